@@ -1,0 +1,31 @@
+"""What many tests share: two logical CPU devices, real photographs, a small network."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+# Before TensorFlow starts its devices: one test trains on both and compares with one.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+from tfinvert import features  # noqa: E402
+from tfinvert.data.open import open_source  # noqa: E402
+from tfinvert.evaluation import read_images  # noqa: E402
+from tfinvert.features.standardization import Standardization  # noqa: E402
+from tfinvert.inverter import Inverter  # noqa: E402
+from tfinvert.networks import inversion  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def photos() -> np.ndarray:
+    """Every tile of the embedded photographs, `[n, 64, 64, 3]` in [0, 1]."""
+    return read_images(open_source("photos"), (64, 64))
+
+
+@pytest.fixture(scope="session")
+def inverter(photos) -> Inverter:
+    """A small untrained HOG inverter at 64 pixels, standardised on the photographs."""
+    feature = features.get("hog", image_shape=(64, 64, 3))
+    standardization = Standardization.measure(feature, [feature(photos)])
+    return Inverter(feature, standardization, inversion.build(feature, width=0.125), {"steps": 0})

@@ -1,0 +1,254 @@
+import concurrent.futures
+import contextlib
+import io
+import struct
+import tracemalloc
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfinvert import InputError
+from tfinvert.data.decode import decode_rgb, read_rgb
+
+# As decode.py itself does, of which pytest's own filters take no notice.
+pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")
+
+
+def encoded(image, kind, **options):
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(image)
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def smooth(height=24, width=32):
+    rows, columns = np.mgrid[0:height, 0:width]
+    return np.stack([rows * 8, columns * 6, 200 - rows * 4], -1).astype(np.uint8)
+
+
+def png_header(width, height):
+    def chunk(name, body):
+        checked = name + body
+        return struct.pack(">I", len(body)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def refusal(data):
+    with pytest.raises(InputError) as caught:
+        decode_rgb(data)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_png_is_exact(tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded(smooth(), "PNG"))
+    image = read_rgb(tmp_path / "a.png")
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, smooth())
+    np.testing.assert_array_equal(read_rgb(str(tmp_path / "a.png")), smooth())
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg_is_near(progressive):
+    data = encoded(smooth(), "JPEG", quality=95, subsampling=0, progressive=progressive)
+    assert np.abs(decode_rgb(data).astype(int) - smooth()).max() <= 6
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_grey_fills_the_three_channels(kind):
+    image = decode_rgb(encoded(np.full((5, 7), 90, np.uint8), kind))
+    np.testing.assert_array_equal(image, np.full((5, 7, 3), 90))
+
+
+def test_black_and_white():
+    image = Image.new("1", (3, 2))
+    image.putpixel((1, 0), 1)
+    decoded = decode_rgb(encoded(image, "PNG"))
+    np.testing.assert_array_equal(decoded[0], [[0] * 3, [255] * 3, [0] * 3])
+
+
+def test_16_bit_grey_is_scaled_not_clipped():
+    grey = np.array([[0, 257, 32768, 40000, 65535]], np.uint16)
+    decoded = decode_rgb(encoded(grey, "PNG"))
+    np.testing.assert_array_equal(decoded[0, :, 0], [0, 1, 128, 156, 255])
+    assert decoded.shape == (1, 5, 3)
+
+
+def test_palette():
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putpixel((1, 0), 1)
+    np.testing.assert_array_equal(
+        decode_rgb(encoded(image, "PNG")), [[[10, 20, 30], [200, 100, 50]]]
+    )
+
+
+@pytest.mark.parametrize("transparency", [0, b"\x00\xff"])
+def test_the_transparent_colour_of_a_palette_is_white(transparency):
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putpixel((1, 0), 1)
+    decoded = decode_rgb(encoded(image, "PNG", transparency=transparency))
+    np.testing.assert_array_equal(decoded, [[[255] * 3, [200, 100, 50]]])
+
+
+def test_alpha_is_laid_on_white():
+    pixels = np.array([[[100, 0, 50, 255], [100, 0, 50, 0], [100, 0, 50, 102]]], np.uint8)
+    expected = np.round(pixels[..., :3] * (pixels[..., 3:] / 255) + 255 - pixels[..., 3:])
+    decoded = decode_rgb(encoded(pixels, "PNG"))
+    np.testing.assert_allclose(decoded, expected, atol=1)
+    np.testing.assert_array_equal(decoded[0, :2], [[100, 0, 50], [255, 255, 255]])
+
+
+def test_grey_with_alpha_is_laid_on_white():
+    decoded = decode_rgb(encoded(Image.new("LA", (1, 1), (10, 128)), "PNG"))
+    np.testing.assert_allclose(decoded[0, 0], 255 - (255 - 10) * 128 / 255, atol=1)
+
+
+def test_cmyk_jpeg():
+    colour = (200, 60, 30)
+    cmyk = Image.new("RGB", (16, 16), colour).convert("CMYK")
+    decoded = decode_rgb(encoded(cmyk, "JPEG", quality=95))
+    assert decoded.shape == (16, 16, 3)
+    assert np.abs(decoded.astype(int) - colour).max() <= 8
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize(
+    ("orientation", "turned"),
+    [
+        (1, lambda a: a),
+        (2, lambda a: a[:, ::-1]),
+        (3, lambda a: a[::-1, ::-1]),
+        (4, lambda a: a[::-1]),
+        (5, lambda a: a.transpose(1, 0, 2)),
+        (6, lambda a: np.rot90(a, -1)),
+        (7, lambda a: a[::-1, ::-1].transpose(1, 0, 2)),
+        (8, lambda a: np.rot90(a)),
+    ],
+)
+def test_the_orientation_tag_is_followed(kind, orientation, turned):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    image = np.repeat(np.repeat(smooth(2, 3) * 8, 8, 0), 8, 1)
+    options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
+    decoded = decode_rgb(encoded(image, kind, exif=tags, **options))
+    assert decoded.shape == turned(image).shape
+    assert np.abs(decoded.astype(int) - turned(image)).max() <= 8
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("tags", [b"Exif\0\0MM\0*\0", b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x01", b"E"])
+def test_broken_metadata_does_not_matter(kind, tags):
+    assert decode_rgb(encoded(smooth(), kind, exif=tags)).shape == (24, 32, 3)
+
+
+def test_one_pixel():
+    np.testing.assert_array_equal(
+        decode_rgb(encoded(np.full((1, 1, 3), 7, np.uint8), "PNG")), [[[7, 7, 7]]]
+    )
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
+def test_other_formats_are_refused(kind):
+    assert refusal(encoded(smooth(), kind)) == "not a JPEG or PNG image"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+def test_a_truncated_image_is_refused(kind, kept):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encoded(noise, kind)
+    assert "not a whole image" in refusal(data[: int(kept * len(data))])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_truncated_image_with_metadata_is_refused(kind):
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    data = encoded(smooth(), kind, exif=tags)
+    assert "not a whole image" in refusal(data[: int(0.8 * len(data))])
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\0", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"no image\n" * 99]
+)
+def test_garbage_is_refused(data):
+    assert "image" in refusal(data)
+
+
+@pytest.mark.parametrize(
+    "kind_options", [("JPEG", {}), ("PNG", {"pnginfo": None}), ("JPEG", {"progressive": True})]
+)
+def test_damage_anywhere_gives_an_image_or_a_refusal(kind_options):
+    kind, options = kind_options
+    tags = Image.Exif()
+    tags[0x0112], tags[0x010F] = 6, "camera"
+    whole = encoded(smooth(), kind, exif=tags, **options)
+    draw = np.random.default_rng(3)
+    for _ in range(150):
+        data = bytearray(whole)
+        for place in draw.integers(0, len(data), 3):
+            data[place] = draw.integers(0, 256)
+        with contextlib.suppress(InputError):
+            assert decode_rgb(bytes(data)).shape[-1] == 3
+
+
+@pytest.mark.parametrize("side", [9000, 10_000, 60_000, 2_000_000_000])
+def test_a_decompression_bomb_is_refused_before_memory_is_taken(side, tmp_path):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(side, side))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError) as caught:
+            read_rgb(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "pixels" in message
+    assert "\n" not in message
+
+
+def test_max_pixels_is_the_callers():
+    data = encoded(smooth(), "PNG")
+    assert decode_rgb(data, max_pixels=24 * 32).shape == (24, 32, 3)
+    with pytest.raises(InputError, match="32×24 pixels; at most 767 are accepted"):
+        decode_rgb(data, max_pixels=24 * 32 - 1)
+
+
+def test_an_image_without_pixels_is_refused():
+    assert "image" in refusal(png_header(0, 5))
+
+
+@pytest.mark.parametrize("make", ["missing", "folder", "empty", "garbage"])
+def test_the_error_names_the_file_in_one_line(tmp_path, make):
+    path = tmp_path / "x.jpg"
+    if make == "folder":
+        path.mkdir()
+    elif make != "missing":
+        path.write_bytes(b"" if make == "empty" else b"garbage")
+    with pytest.raises(InputError) as caught:
+        read_rgb(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_no_file_can_have():
+    with pytest.raises(InputError, match="null byte"):
+        read_rgb("a\0b.png")
+
+
+def test_decoding_in_threads_leaves_the_warning_filters_alone():
+    data = encoded(smooth(), "JPEG")
+    before = list(warnings.filters)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(decode_rgb, [data] * 400))) == 400
+    assert warnings.filters == before

@@ -1,0 +1,65 @@
+import pytest
+from PIL import Image
+
+from tfinvert import InputError
+from tfinvert.data import tfds as tfds_source
+from tfinvert.data.folder import Folder
+from tfinvert.data.open import FORMS, open_source
+from tfinvert.data.photos import Photos
+
+
+def test_photos():
+    source = open_source("photos", "validation")
+    assert isinstance(source, Photos)
+    assert source.name == "photos"
+    assert len(source) < len(open_source("photos"))
+
+
+def test_folder(tmp_path):
+    root = tmp_path / "a:b"  # only the first colon divides
+    root.mkdir()
+    for name in ("x.png", "y.png"):
+        Image.new("RGB", (2, 2)).save(root / name)
+    source = open_source(f"folder:{root}")
+    assert isinstance(source, Folder)
+    assert source.name == f"folder:{root}"
+    assert len(source) == 2
+    assert len(open_source(f"folder:{root}", "validation")) == 1
+
+
+def test_tfds(monkeypatch):
+    monkeypatch.setattr(tfds_source, "Tfds", lambda *arguments: arguments)
+    assert open_source("tfds:mnist") == ("mnist", "all")
+    assert open_source("tfds:a/b:1.0.0", "training") == ("a/b:1.0.0", "training")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "",
+        "photo",
+        "Photos",
+        "photos:x",
+        "folder",
+        "folder:",
+        "tfds",
+        "tfds:",
+        "/tmp",
+        "a\nb",
+        "x:y",
+    ],
+)
+def test_another_form_is_refused_with_the_forms_there_are(data):
+    with pytest.raises(InputError) as caught:
+        open_source(data)
+    assert FORMS in str(caught.value)
+    assert repr(data) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", ["folder:/no/such/folder", "tfds:no_such_data_set"])
+def test_a_source_that_cannot_be_opened_is_named(data):
+    with pytest.raises(InputError) as caught:
+        open_source(data)
+    assert data.partition(":")[2] in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,77 @@
+import pathlib
+import socket
+
+import numpy as np
+import pytest
+import skimage.data
+
+from tfinvert.data.photos import PARTS, Photos, photograph, square_tiles
+
+
+def test_no_photograph_is_in_both_parts():
+    training, validation = set(PARTS["training"]), set(PARTS["validation"])
+    assert training
+    assert validation
+    assert training.isdisjoint(validation)
+    assert set(PARTS["all"]) == training | validation
+    assert len({name.split("_")[0] for name in training}) + len(validation) == 5
+
+
+@pytest.mark.parametrize("name", PARTS["all"])
+def test_every_photograph_is_rgb_and_lies_in_the_wheel(name, monkeypatch):
+    def no_network(*_):
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    photo = photograph(name)
+    assert photo.dtype == np.uint8
+    assert photo.ndim == 3
+    assert photo.shape[2] == 3
+    assert min(photo.shape[:2]) >= 300
+    shipped = pathlib.Path(skimage.data.__file__).parent
+    assert list(shipped.glob(f"{name}.*"))
+
+
+def test_the_motorcycle_is_photographed_from_two_places():
+    left, right = photograph("motorcycle_left"), photograph("motorcycle_right")
+    assert left.shape == right.shape
+    assert not np.array_equal(left, right)
+
+
+@pytest.mark.parametrize("shape", [(300, 451), (451, 300), (64, 64), (427, 640), (50, 333), (2, 3)])
+def test_tiles_are_squares_inside_the_photograph(shape):
+    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
+    photo = np.stack([rows, columns, 0 * rows], -1)  # every pixel says where it is
+    tiles = square_tiles(photo)
+    sides = [tile.shape[0] for tile in tiles]
+    assert sides == sorted(sides, reverse=True)
+    assert set(sides) == {min(shape), min(shape) // 2}
+    for tile in tiles:
+        side = tile.shape[0]
+        assert tile.shape == (side, side, 3)
+        top, left = tile[0, 0, :2]
+        assert 0 <= top <= shape[0] - side
+        assert 0 <= left <= shape[1] - side
+        np.testing.assert_array_equal(tile, photo[top : top + side, left : left + side])
+    corners = {(tile.shape[0], *tile[0, 0, :2]) for tile in tiles}
+    assert len(corners) == len(tiles)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_once_has_evaluation_size_images_and_the_same_each_time(part):
+    photos = Photos(part)
+    first = list(photos.once().as_numpy_iterator())
+    again = list(photos.once().as_numpy_iterator())
+    assert len(first) == len(again) == photos.evaluation_size
+    for one, two in zip(first, again, strict=True):
+        assert one.dtype == np.uint8
+        np.testing.assert_array_equal(one, two)
+
+
+def test_an_epoch_visits_each_photograph_equally_often(monkeypatch):
+    monkeypatch.setattr("tfinvert.data.photos._CROPS_PER_PHOTO", 16)
+    photos = Photos("validation")
+    counts = [0, 0]
+    for _, image in photos.stream(0).take(len(photos)).as_numpy_iterator():
+        counts[int(image.shape != photograph("chelsea").shape)] += 1
+    assert counts == [len(photos) // 2] * 2

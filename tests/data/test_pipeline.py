@@ -1,0 +1,254 @@
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from skimage.transform import resize
+
+from tfinvert import InputError
+from tfinvert.data.pipeline import (
+    central_view,
+    evaluation_batches,
+    images_per_second,
+    training_batches,
+)
+from tfinvert.data.sources import IndexedSource
+
+
+class Memory(IndexedSource):
+    """Images that lie in memory."""
+
+    def __init__(self, images):
+        self.name = "memory"
+        self._images = list(images)
+
+    def __len__(self):
+        return len(self._images)
+
+    def image(self, index):
+        return self._images[index]
+
+
+def noise(count, height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+def located(height, width):
+    """Every pixel says where it is: row and column."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    return np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
+
+
+def first(batches, count):
+    return list(itertools.islice(batches.as_numpy_iterator(), count))
+
+
+def test_batches_are_float_images_in_0_to_1():
+    batches = training_batches(Memory(noise(5, 20, 30)), (8, 12), 4, seed=0)
+    assert batches.element_spec.shape.as_list() == [4, 8, 12, 3]
+    assert batches.element_spec.dtype == tf.float32
+    for batch in first(batches, 5):
+        assert batch.shape == (4, 8, 12, 3)
+        assert batch.dtype == np.float32
+        assert batch.min() >= 0
+        assert batch.max() <= 1
+
+
+def test_the_same_seed_gives_the_same_batches_and_another_gives_others():
+    source = Memory(noise(7, 20, 30))
+    one, same, other = (
+        np.stack(first(training_batches(source, (8, 8), 3, seed), 6)) for seed in (4, 4, 5)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_the_programs_global_seed_changes_nothing():
+    source = Memory(noise(7, 20, 30))
+    before = np.stack(first(training_batches(source, (8, 8), 3, seed=1), 4))
+    tf.random.set_seed(12)
+    np.testing.assert_array_equal(
+        before, np.stack(first(training_batches(source, (8, 8), 3, seed=1), 4))
+    )
+
+
+def shades(count):
+    """Plain images, which stay what they are in every crop."""
+    return Memory(np.full((6, 6, 3), index, np.uint8) for index in range(count))
+
+
+def order(batches, steps):
+    drawn = np.concatenate(first(batches, steps))
+    return np.round(drawn[:, 0, 0, 0] * 255).astype(int).tolist()
+
+
+def test_every_epoch_has_all_images_in_an_order_of_its_own():
+    drawn = order(training_batches(shades(20), (4, 4), 10, seed=0), 8)
+    epochs = [drawn[begin : begin + 20] for begin in range(0, 80, 20)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(20))
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_batches_run_on_over_the_end_of_an_epoch():
+    drawn = order(training_batches(shades(5), (4, 4), 4, seed=0), 5)
+    for begin in range(0, 20, 5):
+        assert sorted(drawn[begin : begin + 5]) == list(range(5))
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 3, 7, 100])
+def test_a_run_that_starts_later_sees_what_an_unbroken_run_sees(step):
+    source = Memory(noise(7, 12, 15))  # a batch of 3 goes over the end of the epoch of 7
+    unbroken = first(training_batches(source, (8, 8), 3, seed=2), step + 6)[step:]
+    resumed = first(training_batches(source, (8, 8), 3, seed=2, start_step=step), 6)
+    np.testing.assert_array_equal(np.stack(unbroken), np.stack(resumed))
+
+
+def test_images_before_the_start_are_not_decoded():
+    class Counting(Memory):
+        asked = 0
+
+        def image(self, index):
+            Counting.asked += 1
+            return super().image(index)
+
+    source = Counting(noise(1000, 2, 2))
+    first(training_batches(source, (2, 2), 10, seed=0, start_step=90), 1)
+    assert Counting.asked < 500
+
+
+def test_whole_square_images_are_given_as_they_are_or_mirrored():
+    images = noise(6, 16, 16)
+    expected = images.astype(np.float32) / 255
+    mirrored = as_given = 0
+    for batch in first(training_batches(Memory(images), (16, 16), 6, seed=0, min_crop=1.0), 4):
+        for view in batch:
+            if any(np.array_equal(view, image) for image in expected):
+                as_given += 1
+            elif any(np.array_equal(view, image[:, ::-1]) for image in expected):
+                mirrored += 1
+    assert as_given + mirrored == 24
+    assert min(as_given, mirrored) >= 4
+
+
+def crops(shape, size, count, min_crop):
+    """Top, bottom, left and right edge of random crops, in pixels, to about one pixel."""
+    batches = training_batches(Memory([located(*shape)]), size, count, seed=0, min_crop=min_crop)
+    views = first(batches, 1)[0] * 255
+    rows, columns = views[..., 0], views[..., 1]
+    return rows.min((1, 2)), rows.max((1, 2)), columns.min((1, 2)), columns.max((1, 2))
+
+
+def test_crops_have_the_shape_of_the_target_and_reach_everywhere():
+    top, bottom, left, right = crops((120, 160), (24, 48), 300, min_crop=0.5)
+    heights, widths = bottom - top, right - left
+    np.testing.assert_allclose(widths / heights, 2, rtol=0.1)
+    assert heights.min() >= 38 - 3  # the largest crop is 80×160
+    assert heights.max() <= 80
+    assert widths.max() <= 160
+    assert top.min() < 5
+    assert bottom.max() > 114
+    assert left.min() < 5
+    assert right.max() > 154
+
+
+def test_half_of_the_views_are_mirrored():
+    batches = training_batches(Memory([located(20, 20)]), (20, 20), 400, seed=0, min_crop=1)
+    views = first(batches, 1)[0]
+    mirrored = (views[:, 0, 0, 1] > views[:, 0, -1, 1]).mean()
+    assert 0.4 < mirrored < 0.6
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3, 2), (7, 200), (65, 64)])
+@pytest.mark.parametrize("size", [(16, 16), (8, 24), (24, 8)])
+def test_images_of_any_shape(shape, size):
+    source = Memory(noise(2, *shape))
+    batch = first(training_batches(source, size, 8, seed=0, min_crop=0.1), 1)[0]
+    assert batch.shape == (8, *size, 3)
+    assert np.isfinite(batch).all()
+    assert first(evaluation_batches(source, size, 2), 1)[0].shape == (2, *size, 3)
+
+
+@pytest.mark.parametrize("min_crop", [0, -0.5, 1.01, float("nan")])
+def test_a_min_crop_that_cannot_be_is_refused(min_crop):
+    with pytest.raises(InputError) as caught:
+        training_batches(shades(2), (4, 4), 1, seed=0, min_crop=min_crop)
+    assert "(0, 1]" in str(caught.value)
+    assert str(min_crop) in str(caught.value)
+
+
+def test_min_crop_is_the_sources_unless_given():
+    source = Memory([located(100, 100)])
+    source.min_crop = 1.0
+    one = first(training_batches(source, (10, 10), 8, seed=0), 1)[0]
+    same = first(training_batches(source, (10, 10), 8, seed=0, min_crop=1.0), 1)[0]
+    other = first(training_batches(source, (10, 10), 8, seed=0, min_crop=0.3), 1)[0]
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_evaluation_covers_each_image_once_in_order():
+    batches = first(evaluation_batches(shades(11), (4, 4), 4), 99)
+    assert [len(batch) for batch in batches] == [4, 4, 3]
+    drawn = np.round(np.concatenate(batches)[:, 0, 0, 0] * 255)
+    np.testing.assert_array_equal(drawn, range(11))
+
+
+def test_evaluation_of_every_third_image():
+    drawn = np.concatenate(first(evaluation_batches(shades(11), (4, 4), 4, every=3), 99))
+    np.testing.assert_array_equal(np.round(drawn[:, 0, 0, 0] * 255), [0, 3, 6, 9])
+
+
+@pytest.mark.parametrize(("shape", "size"), [((96, 96), (32, 32)), ((90, 120), (30, 40))])
+def test_central_view_is_an_antialiased_reduction(shape, size):
+    image = noise(1, *shape)[0]
+    view = central_view(tf.constant(image), size).numpy()
+    height, width = size
+    pillow = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(view, np.asarray(pillow) / 255, atol=1.5 / 255)
+
+
+def test_central_view_is_a_bilinear_enlargement():
+    image = noise(1, 10, 15)[0]
+    view = central_view(tf.constant(image), (20, 30)).numpy()
+    expected = resize(image / 255, (20, 30), order=1, mode="edge", anti_aliasing=False)
+    np.testing.assert_allclose(view, expected, atol=1e-5)
+
+
+def test_central_view_at_the_same_size_is_exact():
+    image = noise(1, 17, 23)[0]
+    view = central_view(tf.constant(image), (17, 23)).numpy()
+    np.testing.assert_array_equal(view, image.astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "box"),
+    [
+        ((10, 20), (10, 10), (0, 10, 5, 15)),
+        ((21, 10), (10, 10), (5, 15, 0, 10)),
+        ((30, 30), (10, 30), (10, 20, 0, 30)),
+        ((30, 30), (30, 10), (0, 30, 10, 20)),
+    ],
+)
+def test_central_view_is_of_the_middle(shape, size, box):
+    image = noise(1, *shape)[0]
+    top, bottom, left, right = box
+    expected = image[top:bottom, left:right].astype(np.float32) / 255
+    np.testing.assert_array_equal(central_view(tf.constant(image), size).numpy(), expected)
+
+
+@pytest.mark.parametrize("size", [100, 224, 227])
+def test_the_whole_of_a_square_image_is_in_its_central_view(size):
+    # In 32-bit floats, 227 / 224 * 224 is less than 227.
+    for side in range(size, size + 12):
+        image = np.zeros((side, side, 3), np.uint8)
+        image[-1], image[:, -1] = 255, 255
+        view = central_view(tf.constant(image), (size, size)).numpy()
+        assert view[-1].min() > 0.5, side
+        assert view[:, -1].min() > 0.5, side
+
+
+def test_images_per_second():
+    assert images_per_second(training_batches(shades(3), (4, 4), 2, seed=0), 0.05) > 0
+    assert images_per_second(evaluation_batches(shades(9), (4, 4), 2), 5) > 0

@@ -1,0 +1,206 @@
+import functools
+import socket
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tfinvert import InputError
+from tfinvert.data.pipeline import evaluation_batches, training_batches
+from tfinvert.data.tfds import Tfds
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 6, 9, 4), dtype=np.uint8)
+DEEP = PIXELS[..., :1].astype(np.uint16) * 256 + 128
+
+
+def image_features(key="image", **options):
+    kind = tfds.features.Image(encoding_format="png", **options)
+    return tfds.features.FeaturesDict({key: kind, "label": tfds.features.Scalar(np.int64)})
+
+
+def examples(images, key="image"):
+    return tf.data.Dataset.from_tensor_slices({key: images, "label": np.arange(len(images))})
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A TFDS folder with small data sets, made by TFDS itself."""
+    root = tmp_path_factory.mktemp("tfds")
+    rgb = PIXELS[..., :3]
+    made = {
+        "colour": (image_features(shape=(None, None, 3)), {"train": rgb, "test": rgb[:5]}),
+        "alone": (image_features(shape=(6, 9, 3)), {"train": rgb}),
+        "grey": (image_features(shape=(6, 9, 1)), {"train": PIXELS[..., :1]}),
+        "alpha": (image_features(shape=(6, 9, 4)), {"train": PIXELS}),
+        "deep": (image_features(shape=(6, 9, 1), dtype=np.uint16), {"train": DEEP}),
+        "other_key": (image_features("photo", shape=(6, 9, 3)), {"train": rgb}),
+        "heldout": (image_features(shape=(6, 9, 3)), {"test": rgb}),
+        "few": (image_features(shape=(6, 9, 3)), {"train": rgb[:3]}),
+    }
+    for name, (features, splits) in made.items():
+        key = "photo" if name == "other_key" else "image"
+        tfds.dataset_builders.store_as_tfds_dataset(
+            name,
+            "1.0.0",
+            features,
+            {split: examples(images, key) for split, images in splits.items()},
+            data_dir=root,
+            disable_shuffling=True,
+        )
+    tfds.dataset_builders.store_as_tfds_dataset(
+        "numbers",
+        "1.0.0",
+        tfds.features.FeaturesDict({"x": tfds.features.Scalar(np.int64)}),
+        {"train": tf.data.Dataset.from_tensor_slices({"x": np.arange(3)})},
+        data_dir=root,
+    )
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _prepared_and_offline(request, monkeypatch):
+    def no_network(*_):
+        raise OSError("the network was used")
+
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    if "prepared" in request.fixturenames:
+        root = request.getfixturevalue("prepared")
+        monkeypatch.setattr(tfds, "builder", functools.partial(tfds.builder, data_dir=root))
+
+
+def read(source):
+    return np.stack(list(source.once().as_numpy_iterator()))
+
+
+def refusal(*arguments):
+    with pytest.raises(InputError) as caught:
+        Tfds(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_images_come_in_the_order_of_the_files(prepared):
+    source = Tfds("colour")
+    assert source.name == "tfds:colour"
+    assert len(source) == source.evaluation_size == 40
+    assert source.once().element_spec.dtype == tf.uint8
+    assert source.once().element_spec.shape.as_list() == [None, None, 3]
+    np.testing.assert_array_equal(read(source), PIXELS[..., :3])
+
+
+def test_grey_images_fill_the_three_channels(prepared):
+    np.testing.assert_array_equal(read(Tfds("grey")), PIXELS[..., [0, 0, 0]])
+
+
+def test_16_bit_images_are_scaled(prepared):
+    np.testing.assert_array_equal(read(Tfds("deep")), np.round(DEEP / 257).repeat(3, -1))
+
+
+def test_transparent_images_are_laid_on_white(prepared):
+    alpha = PIXELS[..., 3:] / 255
+    expected = PIXELS[..., :3] * alpha + 255 * (1 - alpha)
+    np.testing.assert_allclose(read(Tfds("alpha")), expected, atol=0.51)
+
+
+def test_the_only_image_feature_is_taken(prepared):
+    np.testing.assert_array_equal(read(Tfds("other_key")), PIXELS[..., :3])
+
+
+def test_the_test_split_is_held_out(prepared):
+    assert len(Tfds("colour", "training")) == 40
+    assert len(Tfds("colour", "validation")) == 5
+
+
+def test_the_end_of_the_only_split_is_held_out(prepared):
+    parts = [Tfds("alone", part) for part in ("training", "validation")]
+    assert [len(part) for part in parts] == [38, 2]
+    np.testing.assert_array_equal(np.concatenate([read(part) for part in parts]), PIXELS[..., :3])
+
+
+def stream(source, seed, start, count):
+    drawn = list(source.stream(seed, start).take(count).as_numpy_iterator())
+    assert [position for position, _ in drawn] == list(range(start, start + count))
+    return np.stack([image for _, image in drawn])
+
+
+def test_every_epoch_has_all_images_in_an_order_of_its_own(prepared):
+    drawn = stream(Tfds("colour"), 0, 0, 120).reshape(3, 40, -1)
+    whole = sorted(map(bytes, PIXELS[..., :3]))
+    assert all(sorted(map(bytes, epoch)) == whole for epoch in drawn)
+    assert len({epoch.tobytes() for epoch in drawn}) == 3
+    assert not np.array_equal(drawn[0], stream(Tfds("colour"), 1, 0, 40).reshape(40, -1))
+
+
+@pytest.mark.parametrize("start", [1, 39, 40, 57, 400])
+def test_a_later_start_goes_on_as_without_a_break(prepared, start):
+    source = Tfds("colour")
+    unbroken = stream(source, 5, 0, start + 45)[start:]
+    np.testing.assert_array_equal(unbroken, stream(source, 5, start, 45))
+
+
+def test_a_shuffle_buffer_smaller_than_the_data(prepared, monkeypatch):
+    monkeypatch.setattr("tfinvert.data.tfds._SHUFFLE_BUFFER", 8)
+    source = Tfds("colour")
+    drawn = stream(source, 5, 0, 100)
+    assert sorted(map(bytes, drawn[40:80])) == sorted(map(bytes, PIXELS[..., :3]))
+    np.testing.assert_array_equal(drawn[53:], stream(source, 5, 53, 47))
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_programs_global_seed_changes_nothing(prepared, seed):
+    source = Tfds("colour")
+    before = stream(source, 5, 0, 45)
+    tf.random.set_seed(seed)
+    expected = tf.random.uniform((4,)).numpy()
+    tf.random.set_seed(seed)
+    np.testing.assert_array_equal(before, stream(source, 5, 0, 45))
+    np.testing.assert_array_equal(expected, tf.random.uniform((4,)).numpy())
+
+
+def test_training_batches_start_at_any_step(prepared):
+    source = Tfds("colour")
+    unbroken = list(training_batches(source, (4, 6), 7, seed=3).take(13).as_numpy_iterator())
+    resumed = training_batches(source, (4, 6), 7, seed=3, start_step=5).take(8)
+    for one, two in zip(unbroken[5:], resumed.as_numpy_iterator(), strict=True):
+        assert one.shape == (7, 4, 6, 3)
+        np.testing.assert_array_equal(one, two)
+
+
+def test_evaluation_batches(prepared):
+    batches = list(evaluation_batches(Tfds("colour"), (6, 9), 16).as_numpy_iterator())
+    assert [len(batch) for batch in batches] == [16, 16, 8]
+    np.testing.assert_array_equal(np.concatenate(batches), PIXELS[..., :3].astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no_such_data_set",
+        "cifar10/no_such_config",
+        "cifar10:9.9.9",
+        "cifar10/no_such_option=1",
+        "two words",
+        "no_such_namespace:x",
+    ],
+)
+def test_an_unknown_data_set_is_one_line(name):
+    assert repr(name) in refusal(name)
+
+
+def test_a_data_set_that_cannot_be_downloaded_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("tensorflow_datasets.core.download.downloader.MAX_RETRIES", 0)
+    monkeypatch.setattr(tfds, "builder", functools.partial(tfds.builder, data_dir=tmp_path))
+    assert "'cifar10'" in refusal("cifar10")
+
+
+def test_a_data_set_without_images_is_one_line(prepared):
+    assert refusal("numbers") == "tfds:numbers has no images; its features are: x"
+
+
+def test_a_data_set_without_the_split_train_names_its_splits(prepared):
+    assert refusal("heldout") == "tfds:heldout has no split 'train'; its splits are: test"
+
+
+def test_an_empty_part_is_one_line(prepared):
+    assert "train[95%:]" in refusal("few", "validation")

@@ -1,0 +1,44 @@
+import keras
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+import tfinvert
+from tfinvert.features.standardization import Standardization
+from tfinvert.networks import inversion
+from tfinvert.serving import export_savedmodel
+
+
+def untrained(feature):
+    keras.utils.set_random_seed(0)
+    network = inversion.build(feature, width=0.125)
+    weights = network.get_weights()
+    weights[-2] *= 20.0  # so that reconstructions vary and lie around mid-grey, not clipped
+    weights[-1] += 0.5
+    network.set_weights(weights)
+    channels = feature.spec.shape[-1]
+    standardization = Standardization(np.zeros(channels, "f4"), np.ones(channels, "f4"))
+    return tfinvert.Inverter(feature, standardization, network, {})
+
+
+@pytest.fixture(scope="session")
+def inverter():
+    return untrained(tfinvert.features.get("hog", image_shape=(64, 64, 3)))
+
+
+@pytest.fixture(scope="session")
+def host_inverter():
+    return untrained(tfinvert.features.get("skimage_hog", image_shape=(64, 64, 3)))
+
+
+@pytest.fixture(scope="session")
+def model(inverter, tmp_path_factory):
+    """The directory of an exported version with every endpoint."""
+    return export_savedmodel(inverter, tmp_path_factory.mktemp("models") / "hog")
+
+
+@pytest.fixture(scope="session")
+def photo():
+    """A photograph of exactly the feature's size: uint8 [64, 64, 3]."""
+    return np.asarray(Image.fromarray(skimage.data.astronaut()).resize((64, 64)))

@@ -1,0 +1,161 @@
+import io
+
+import numpy as np
+import pytest
+import skimage.data
+import tensorflow as tf
+from PIL import Image
+
+from tfinvert.data.decode import decode_rgb as decode_on_host
+from tfinvert.errors import InputError
+from tfinvert.serving.decode import MAX_PIXELS, decode_rgb
+from tfinvert.serving.endpoints import make_endpoints
+
+
+def encoded(image, **options):
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    file = io.BytesIO()
+    image.save(file, **{"format": "PNG"} | options)
+    return file.getvalue()
+
+
+def png_header(height, width):
+    sides = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + sides + b"\x08\x02\0\0\0\0\0\0\0"
+
+
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+def decode_in_graph(data):
+    return decode_rgb(data)
+
+
+def endpoint(inverter, name):
+    return tf.function(make_endpoints(inverter, [name])[0].function, autograph=False)
+
+
+def translucent():
+    image = np.dstack([skimage.data.astronaut(), skimage.data.camera()])
+    return encoded(Image.fromarray(image))
+
+
+def palette_with_transparency():
+    image = Image.fromarray(skimage.data.coffee()).quantize(16)
+    return encoded(image, transparency=3)
+
+
+FILES = {
+    "jpeg": lambda: encoded(skimage.data.astronaut(), format="JPEG", quality=90),
+    "progressive jpeg": lambda: encoded(skimage.data.coffee(), format="JPEG", progressive=True),
+    "grey jpeg": lambda: encoded(skimage.data.camera(), format="JPEG"),
+    "cmyk jpeg": lambda: encoded(
+        Image.fromarray(skimage.data.astronaut()).convert("CMYK"), format="JPEG", quality=95
+    ),
+    "png": lambda: encoded(skimage.data.coffee()),
+    "grey png": lambda: encoded(skimage.data.camera()),
+    "grey png with alpha": lambda: encoded(
+        Image.fromarray(np.dstack([skimage.data.camera(), skimage.data.moon()]))
+    ),
+    "16 bit grey png": lambda: encoded(skimage.data.camera().astype(np.uint16) * 257),
+    "black and white png": lambda: encoded(Image.fromarray(skimage.data.horse())),
+    "palette png of 2 bits": lambda: encoded(Image.fromarray(skimage.data.coffee()).quantize(4)),
+    "palette png of 4 bits": lambda: encoded(Image.fromarray(skimage.data.coffee()).quantize(16)),
+    "palette png of 8 bits": lambda: encoded(Image.fromarray(skimage.data.coffee()).quantize(64)),
+    "png with alpha": translucent,
+    "palette png with transparency": palette_with_transparency,
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_graph_decodes_what_the_host_decodes(name):
+    data = FILES[name]()
+    expected = decode_on_host(data).astype(int)
+    found = decode_in_graph(data).numpy()
+    assert found.dtype == np.uint8
+    assert found.shape == expected.shape
+    difference = np.abs(found - expected)
+    assert difference.max() <= 3
+    assert difference.mean() < 0.5
+
+
+def test_transparent_pixels_are_white():
+    data = encoded(Image.new("RGBA", (5, 4), (200, 10, 10, 0)))
+    assert (decode_in_graph(data).numpy() == 255).all()
+
+
+GIF = encoded(skimage.data.astronaut()[:32, :32], format="GIF")
+PHOTO_JPEG = encoded(skimage.data.coffee(), format="JPEG")
+PHOTO_PNG = encoded(skimage.data.coffee())
+REFUSED = {
+    "nothing": (b"", "must each hold a JPEG or PNG"),
+    "text": (b"no image at all", "must each hold a JPEG or PNG"),
+    "gif": (GIF, "must each hold a JPEG or PNG"),
+    "bmp": (encoded(skimage.data.coffee(), format="BMP"), "must each hold a JPEG or PNG"),
+    "png signature": (PHOTO_PNG[:8], "must each hold a JPEG or PNG"),
+    "png of no size": (png_header(0, 10), "must each hold a JPEG or PNG"),
+    "png of negative size": (png_header(2**32 - 9, 2**32 - 9), "must each hold a JPEG or PNG"),
+    "png header alone": (png_header(8, 8), "Invalid PNG"),
+    "half a png": (PHOTO_PNG[: len(PHOTO_PNG) // 2], "Invalid PNG"),
+    "half a jpeg": (PHOTO_JPEG[: len(PHOTO_JPEG) // 2], "Invalid JPEG"),
+    "jpeg garbage": (b"\xff\xd8\xff" + bytes(100), "Invalid JPEG"),
+    "huge png": (png_header(2**31 - 1, 2**31 - 1), f"at most {MAX_PIXELS} pixels"),
+    "png one row too large": (encoded(Image.new("1", (4096, 4097))), "4097 4096"),
+    "jpeg one row too large": (
+        encoded(Image.new("L", (4096, 4097)), format="JPEG"),
+        f"at most {MAX_PIXELS} pixels",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_bytes_are_refused(name):
+    data, message = REFUSED[name]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        decode_in_graph(data)
+
+
+def test_as_many_pixels_as_the_bound_are_taken():
+    assert decode_in_graph(encoded(Image.new("1", (4096, 4096)))).shape == (4096, 4096, 3)
+
+
+def test_a_png_of_the_features_size_gives_what_the_image_gives(inverter, photo):
+    expected = inverter.reconstruct(photo[np.newaxis].astype(np.float32) / 255)
+    assert expected.std() > 0.02
+    outputs = endpoint(inverter, "reconstruct_bytes")(tf.constant([encoded(photo)]))
+    np.testing.assert_allclose(outputs["reconstruction"], expected, atol=1e-5)
+    pixels = decode_on_host(outputs["png_bytes"].numpy()[0])
+    np.testing.assert_allclose(pixels / 255, expected[0], atol=0.5001 / 255)
+
+
+def test_a_batch_of_several_sizes_and_formats(inverter, photo):
+    files = [encoded(photo), FILES["jpeg"](), FILES["grey png"]()]
+    reconstruct = endpoint(inverter, "reconstruct_bytes")
+    together = reconstruct(tf.constant(files))
+    assert together["png_bytes"].shape == (3,)
+    for i, file in enumerate(files):
+        alone = reconstruct(tf.constant([file]))["reconstruction"][0]
+        np.testing.assert_allclose(together["reconstruction"][i], alone, atol=1e-5)
+
+
+def test_one_bad_image_fails_its_batch(inverter, photo):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must each hold"):
+        endpoint(inverter, "reconstruct_bytes")(tf.constant([encoded(photo), GIF]))
+
+
+def test_the_largest_central_crop_is_taken(inverter, photo):
+    wide = np.pad(photo, [(0, 0), (30, 30), (0, 0)])
+    reconstruct = endpoint(inverter, "reconstruct_bytes")
+    both = reconstruct(tf.constant([encoded(photo), encoded(wide)]))["reconstruction"]
+    np.testing.assert_allclose(both[0], both[1], atol=1e-5)
+
+
+def test_a_host_feature_has_no_image_endpoints(host_inverter):
+    with pytest.raises(InputError, match=r'skimage_hog.*endpoints=\("invert",\)'):
+        make_endpoints(host_inverter)
+    assert [made.name for made in make_endpoints(host_inverter, ["invert"])] == ["invert"]
+
+
+@pytest.mark.parametrize("names", [(), ("predict",), ("invert", "predict")])
+def test_unknown_endpoints_are_refused(inverter, names):
+    with pytest.raises(InputError, match="endpoints are one or more of serving_default"):
+        make_endpoints(inverter, names)

@@ -1,0 +1,177 @@
+import os
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import empty_pb2
+from google.protobuf.unknown_fields import UnknownFieldSet
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+
+import tfinvert
+from tfinvert.errors import InputError
+from tfinvert.features.standardization import Standardization
+from tfinvert.networks import inversion
+from tfinvert.serving import ENDPOINTS, check_savedmodel, export_savedmodel
+from tfinvert.serving.warmup import PATH, prediction_log
+
+
+class Weighted(tfinvert.features.Feature):
+    """A feature with weights of its own."""
+
+    name = "weighted"
+
+    def __init__(self):
+        super().__init__((32, 32, 3))
+        self.conv = keras.layers.Conv2D(5, 3, 4, padding="same")
+        self.conv.build((None, 32, 32, 3))
+
+    @property
+    def spec(self):
+        return tf.TensorSpec((8, 8, 5), tf.float32)
+
+    def compute(self, images):
+        return self.conv(images)
+
+
+def signatures(path):
+    return tf.saved_model.load(str(path)).signatures
+
+
+def listing(directory):
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+
+
+def test_every_endpoint_gives_what_the_inverter_gives(inverter, model, photo):
+    images = np.stack([photo, photo[::-1]]).astype(np.float32) / 255
+    expected = inverter.reconstruct(images)
+    loaded = signatures(model)
+    assert set(loaded) == set(ENDPOINTS)
+    found = loaded["serving_default"](images=tf.constant(images))
+    np.testing.assert_allclose(found["reconstruction"], expected, atol=1e-5)
+    found = loaded["invert"](features=inverter.feature(images))
+    np.testing.assert_allclose(found["reconstruction"], expected, atol=1e-5)
+    files = tf.stack([tf.io.encode_png(image) for image in (photo, photo[::-1])])
+    found = loaded["reconstruct_bytes"](image_bytes=files)
+    np.testing.assert_allclose(found["reconstruction"], expected, atol=1e-5)
+    assert [tf.io.decode_png(png).shape for png in found["png_bytes"]] == [(64, 64, 3)] * 2
+
+
+def test_the_layout_is_that_of_a_model_server(model):
+    assert model.name == "1"
+    assert model.parent.name == "hog"
+    assert os.listdir(model.parent) == ["1"]
+    assert {"saved_model.pb", "variables/variables.index", str(PATH)} <= set(listing(model))
+
+
+def test_the_signatures_say_what_they_take(model):
+    assert check_savedmodel(model) == {
+        "invert": [
+            "takes features: float32 [?, 8, 8, 31]",
+            "gives reconstruction: float32 [?, 64, 64, 3]",
+        ],
+        "reconstruct_bytes": [
+            "takes image_bytes: string [?]",
+            "gives png_bytes: string [?]",
+            "gives reconstruction: float32 [?, 64, 64, 3]",
+        ],
+        "serving_default": [
+            "takes images: float32 [?, 64, 64, 3]",
+            "gives reconstruction: float32 [?, 64, 64, 3]",
+        ],
+    }
+
+
+def test_a_feature_with_weights_is_exported_with_them(tmp_path):
+    feature = Weighted()
+    standardization = Standardization(np.zeros(5, "f4"), np.ones(5, "f4"))
+    network = inversion.build(feature, width=0.05)
+    inverter = tfinvert.Inverter(feature, standardization, network)
+    path = export_savedmodel(inverter, tmp_path / "weighted", endpoints=["serving_default"])
+    images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    found = signatures(path)["serving_default"](images=tf.constant(images))["reconstruction"]
+    np.testing.assert_allclose(found, inverter.reconstruct(images), atol=1e-5)
+
+
+def test_a_host_feature_is_exported_from_its_features(host_inverter, photo, tmp_path):
+    with pytest.raises(InputError, match="a model server runs no Python"):
+        export_savedmodel(host_inverter, tmp_path / "host")
+    assert not listing(tmp_path)
+    path = export_savedmodel(host_inverter, tmp_path / "host", endpoints=("invert",))
+    loaded = signatures(path)
+    assert set(loaded) == {"invert", "serving_default"}
+    images = photo[np.newaxis].astype(np.float32) / 255
+    features = host_inverter.feature(images)
+    found = loaded["invert"](features=features)["reconstruction"]
+    np.testing.assert_allclose(found, host_inverter.reconstruct(images), atol=1e-5)
+
+
+def test_an_existing_version_is_refused_and_another_is_added(inverter, tmp_path):
+    path = export_savedmodel(inverter, tmp_path / "hog", endpoints=["invert"])
+    before = (path / "saved_model.pb").stat()
+    with pytest.raises(InputError, match="hog/1 exists already"):
+        export_savedmodel(inverter, tmp_path / "hog", endpoints=["invert"])
+    assert (path / "saved_model.pb").stat() == before
+    export_savedmodel(inverter, tmp_path / "hog", version=2, endpoints=["invert"])
+    assert sorted(os.listdir(tmp_path / "hog")) == ["1", "2"]
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_failed_export_leaves_nothing(inverter, tmp_path, monkeypatch, older):
+    def fail(path):
+        raise InputError("refused")
+
+    if older:
+        (tmp_path / "hog" / "1").mkdir(parents=True)
+    before = listing(tmp_path)
+    monkeypatch.setattr("tfinvert.serving.export.check_savedmodel", fail)
+    with pytest.raises(InputError, match="refused"):
+        export_savedmodel(inverter, tmp_path / "hog", version=2, endpoints=["invert"])
+    assert listing(tmp_path) == before
+
+
+def test_wrong_arguments_are_refused(inverter, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        export_savedmodel(inverter, tmp_path / "file", endpoints=["invert"])
+    with pytest.raises(InputError, match="version must be"):
+        export_savedmodel(inverter, tmp_path / "hog", version=-1)
+    with pytest.raises(InputError, match=r"sample must be .*uint8 \(64, 64, 3\)"):
+        export_savedmodel(inverter, tmp_path / "hog", sample=np.zeros((64, 64, 3), np.uint8))
+    assert listing(tmp_path) == ["file"]
+
+
+def test_export_prints_nothing(inverter, tmp_path, capfd):
+    export_savedmodel(inverter, tmp_path / "hog", endpoints=["invert"])
+    assert capfd.readouterr().out == ""
+
+
+def fields(message):
+    """Number and content of each field, as protobuf's own parser finds them without a schema."""
+    return [(f.field_number, f.data) for f in UnknownFieldSet(empty_pb2.Empty.FromString(message))]
+
+
+@pytest.mark.parametrize("size", [1, 30, 31, 32, 5000])
+def test_a_warm_up_request_is_this_protocol_buffer(size):
+    value = np.arange(size, dtype=np.float32)
+    ((number, predict_log),) = fields(prediction_log("invert", "features", value))
+    assert number == 6
+    ((number, request),) = fields(predict_log)
+    assert number == 1
+    (spec_number, model_spec), (inputs_number, named_input) = fields(request)
+    assert (spec_number, fields(model_spec)) == (1, [(3, b"invert")])
+    (key_number, key), (value_number, tensor) = fields(named_input)
+    assert (inputs_number, key_number, key, value_number) == (2, 1, b"features", 2)
+    np.testing.assert_array_equal(tf.make_ndarray(TensorProto.FromString(tensor)), value)
+
+
+def test_warm_up_requests_run(inverter, model):
+    log = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+    loaded = signatures(model)
+    seen = []
+    for record in tf.data.TFRecordDataset(str(model / PATH)).as_numpy_iterator():
+        request = log.PredictionLog.FromString(record).predict_log.request
+        inputs = {name: tf.constant(tf.make_ndarray(v)) for name, v in request.inputs.items()}
+        assert len(loaded[request.model_spec.signature_name](**inputs)["reconstruction"]) == 1
+        seen.append(request.model_spec.signature_name)
+    assert seen == ["serving_default", "reconstruct_bytes", "reconstruct_bytes", "invert"]

@@ -1,0 +1,239 @@
+"""Training for real, a few steps on real photographs."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfinvert
+from tfinvert import features
+from tfinvert.data.open import open_source
+from tfinvert.evaluation import read_images
+from tfinvert.features import HostFeature
+from tfinvert.training import loop, strategies
+from tfinvert.training.loop import Pace, fit
+from tfinvert.training.settings import Settings
+
+SETTINGS = Settings(
+    steps=6, batch_size=8, width=0.125, warmup_steps=2, learning_rate=2e-3, averaging=0.9
+)
+EVERY_STEP = Pace(log=1, validate=3, checkpoint=2)
+
+
+@pytest.fixture(scope="module")
+def source():
+    return open_source("photos", "training")
+
+
+@pytest.fixture(scope="module")
+def hog():
+    return features.get("hog", image_shape=(64, 64, 3))
+
+
+@pytest.fixture
+def train(source, hog, photos, tmp_path):
+    def run(
+        settings=SETTINGS,
+        *,
+        feature=hog,
+        validation=photos,
+        name="run",
+        strategy="one",
+        pace=EVERY_STEP,
+    ):
+        workdir = tmp_path / name
+        workdir.mkdir(exist_ok=True)
+        chosen = strategies.make(strategy)
+        return fit(feature, source, validation, settings, workdir, chosen, pace)
+
+    return run
+
+
+def losses(history):
+    return [entry["loss"] for entry in history]
+
+
+def test_learns_something(train, photos):
+    settings = dataclasses.replace(SETTINGS, steps=80, width=0.25)
+    inverter, history = train(settings, pace=Pace(log=10, validate=80, checkpoint=80))
+    assert losses(history)[-1] < 0.7 * losses(history)[0]
+    assert inverter.reconstruct(photos).std(axis=0).mean() > 0.02  # not one image for everything
+    assert 0 < history[-1]["validation_error"] < 1
+
+
+def test_same_losses_on_two_devices_as_on_one(train):
+    # A small clip_norm, so that the test would see a clipping that depends on the devices.
+    settings = dataclasses.replace(SETTINGS, clip_norm=0.01)
+    one, first = train(settings, name="one")
+    two, second = train(settings, name="two", strategy="mirrored")
+    np.testing.assert_allclose(losses(second), losses(first), atol=1e-5)
+    for a, b in zip(one.network.get_weights(), two.network.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+class Interrupted(BaseException):
+    pass
+
+
+def interrupt_after(monkeypatch, steps):
+    made = loop.make_step
+
+    def make_step(*arguments):
+        step, calls = made(*arguments), iter(range(steps))
+
+        def limited(*batch):
+            if next(calls, None) is None:
+                raise Interrupted
+            return step(*batch)
+
+        return limited
+
+    monkeypatch.setattr(loop, "make_step", make_step)
+
+
+def test_an_interrupted_run_ends_as_an_unbroken_one(train, tmp_path, monkeypatch):
+    whole, whole_history = train(name="whole")
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 5)
+        with pytest.raises(Interrupted):
+            train(name="broken")
+    entries = (tmp_path / "broken" / "history.jsonl").read_text().splitlines()
+    assert json.loads(entries[-1])["step"] == 5  # after the checkpoint of step 4
+    resumed, history = train(name="broken")
+    np.testing.assert_allclose(losses(history), losses(whole_history), rtol=1e-5)
+    assert [entry["step"] for entry in history] == [1, 2, 3, 4, 5, 6]
+    for a, b in zip(whole.network.get_weights(), resumed.network.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    np.testing.assert_array_equal(resumed.standardization.mean, whole.standardization.mean)
+
+
+def test_a_finished_run_trains_no_further(train, monkeypatch):
+    first, history = train()
+    monkeypatch.setattr(loop, "make_step", None)
+    second, again = train()
+    assert again == history
+    for a, b in zip(first.network.get_weights(), second.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_numbered_checkpoints_are_kept_and_pruned(train, tmp_path):
+    train(dataclasses.replace(SETTINGS, steps=10))
+    kept = {path.stem for path in (tmp_path / "run" / "checkpoints").glob("step-*.index")}
+    assert kept == {"step-6", "step-8", "step-10"}
+
+
+def test_a_damaged_checkpoint_is_named_and_nothing_changed(train, tmp_path):
+    train()
+    newest = next((tmp_path / "run" / "checkpoints").glob("step-6.data*"))
+    data = newest.read_bytes()
+    newest.write_bytes(data[: len(data) // 2])
+    before = {path: path.read_bytes() for path in newest.parent.iterdir()}
+    with pytest.raises(
+        tfinvert.InputError, match="step-6 cannot be read .*earlier one is"
+    ) as error:
+        train()
+    assert "\n" not in str(error.value)
+    assert {path: path.read_bytes() for path in newest.parent.iterdir()} == before
+
+
+def test_nan_stops_with_the_last_good_checkpoint(train, tmp_path, monkeypatch):
+    calls = iter(range(100))
+    made = loop.make_step
+
+    def make_step(*arguments):
+        step = made(*arguments)
+        return lambda *batch: step(*batch) * (np.nan if next(calls) == 4 else 1.0)
+
+    monkeypatch.setattr(loop, "make_step", make_step)
+    with pytest.raises(tfinvert.InputError, match="became nan by step 5.*checkpoint is .*step-4"):
+        train(pace=Pace(log=5, validate=100, checkpoint=2))
+    assert {p.stem for p in (tmp_path / "run" / "checkpoints").glob("*.index")} == {
+        "step-2",
+        "step-4",
+    }
+
+
+def test_a_rate_far_too_high_is_reported(train):
+    settings = dataclasses.replace(SETTINGS, learning_rate=1e15, warmup_steps=0, steps=40)
+    with pytest.raises(tfinvert.InputError, match="the loss became .*try a lower --learning_rate"):
+        train(settings)
+
+
+def test_averaging_lags_behind_the_weights(train):
+    averaged, _ = train(name="averaged")
+    plain, _ = train(dataclasses.replace(SETTINGS, averaging=0.0), name="plain")
+    pairs = zip(averaged.network.get_weights(), plain.network.get_weights(), strict=True)
+    assert any(np.abs(a - b).max() > 1e-5 for a, b in pairs)
+
+
+def test_host_features_train_in_the_pipeline(train):
+    feature = features.get("skimage_hog", image_shape=(64, 64, 3))
+    inverter, history = train(feature=feature)
+    assert inverter.feature is feature
+    assert np.isfinite(losses(history)).all()
+    assert losses(history)[-1] < losses(history)[0]
+
+
+def test_a_network_of_another_size_learns_the_resized_image(train):
+    feature = features.get("hog", image_shape=(60, 100, 3))
+    validation = read_images(open_source("photos", "validation"), (60, 100))
+    inverter, history = train(feature=feature, validation=validation)
+    assert inverter.output_size == (64, 104)
+    assert len(history) == 6
+
+
+def test_tensorboard_gets_scalars_and_pairs_of_images(train, tmp_path):
+    train()
+    (file,) = (tmp_path / "run" / "summaries").iterdir()
+    scalars, images = {}, {}
+    for record in tf.data.TFRecordDataset(str(file)):
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+            if value.metadata.plugin_data.plugin_name == "images":
+                images[event.step] = value.tensor.string_val
+            elif value.tag == "loss":
+                scalars[event.step] = float(tf.make_ndarray(value.tensor))
+    assert sorted(scalars) == [1, 2, 3, 4, 5, 6]
+    assert sorted(images) == [3, 6]
+    pair = tf.io.decode_png(images[6][2])  # after width and height
+    assert pair.shape == (64, 128, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps must be positive. Received: 0"),
+        ({"batch_size": -1}, "batch_size must be positive"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"averaging": 1.0}, r"averaging must be in \[0, 1\)"),
+        ({"seed": -1}, "must not be negative"),
+        ({"learning_rate": float("nan")}, "learning_rate must be positive"),
+    ],
+)
+def test_settings_out_of_range(changes, message):
+    with pytest.raises(tfinvert.InputError, match=message):
+        dataclasses.replace(SETTINGS, **changes)
+
+
+def test_pace_out_of_range():
+    with pytest.raises(tfinvert.InputError, match="must be positive"):
+        Pace(log=0)
+
+
+def test_a_batch_that_devices_cannot_share(train):
+    with pytest.raises(tfinvert.InputError, match="multiple of the 2 devices. Received: 7"):
+        train(dataclasses.replace(SETTINGS, batch_size=7), strategy="mirrored")
+
+
+def test_an_unknown_strategy():
+    with pytest.raises(tfinvert.InputError, match="auto, one, mirrored. Received: 'many'"):
+        strategies.make("many")
+
+
+def test_a_feature_that_breaks_its_spec_ends_before_training(train, tmp_path):
+    feature = HostFeature(lambda image: image[:7], (8, 8, 3), name="broken")
+    with pytest.raises(tfinvert.InputError, match="broken declared features of shape"):
+        train(feature=feature)
+    assert not list((tmp_path / "run").glob("checkpoints/*"))

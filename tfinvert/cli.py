@@ -1,0 +1,39 @@
+"""How the command line programs start and fail."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, logging
+
+from tfinvert.errors import InputError
+
+
+def run(main: Callable[..., None], arguments: bool = False) -> None:
+    """Parses the flags and runs `main`.
+
+    Wrong flags and wrong input end with one line on standard error and exit status 1 or 2; an
+    interrupted run ends with status 130.
+
+    Args:
+      main: the program.
+      arguments: whether it takes the list of what follows the flags; else nothing may follow.
+    """
+
+    def guarded(argv: Sequence[str]) -> None:
+        logging.set_verbosity(logging.WARNING)
+        if len(argv) > 1 and not arguments:
+            _fail(f"unexpected argument {argv[1]!r}; every input is a --flag")
+        try:
+            main(list(argv[1:])) if arguments else main()
+        except InputError as error:
+            _fail(str(error))
+        except KeyboardInterrupt:
+            print("\ninterrupted", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(guarded)
+
+
+def _fail(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

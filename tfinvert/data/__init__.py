@@ -1,0 +1,1 @@
+"""Photographs: embedded photos, an image folder or TensorFlow Datasets → batches."""

@@ -1,0 +1,122 @@
+"""An image folder: JPEG and PNG files, in any depth of sub-folders."""
+
+import concurrent.futures
+import hashlib
+import os
+import pathlib
+
+import numpy as np
+from absl import logging
+
+from tfinvert.data.decode import EXTENSIONS, read_rgb
+from tfinvert.data.sources import IndexedSource
+from tfinvert.errors import InputError
+
+_HELD_OUT = 0.05
+_NAMED = 5  # unreadable files named in the warning; `unreadable` has them all
+
+
+class Folder(IndexedSource):
+    """The images below a folder, in the order of their relative paths.
+
+    Every file is decoded once when the folder is opened, so that broken ones are counted, named
+    and skipped then, and a position in training means the same image for ever.
+
+    Args:
+      path: the folder.
+      part: "all"; or "validation" for about 5 % of the files, chosen by a hash of the relative
+        path, and "training" for the others. Adding files moves none to the other part, except in
+        a folder so small that one file is chosen to have an image in each part.
+
+    Attributes:
+      unreadable: one message for each file skipped.
+
+    Raises:
+      InputError: there is no such folder, or no readable image in it.
+    """
+
+    def __init__(self, path: str | pathlib.Path, part: str = "all"):
+        self.name = f"folder:{path}"
+        root = pathlib.Path(path)
+        if not os.path.isdir(root):
+            raise InputError(f"no such folder: {root}")
+        files = _image_files(root)
+        if not files:
+            raise InputError(f"no image in {root}: accepted are files ending in {_ENDINGS}")
+        if part != "all":
+            files = _split(files, root, part)
+        self._files, self.unreadable = _readable(files)
+        if self.unreadable:
+            more = len(self.unreadable) - _NAMED
+            logging.warning(
+                "skipped %d of %d files in %s: %s%s",
+                len(self.unreadable),
+                len(files),
+                root,
+                "; ".join(self.unreadable[:_NAMED]),
+                f"; and {more} more" if more > 0 else "",
+            )
+        if not self._files:
+            raise InputError(
+                f"none of the {len(files)} images in {root} can be read; the first: "
+                f"{self.unreadable[0]}"
+            )
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def image(self, index: int) -> np.ndarray:
+        """The image in a file."""
+        return read_rgb(self._files[index])
+
+
+_ENDINGS = ", ".join(EXTENSIONS)
+
+
+def _image_files(root: pathlib.Path) -> list[pathlib.Path]:
+    found, seen = [], set()
+    for folder, inner, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back, or to another folder of the tree
+            inner.clear()
+            continue
+        seen.add(real)
+        inner.sort()
+        found += [pathlib.Path(folder, n) for n in names if n.lower().endswith(EXTENSIONS)]
+    return sorted(found, key=lambda file: file.relative_to(root).as_posix())
+
+
+def _split(files: list[pathlib.Path], root: pathlib.Path, part: str) -> list[pathlib.Path]:
+    """By a hash of each path; of the readable ones, the first is held out and the last is not."""
+
+    def rank(file: pathlib.Path) -> bytes:
+        return hashlib.sha256(os.fsencode(file.relative_to(root).as_posix())).digest()
+
+    ranked = sorted(files, key=rank)
+    first = next((file for file in ranked if _problem(file) is None), None)
+    last = next((file for file in reversed(ranked) if _problem(file) is None), None)
+    if first is None:
+        return files  # none is left, which is for the caller to say
+    if first == last:
+        raise InputError(
+            f"{root} has one readable image; training needs another to validate on "
+            "(--validation_data)"
+        )
+    limit = int(_HELD_OUT * 256**4).to_bytes(4, "big")
+    held_out = ({file for file in files if rank(file) < limit} | {first}) - {last}
+    return [file for file in files if (file in held_out) == (part == "validation")]
+
+
+def _problem(file: pathlib.Path) -> str | None:
+    try:
+        read_rgb(file)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _readable(files: list[pathlib.Path]) -> tuple[list[pathlib.Path], list[str]]:
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        problems = list(pool.map(_problem, files))
+    good = [file for file, found in zip(files, problems, strict=True) if found is None]
+    return good, [found for found in problems if found is not None]

@@ -1,0 +1,34 @@
+"""`--data` values → sources."""
+
+from tfinvert.data.folder import Folder
+from tfinvert.data.photos import Photos
+from tfinvert.data.sources import Source
+from tfinvert.errors import InputError
+
+PARTS = ("training", "validation", "all")
+FORMS = "photos, folder:PATH or tfds:NAME[/CONFIG]"
+
+
+def open_source(data: str, part: str = "all") -> Source:
+    """The source a `--data` value names.
+
+    Args:
+      data: `photos`, `folder:PATH` or `tfds:NAME[/CONFIG]`.
+      part: "training", "validation" (what the source itself holds out of training) or "all".
+
+    Raises:
+      InputError: the value has another form, there is no such part, or the source cannot be
+        opened.
+    """
+    if part not in PARTS:
+        raise InputError(f"part must be one of {', '.join(PARTS)}. Received: {part!r}")
+    kind, _, rest = data.partition(":")
+    if data == "photos":
+        return Photos(part)
+    if kind == "folder" and rest:
+        return Folder(rest, part)
+    if kind == "tfds" and rest:
+        from tfinvert.data.tfds import Tfds  # slow to import, and rarely wanted
+
+        return Tfds(rest, part)
+    raise InputError(f"data must be {FORMS}. Received: {data!r}")

@@ -1,0 +1,75 @@
+"""The photographs scikit-image ships inside its wheel: data for a first look, without a network."""
+
+import numpy as np
+import skimage.data
+import tensorflow as tf
+
+from tfinvert.data.sources import IndexedSource
+
+# By photograph, so that no crop of a photograph in one part is ever seen in the other; the
+# motorcycle is one scene photographed twice, so both views are in one part.
+PARTS = {
+    "training": ("astronaut", "coffee", "motorcycle_left", "motorcycle_right"),
+    "validation": ("chelsea", "rocket"),
+}
+PARTS["all"] = PARTS["training"] + PARTS["validation"]
+
+_CROPS_PER_PHOTO = 256
+_TILES_ACROSS = (1, 2)  # tiles along the shorter side
+
+
+def photograph(name: str) -> np.ndarray:
+    """One of the embedded photographs by name, uint8 `[H, W, 3]`."""
+    if name.startswith("motorcycle"):
+        left, right, _ = skimage.data.stereo_motorcycle()
+        return left if name == "motorcycle_left" else right
+    return getattr(skimage.data, name)()
+
+
+class Photos(IndexedSource):
+    """Embedded photographs, split by photograph.
+
+    In training an epoch visits each photograph 256 times, for another random crop each time. Read
+    once, each photograph gives square tiles at two scales.
+
+    Args:
+      part: a key of `PARTS`.
+    """
+
+    min_crop = 0.2
+
+    def __init__(self, part: str = "all"):
+        self.name = "photos"
+        self._photos = [photograph(name) for name in PARTS[part]]
+        self._tiles = [tile for photo in self._photos for tile in square_tiles(photo)]
+
+    def __len__(self) -> int:
+        return _CROPS_PER_PHOTO * len(self._photos)
+
+    @property
+    def evaluation_size(self) -> int:
+        """The number of tiles."""
+        return len(self._tiles)
+
+    def image(self, index: int) -> np.ndarray:
+        """A whole photograph."""
+        return self._photos[index % len(self._photos)]
+
+    def once(self) -> tf.data.Dataset:
+        """Every tile once."""
+        return tf.data.Dataset.from_generator(
+            lambda: iter(self._tiles),
+            output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
+        )
+
+
+def square_tiles(photo: np.ndarray) -> list[np.ndarray]:
+    """Squares spread over a photograph at two scales, largest first: uint8 `[side, side, 3]`."""
+    height, width = photo.shape[:2]
+    tiles = []
+    for across in _TILES_ACROSS:
+        side = min(height, width) // across
+        for top in np.linspace(0, height - side, round(height / side)).astype(int):
+            for left in np.linspace(0, width - side, round(width / side)).astype(int):
+                tiles.append(photo[top : top + side, left : left + side])
+    return tiles

@@ -1,0 +1,84 @@
+"""Where photographs come from: the contract every source keeps."""
+
+import abc
+
+import numpy as np
+import tensorflow as tf
+
+
+class Source(abc.ABC):
+    """A collection of photographs in a reproducible order.
+
+    Attributes:
+      name: what `--data` called it.
+      min_crop: the smallest random training crop, as a fraction of the image's shorter side, that
+        suits these images.
+      jitter: how strongly colours, contrast and brightness should vary in training, in [0, 1].
+    """
+
+    name: str
+    min_crop: float = 0.6
+    jitter: float = 0.0
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Images in an epoch of `stream`."""
+
+    @property
+    @abc.abstractmethod
+    def evaluation_size(self) -> int:
+        """Images of `once`."""
+
+    @abc.abstractmethod
+    def stream(self, seed: int, start: int = 0) -> tf.data.Dataset:
+        """Endless training images: `(position int64, image uint8 [H, W, 3])`.
+
+        Every epoch has its own order, fixed by (seed, epoch). `position` counts from 0 over all
+        epochs; `start` begins there, and what follows is what would have followed without a break.
+        """
+
+    @abc.abstractmethod
+    def once(self) -> tf.data.Dataset:
+        """Every image once, in the collection's own order: uint8 `[H, W, 3]`."""
+
+
+class IndexedSource(Source):
+    """A source with random access to its images; subclasses give `image(index)`."""
+
+    @property
+    def evaluation_size(self) -> int:
+        """See `Source.evaluation_size`."""
+        return len(self)
+
+    @abc.abstractmethod
+    def image(self, index: int) -> np.ndarray:
+        """One image, uint8 `[H, W, 3]`; called from several threads at once."""
+
+    def stream(self, seed: int, start: int = 0) -> tf.data.Dataset:
+        """See `Source.stream`; images before `start` are never decoded."""
+        count = len(self)
+
+        def epoch(number: tf.Tensor) -> tf.data.Dataset:
+            order = tf.random.experimental.stateless_shuffle(
+                tf.range(count, dtype=tf.int64), seed=tf.stack([np.int64(seed), number])
+            )
+            return tf.data.Dataset.from_tensor_slices(order)
+
+        epochs = tf.data.Dataset.range(start // count, np.iinfo(np.int64).max)
+        indices = epochs.flat_map(epoch).skip(start % count)
+        positions = tf.data.Dataset.counter(start=start)
+        return tf.data.Dataset.zip(positions, indices).map(
+            lambda position, index: (position, self._load(index)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+
+    def once(self) -> tf.data.Dataset:
+        """See `Source.once`."""
+        return tf.data.Dataset.range(len(self)).map(
+            self._load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+
+    def _load(self, index: tf.Tensor) -> tf.Tensor:
+        image = tf.numpy_function(lambda i: self.image(int(i)), [index], tf.uint8)
+        return tf.ensure_shape(image, (None, None, 3))

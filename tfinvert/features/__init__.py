@@ -1,0 +1,24 @@
+"""Representations Φ: `tfinvert.features.get("hog", image_shape=(64, 64, 3))`.
+
+One file a representation, and one line here.
+"""
+
+from tfinvert.features.base import Feature, FeatureLayer
+from tfinvert.features.hog import Hog
+from tfinvert.features.host import HostFeature
+from tfinvert.features.registry import describe, from_description, get, names, register
+from tfinvert.features.skimage_hog import SkimageHog
+
+register("hog", Hog)
+register("skimage_hog", SkimageHog)
+
+__all__ = [
+    "Feature",
+    "FeatureLayer",
+    "HostFeature",
+    "describe",
+    "from_description",
+    "get",
+    "names",
+    "register",
+]

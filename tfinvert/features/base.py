@@ -1,0 +1,119 @@
+"""The contract of a representation Φ: photographs in, features out."""
+
+import abc
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from tfinvert.errors import InputError
+
+ImageShape = tuple[int, int, int]
+
+
+class Feature(abc.ABC):
+    """A representation of images: `[B, H, W, 3]` in [0, 1] becomes `[B, *spec.shape]`.
+
+    A feature owns its facts: the input range, resizing, grey conversion, channel order, mean and
+    how its values are best standardised. Callers hand over RGB images, float32 in [0, 1], NHWC.
+
+    Attributes:
+      name: the registered name, for example "hog".
+      image_shape: (height, width, 3) of the images it takes.
+      in_graph: True if it is made of TensorFlow ops alone, so that it can run on the device, inside
+        the training step, and can be served; False if it runs Python on the host.
+      standardize: "channel" for one mean and scale for each entry of the last axis, "layer" for one
+        scale for the whole feature.
+      decoder: which family of inversion networks fits it; see `tfinvert.networks.inversion`.
+    """
+
+    name: str
+    in_graph: bool = True
+    standardize: Literal["channel", "layer"] = "channel"
+    decoder: str = "two_stream"
+
+    def __init__(self, image_shape: ImageShape = (64, 64, 3)):
+        shape = tuple(int(side) for side in image_shape)
+        if len(shape) != 3 or shape[2] != 3 or min(shape) < 1:
+            raise InputError(
+                "image_shape must be (height, width, 3) with positive sides. "
+                f"Received: {image_shape}"
+            )
+        self.image_shape: ImageShape = shape
+
+    @property
+    @abc.abstractmethod
+    def spec(self) -> tf.TensorSpec:
+        """The feature of one image, without a batch axis."""
+
+    @abc.abstractmethod
+    def compute(self, images: tf.Tensor) -> tf.Tensor:
+        """Φ itself: `[B, *image_shape]` float32 in [0, 1] becomes `[B, *spec.shape]` float32."""
+
+    def __call__(self, images: Any) -> Any:
+        """Checks and computes: `[B, *image_shape]` in [0, 1] becomes `[B, *spec.shape]`.
+
+        Takes a tensor, an array or, to build a functional model, a symbolic Keras tensor.
+
+        Raises:
+          InputError: the images are not floating point, or not of `image_shape`.
+        """
+        if isinstance(images, keras.KerasTensor):
+            return FeatureLayer(self)(images)
+        images = tf.convert_to_tensor(images)
+        if not images.dtype.is_floating:
+            raise InputError(
+                f"{self.name} takes floating point images in [0, 1]; divide uint8 images by 255. "
+                f"Received: {images.dtype.name}"
+            )
+        if not images.shape.is_compatible_with((None, *self.image_shape)):
+            raise InputError(
+                f"{self.name} was made for images of shape [B, "
+                f"{', '.join(map(str, self.image_shape))}]. Received: {images.shape}"
+            )
+        features = self.compute(tf.cast(images, tf.float32))
+        return tf.ensure_shape(features, (None, *self.spec.shape))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this feature again."""
+        return {"image_shape": list(self.image_shape)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Feature":
+        """The inverse of `get_config`."""
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="tfinvert")
+class FeatureLayer(keras.layers.Layer):
+    """A feature as a Keras layer, for functional models that start from photographs."""
+
+    def __init__(self, feature: Feature | Mapping[str, Any], **kwargs: Any):
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        if not isinstance(feature, Feature):
+            from tfinvert.features import (
+                registry,  # base is what the registered features import
+            )
+
+            feature = registry.from_description(feature)
+        self.feature = feature
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        """`[B, *image_shape]` becomes `[B, *spec.shape]`."""
+        return self.feature(images)
+
+    def compute_output_spec(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        """The feature's declared spec, so that host features need no tracing."""
+        if tuple(images.shape[1:]) != self.feature.image_shape:
+            raise InputError(
+                f"{self.feature.name} was made for images of shape {self.feature.image_shape}. "
+                f"Received: {images.shape[1:]}"
+            )
+        return keras.KerasTensor((images.shape[0], *self.feature.spec.shape), dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """The feature's description beside the layer's own arguments."""
+        from tfinvert.features import registry
+
+        return {"name": self.name, "feature": registry.describe(self.feature)}

@@ -1,0 +1,165 @@
+"""VLFeat's UoCTTI variant of HOG as batched TensorFlow ops (`vl/hog.c`, `VlHogVariantUoctti`).
+
+Histograms of oriented gradients after Felzenszwalb et al.: for each cell 18 directed and 9
+undirected orientations and 4 texture energies, 31 channels. The values are VLFeat's for the same
+pixels in [0, 1], without bilinear assignment of orientations.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfinvert.errors import InputError
+from tfinvert.features.base import Feature, ImageShape
+
+ORIENTATIONS = 9
+CHANNELS = 3 * ORIENTATIONS + 4
+
+
+def grid_side(pixels: int, cell_size: int = 8) -> int:
+    """Cells along a side of so many pixels: 64 gives 8, 67 gives 8, 68 gives 9 (cell 8)."""
+    return (pixels + cell_size // 2) // cell_size
+
+
+def hog(images: tf.Tensor, cell_size: int = 8) -> tf.Tensor:
+    """HOG of a batch: `[B, H, W, C]` becomes `[B, ⌊(H+4)/8⌋, ⌊(W+4)/8⌋, 31]` (cell 8).
+
+    With several channels the one of the largest gradient counts at each pixel, as in VLFeat. The
+    channels are the directed orientations (18), the undirected ones (9), and the texture energies
+    of the four blocks around the cell: up left, up right, down left, down right.
+
+    Args:
+      images: float32 in [0, 1], of static height, width and channel count.
+      cell_size: pixels along the side of a cell.
+    """
+    histogram = _histogram(*_gradient(images), images.shape[1:3], cell_size)
+    return _normalize(histogram)
+
+
+def _gradient(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Central differences without the border pixels: two of `[B, H-2, W-2]`."""
+    dx = images[:, 1:-1, 2:] - images[:, 1:-1, :-2]
+    dy = images[:, 2:, 1:-1] - images[:, :-2, 1:-1]
+    best_x, best_y = dx[..., 0], dy[..., 0]
+    best = best_x * best_x + best_y * best_y
+    for channel in range(1, images.shape[-1]):
+        x, y = dx[..., channel], dy[..., channel]
+        square = x * x + y * y
+        larger = square > best
+        best_x = tf.where(larger, x, best_x)
+        best_y = tf.where(larger, y, best_y)
+        best = tf.maximum(square, best)
+    return best_x, best_y
+
+
+def _histogram(dx: tf.Tensor, dy: tf.Tensor, size: tf.TensorShape, cell_size: int) -> tf.Tensor:
+    """Gradient magnitude by directed orientation, pooled bilinearly: `[B, cells, cells, 18]`."""
+    # Kept off zero, where the square root has no derivative and a gradient would become NaN.
+    magnitude = tf.sqrt(tf.maximum(dx * dx + dy * dy, 1e-20))
+    orientation = _orientation(dx, dy)
+    directed = tf.range(2 * ORIENTATIONS)[:, tf.newaxis]
+    # [B, H-2, 18, W-2]: with the pixels of a row innermost both poolings are plain matrix products.
+    votes = tf.where(orientation[:, :, tf.newaxis] == directed, magnitude[:, :, tf.newaxis], 0.0)
+    rows = _triangles(size[0], cell_size)
+    columns = _triangles(size[1], cell_size)
+    pooled = tf.matmul(tf.reshape(votes, (-1, size[1] - 2)), columns, transpose_b=True)
+    pooled = tf.reshape(pooled, (-1, size[0] - 2, 2 * ORIENTATIONS * len(columns)))
+    pooled = tf.reshape(tf.matmul(rows, pooled), (-1, len(rows), 2 * ORIENTATIONS, len(columns)))
+    return tf.transpose(pooled, (0, 1, 3, 2))
+
+
+def _orientation(dx: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
+    """The nearest of the 18 directions k·20°, as int32; the first of equals, as in VLFeat."""
+    best, orientation = None, None
+    for k in range(ORIENTATIONS):
+        angle = k * np.pi / ORIENTATIONS
+        score = dx * np.float32(np.cos(angle)) + dy * np.float32(np.sin(angle))
+        directed = tf.where(score < 0, k + ORIENTATIONS, k)
+        size = tf.abs(score)
+        if k == 0:
+            best, orientation = size, directed
+        else:
+            larger = size > best
+            orientation = tf.where(larger, directed, orientation)
+            best = tf.maximum(size, best)
+    return orientation
+
+
+def _triangles(pixels: int, cell_size: int) -> np.ndarray:
+    """Bilinear weights of the inner pixels for each cell, `[cells, pixels - 2]`.
+
+    A pixel shares its vote between the two nearest cell centres, by distance:
+
+        cell centres        4           12          20
+        weight of cell 1    0 ...  ___---^---___  ... 0
+    """
+    centres = (np.arange(pixels) + 0.5) / cell_size - 0.5
+    distance = np.abs(centres - np.arange(grid_side(pixels, cell_size))[:, np.newaxis])
+    return np.maximum(0.0, 1.0 - distance)[:, 1:-1].astype(np.float32)
+
+
+def _normalize(histogram: tf.Tensor) -> tf.Tensor:
+    """Divides each cell by the norms of its four 2×2 blocks, clips and sums: 18 become 31."""
+    undirected = histogram[..., :ORIENTATIONS] + histogram[..., ORIENTATIONS:]
+    energy = tf.reduce_sum(undirected * undirected, -1)
+    energy = tf.concat([energy[:, :1], energy, energy[:, -1:]], 1)  # border cells repeat
+    energy = tf.concat([energy[:, :, :1], energy, energy[:, :, -1:]], 2)
+    blocks = energy[:, 1:, 1:] + energy[:, :-1, 1:] + energy[:, 1:, :-1] + energy[:, :-1, :-1]
+    inverse = tf.math.rsqrt(blocks + 1e-4)[..., tf.newaxis]
+    directed_sum, undirected_sum, texture = 0.0, 0.0, []
+    for factor in (
+        inverse[:, :-1, :-1],
+        inverse[:, :-1, 1:],
+        inverse[:, 1:, :-1],
+        inverse[:, 1:, 1:],
+    ):
+        directed_sum += tf.minimum(histogram * factor, 0.2)
+        clipped = tf.minimum(undirected * factor, 0.2)
+        undirected_sum += clipped
+        texture.append(tf.reduce_sum(clipped, -1, keepdims=True) / np.float32(np.sqrt(18)))
+    return tf.concat([0.5 * directed_sum, 0.5 * undirected_sum, *texture], -1)
+
+
+class Hog(Feature):
+    """HOG of the grey image, as the paper inverts it (section 3), or of the colours.
+
+    Args:
+      image_shape: (height, width, 3); each side at least half a cell and 3 pixels.
+      cell_size: pixels along the side of a cell.
+      color: False converts to grey first (ITU-R 601 luma); True takes VLFeat's largest gradient
+        among the colour channels.
+    """
+
+    name = "hog"
+
+    def __init__(
+        self, image_shape: ImageShape = (64, 64, 3), cell_size: int = 8, color: bool = False
+    ):
+        super().__init__(image_shape)
+        if cell_size < 2:
+            raise InputError(f"hog: cell_size must be at least 2. Received: {cell_size}")
+        smallest = max(3, cell_size - cell_size // 2)
+        if min(self.image_shape[:2]) < smallest:
+            raise InputError(
+                f"hog with cell_size {cell_size} takes images of at least {smallest}×{smallest} "
+                f"pixels. Received: {self.image_shape[0]}×{self.image_shape[1]}"
+            )
+        self.cell_size = int(cell_size)
+        self.color = bool(color)
+
+    @property
+    def spec(self) -> tf.TensorSpec:
+        """`[cells down, cells across, 31]` float32."""
+        sides = (grid_side(side, self.cell_size) for side in self.image_shape[:2])
+        return tf.TensorSpec((*sides, CHANNELS), tf.float32, name=self.name)
+
+    def compute(self, images: tf.Tensor) -> tf.Tensor:
+        """`[B, H, W, 3]` in [0, 1] becomes `[B, *spec.shape]`, each value in [0, 1]."""
+        if not self.color:
+            images = tf.image.rgb_to_grayscale(images)
+        return hog(images, self.cell_size)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return super().get_config() | {"cell_size": self.cell_size, "color": self.color}

@@ -1,0 +1,78 @@
+"""Any Python function as a Feature, through `tf.py_function`."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfinvert.errors import InputError
+from tfinvert.features.base import Feature, ImageShape
+
+
+class HostFeature(Feature):
+    """A Python function of one image, run on the host and held to a declared shape.
+
+    It trains like any other feature: the function runs in the `tf.data` pipeline. It cannot be
+    served, because a model server runs no Python.
+
+    Args:
+      function: takes one image, float32 `[H, W, 3]` in [0, 1], and returns an array of
+        `feature_shape`. It need be neither differentiable nor thread safe.
+      feature_shape: the shape of the feature of one image.
+      name: how errors, run directories and saved inverters call it. To load a saved inverter that
+        uses it, `tfinvert.features.register(name, factory)` first.
+      image_shape: (height, width, 3) of the images it takes.
+
+    Example:
+      edges = HostFeature(skimage_edges, (64, 64, 1), name="edges", image_shape=(64, 64, 3))
+    """
+
+    in_graph = False
+
+    def __init__(
+        self,
+        function: Callable[[np.ndarray], np.ndarray],
+        feature_shape: Sequence[int],
+        *,
+        name: str,
+        image_shape: ImageShape = (64, 64, 3),
+    ):
+        super().__init__(image_shape)
+        self.name = name
+        self._function = function
+        self._shape = tuple(int(side) for side in feature_shape)
+
+    @property
+    def spec(self) -> tf.TensorSpec:
+        """The declared shape, float32."""
+        return tf.TensorSpec(self._shape, tf.float32, name=self.name)
+
+    def compute(self, images: tf.Tensor) -> tf.Tensor:
+        """`[B, *image_shape]` becomes `[B, *spec.shape]`, one call of the function an image.
+
+        Raises:
+          InputError: the function returned something else than it declared (in a graph this
+            arrives as `tf.errors.InvalidArgumentError` with the same text).
+        """
+        if tf.executing_eagerly():
+            return tf.convert_to_tensor(self._batch(images))
+        features = tf.py_function(self._batch, [images], tf.float32)
+        return tf.ensure_shape(features, (images.shape[0], *self._shape))
+
+    def _batch(self, images: tf.Tensor) -> np.ndarray:
+        features = np.empty((len(images), *self._shape), np.float32)
+        for row, image in zip(features, images.numpy(), strict=True):
+            row[...] = self._checked(np.asarray(self._function(image)))
+        return features
+
+    def _checked(self, value: np.ndarray) -> np.ndarray:
+        if value.shape != self._shape:
+            raise InputError(
+                f"{self.name} declared features of shape {self._shape}. Received: {value.shape}"
+            )
+        if value.dtype.kind not in "fiub" or not np.isfinite(value).all():
+            raise InputError(
+                f"{self.name} must return finite real numbers. Received: {value.dtype} with "
+                f"{'non-finite values' if value.dtype.kind == 'f' else 'other values'}"
+            )
+        return value

@@ -1,0 +1,84 @@
+"""Writing files so that a reader never sees a half-written one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Yields a temporary path that becomes `path` when the block ends well.
+
+    The temporary path lies in the same folder as `path` (made if missing). When the block
+    ends, the file written there replaces `path` in one step; when the block raises, it is
+    removed and `path` is left as it was.
+
+    Args:
+        path: Where the finished file goes.
+
+    Yields:
+        The path to write to. Nothing is there yet, and its name ends with the name of `path`.
+
+    Raises:
+        IsADirectoryError: If `path` is a folder.
+        FileNotFoundError: If the block ended without writing the file.
+        OSError: If the folder cannot be made or written to.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"`path` must name a file, not a folder. Received: path={path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The whole name is kept at the end because some writers look at more than the last suffix
+    # (Keras insists on ".weights.h5").
+    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
+    """Writes values as indented JSON, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def atomic_directory(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Yields a temporary directory that becomes `path` when the block ends well.
+
+    As `atomic_path`, for a directory of files that belong together.
+
+    Args:
+        path: Where the finished directory goes; it must not exist.
+
+    Yields:
+        An empty directory beside it.
+
+    Raises:
+        FileExistsError: If `path` exists, before the block or at its end.
+        OSError: If the folder cannot be made or written to.
+    """
+    path = pathlib.Path(path)
+    if path.exists():
+        raise FileExistsError(f"{path} exists already")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            raise FileExistsError(f"{path} exists already")
+        os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise

@@ -1,0 +1,200 @@
+"""Inverter: a feature, its standardisation and its trained network, as one artefact."""
+
+import json
+import pathlib
+import zipfile
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfinvert.errors import InputError
+from tfinvert.features import describe, from_description
+from tfinvert.features.base import Feature
+from tfinvert.features.standardization import Standardization
+from tfinvert.files import atomic_directory
+
+FORMAT = 1
+CARD, ARRAYS = "inverter.json", "weights.npz"
+_SHIPPED = pathlib.Path(__file__).parent / "inverters"
+_BATCH = 64
+
+
+class Inverter:
+    """Turns images, or their features, back into images.
+
+    Attributes:
+      feature: the representation Φ that is inverted.
+      standardization: mean and scale the features are standardised with.
+      network: the Keras model from standardised features to images.
+      card: what made it (data, steps, seed, versions, metrics), as JSON values.
+    """
+
+    def __init__(
+        self,
+        feature: Feature,
+        standardization: Standardization,
+        network: keras.Model,
+        card: Mapping[str, Any] | None = None,
+    ):
+        if tuple(network.input_shape[1:]) != tuple(feature.spec.shape):
+            raise InputError(
+                f"the network takes features of shape {network.input_shape[1:]}, but "
+                f"{feature.name} gives {feature.spec.shape}"
+            )
+        self.feature = feature
+        self.standardization = standardization
+        self.network = network
+        self.card = dict(card or {})
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """(height, width) of a reconstruction."""
+        return tuple(self.network.output_shape[1:3])
+
+    def decode(self, features: tf.Tensor) -> tf.Tensor:
+        """f(φ; w) in a graph: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]`."""
+        image = self.network(self.standardization(features), training=False)
+        return tf.clip_by_value(tf.cast(image, tf.float32), 0.0, 1.0)
+
+    def invert(self, features: Any) -> np.ndarray:
+        """Features → reconstructions: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]`.
+
+        Returns:
+          float32 in [0, 1].
+
+        Raises:
+          InputError: the features are of another shape.
+        """
+        features = np.asarray(features, np.float32)
+        if features.shape[1:] != tuple(self.feature.spec.shape):
+            raise InputError(
+                f"features of {self.feature.name} have the shape [B, "
+                f"{', '.join(map(str, self.feature.spec.shape))}]. Received: {features.shape}"
+            )
+        return self._in_batches(self.decode, features)
+
+    def reconstruct(self, images: Any) -> np.ndarray:
+        """Images → features → reconstructions: `[B, *feature.image_shape]` in [0, 1].
+
+        Returns:
+          `[B, *output_size, 3]` float32 in [0, 1].
+
+        Raises:
+          InputError: the images are of another shape, or not floating point.
+        """
+        return self._in_batches(lambda batch: self.decode(self.feature(batch)), images)
+
+    def _in_batches(self, function: Any, values: Any) -> np.ndarray:
+        values = np.asarray(values)
+        if not len(values):
+            return np.zeros((0, *self.output_size, 3), np.float32)
+        parts = range(0, len(values), _BATCH)
+        return np.concatenate([function(values[i : i + _BATCH]).numpy() for i in parts])
+
+    def round_weights(self, dtype: str) -> None:
+        """Rounds the weights to what a file of that type would hold, for example "float16"."""
+        self.network.set_weights([weight.astype(dtype) for weight in self.network.get_weights()])
+
+    def save(
+        self, path: str | pathlib.Path, dtype: Literal["float32", "float16"] = "float32"
+    ) -> None:
+        """Writes a self-contained directory, whole or not at all.
+
+        Args:
+          path: a directory that does not exist yet.
+          dtype: how the weights are stored; float16 halves the size and rounds them.
+
+        Raises:
+          InputError: the directory exists already.
+        """
+        path = pathlib.Path(path)
+        if path.exists():
+            raise InputError(f"{path} exists already; an inverter is never written over another")
+        card = {
+            "format": FORMAT,
+            "feature": describe(self.feature),
+            "network": json.loads(self.network.to_json()),
+            "made": self.card,
+        }
+        arrays = {f"network/{v.path}": v.numpy().astype(dtype) for v in self.network.weights}
+        arrays["feature/mean"] = self.standardization.mean
+        arrays["feature/scale"] = self.standardization.scale
+        with atomic_directory(path) as directory:
+            (directory / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+            np.savez_compressed(directory / ARRAYS, **arrays)
+
+    @classmethod
+    def load(cls, path: str | pathlib.Path) -> "Inverter":
+        """Reads what `save` wrote; no code in the directory is run.
+
+        Raises:
+          InputError: a file is missing, truncated, or of another format.
+        """
+        path = pathlib.Path(path)
+        card = _read_card(path)
+        arrays = _read_arrays(path / ARRAYS)
+        try:
+            network = keras.models.model_from_json(json.dumps(card["network"]))
+            feature = from_description(card["feature"])
+            for variable in network.weights:
+                variable.assign(arrays.pop(f"network/{variable.path}"))
+            standardization = Standardization(arrays["feature/mean"], arrays["feature/scale"])
+            return cls(feature, standardization, network, card["made"])
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path} is not a whole inverter: {CARD} and {ARRAYS} do not fit ({error})"
+            ) from error
+
+
+def shipped() -> list[str]:
+    """Names of the inverters that come with the package, for `load`."""
+    return sorted(card.parent.name for card in _SHIPPED.glob(f"*/{CARD}"))
+
+
+def load(path: str | pathlib.Path) -> Inverter:
+    """An inverter from the directory it was saved in, or one that comes with the package.
+
+    Args:
+      path: a directory, or a name out of `shipped()`, for example "hog-64".
+
+    Raises:
+      InputError: there is neither, or the directory does not hold a whole inverter.
+    """
+    if not pathlib.Path(path).exists() and str(path) in shipped():
+        path = _SHIPPED / path
+    return Inverter.load(path)
+
+
+def _read_card(path: pathlib.Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise InputError(
+            f"no inverter at {path}: give a saved inverter's directory or one of "
+            f"{', '.join(shipped()) or '(none shipped)'}"
+        )
+    try:
+        card = json.loads((path / CARD).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is not a whole inverter: {CARD} is missing") from error
+    except ValueError as error:
+        raise InputError(f"{path / CARD} is damaged: {error}") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        found = card.get("format") if isinstance(card, dict) else None
+        raise InputError(f"{path / CARD} has format {found}; this version reads format {FORMAT}")
+    return card
+
+
+def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return {name: file[name].astype(np.float32) for name in file.files}
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path.parent} is not a whole inverter: {path.name} is missing"
+        ) from error
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is damaged: {error}") from error

@@ -1,0 +1,1 @@
+"""Inversion networks as Keras functional models; no training code."""

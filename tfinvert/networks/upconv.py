@@ -1,0 +1,60 @@
+"""The blocks inversion networks are made of: convolution, and up-convolution.
+
+Pure Keras layers, so that they run on every Keras backend.
+"""
+
+import keras
+
+
+def _activate(x: keras.KerasTensor, name: str, linear: bool) -> keras.KerasTensor:
+    return x if linear else keras.layers.LeakyReLU(0.2, name=f"{name}_relu")(x)
+
+
+def conv(
+    x: keras.KerasTensor, channels: int, kernel: int, name: str, strides: int = 1
+) -> keras.KerasTensor:
+    """Convolution and leaky ReLU 0.2: `[B, 8, 8, c]` becomes `[B, 4, 4, channels]` (strides 2)."""
+    x = keras.layers.Conv2D(
+        channels, kernel, strides, "same", kernel_initializer="he_normal", name=name
+    )(x)
+    return _activate(x, name, linear=False)
+
+
+def upconv(
+    x: keras.KerasTensor, channels: int, kernel: int, name: str, linear: bool = False
+) -> keras.KerasTensor:
+    """Up-convolution ↑2 and leaky ReLU 0.2: `[B, 8, 8, c]` becomes `[B, 16, 16, channels]`.
+
+    Each value becomes the top left of a 2×2 block of zeros, and the result is convolved
+    (Dosovitskiy & Brox 2016, section 3), which is a transposed convolution of stride 2:
+
+        a b      a 0 b 0
+        c d  →   0 0 0 0  → convolved with kernel × kernel
+                 c 0 d 0
+                 0 0 0 0
+
+    He initialisation, counting only the quarter of the kernel's taps that meet a value and not a
+    zero.
+
+    Args:
+      x: `[B, h, w, c]`.
+      channels: channels of the result.
+      kernel: side of the kernel in pixels of the result.
+      name: of the layer.
+      linear: leave the activation out, for the last layer, which starts near mid-grey.
+    """
+    # Keras reads a transposed kernel's shape [k, k, out, in] the other way round: its "fan out" is
+    # what is summed over. He's variance is 2 / (k² / 4 · in), so the scale is 8.
+    x = keras.layers.Conv2DTranspose(
+        channels,
+        kernel,
+        2,
+        "same",
+        kernel_initializer=keras.initializers.VarianceScaling(
+            scale=0.1 if linear else 8.0, mode="fan_out", distribution="truncated_normal"
+        ),
+        bias_initializer=keras.initializers.Constant(0.5) if linear else "zeros",
+        name=name,
+        dtype="float32" if linear else None,  # the image stays float32 under mixed precision
+    )(x)
+    return _activate(x, name, linear)

@@ -1,0 +1,205 @@
+"""One self-contained HTML page that says how well an inversion works."""
+
+from __future__ import annotations
+
+import base64
+import io
+import numbers
+import os
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from tfinvert.files import atomic_path
+from tfinvert.reporting.grids import to_pillow
+from tfinvert.reporting.page import PAGE, STYLE
+from tfinvert.reporting.values import detail_text, is_number, table_text
+
+# Images narrower than this are enlarged by a whole factor: a 64 x 64 image is too small to
+# judge at one screen pixel per pixel.
+_COMFORTABLE_WIDTH = 384
+_MAX_ENLARGEMENT = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A titled picture of the report, with exactly one of `image` and `svg`.
+
+    Attributes:
+        title: A short heading, plain text.
+        caption: What to see in the picture, plain text; may be empty.
+        image: [H, W, 3], float in [0, 1] (values outside are clipped) or uint8.
+        svg: An `<svg>` element as text, such as `loss_curve` returns. It goes into the page as
+            it is, so it must be well-formed XML without scripts or outside references.
+
+    Raises:
+        ValueError: If both or neither of `image` and `svg` are given, or `svg` is not such an
+            element.
+    """
+
+    title: str
+    caption: str
+    image: np.ndarray | None = None
+    svg: str | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that there is exactly one picture and that an SVG can be inlined."""
+        if (self.image is None) == (self.svg is None):
+            given = "neither" if self.image is None else "both"
+            raise ValueError(
+                f"Figure {self.title!r} needs exactly one of `image` and `svg`. Received: {given}"
+            )
+        if self.svg is not None:
+            _check_svg(self.title, self.svg)
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    lead: str,
+    findings: Sequence[str] = (),
+    figures: Sequence[Figure] = (),
+    metrics: Sequence[Mapping[str, object]] = (),
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """Writes the report as one HTML file that needs no network and no other file.
+
+    All text is escaped. The file is replaced in one step once the page is complete, so a
+    failure leaves an older report as it was. A part without content has no section.
+
+    Args:
+        path: Where the file goes; its folder is made if missing.
+        title: Heading of the page.
+        lead: One paragraph that says what was done and what came out.
+        findings: Plain sentences, shown as bullets.
+        figures: Pictures, numbered in this order.
+        metrics: Rows of one table, whose columns are the keys of the first row. Floats are
+            shown with four significant digits; a missing key or None as a dash.
+        details: Names and values (steps, data, versions, seed, ...), shown at the end.
+
+    Raises:
+        ValueError: If an image of a figure is not [H, W, 3] or contains NaN, or a row of
+            `metrics` has a key that the first row lacks.
+        OSError: If the file cannot be written.
+    """
+    if isinstance(findings, str):
+        raise ValueError(f"`findings` must be a sequence of sentences. Received: {findings!r}")
+    sections = (
+        _section("Findings", _findings_html(findings)),
+        _section("Results", _metrics_html(metrics)),
+        _section("Figures", _figures_html(figures)),
+        _section("Details", _details_html(details or {})),
+    )
+    page = PAGE.substitute(
+        title=escape(title),
+        lead=escape(lead),
+        style=STYLE,
+        sections="\n".join(section for section in sections if section),
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _section(heading: str, body: str) -> str:
+    return f"<section>\n<h2>{escape(heading)}</h2>\n{body}\n</section>" if body else ""
+
+
+def _findings_html(findings: Sequence[str]) -> str:
+    items = "\n".join(f"<li>{escape(finding)}</li>" for finding in findings)
+    return f'<ul class="findings">\n{items}\n</ul>' if items else ""
+
+
+def _figures_html(figures: Sequence[Figure]) -> str:
+    return "\n".join(_figure_html(number, figure) for number, figure in enumerate(figures, 1))
+
+
+def _figure_html(number: int, figure: Figure) -> str:
+    picture = figure.svg if figure.svg is not None else _img_html(figure.image, figure.title)
+    caption = f"<figcaption>{escape(figure.caption)}</figcaption>\n" if figure.caption else ""
+    return (
+        f'<figure>\n<h3><span class="number">Figure {number}</span> {escape(figure.title)}</h3>\n'
+        f'<div class="picture">{picture}</div>\n{caption}</figure>'
+    )
+
+
+def _img_html(image: np.ndarray, alt: str) -> str:
+    picture = to_pillow(image)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    factor = min(max(_COMFORTABLE_WIDTH // picture.width, 1), _MAX_ENLARGEMENT)
+    # Whole factors look crisp as blocks; pictures at their own size may be scaled down smoothly.
+    style = ' class="enlarged"' if factor > 1 else ""
+    width, height = picture.width * factor, picture.height * factor
+    return (
+        f'<img{style} src="data:image/png;base64,{data}" alt="{escape(alt)}" '
+        f'width="{width}" height="{height}">'
+    )
+
+
+def _metrics_html(metrics: Sequence[Mapping[str, object]]) -> str:
+    if not metrics:
+        return ""
+    columns = list(metrics[0])
+    for row in metrics:
+        unknown = [key for key in row if key not in columns]
+        if unknown:
+            raise ValueError(
+                f"A row of `metrics` has keys that the first row lacks. Received: {unknown}"
+            )
+    marks = {}
+    cells = {}
+    for column in columns:
+        values = [row.get(column) for row in metrics]
+        given = [value for value in values if value is not None]
+        numeric = bool(given) and all(is_number(value) for value in given)
+        marks[column] = ' class="number-cell"' if numeric else ""
+        # A measure that happens to be whole, 1 among floats, is still a measure: 1.000.
+        if numeric and not all(isinstance(value, numbers.Integral) for value in given):
+            values = [None if value is None else float(value) for value in values]
+        cells[column] = [escape(table_text(value)) for value in values]
+    head = "".join(f'<th scope="col"{marks[key]}>{escape(str(key))}</th>' for key in columns)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td{marks[key]}>{cells[key][index]}</td>" for key in columns) + "</tr>"
+        for index in range(len(metrics))
+    )
+    return (
+        f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody>\n</table></div>"
+    )
+
+
+def _details_html(details: Mapping[str, object]) -> str:
+    items = "\n".join(
+        f"<dt>{escape(str(name))}</dt><dd>{escape(detail_text(value))}</dd>"
+        for name, value in details.items()
+    )
+    return f"<dl>\n{items}\n</dl>" if items else ""
+
+
+def _check_svg(title: str, svg: str) -> None:
+    try:
+        root = ElementTree.fromstring(svg)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"The `svg` of figure {title!r} is not XML. Received: {error}") from None
+    if not svg.startswith("<svg"):
+        raise ValueError(
+            f"The `svg` of figure {title!r} must start with '<svg'. Received: {svg[:40]!r}"
+        )
+    for element in root.iter():
+        tag = str(element.tag).rpartition("}")[2].lower()
+        links = [
+            link
+            for name, link in element.attrib.items()
+            if name.rpartition("}")[2].lower() in ("href", "src")
+        ]
+        outside = [link for link in links if not link.startswith(("#", "data:image/"))]
+        if tag == "script" or outside:
+            raise ValueError(
+                f"The `svg` of figure {title!r} must have no scripts or outside references. "
+                f"Received: {outside[0] if outside else '<script>'}"
+            )

@@ -1,0 +1,101 @@
+"""Writing an inverter as a SavedModel for TensorFlow Serving."""
+
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfinvert.errors import InputError
+from tfinvert.files import atomic_directory
+from tfinvert.inverter import Inverter
+from tfinvert.serving.check import check_savedmodel
+from tfinvert.serving.endpoints import ENDPOINTS, Endpoint, make_endpoints
+from tfinvert.serving.warmup import write_warmup_requests
+
+
+def export_savedmodel(
+    inverter: Inverter,
+    path: str | os.PathLike[str],
+    *,
+    version: int = 1,
+    endpoints: Sequence[str] = ENDPOINTS,
+    sample: np.ndarray | None = None,
+) -> pathlib.Path:
+    """Writes `path/version/`, checked and with warm-up requests, whole or not at all.
+
+    Without "serving_default" among the endpoints the first one is also offered by that name.
+
+    Args:
+      inverter: what is exported.
+      path: the model's directory, whose name is the model's name; other versions may be in it.
+      version: a whole number from 0; a server offers the largest by default.
+      endpoints: of "serving_default", "reconstruct_bytes" and "invert".
+      sample: the image of the warm-up requests, `feature.image_shape` in [0, 1]; by default noise.
+
+    Returns:
+      The directory of this version.
+
+    Raises:
+      InputError: that version exists already or cannot be written there, an argument is wrong, or
+        the inverter cannot be served.
+    """
+    path = pathlib.Path(path)
+    if version < 0:
+        raise InputError(f"version must be a whole number from 0. Received: {version}")
+    final = path / str(version)
+    if final.exists():
+        raise InputError(f"{final} exists already; give another version or another directory")
+    made = make_endpoints(inverter, endpoints)
+    sample = _checked_sample(inverter, sample)
+    # A model directory of ours goes with its version if this fails.
+    whole = final if path.exists() else path
+    try:
+        with atomic_directory(whole) as directory:
+            model = directory if whole is final else directory / final.name
+            _write(inverter, made, model)
+            check_savedmodel(model)
+            write_warmup_requests(model, _warmup_requests(inverter, made, sample))
+    except OSError as error:
+        raise InputError(f"cannot write {final}: {error.strerror or error}") from error
+    return final
+
+
+def _write(inverter: Inverter, endpoints: Sequence[Endpoint], model: pathlib.Path) -> None:
+    archive = keras.export.ExportArchive()
+    archive.track(inverter.network)
+    for endpoint in endpoints:
+        archive.add_endpoint(endpoint.name, endpoint.function, [endpoint.input])
+    archive.write_out(str(model), verbose=False)
+
+
+def _checked_sample(inverter: Inverter, sample: np.ndarray | None) -> np.ndarray:
+    shape = inverter.feature.image_shape
+    if sample is None:
+        return np.random.default_rng(0).random(shape, np.float32)
+    sample = np.asarray(sample)
+    if sample.shape != shape or sample.dtype.kind != "f":
+        raise InputError(
+            f"sample must be one floating point image {shape}. Received: {sample.dtype} "
+            f"{sample.shape}"
+        )
+    return sample.astype(np.float32)
+
+
+def _warmup_requests(
+    inverter: Inverter, endpoints: Sequence[Endpoint], sample: np.ndarray
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    pixels = np.rint(np.clip(sample, 0, 1) * 255).astype(np.uint8)
+    values = {
+        "images": [lambda: sample],
+        "image_bytes": [
+            lambda: tf.io.encode_jpeg(pixels).numpy(),
+            lambda: tf.io.encode_png(pixels).numpy(),
+        ],
+        "features": [lambda: inverter.feature(sample[np.newaxis]).numpy()[0]],
+    }
+    for endpoint in endpoints:
+        for value in values[endpoint.input.name]:
+            yield endpoint.name, endpoint.input.name, np.array([value()])

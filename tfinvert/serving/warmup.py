@@ -1,0 +1,50 @@
+"""Requests that TensorFlow Serving runs once when it loads a model."""
+
+import pathlib
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+
+PATH = pathlib.PurePath("assets.extra", "tf_serving_warmup_requests")
+
+
+def write_warmup_requests(
+    model: pathlib.Path, requests: Iterable[tuple[str, str, np.ndarray]]
+) -> None:
+    """Writes the warm-up file of a SavedModel.
+
+    Args:
+      model: the SavedModel's directory.
+      requests: (endpoint, name of its input, value with a batch axis) each.
+    """
+    path = model / PATH
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for endpoint, name, value in requests:
+            writer.write(prediction_log(endpoint, name, value))
+
+
+def prediction_log(endpoint: str, name: str, value: np.ndarray) -> bytes:
+    """A `tensorflow.serving.PredictionLog` of one request, serialized.
+
+    Written out by hand, since it is four nested fields and its Python classes come with
+    tensorflow-serving-api alone. The numbers are those of prediction_log.proto, predict.proto and
+    model.proto; the server does not look at the model's name here.
+    """
+    tensor = tf.make_tensor_proto(value).SerializeToString()
+    model_spec = _field(3, endpoint.encode())  # signature_name
+    named_input = _field(1, name.encode()) + _field(2, tensor)
+    predict_request = _field(1, model_spec) + _field(2, named_input)
+    predict_log = _field(1, predict_request)
+    return _field(6, predict_log)
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    """A length-delimited field of the protocol buffer wire format."""
+    length, size = len(payload), bytearray()
+    while length > 127:
+        size.append(length & 127 | 128)
+        length >>= 7
+    size.append(length)
+    return bytes([number << 3 | 2]) + bytes(size) + payload

@@ -1,0 +1,1 @@
+"""Fitting an inversion network: one explicit loop for every tf.distribute strategy."""

@@ -1,0 +1,52 @@
+"""A run's directory: `flags.json` first, so that a run is never continued with other flags."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from tfinvert.errors import InputError
+from tfinvert.files import write_json
+
+FLAGS = "flags.json"
+
+
+def open_run(path: str | pathlib.Path, flags: Mapping[str, Any]) -> pathlib.Path:
+    """Makes a run directory, or takes up one that was made with the same flags.
+
+    Args:
+      path: a directory that is missing or empty, or an earlier run's.
+      flags: what determines the run's result, as JSON values.
+
+    Raises:
+      InputError: the directory holds something else, or a run with other flags; nothing in it is
+        touched.
+    """
+    path = pathlib.Path(path)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"the work directory {path} is a file")
+    file = path / FLAGS
+    if file.exists():
+        _compare(file, json.loads(json.dumps(flags)))
+    elif path.exists() and any(path.iterdir()):
+        raise InputError(f"the work directory {path} is neither empty nor a run: no {FLAGS} in it")
+    else:
+        write_json(file, flags)
+    return path
+
+
+def _compare(file: pathlib.Path, flags: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{file} is damaged: {error}") from error
+    changed = [
+        f"--{name}={flags.get(name)} (was {before.get(name)})"
+        for name in sorted(before.keys() | flags.keys())
+        if before.get(name) != flags.get(name)
+    ]
+    if changed:
+        raise InputError(
+            f"{file.parent} was made with other flags: {', '.join(changed)}; give the same flags "
+            "to go on, or another --workdir"
+        )

@@ -1,0 +1,50 @@
+"""The numbers a training run is made with."""
+
+import dataclasses
+
+from tfinvert.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What, with the data and the feature, determines a trained network.
+
+    Attributes:
+      steps: optimiser steps in all.
+      batch_size: images a step, over all devices.
+      learning_rate: Adam's peak rate, after the warm-up.
+      warmup_steps: steps over which the rate rises linearly from almost 0; then it falls to 0
+        along a cosine until the last step.
+      clip_norm: the most the norm of the whole gradient may be.
+      averaging: decay of the moving average of the weights, which is what is kept; 0 keeps the
+        last weights.
+      min_crop: the smallest random crop, as a fraction of the largest; None leaves it to the
+        data source.
+      width: scales the channels of the network.
+      seed: of the weights and of the order and crops of the images.
+
+    Raises:
+      InputError: a value is out of range.
+    """
+
+    steps: int
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    clip_norm: float = 1.0
+    averaging: float = 0.999
+    min_crop: float | None = None
+    width: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "learning_rate", "clip_norm", "width"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be positive. Received: {getattr(self, name)}")
+        if not 0 <= self.averaging < 1:
+            raise InputError(f"averaging must be in [0, 1). Received: {self.averaging}")
+        if self.warmup_steps < 0 or self.seed < 0:
+            raise InputError(
+                f"warmup_steps and seed must not be negative. Received: {self.warmup_steps} and "
+                f"{self.seed}"
+            )

@@ -1,0 +1,41 @@
+"""What TensorBoard shows of a run."""
+
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from tfinvert.resize import resize_images
+
+SHOWN = 8
+
+
+class Summaries:
+    """Scalars, and fixed validation images beside their reconstructions.
+
+    Args:
+      folder: TensorBoard's log directory.
+      validation: `[n, H, W, 3]` in [0, 1]; eight evenly spaced ones are shown.
+      output_size: (height, width) of the reconstructions.
+    """
+
+    def __init__(self, folder: pathlib.Path, validation: np.ndarray, output_size: tuple[int, int]):
+        self._writer = tf.summary.create_file_writer(str(folder))
+        self._shown = np.linspace(0, len(validation) - 1, min(SHOWN, len(validation))).astype(int)
+        self._originals = resize_images(tf.constant(validation[self._shown]), output_size)
+
+    def scalars(self, entry: Mapping[str, float]) -> None:
+        """An entry of the history, each value under its own name."""
+        with self._writer.as_default(step=int(entry["step"])):
+            for name, value in entry.items():
+                if name != "step":
+                    tf.summary.scalar(name, value)
+        self._writer.flush()
+
+    def images(self, reconstructions: np.ndarray, step: int) -> None:
+        """Original and reconstruction side by side; the reconstructions of all of `validation`."""
+        pairs = tf.concat([self._originals, reconstructions[self._shown]], axis=2)
+        with self._writer.as_default(step=step):
+            tf.summary.image("original | reconstruction", pairs, max_outputs=SHOWN)
+        self._writer.flush()
