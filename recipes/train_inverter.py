@@ -84,13 +84,12 @@ def train(
         if experiment.validation_data
         else open_source(experiment.data, "validation")
     )
-    size = feature.image_shape[:2]
-    sample, throughput = _sample(training, size, settings)
+    sample, throughput = _sample(feature, training, settings)
     print(
         f"{len(training)} training images an epoch, {validation.evaluation_size} validation "
         f"images; the input pipeline alone gives {throughput:.0f} images/s"
     )
-    images = read_images(validation, size, MAX_IMAGES)
+    images = read_images(validation, feature.image_shape[:2], MAX_IMAGES)
     if len(images) < 2:
         raise InputError("validation takes at least two images. Received: 1")
     begin = time.perf_counter()
@@ -118,16 +117,12 @@ def train(
 
 
 def _sample(
-    training: Source, size: tuple[int, int], settings: Settings
+    feature: features.Feature, training: Source, settings: Settings
 ) -> tuple[np.ndarray, float]:
     """Some training crops, for the mean image, and the pipeline's throughput."""
-    batches = pipeline.training_batches(
-        training, size, settings.batch_size, settings.seed, min_crop=settings.min_crop
-    )
-    sample = np.concatenate(
-        [batch.numpy() for batch in batches.take(-(-1024 // settings.batch_size))]
-    )
-    return sample, pipeline.images_per_second(batches)
+    batches = loop.training_images(feature, training, settings)
+    sample = batches.take(-(-1024 // settings.batch_size)).as_numpy_iterator()
+    return np.concatenate(list(sample)), pipeline.images_per_second(batches)
 
 
 def _typical_speed(history: list[dict[str, float]]) -> float:
@@ -173,6 +168,7 @@ def define_flags() -> None:
         "averaging", defaults["averaging"], "Decay of the averaged weights; 0: none."
     )
     flags.DEFINE_float("min_crop", None, "Smallest random crop, as a fraction of the largest.")
+    flags.DEFINE_float("jitter", None, "How strongly colours and contrast vary, from 0 to 1.")
     flags.DEFINE_float("width", defaults["width"], "Scales the channels of the network.")
     flags.DEFINE_integer("seed", defaults["seed"], "Of weights, order and crops.")
     flags.DEFINE_enum("strategy", "auto", strategies.NAMES, "How to use several devices.")

@@ -28,10 +28,9 @@ def test_an_older_file_is_replaced(tmp_path):
 def test_a_failure_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, error):
     target = tmp_path / "report.html"
     target.write_text("old")
-    with pytest.raises(error):
-        with atomic_path(target) as temporary:
-            temporary.write_text("half")
-            raise error
+    with pytest.raises(error), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise error
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["report.html"]
 
@@ -45,13 +44,11 @@ def test_the_file_has_ordinary_permissions(tmp_path):
 
 
 def test_a_folder_is_refused(tmp_path):
-    with pytest.raises(IsADirectoryError, match="Received"):
-        with atomic_path(tmp_path):
-            pass
+    with pytest.raises(IsADirectoryError, match="Received"), atomic_path(tmp_path):
+        pass
 
 
 def test_a_block_that_writes_nothing_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        with atomic_path(tmp_path / "nothing"):
-            pass
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "nothing"):
+        pass
     assert os.listdir(tmp_path) == []

@@ -120,36 +120,39 @@ def test_the_parts_do_not_depend_on_where_the_folder_is(tmp_path):
     assert names(tmp_path / "a", "validation") == names(tmp_path / "b", "validation")
 
 
-@pytest.mark.parametrize("start", range(0, 12, 2))
-def test_two_images_give_one_to_each_part(tmp_path, start):
-    write(tmp_path / f"{start}.png", 1)
-    write(tmp_path / f"{start + 1}.png", 2)
-    parts = [values(Folder(tmp_path, part)) for part in ("training", "validation")]
-    assert sorted(parts) == [[1], [2]]
+@pytest.mark.parametrize("start", range(0, 12, 3))
+def test_three_images_give_two_to_validation(tmp_path, start):
+    for value in range(3):
+        write(tmp_path / f"{start + value}.png", value)
+    training, validation = (values(Folder(tmp_path, part)) for part in ("training", "validation"))
+    assert len(validation) == 2
+    assert sorted(training + validation) == [0, 1, 2]
 
 
-def test_two_images_by_chance_both_held_out_give_one_to_each_part(tmp_path, monkeypatch):
+def test_three_images_by_chance_all_held_out_leave_one_to_train_on(tmp_path, monkeypatch):
     monkeypatch.setattr("tfinvert.data.folder._HELD_OUT", 0.999999)
-    write(tmp_path / "a.png", 1)
-    write(tmp_path / "b.png", 2)
-    assert len(Folder(tmp_path, "training")) == len(Folder(tmp_path, "validation")) == 1
+    for value in range(3):
+        write(tmp_path / f"{value}.png", value)
+    assert len(Folder(tmp_path, "training")) == 1
 
 
-def test_one_image_is_not_enough_for_two_parts(tmp_path):
-    write(tmp_path / "a.png")
-    assert len(Folder(tmp_path)) == 1
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_images_for_two_parts(tmp_path, count):
+    for value in range(count):
+        write(tmp_path / f"{value}.png")
+    assert len(Folder(tmp_path)) == count
     for part in ("training", "validation"):
-        assert "one readable image" in refusal(tmp_path, part)
+        assert f"{count} readable image(s)" in refusal(tmp_path, part)
 
 
 @pytest.mark.parametrize("broken", range(5))
-def test_an_unreadable_file_is_never_the_only_one_of_a_part(tmp_path, broken):
+def test_unreadable_files_count_in_neither_part(tmp_path, broken):
     for index in range(5):
         write(tmp_path / f"{index}.png", index)
-    for index in range(5):
-        if index not in (broken, (broken + 1) % 5):
-            (tmp_path / f"{index}.png").write_bytes(b"no image")
-    assert len(Folder(tmp_path, "training")) == len(Folder(tmp_path, "validation")) == 1
+    for index in (broken, (broken + 1) % 5):
+        (tmp_path / f"{index}.png").write_bytes(b"no image")
+    assert len(Folder(tmp_path, "training")) == 1
+    assert len(Folder(tmp_path, "validation")) == 2
 
 
 def test_a_link_back_does_not_repeat_images(tmp_path):
@@ -169,9 +172,9 @@ def test_linked_folders_are_followed(tmp_path):
 
 
 def test_names_that_are_not_utf8(tmp_path):
-    for index, name in enumerate([b"\xff\xfe.png", "é ü.png".encode()]):
+    for index, name in enumerate([b"\xff\xfe.png", "é ü.png".encode(), b"a.png"]):
         write(pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)), index)
-    assert len(Folder(tmp_path)) == 2
+    assert len(Folder(tmp_path)) == 3
     assert len(Folder(tmp_path, "training")) == 1
 
 

@@ -18,13 +18,13 @@ def test_photos():
 def test_folder(tmp_path):
     root = tmp_path / "a:b"  # only the first colon divides
     root.mkdir()
-    for name in ("x.png", "y.png"):
+    for name in ("x.png", "y.png", "z.png"):
         Image.new("RGB", (2, 2)).save(root / name)
     source = open_source(f"folder:{root}")
     assert isinstance(source, Folder)
     assert source.name == f"folder:{root}"
-    assert len(source) == 2
-    assert len(open_source(f"folder:{root}", "validation")) == 1
+    assert len(source) == 3
+    assert len(open_source(f"folder:{root}", "validation")) == 2
 
 
 def test_tfds(monkeypatch):
@@ -63,3 +63,8 @@ def test_a_source_that_cannot_be_opened_is_named(data):
         open_source(data)
     assert data.partition(":")[2] in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_part_that_does_not_exist():
+    with pytest.raises(InputError, match="training, validation, all. Received: 'test'"):
+        open_source("photos", "test")

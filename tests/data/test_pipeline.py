@@ -7,6 +7,7 @@ from PIL import Image
 from skimage.transform import resize
 
 from tfinvert import InputError
+from tfinvert.data.open import open_source
 from tfinvert.data.pipeline import (
     central_view,
     evaluation_batches,
@@ -252,3 +253,29 @@ def test_the_whole_of_a_square_image_is_in_its_central_view(size):
 def test_images_per_second():
     assert images_per_second(training_batches(shades(3), (4, 4), 2, seed=0), 0.05) > 0
     assert images_per_second(evaluation_batches(shades(9), (4, 4), 2), 5) > 0
+
+
+def test_jitter_varies_colour_and_stays_an_image():
+    source = open_source("photos", "training")
+    plain, varied = (
+        next(training_batches(source, (32, 32), 16, 0, min_crop=1.0, jitter=j).as_numpy_iterator())
+        for j in (0.0, 1.0)
+    )
+    assert varied.min() >= 0
+    assert varied.max() <= 1
+    means = plain.mean((1, 2)), varied.mean((1, 2))
+    assert np.abs(means[0] - means[1]).mean() > 0.05
+    again = next(training_batches(source, (32, 32), 16, 0, min_crop=1.0).as_numpy_iterator())
+    np.testing.assert_array_equal(
+        again,
+        next(
+            training_batches(
+                source, (32, 32), 16, 0, min_crop=1.0, jitter=source.jitter
+            ).as_numpy_iterator()
+        ),
+    )
+
+
+def test_jitter_out_of_range():
+    with pytest.raises(InputError, match=r"jitter must be in \[0, 1\]. Received: 2"):
+        training_batches(open_source("photos"), (32, 32), 4, 0, jitter=2)

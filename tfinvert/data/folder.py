@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import hashlib
+import itertools
 import os
 import pathlib
 
@@ -26,7 +27,7 @@ class Folder(IndexedSource):
       path: the folder.
       part: "all"; or "validation" for about 5 % of the files, chosen by a hash of the relative
         path, and "training" for the others. Adding files moves none to the other part, except in
-        a folder so small that one file is chosen to have an image in each part.
+        a folder so small that two files are chosen to have a pair of images to validate on.
 
     Attributes:
       unreadable: one message for each file skipped.
@@ -87,23 +88,23 @@ def _image_files(root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _split(files: list[pathlib.Path], root: pathlib.Path, part: str) -> list[pathlib.Path]:
-    """By a hash of each path; of the readable ones, the first is held out and the last is not."""
+    """By a hash of each path; of the readable ones, the first two are held out, the last is not."""
 
     def rank(file: pathlib.Path) -> bytes:
         return hashlib.sha256(os.fsencode(file.relative_to(root).as_posix())).digest()
 
     ranked = sorted(files, key=rank)
-    first = next((file for file in ranked if _problem(file) is None), None)
+    first = list(itertools.islice((file for file in ranked if _problem(file) is None), 2))
     last = next((file for file in reversed(ranked) if _problem(file) is None), None)
-    if first is None:
+    if last is None:
         return files  # none is left, which is for the caller to say
-    if first == last:
+    if last in first:
         raise InputError(
-            f"{root} has one readable image; training needs another to validate on "
-            "(--validation_data)"
+            f"{root} has {len(first)} readable image(s); training holds two out to validate on and "
+            "needs a third; or give others as --validation_data"
         )
     limit = int(_HELD_OUT * 256**4).to_bytes(4, "big")
-    held_out = ({file for file in files if rank(file) < limit} | {first}) - {last}
+    held_out = ({file for file in files if rank(file) < limit} | {*first}) - {last}
     return [file for file in files if (file in held_out) == (part == "validation")]
 
 

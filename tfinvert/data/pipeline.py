@@ -34,8 +34,8 @@ def training_batches(
       seed: of order and views.
       start_step: batches to leave out.
       min_crop: in (0, 1]; None takes what suits the source.
-      jitter: how strongly hue, saturation, contrast and brightness vary, in [0, 1]; None takes
-        what suits the source.
+      jitter: how strongly hue, saturation, contrast and brightness vary, in [0, 1], with quarter
+        turns of square images unless it is 0; None takes what suits the source.
 
     Raises:
       InputError: min_crop or jitter is out of range.
@@ -109,7 +109,7 @@ def _random_view(image: tf.Tensor, size: Size, smallest: float, seed: tf.Tensor)
 
 def _jittered(image: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
     keys = tf.unstack(tf.random.experimental.stateless_split(seed, 5))
-    if image.shape[0] == image.shape[1]:
+    if image.shape[0] == image.shape[1]:  # quarter turns, as another way to be unlike the original
         image = tf.image.rot90(image, tf.random.stateless_uniform((), keys[4], 0, 4, tf.int32))
     image = tf.image.stateless_random_hue(image, 0.5 * strength, keys[0])
     image = tf.image.stateless_random_saturation(image, 1 - strength, 1 + 1e-6, keys[1])

@@ -121,17 +121,28 @@ def fit(
     return inverter, history.entries
 
 
+def training_images(
+    feature: Feature, training: Source, settings: Settings, start_step: int = 0
+) -> tf.data.Dataset:
+    """The endless batches a run trains on, `[batch_size, *feature.image_shape]` in [0, 1]."""
+    return pipeline.training_batches(
+        training,
+        feature.image_shape[:2],
+        settings.batch_size,
+        settings.seed,
+        start_step=start_step,
+        min_crop=settings.min_crop,
+        jitter=settings.jitter,
+    )
+
+
 def _kept(state: State, settings: Settings) -> "tf.keras.Model":
     return state.averaged if settings.averaging else state.network
 
 
 def _standardize(feature: Feature, training: Source, settings: Settings) -> Standardization:
-    size = feature.image_shape[:2]
-    batch_size = min(settings.batch_size, STANDARDIZE_IMAGES)
-    batches = pipeline.training_batches(
-        training, size, batch_size, settings.seed, min_crop=settings.min_crop
-    )
-    count = max(1, min(STANDARDIZE_IMAGES, len(training)) // batch_size)
+    count = max(1, min(STANDARDIZE_IMAGES, len(training)) // settings.batch_size)
+    batches = training_images(feature, training, settings)
     return Standardization.measure(feature, (feature(images) for images in batches.take(count)))
 
 
@@ -142,14 +153,7 @@ def _batches(
     done: int,
     strategy: tf.distribute.Strategy,
 ) -> Iterator[tuple[tf.Tensor, ...]]:
-    batches = pipeline.training_batches(
-        training,
-        feature.image_shape[:2],
-        settings.batch_size,
-        settings.seed,
-        start_step=done,
-        min_crop=settings.min_crop,
-    )
+    batches = training_images(feature, training, settings, done)
     if feature.in_graph:
         batches = batches.map(lambda images: (images,))
     else:

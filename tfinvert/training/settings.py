@@ -20,6 +20,8 @@ class Settings:
         last weights.
       min_crop: the smallest random crop, as a fraction of the largest; None leaves it to the
         data source.
+      jitter: how strongly colours, contrast and brightness vary, in [0, 1]; None leaves it to the
+        data source.
       width: scales the channels of the network.
       seed: of the weights and of the order and crops of the images.
 
@@ -34,6 +36,7 @@ class Settings:
     clip_norm: float = 1.0
     averaging: float = 0.999
     min_crop: float | None = None
+    jitter: float | None = None
     width: float = 1.0
     seed: int = 0
 

@@ -1,0 +1,151 @@
+"""The programs as a user starts them: a short run, its files, and wrong input."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+import tfinvert
+
+ROOT = pathlib.Path(__file__).parents[2]
+TRAIN = ("--feature=hog", "--steps=4", "--batch_size=8", "--width=0.125", "--log_every=2")
+
+
+def call(program, *arguments, cwd):
+    return subprocess.run(
+        [sys.executable, ROOT / "recipes" / program, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def error_line(finished):
+    assert finished.returncode == 2, finished.stderr
+    assert "Traceback" not in finished.stderr
+    line = finished.stderr.splitlines()[-1]
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a few photographs of all kinds, one of them broken."""
+    place = tmp_path_factory.mktemp("user")
+    images = place / "images" / "deep"
+    images.mkdir(parents=True)
+    photos = {
+        "cat.jpg": skimage.data.chelsea(),
+        "cup.png": skimage.data.coffee(),
+        "face.jpg": skimage.data.astronaut(),
+        "grey.png": skimage.data.astronaut()[..., 0],
+        "small.jpg": skimage.data.rocket()[:50, :70],
+    }
+    for name, photo in photos.items():
+        Image.fromarray(photo).save(images / name)
+    (images / "broken.jpg").write_bytes((images / "cat.jpg").read_bytes()[:2000])
+    return place
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    finished = call("train_inverter.py", *TRAIN, "--data=folder:images", "--workdir=run", cwd=place)
+    assert finished.returncode == 0, finished.stderr
+    assert "skipped 1 of" in finished.stderr
+    assert "broken.jpg" in finished.stderr
+    assert "the input pipeline alone gives" in finished.stdout
+    return place / "run"
+
+
+def test_a_run_leaves_what_reproduces_it(run):
+    assert {path.name for path in run.iterdir()} == {
+        "flags.json",
+        "checkpoints",
+        "summaries",
+        "history.jsonl",
+        "inverter",
+        "metrics.json",
+        "report.html",
+    }
+    assert json.loads((run / "flags.json").read_text())["steps"] == 4
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["inverter"]["images"] == 2
+    card = tfinvert.load(run / "inverter").card
+    assert card["data"] == "folder:images"
+    assert card["metrics"] == metrics["inverter"]
+    assert card["versions"]["tfinvert"] == tfinvert.__version__
+
+
+def test_the_same_command_again_changes_nothing(place, run):
+    before = (run / "inverter" / "weights.npz").read_bytes()
+    finished = call("train_inverter.py", *TRAIN, "--data=folder:images", "--workdir=run", cwd=place)
+    assert finished.returncode == 0, finished.stderr
+    assert (run / "inverter" / "weights.npz").read_bytes() == before
+
+
+def test_other_flags_are_refused(place, run):
+    finished = call(
+        "train_inverter.py", *TRAIN, "--data=folder:images", "--workdir=run", "--seed=1", cwd=place
+    )
+    assert "made with other flags: --seed=1 (was 0)" in error_line(finished)
+
+
+def test_evaluate(place, run):
+    finished = call(
+        "evaluate.py",
+        "--inverter=run/inverter",
+        "--data=folder:images",
+        "--output=scores",
+        cwd=place,
+    )
+    assert finished.returncode == 0, finished.stderr
+    scores = json.loads((place / "scores" / "metrics.json").read_text())["inverter"]
+    assert scores["images"] == 5
+    assert f"normalized_error         {scores['normalized_error']:.4f}" in finished.stdout
+    assert (place / "scores" / "report.html").exists()
+
+
+def test_reconstruct(place, run):
+    finished = call(
+        "reconstruct.py",
+        "--inverter=run/inverter",
+        "--output=grid.png",
+        "--scale=1",
+        "images/deep/cat.jpg",
+        "images/deep/grey.png",
+        cwd=place,
+    )
+    assert finished.returncode == 0, finished.stderr
+    grid = np.asarray(Image.open(place / "grid.png"))
+    assert grid.shape[0] > 128
+    finished = call(
+        "reconstruct.py", "--inverter=run/inverter", "images/deep/broken.jpg", cwd=place
+    )
+    assert "images/deep/broken.jpg: not a whole image" in error_line(finished)
+    assert not (place / "grid.png.tmp").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--feature=hgo"], "unknown feature 'hgo'; there are: hog"),
+        (["--data=folder:nowhere"], "no such folder: nowhere"),
+        (["--image_size=20"], "at least 4×4 cells"),
+    ],
+)
+def test_wrong_flags_are_one_line_and_leave_no_directory(place, arguments, message):
+    finished = call("train_inverter.py", *TRAIN, "--workdir=new", *arguments, cwd=place)
+    assert message in error_line(finished)
+    assert not list(place.glob("new/checkpoints*"))
+
+
+def test_help_names_every_flag(place):
+    finished = call("train_inverter.py", "--help", cwd=place)
+    for flag in ("--feature", "--data", "--image_size", "--steps", "--strategy", "--workdir"):
+        assert flag in finished.stdout

@@ -1,0 +1,69 @@
+"""A wheel holds all that `tfinvert.load` needs."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tfinvert
+
+ROOT = pathlib.Path(__file__).parents[1]
+SHIPPED = 8_000_000  # bytes at most, for one inverter
+
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np, skimage.data, skimage.transform, tfinvert
+assert tfinvert.__file__.startswith(sys.argv[1]), tfinvert.__file__
+photo = skimage.transform.resize(skimage.data.coffee()[:, 100:500], (64, 64), anti_aliasing=True)
+rebuilt = tfinvert.load("hog-64").reconstruct(photo[None])
+np.save(sys.argv[2], np.stack([photo, rebuilt[0]]))
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The package in an otherwise empty folder, installed from a wheel of a copy of the tree."""
+    place = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    # A build folder inside the tree would be picked up by the next build.
+    ignored = ("--ignore-requires-python", "--no-deps", "--no-build-isolation")
+    source = place / "source"
+    source.mkdir()
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "tfinvert"):
+        subprocess.run(["cp", "-r", ROOT / name, source], check=True)
+    subprocess.run([*pip, "wheel", *ignored[1:], "-w", place, source], check=True, cwd=place)
+    (wheel,) = place.glob("tfinvert-*.whl")
+    target = place / "target"
+    subprocess.run([*pip, "install", *ignored, "--target", target, wheel], check=True, cwd=place)
+    return target
+
+
+def test_the_wheel_reconstructs_a_photograph_outside_of_the_checkout(installed, tmp_path):
+    output = tmp_path / "images.npy"
+    subprocess.run(
+        [sys.executable, "-P", "-c", PROGRAM, installed, output], check=True, cwd=tmp_path
+    )
+    photo, rebuilt = np.load(output)
+    assert rebuilt.shape == (64, 64, 3)
+    assert np.sqrt(np.mean((photo - rebuilt) ** 2)) < 0.8 * photo.std()
+
+
+def test_the_wheel_holds_no_tests_or_recipes(installed):
+    names = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
+    assert names == {"tfinvert"}
+
+
+@pytest.mark.parametrize("name", tfinvert.shipped())
+def test_shipped_inverters_are_small_and_say_what_made_them(name):
+    files = (ROOT / "tfinvert" / "inverters" / name).iterdir()
+    assert sum(file.stat().st_size for file in files) <= SHIPPED
+    card = tfinvert.load(name).card
+    assert {"data", "steps", "seed", "versions", "metrics"} <= card.keys()
+    assert card["metrics"]["normalized_error"] < 0.7
+
+
+def test_hog_64_is_shipped():
+    assert "hog-64" in tfinvert.shipped()
