@@ -15,12 +15,12 @@ import pathlib
 import subprocess
 import sys
 
-import train_inverter
 from absl import flags
 from PIL import Image
 
 from tfinvert import cli, inverter
 from tfinvert.data.photos import PARTS, photograph, square_tiles
+from tfinvert.experiment import INVERTER, REPORT, Experiment, run_experiment
 from tfinvert.files import atomic_path
 from tfinvert.serving import client
 from tfinvert.serving.export import export_savedmodel
@@ -33,8 +33,8 @@ _STEPS = flags.DEFINE_integer("steps", 2000, "Optimiser steps.")
 
 def main() -> None:
     """The whole way, one step after the other."""
-    run = train_inverter.train(
-        train_inverter.Experiment(feature="hog", data="photos", image_size=128),
+    run = run_experiment(
+        Experiment(feature="hog", data="photos", image_size=128),
         Settings(
             steps=_STEPS.value,
             batch_size=32,
@@ -48,20 +48,22 @@ def main() -> None:
     )
     model = run / "savedmodel" / "hog"
     if not (model / "1").exists():
-        export_savedmodel(inverter.load(run / "inverter"), model)
+        export_savedmodel(inverter.load(run / INVERTER), model)
     photo, rebuilt = run / "photograph.png", run / "reconstruction.png"
     _write_photograph(photo)
     # Its own process, and not the package: what a server would do, and no more.
-    subprocess.run(
-        [sys.executable, client.__file__, str(model / "1"), str(photo), str(rebuilt)], check=True
+    served = subprocess.run(
+        [sys.executable, client.__file__, str(model / "1"), str(photo), str(rebuilt)]
     )
+    if served.returncode:
+        sys.exit(served.returncode)  # it has said why
     print(
-        f"\nlook at      {(run / 'report.html').resolve()}\n"
-        f"TensorBoard  {pathlib.Path(sys.executable).with_name('tensorboard')} "
-        f"--logdir={run / 'summaries'}\n"
-        f"inverter     {run / 'inverter'}      tfinvert.load({str(run / 'inverter')!r})\n"
+        f"\nreport       {(run / REPORT).resolve()}\n"
+        f"inverter     {run / INVERTER}\n"
         f"SavedModel   {model}\n"
-        f"photograph   {photo}, rebuilt from its HOG by the SavedModel: {rebuilt}"
+        f"served       {photo} → {rebuilt}\n"
+        f"TensorBoard  {pathlib.Path(sys.executable).with_name('tensorboard')} "
+        f"--logdir={run / 'summaries'}"
     )
 
 

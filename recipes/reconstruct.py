@@ -38,7 +38,7 @@ def main(files: list[str]) -> None:
     size = chosen.feature.image_shape[:2]
     images = np.stack([central_view(read_rgb(file), size) for file in files])
     rows = {
-        "original": np.asarray(resize_images(images, chosen.output_size)),
+        "original": resize_images(images, chosen.output_size),
         "reconstruction": chosen.reconstruct(images),
     }
     write_png(output, image_grid(rows, scale=_SCALE.value, columns=_COLUMNS.value))

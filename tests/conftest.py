@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+# Golden values and the comparison of two devices with one are for the CPU, also beside a GPU.
+tf.config.set_visible_devices([], "GPU")
 # Before TensorFlow starts its devices: one test trains on both and compares with one.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from tfinvert import metrics
+from tfinvert import InputError, metrics
 
 
 def random_images(count, height=6, width=5, seed=0):
@@ -178,3 +178,9 @@ def test_all_metrics_are_plain_json():
         "mean_pairwise_distance": metrics.mean_pairwise_distance(images),
         "images": 6,
     }
+
+
+def test_images_that_are_all_the_same_have_no_scale():
+    images = np.full((3, 16, 16, 3), 0.5, np.float32)
+    with pytest.raises(InputError, match="the 3 images are all the same"):
+        metrics.normalized_error(images, images)

@@ -6,8 +6,8 @@ Trains up-convolutional networks that turn features back into images (Dosovitski
 
 import os
 
-# Before TensorFlow is imported: its notes on instruction sets and missing CUDA would otherwise
-# open the output of every program. Set the variable yourself to see them.
+# Before TensorFlow is imported: its notes on instruction sets, missing CUDA and graph rewriting
+# would otherwise open the output of every program. Set the variable yourself to see them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from tfinvert import features

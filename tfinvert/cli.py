@@ -27,6 +27,8 @@ def run(main: Callable[..., None], arguments: bool = False) -> None:
             main(list(argv[1:])) if arguments else main()
         except InputError as error:
             _fail(str(error))
+        except OSError as error:
+            _fail(f"{error.filename or 'file'}: {error.strerror or error}")
         except KeyboardInterrupt:
             print("\ninterrupted", file=sys.stderr)
             sys.exit(130)

@@ -49,11 +49,11 @@ def evaluate(inverter: Inverter, images: np.ndarray) -> Evaluation:
       inverter: what is evaluated.
       images: `[n, *inverter.feature.image_shape]` in [0, 1], at least two.
     """
-    inverter.reconstruct(images[:64])  # traces and warms up, so that the speed is the steady one
+    inverter.reconstruct(images[:64])  # the first call is slow, and not what the speed is about
     begin = time.perf_counter()
     reconstructions = inverter.reconstruct(images)
     seconds = time.perf_counter() - begin
-    targets = np.asarray(resize_images(images, inverter.output_size))
+    targets = resize_images(images, inverter.output_size)
     scores = metrics.all_metrics(targets, reconstructions)
     scores["images_per_second"] = round(len(images) / seconds, 1)
     return Evaluation(targets, reconstructions, scores)

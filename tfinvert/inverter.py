@@ -3,6 +3,7 @@
 import json
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -196,5 +197,5 @@ def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise InputError(
             f"{path.parent} is not a whole inverter: {path.name} is missing"
         ) from error
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is damaged: {error}") from error

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfinvert.errors import InputError
+from tfinvert.sampling import evenly
+
 MAX_PAIRED = 5000
 
 
@@ -26,7 +29,7 @@ def mean_pairwise_distance(images: np.ndarray, max_images: int = MAX_PAIRED) -> 
     if len(images) < 2:
         raise ValueError(f"a mean distance takes at least two images. Received: {len(images)}")
     if len(images) > max_images:
-        images = images[np.linspace(0, len(images) - 1, max_images).astype(int)]
+        images = images[evenly(len(images), max_images)]
     rows = np.asarray(images, np.float32).reshape(len(images), -1)
     rows = rows - rows.mean(0)  # smaller numbers: less is lost in |a|² + |b|² - 2ab
     squares = np.einsum("np,np->n", rows, rows, dtype=np.float64)
@@ -49,8 +52,13 @@ def normalized_error(
       images: `[n, H, W, 3]` in [0, 1].
       reconstructions: of the same shape.
       scale: N; measured on `images` unless given.
+
+    Raises:
+      InputError: the images are all the same, so that there is no N to divide by.
     """
     scale = mean_pairwise_distance(images) if scale is None else scale
+    if not scale > 0:
+        raise InputError(f"the {len(images)} images are all the same: no error relative to them")
     return float(per_image_distance(images, reconstructions).mean() / scale)
 
 

@@ -101,6 +101,14 @@ def test_same_values_in_tf_data_and_in_a_functional_model(photos):
     np.testing.assert_allclose(model(photos), eager, atol=1e-5)
 
 
+def test_images_whose_shape_a_pipeline_forgot(photos):
+    feature = features.get("hog")
+    batches = tf.data.Dataset.range(1).map(
+        lambda _: feature(tf.numpy_function(lambda: photos, [], tf.float32))
+    )
+    np.testing.assert_allclose(next(iter(batches)), feature(photos), atol=1e-5)
+
+
 def test_functional_model_survives_save_and_load(photos, tmp_path):
     inputs = keras.Input((64, 64, 3))
     model = keras.Model(inputs, features.get("hog", cell_size=4)(inputs))

@@ -56,7 +56,7 @@ def losses(history):
 
 
 def test_learns_something(train, photos):
-    settings = dataclasses.replace(SETTINGS, steps=80, width=0.25)
+    settings = dataclasses.replace(SETTINGS, steps=80, width=0.25, jitter=0.0)
     inverter, history = train(settings, pace=Pace(log=10, validate=80, checkpoint=80))
     assert losses(history)[-1] < 0.7 * losses(history)[0]
     assert inverter.reconstruct(photos).std(axis=0).mean() > 0.02  # not one image for everything
@@ -124,18 +124,36 @@ def test_numbered_checkpoints_are_kept_and_pruned(train, tmp_path):
     assert kept == {"step-6", "step-8", "step-10"}
 
 
-def test_a_damaged_checkpoint_is_named_and_nothing_changed(train, tmp_path):
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_damaged_checkpoint_is_named_and_the_advice_works(train, tmp_path):
     train()
-    newest = next((tmp_path / "run" / "checkpoints").glob("step-6.data*"))
-    data = newest.read_bytes()
-    newest.write_bytes(data[: len(data) // 2])
-    before = {path: path.read_bytes() for path in newest.parent.iterdir()}
-    with pytest.raises(
-        tfinvert.InputError, match="step-6 cannot be read .*earlier one is"
-    ) as error:
+    folder = tmp_path / "run" / "checkpoints"
+    newest = next(folder.glob("step-6.data*"))
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    before = contents(folder)
+    with pytest.raises(tfinvert.InputError, match="step-6 cannot be read; there are step-2") as e:
         train()
-    assert "\n" not in str(error.value)
-    assert {path: path.read_bytes() for path in newest.parent.iterdir()} == before
+    assert "\n" not in str(e.value)
+    assert contents(folder) == before
+    (folder / "checkpoint").write_text('model_checkpoint_path: "step-4"\n')
+    _, history = train()
+    assert [entry["step"] for entry in history] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("pointer", [None, b"", b"garbled", b"\xff\xfe\x00"])
+def test_a_damaged_pointer_never_starts_the_run_anew(train, tmp_path, pointer):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "step-4.index").write_bytes(b"")
+    (run / "history.jsonl").write_text('{"step": 1}\n')
+    if pointer is not None:
+        (run / "checkpoints" / "checkpoint").write_bytes(pointer)
+    with pytest.raises(tfinvert.InputError, match="pointer to the newest .*there are step-4"):
+        train()
+    assert (run / "history.jsonl").read_text() == '{"step": 1}\n'
 
 
 def test_nan_stops_with_the_last_good_checkpoint(train, tmp_path, monkeypatch):
@@ -153,6 +171,47 @@ def test_nan_stops_with_the_last_good_checkpoint(train, tmp_path, monkeypatch):
         "step-2",
         "step-4",
     }
+
+
+def test_weights_that_are_not_finite_are_never_saved(train, tmp_path, monkeypatch):
+    made = loop.make_step
+
+    def make_step(state, *arguments):
+        step = made(state, *arguments)
+
+        def poisoned(*batch):
+            loss = step(*batch)
+            if state.optimizer.iterations == 4:
+                state.network.trainable_variables[0].assign_add(np.inf * batch_like(state))
+            return loss
+
+        return poisoned
+
+    def batch_like(state):
+        return np.ones(state.network.trainable_variables[0].shape, np.float32)
+
+    monkeypatch.setattr(loop, "make_step", make_step)
+    with pytest.raises(tfinvert.InputError, match="no longer finite by step 4.*step-2"):
+        train()
+    assert not list((tmp_path / "run" / "checkpoints").glob("step-4*"))
+
+
+def test_clipping_can_be_switched_off(train):
+    _, history = train(dataclasses.replace(SETTINGS, clip_norm=float("inf")))
+    assert np.isfinite(losses(history)).all()
+
+
+def test_a_function_that_fails_in_the_middle_is_one_line(train):
+    calls = iter(range(10_000))
+
+    def late(image):
+        return np.full((8, 8, 3), np.nan) if next(calls) > 2100 else image[::8, ::8]
+
+    feature = HostFeature(late, (8, 8, 3), name="late")
+    settings = dataclasses.replace(SETTINGS, steps=40)
+    with pytest.raises(tfinvert.InputError, match="cannot be had: .*late must return") as error:
+        train(settings, feature=feature)
+    assert "\n" not in str(error.value)
 
 
 def test_a_rate_far_too_high_is_reported(train):
@@ -208,7 +267,10 @@ def test_tensorboard_gets_scalars_and_pairs_of_images(train, tmp_path):
         ({"batch_size": -1}, "batch_size must be positive"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"averaging": 1.0}, r"averaging must be in \[0, 1\)"),
-        ({"seed": -1}, "must not be negative"),
+        ({"seed": -1}, "seed must be from 0"),
+        ({"seed": 2**32}, "seed must be from 0"),
+        ({"width": float("inf")}, "width must be finite"),
+        ({"warmup_steps": -1}, "must not be negative"),
         ({"learning_rate": float("nan")}, "learning_rate must be positive"),
     ],
 )

@@ -92,7 +92,7 @@ def images_per_second(batches: tf.data.Dataset, seconds: float = 1.0) -> float:
         batch = next(iterator, None)
         if batch is None:
             break
-        count += len(batch)
+        count += len(batch[0] if isinstance(batch, tuple) else batch)
     return count / max(elapsed, 1e-9)
 
 

@@ -72,6 +72,7 @@ class Feature(abc.ABC):
                 f"{self.name} was made for images of shape [B, "
                 f"{', '.join(map(str, self.image_shape))}]. Received: {images.shape}"
             )
+        images = tf.ensure_shape(images, (None, *self.image_shape))  # where a pipeline forgot it
         features = self.compute(tf.cast(images, tf.float32))
         return tf.ensure_shape(features, (None, *self.spec.shape))
 

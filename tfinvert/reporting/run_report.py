@@ -10,6 +10,7 @@ from tfinvert.evaluation import Evaluation
 from tfinvert.reporting.grids import image_grid
 from tfinvert.reporting.plots import loss_curve
 from tfinvert.reporting.report import Figure, write_report
+from tfinvert.sampling import evenly
 
 SHOWN = 18
 _COLUMNS = 6
@@ -17,8 +18,7 @@ _COLUMNS = 6
 
 def comparison_grid(evaluation: Evaluation, shown: int = SHOWN) -> np.ndarray:
     """Originals above their reconstructions, evenly spaced over the images: uint8 `[h, w, 3]`."""
-    count = len(evaluation.images)
-    chosen = np.linspace(0, count - 1, min(shown, count)).astype(int)
+    chosen = evenly(len(evaluation.images), shown)
     scale = max(1, round(128 / evaluation.images.shape[2]))
     rows = {
         "original": evaluation.images[chosen],
@@ -31,7 +31,9 @@ def write_run_report(
     path: pathlib.Path,
     *,
     feature: str,
+    photographs: str,
     evaluation: Evaluation,
+    baseline_name: str,
     baseline: Mapping[str, Any],
     history: Sequence[Mapping[str, float]],
     details: Mapping[str, Any],
@@ -41,8 +43,10 @@ def write_run_report(
     Args:
       path: of the HTML file.
       feature: the feature's name.
-      evaluation: of the trained inverter on the validation images.
-      baseline: the metrics of the mean training image on the same images.
+      photographs: what the images are, for example "photographs it never saw".
+      evaluation: of the inverter on them.
+      baseline_name: what is predicted by ignoring the feature, for example "mean training image".
+      baseline: its metrics on the same images.
       history: of `training.loop.fit`; may be empty.
       details: the inverter's card.
     """
@@ -50,9 +54,9 @@ def write_run_report(
     figures = [
         Figure(
             "Reconstructions",
-            f"Each photograph, none of which was trained on, above what the network makes of its "
-            f"{feature} feature alone. What is sharp is what the feature keeps; what is blurred "
-            f"or wrongly coloured is what it throws away.",
+            f"Each photograph above what the network makes of its {feature} feature alone. What is "
+            f"sharp is what the feature keeps; what is blurred or wrongly coloured is what it "
+            f"throws away.",
             image=comparison_grid(evaluation),
         )
     ]
@@ -68,17 +72,17 @@ def write_run_report(
     write_report(
         path,
         title=f"What {feature} keeps of a photograph",
-        lead=f"A network was trained to turn {feature} features back into photographs. This page "
-        f"shows what it makes of {ours['images']} images it never saw.",
+        lead=f"A network was trained to turn {feature} features back into images. This page shows "
+        f"what it makes of {ours['images']} {photographs}.",
         findings=[
-            f"The normalised reconstruction error is {ours['normalized_error']:.3f}; the mean "
-            f"training image, which knows nothing of the feature, scores "
+            f"The normalised reconstruction error is {ours['normalized_error']:.3f}; the "
+            f"{baseline_name}, which knows nothing of the feature, scores "
             f"{baseline['normalized_error']:.3f}. Lower is better.",
             f"It reconstructs {ours['images_per_second']:.0f} images a second here, the feature "
             f"included.",
         ],
         figures=figures,
-        metrics=[_row(f"{feature} inverter", ours), _row("mean training image", baseline)],
+        metrics=[_row(f"{feature} inverter", ours), _row(baseline_name, baseline)],
         details=details,
     )
 

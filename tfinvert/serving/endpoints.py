@@ -106,7 +106,7 @@ def make_endpoints(inverter: Inverter, names: Sequence[str] = ENDPOINTS) -> list
     if not inverter.feature.in_graph and set(names) != {"invert"}:
         raise InputError(
             f"{inverter.feature.name} is computed by Python on the host and a model server runs no "
-            f'Python; only the endpoint from features can be exported: endpoints=("invert",)'
+            "Python; only the endpoint from features can be exported: --endpoints=invert"
         )
     return [_MAKERS[name](inverter) for name in dict.fromkeys(names)]
 

@@ -19,29 +19,33 @@ def open_run(path: str | pathlib.Path, flags: Mapping[str, Any]) -> pathlib.Path
       flags: what determines the run's result, as JSON values.
 
     Raises:
-      InputError: the directory holds something else, or a run with other flags; nothing in it is
-        touched.
+      InputError: the directory holds something else, a run with other flags, or cannot be
+        written; nothing in it is touched.
     """
     path = pathlib.Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"the work directory {path} is a file")
-    file = path / FLAGS
-    if file.exists():
-        _compare(file, json.loads(json.dumps(flags)))
-    elif path.exists() and any(path.iterdir()):
-        raise InputError(f"the work directory {path} is neither empty nor a run: no {FLAGS} in it")
-    else:
-        write_json(file, flags)
+    try:
+        if (path / FLAGS).exists():
+            _compare(path / FLAGS, json.loads(json.dumps(flags)))
+        elif path.exists() and any(path.iterdir()):
+            raise InputError(
+                f"the work directory {path} is neither empty nor a run: no {FLAGS} in it"
+            )
+        else:
+            write_json(path / FLAGS, flags)
+    except OSError as error:
+        raise InputError(f"the work directory {path}: {error.strerror or error}") from error
     return path
 
 
 def _compare(file: pathlib.Path, flags: Mapping[str, Any]) -> None:
     try:
-        before = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        before = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
         raise InputError(f"{file} is damaged: {error}") from error
     changed = [
-        f"--{name}={flags.get(name)} (was {before.get(name)})"
+        f"{name}={flags.get(name)} (was {before.get(name)})"
         for name in sorted(before.keys() | flags.keys())
         if before.get(name) != flags.get(name)
     ]

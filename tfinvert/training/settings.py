@@ -1,6 +1,7 @@
 """The numbers a training run is made with."""
 
 import dataclasses
+import math
 
 from tfinvert.errors import InputError
 
@@ -14,8 +15,8 @@ class Settings:
       batch_size: images a step, over all devices.
       learning_rate: Adam's peak rate, after the warm-up.
       warmup_steps: steps over which the rate rises linearly from almost 0; then it falls to 0
-        along a cosine until the last step.
-      clip_norm: the most the norm of the whole gradient may be.
+        along a cosine until the last step. At most a fifth of all steps.
+      clip_norm: the most the norm of the whole gradient may be; inf does not clip.
       averaging: decay of the moving average of the weights, which is what is kept; 0 keeps the
         last weights.
       min_crop: the smallest random crop, as a fraction of the largest; None leaves it to the
@@ -44,10 +45,12 @@ class Settings:
         for name in ("steps", "batch_size", "learning_rate", "clip_norm", "width"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive. Received: {getattr(self, name)}")
+        for name in ("learning_rate", "width"):
+            if math.isinf(getattr(self, name)):
+                raise InputError(f"{name} must be finite. Received: {getattr(self, name)}")
         if not 0 <= self.averaging < 1:
             raise InputError(f"averaging must be in [0, 1). Received: {self.averaging}")
-        if self.warmup_steps < 0 or self.seed < 0:
-            raise InputError(
-                f"warmup_steps and seed must not be negative. Received: {self.warmup_steps} and "
-                f"{self.seed}"
-            )
+        if self.warmup_steps < 0:
+            raise InputError(f"warmup_steps must not be negative. Received: {self.warmup_steps}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed must be from 0 to 2**32 - 1. Received: {self.seed}")

@@ -3,6 +3,7 @@
 import pathlib
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfinvert.errors import InputError
@@ -19,33 +20,36 @@ class State:
       network: the network being fitted.
       averaged: the same network with the moving average of its weights.
       optimizer: Adam with its schedule.
-      standardization: of the feature, measured once on the training set.
+      mean: of the feature, for its standardisation.
+      scale: likewise.
+      step: steps done.
     """
 
-    def __init__(self, feature: Feature, settings: Settings, standardization: Standardization):
+    def __init__(self, feature: Feature, settings: Settings):
         keras.utils.set_random_seed(settings.seed)
         self.network = inversion.build(feature, width=settings.width)
         self.averaged = keras.models.clone_model(self.network)
         self.averaged.set_weights(self.network.get_weights())
         self.optimizer = keras.optimizers.Adam(_schedule(settings))
         self.optimizer.build(self.network.trainable_variables)
-        self.standardization = standardization
-        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._mean = tf.Variable(standardization.mean, trainable=False)
-        self._scale = tf.Variable(standardization.scale, trainable=False)
-        self.checkpoint = tf.train.Checkpoint(
-            network=self.network,
-            averaged=self.averaged,
-            optimizer=self.optimizer,
-            step=self._step,
-            mean=self._mean,
-            scale=self._scale,
-        )
+        shape = (feature.spec.shape[-1],) if feature.standardize == "channel" else ()
+        self.mean = tf.Variable(tf.zeros(shape), trainable=False)
+        self.scale = tf.Variable(tf.ones(shape), trainable=False)
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     @property
-    def step(self) -> int:
-        """Steps done."""
-        return int(self._step.numpy())
+    def standardization(self) -> Standardization:
+        """Mean and scale as they are now."""
+        return Standardization(self.mean.numpy(), self.scale.numpy())
+
+    @standardization.setter
+    def standardization(self, measured: Standardization) -> None:
+        self.mean.assign(measured.mean)
+        self.scale.assign(measured.scale)
+
+    def is_finite(self) -> bool:
+        """Whether every weight of the network is a finite number."""
+        return all(np.isfinite(weight).all() for weight in self.network.get_weights())
 
 
 class Checkpoints:
@@ -53,13 +57,30 @@ class Checkpoints:
 
     TensorFlow's manager writes the files first and then moves the pointer to them, so a run that
     is killed while writing resumes from the checkpoint before.
+
+    Raises:
+      InputError: there are checkpoints and no readable pointer to the newest.
     """
 
     def __init__(self, state: State, folder: pathlib.Path, keep: int = 3):
+        self._folder = folder
         self._state = state
-        self._manager = tf.train.CheckpointManager(
-            state.checkpoint, folder, max_to_keep=keep, checkpoint_name="step"
+        self._checkpoint = tf.train.Checkpoint(
+            network=state.network,
+            averaged=state.averaged,
+            optimizer=state.optimizer,
+            step=state.step,
+            mean=state.mean,
+            scale=state.scale,
         )
+        try:
+            self._manager = tf.train.CheckpointManager(
+                self._checkpoint, folder, max_to_keep=keep, checkpoint_name="step"
+            )
+        except (tf.errors.OpError, ValueError) as error:
+            raise InputError(self._advice("the pointer to the newest is damaged")) from error
+        if self.latest is None and self._present():
+            raise InputError(self._advice("the pointer to the newest is missing or damaged"))
 
     @property
     def latest(self) -> str | None:
@@ -68,7 +89,7 @@ class Checkpoints:
 
     def save(self, step: int) -> None:
         """Writes the state as it is after so many steps."""
-        self._state.checkpoint.step.assign(step)
+        self._state.step.assign(step)
         self._manager.save(checkpoint_number=step)
 
     def restore(self) -> int:
@@ -80,20 +101,22 @@ class Checkpoints:
         if self.latest is None:
             return 0
         try:
-            self._state.checkpoint.restore(self.latest).assert_consumed()
+            self._checkpoint.restore(self.latest).assert_consumed()
         except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
-            others = [path for path in self._manager.checkpoints if path != self.latest]
-            raise InputError(
-                f"checkpoint {self.latest} cannot be read "
-                f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); "
-                + (f"an earlier one is {others[-1]}; " if others else "")
-                + "take it away with its line in the file named checkpoint, or give another "
-                "--workdir"
-            ) from error
-        self._state.standardization = Standardization(
-            self._state.checkpoint.mean.numpy(), self._state.checkpoint.scale.numpy()
+            name = pathlib.Path(self.latest).name
+            raise InputError(self._advice(f"checkpoint {name} cannot be read")) from error
+        return int(self._state.step.numpy())
+
+    def _present(self) -> list[str]:
+        steps = sorted(int(path.stem.split("-")[1]) for path in self._folder.glob("step-*.index"))
+        return [f"step-{step}" for step in steps]
+
+    def _advice(self, problem: str) -> str:
+        return (
+            f"{self._folder}: {problem}; there are {', '.join(self._present()) or 'none'}; to go "
+            f"on from one of them, say step-N, let the file {self._folder / 'checkpoint'} hold "
+            'just the line model_checkpoint_path: "step-N"; or give another --workdir'
         )
-        return self._state.step
 
 
 def _schedule(settings: Settings) -> keras.optimizers.schedules.LearningRateSchedule:

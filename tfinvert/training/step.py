@@ -5,7 +5,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfinvert.features.base import Feature
-from tfinvert.resize import resize_images
+from tfinvert.features.standardization import Standardization
+from tfinvert.resize import resize_batch
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import State
 
@@ -19,7 +20,11 @@ def squared_error(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
 
 
 def make_step(
-    state: State, feature: Feature, settings: Settings, strategy: tf.distribute.Strategy
+    state: State,
+    standardization: Standardization,
+    feature: Feature,
+    settings: Settings,
+    strategy: tf.distribute.Strategy,
 ) -> Callable[..., tf.Tensor]:
     """A compiled function of one distributed batch that trains once and returns the loss.
 
@@ -31,9 +36,9 @@ def make_step(
 
     def replica_step(images: tf.Tensor, features: tf.Tensor | None = None) -> tf.Tensor:
         features = feature(images) if features is None else features
-        targets = resize_images(images, output_size)
+        targets = resize_batch(images, output_size)
         with tf.GradientTape() as tape:
-            reconstructions = state.network(state.standardization(features), training=True)
+            reconstructions = state.network(standardization(features), training=True)
             loss = tf.nn.compute_average_loss(
                 squared_error(targets, reconstructions), global_batch_size=settings.batch_size
             )
@@ -41,7 +46,7 @@ def make_step(
         # The norm is that of the gradient over all replicas, so that clipping does not depend on
         # their number; the optimiser sums the clipped parts.
         whole = tf.distribute.get_replica_context().all_reduce("sum", gradients)
-        factor = settings.clip_norm / tf.maximum(tf.linalg.global_norm(whole), settings.clip_norm)
+        factor = tf.minimum(1.0, settings.clip_norm / tf.linalg.global_norm(whole))
         state.optimizer.apply([gradient * factor for gradient in gradients], variables)
         return loss
 

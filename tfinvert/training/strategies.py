@@ -28,3 +28,12 @@ def make(name: str = "auto") -> tf.distribute.Strategy:
         reduction = None if accelerators else tf.distribute.ReductionToOneDevice()
         return tf.distribute.MirroredStrategy([d.name for d in devices], reduction)
     raise InputError(f"strategy must be one of {', '.join(NAMES)}. Received: {name!r}")
+
+
+def check_batch(strategy: tf.distribute.Strategy, batch_size: int) -> None:
+    """Raises InputError unless the strategy's devices can share a batch of that size evenly."""
+    if batch_size % strategy.num_replicas_in_sync:
+        raise InputError(
+            f"batch_size must be a multiple of the {strategy.num_replicas_in_sync} devices. "
+            f"Received: {batch_size}"
+        )

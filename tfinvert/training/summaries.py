@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert.resize import resize_images
+from tfinvert.sampling import evenly
 
 SHOWN = 8
 
@@ -22,8 +23,8 @@ class Summaries:
 
     def __init__(self, folder: pathlib.Path, validation: np.ndarray, output_size: tuple[int, int]):
         self._writer = tf.summary.create_file_writer(str(folder))
-        self._shown = np.linspace(0, len(validation) - 1, min(SHOWN, len(validation))).astype(int)
-        self._originals = resize_images(tf.constant(validation[self._shown]), output_size)
+        self._shown = evenly(len(validation), SHOWN)
+        self._originals = resize_images(validation[self._shown], output_size)
 
     def scalars(self, entry: Mapping[str, float]) -> None:
         """An entry of the history, each value under its own name."""
@@ -35,7 +36,7 @@ class Summaries:
 
     def images(self, reconstructions: np.ndarray, step: int) -> None:
         """Original and reconstruction side by side; the reconstructions of all of `validation`."""
-        pairs = tf.concat([self._originals, reconstructions[self._shown]], axis=2)
+        pairs = np.concatenate([self._originals, reconstructions[self._shown]], axis=2)
         with self._writer.as_default(step=step):
             tf.summary.image("original | reconstruction", pairs, max_outputs=SHOWN)
         self._writer.flush()

@@ -1,0 +1,113 @@
+"""A whole run in this process: with two devices, host features, and wrong input of every kind."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+import tfinvert
+from tfinvert.experiment import Experiment, held_out, run_experiment
+from tfinvert.training.loop import Pace
+from tfinvert.training.settings import Settings
+
+EXPERIMENT = {"feature": "hog", "data": "photos", "image_size": 64}
+SETTINGS = {"steps": 4, "batch_size": 8, "width": 0.125}
+PACE = Pace(log=2, validate=4, checkpoint=4)
+
+
+def run(workdir, strategy="one", **changes):
+    experiment, settings = (
+        kind(**{k: v for k, v in (defaults | changes).items() if k in kind.__annotations__})
+        for kind, defaults in ((Experiment, EXPERIMENT), (Settings, SETTINGS))
+    )
+    return run_experiment(experiment, settings, workdir, strategy, PACE)
+
+
+@pytest.mark.parametrize("changes", [{"strategy": "mirrored"}, {"feature": "skimage_hog"}])
+def test_what_is_saved_is_what_was_measured(tmp_path, capsys, changes):
+    made = run(tmp_path / "run", dtype="float16", validation_images=8, **changes)
+    inverter = tfinvert.load(made / "inverter")
+    assert inverter.card["metrics"]["images"] <= 8
+    assert inverter.card["dtype"] == "float16"
+    assert inverter.card["training_minutes"] >= 0
+    printed = capsys.readouterr().out
+    assert ("2 × CPU" if "strategy" in changes else "1 × CPU") in printed
+    weights = inverter.network.get_weights()
+    assert all((w == w.astype(np.float16)).all() for w in weights)
+    assert run(tmp_path / "run", dtype="float16", validation_images=8, **changes) == made
+    assert "is whole already" in capsys.readouterr().out
+
+
+def test_a_folder_that_grew_is_not_the_same_run(tmp_path):
+    for index in range(4):
+        Image.fromarray(skimage.data.coffee()[: 200 + index]).save(tmp_path / f"{index}.png")
+    data = f"folder:{tmp_path}"
+    run(tmp_path / "run", data=data, validation_data=data)
+    Image.fromarray(skimage.data.chelsea()).save(tmp_path / "new.png")
+    with pytest.raises(tfinvert.InputError, match=r"training_images=5 \(was 4\)"):
+        run(tmp_path / "run", data=data, validation_data=data)
+
+
+def bomb():
+    """A PNG of a few bytes whose header tells of 100 000 × 100 000 pixels."""
+    buffer = io.BytesIO()
+    Image.new("L", (1, 1)).save(buffer, "PNG")
+    data = bytearray(buffer.getvalue())
+    data[16:24] = struct.pack(">II", 100_000, 100_000)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"feature": "hgo"}, "unknown feature 'hgo'; there are: hog"),
+        ({"image_size": 2}, "at least 4×4"),
+        ({"image_size": -64}, "image_shape must be"),
+        ({"image_size": 20}, "at least 4×4 cells"),
+        ({"steps": 0}, "steps must be positive"),
+        ({"steps": -3}, "steps must be positive"),
+        ({"validation_images": 1}, "validation_images must be at least 2"),
+        ({"min_crop": 0.0}, r"min_crop must be in \(0, 1\]"),
+        ({"jitter": 1.5}, r"jitter must be in \[0, 1\]"),
+        ({"strategy": "mirrored", "batch_size": 7}, "multiple of the 2 devices"),
+        ({"data": "folder:nowhere"}, "no such folder: nowhere"),
+        ({"data": "camera"}, "data must be photos, folder:PATH or tfds:NAME"),
+        ({"data": "tfds:no_such_data_set"}, "no data set 'no_such_data_set'"),
+        ({"validation_data": "folder:nowhere"}, "no such folder: nowhere"),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, changes, message):
+    with pytest.raises(tfinvert.InputError, match=message) as error:
+        run(tmp_path / "run", **changes)
+    assert "\n" not in str(error.value)
+    if not changes.keys() & {"min_crop", "jitter"}:
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("files", [{}, {"a.jpg": b"garbage"}, {"bomb.png": bomb()}])
+def test_a_folder_without_a_readable_image(tmp_path, files):
+    images = tmp_path / "images"
+    images.mkdir()
+    for name, data in files.items():
+        (images / name).write_bytes(data)
+    with pytest.raises(tfinvert.InputError, match="no image in|none of the 1 images"):
+        run(tmp_path / "run", data=f"folder:{images}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_bomb_among_photographs_is_skipped(tmp_path, caplog):
+    for index in range(3):
+        Image.fromarray(skimage.data.coffee()[:, 50 * index :]).save(tmp_path / f"{index}.jpg")
+    (tmp_path / "bomb.png").write_bytes(bomb())
+    run(tmp_path / "run", data=f"folder:{tmp_path}")
+    assert "bomb.png" in caplog.text
+
+
+def test_what_was_held_out():
+    assert held_out("folder:a", {"data": "folder:a", "validation_data": None})
+    assert not held_out("folder:a", {"data": "folder:a", "validation_data": "folder:b"})
+    assert not held_out("folder:a", {"data": "folder:b"})
+    assert not held_out("folder:a", {})

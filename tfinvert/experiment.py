@@ -1,0 +1,143 @@
+"""A whole run: train, evaluate, save and report, into one directory."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfinvert import features
+from tfinvert.card import make_card
+from tfinvert.data import pipeline
+from tfinvert.data.open import open_source
+from tfinvert.data.sources import Source
+from tfinvert.errors import InputError
+from tfinvert.evaluation import MAX_IMAGES, evaluate, mean_image_baseline, read_images
+from tfinvert.files import write_json
+from tfinvert.networks import inversion
+from tfinvert.reporting.run_report import write_run_report
+from tfinvert.resize import resize_images
+from tfinvert.training import loop, strategies
+from tfinvert.training.history import minutes
+from tfinvert.training.run_directory import open_run
+from tfinvert.training.settings import Settings
+
+INVERTER, METRICS, REPORT = "inverter", "metrics.json", "report.html"
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What is trained on what: with `Settings`, everything that determines the result.
+
+    Attributes:
+      feature: the feature's name.
+      data: training photographs, as `open_source` takes them.
+      image_size: height and width of the images, in pixels.
+      validation_data: photographs to validate on; None for those `data` holds out.
+      validation_images: at most so many of them, evenly spaced; all are held in memory.
+      dtype: of the weights that are evaluated and saved, "float32" or "float16".
+    """
+
+    feature: str
+    data: str
+    image_size: int
+    validation_data: str | None = None
+    validation_images: int = MAX_IMAGES
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.validation_images < 2:
+            raise InputError(
+                f"validation_images must be at least 2. Received: {self.validation_images}"
+            )
+
+
+def run_experiment(
+    experiment: Experiment,
+    settings: Settings,
+    workdir: str | pathlib.Path,
+    strategy: str = "auto",
+    pace: loop.Pace = loop.PACE,
+) -> pathlib.Path:
+    """Trains, evaluates, saves and reports, and prints what it does; returns the directory.
+
+    A run that was interrupted goes on; one that is whole is left as it is.
+
+    Raises:
+      InputError: something given is wrong; nothing of the user's is overwritten.
+    """
+    side = experiment.image_size
+    feature = features.get(experiment.feature, image_shape=(side, side, 3))
+    inversion.build(feature, width=settings.width)  # before the data: an unfit size ends here
+    devices = strategies.make(strategy)
+    strategies.check_batch(devices, settings.batch_size)
+    training, validation = _open(experiment)
+    facts = dataclasses.asdict(experiment) | dataclasses.asdict(settings)
+    # With the number of images, since a position means another image when it changes.
+    run = open_run(workdir, facts | {"training_images": len(training)})
+    if all((run / name).exists() for name in (INVERTER, METRICS, REPORT)):
+        print(f"{run} is whole already")
+        return run
+    batches = loop.training_batches(feature, training, settings)
+    print(
+        f"{len(training)} training images an epoch, {validation.evaluation_size} validation "
+        f"images; {devices.num_replicas_in_sync} × {_device_kind()}; the input pipeline alone "
+        f"gives {pipeline.images_per_second(batches):.0f} images/s"
+    )
+    images = read_images(validation, feature.image_shape[:2], experiment.validation_images)
+    inverter, history = loop.fit(feature, training, images, settings, run, devices, pace)
+    inverter.round_weights(experiment.dtype)
+    evaluation = evaluate(inverter, images)
+    mean_image = resize_images(_mean_image(batches, settings)[np.newaxis], inverter.output_size)[0]
+    baseline = mean_image_baseline(evaluation, mean_image)
+    inverter.card = make_card(
+        **facts,
+        parameters=inverter.network.count_params(),
+        training_minutes=round(minutes(history, settings.batch_size), 1),
+        metrics=evaluation.metrics,
+    )
+    if not (run / INVERTER).exists():
+        inverter.save(run / INVERTER, experiment.dtype)
+    write_json(run / METRICS, {"inverter": evaluation.metrics, "mean_image": baseline})
+    write_run_report(
+        run / REPORT,
+        feature=feature.name,
+        photographs="images it never saw",
+        evaluation=evaluation,
+        baseline_name="mean training image",
+        baseline=baseline,
+        history=history,
+        details=inverter.card,
+    )
+    print(_summary(run, evaluation.metrics, baseline))
+    return run
+
+
+def held_out(data: str, inverter_card: dict[str, Any]) -> bool:
+    """Whether an inverter was trained on a part of that data, and the other part was held out."""
+    return data == inverter_card.get("data") and not inverter_card.get("validation_data")
+
+
+def _open(experiment: Experiment) -> tuple[Source, Source]:
+    if experiment.validation_data:
+        return open_source(experiment.data), open_source(experiment.validation_data)
+    return open_source(experiment.data, "training"), open_source(experiment.data, "validation")
+
+
+def _mean_image(batches: tf.data.Dataset, settings: Settings) -> np.ndarray:
+    """Of about a thousand training crops: `[H, W, 3]`."""
+    some = batches.take(-(-1024 // settings.batch_size))
+    return np.mean([images.numpy().mean(0) for images, *_ in some], axis=0)
+
+
+def _device_kind() -> str:
+    return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+
+
+def _summary(run: pathlib.Path, ours: dict[str, Any], baseline: dict[str, Any]) -> str:
+    return (
+        f"normalised reconstruction error {ours['normalized_error']:.3f} on {ours['images']} "
+        f"images (the mean image: {baseline['normalized_error']:.3f})\n"
+        f"inverter: {run / INVERTER}\nreport:   {run / REPORT}"
+    )
