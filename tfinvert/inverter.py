@@ -192,7 +192,7 @@ def _read_card(path: pathlib.Path) -> dict[str, Any]:
 def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name].astype(np.float32) for name in file.files}
+            return {name: np.asarray(file[name]).astype(np.float32) for name in file.files}
     except FileNotFoundError as error:
         raise InputError(
             f"{path.parent} is not a whole inverter: {path.name} is missing"

@@ -36,7 +36,7 @@ class Photos(IndexedSource):
       part: a key of `PARTS`.
     """
 
-    min_crop = 0.25
+    min_crop = 0.35
     jitter = 0.8  # three scenes teach edges; their colours and brightness would be learnt by heart
 
     def __init__(self, part: str = "all"):

@@ -1,6 +1,9 @@
 """Sources → batches of images at the size a feature takes."""
 
+import contextlib
+import re
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -86,14 +89,26 @@ def central_view(image: tf.Tensor, size: Size) -> tf.Tensor:
 def images_per_second(batches: tf.data.Dataset, seconds: float = 1.0) -> float:
     """Throughput of an input pipeline on its own, over about so many seconds after a warm-up."""
     iterator = iter(batches)
-    next(iterator)
-    count, begin = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - begin) < seconds:
-        batch = next(iterator, None)
-        if batch is None:
-            break
-        count += len(batch[0] if isinstance(batch, tuple) else batch)
+    with one_line_errors():
+        next(iterator)
+        count, begin = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - begin) < seconds:
+            batch = next(iterator, None)
+            if batch is None:
+                break
+            count += len(batch[0] if isinstance(batch, tuple) else batch)
     return count / max(elapsed, 1e-9)
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turns what fails inside a tf.data pipeline, file or function, into an InputError."""
+    try:
+        yield
+    except tf.errors.OpError as error:  # what Python raised is a line in the middle of its text
+        found = re.search(r"\w*Error: .*", error.message)
+        reason = found[0] if found else error.message.splitlines()[0]
+        raise InputError(f"the input pipeline failed: {reason}") from error
 
 
 def _random_view(image: tf.Tensor, size: Size, smallest: float, seed: tf.Tensor) -> tf.Tensor:

@@ -13,7 +13,7 @@ from tfinvert.reporting.report import Figure, write_report
 from tfinvert.sampling import evenly
 
 SHOWN = 18
-_COLUMNS = 6
+_WIDTH = 800  # pixels of images in a row
 
 
 def comparison_grid(evaluation: Evaluation, shown: int = SHOWN) -> np.ndarray:
@@ -24,7 +24,8 @@ def comparison_grid(evaluation: Evaluation, shown: int = SHOWN) -> np.ndarray:
         "original": evaluation.images[chosen],
         "reconstruction": evaluation.reconstructions[chosen],
     }
-    return image_grid(rows, scale=scale, columns=_COLUMNS)
+    columns = max(2, _WIDTH // (scale * evaluation.images.shape[2]))
+    return image_grid(rows, scale=scale, columns=columns)
 
 
 def write_run_report(

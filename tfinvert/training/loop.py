@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import pathlib
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -104,7 +103,9 @@ def fit(
     last_time, last_step = time.perf_counter(), done
     with _progress(done, settings.steps) as bar:
         for number in range(done + 1, settings.steps + 1):
-            losses.append(step(*_next(batches, number)))
+            with pipeline.one_line_errors():
+                batch = next(batches)
+            losses.append(step(*batch))
             last = number == settings.steps
             checkpoint = last or number % pace.checkpoint == 0
             bar.update()
@@ -136,7 +137,16 @@ def training_batches(
     `(images,)` for a feature that runs on the device, `(images, features)` for one that is
     computed here; images `[batch_size, *feature.image_shape]` in [0, 1].
     """
-    images = pipeline.training_batches(
+    images = _images(feature, training, settings, start_step)
+    if feature.in_graph:
+        return images.map(lambda batch: (batch,))
+    return images.map(lambda batch: (batch, feature(batch))).prefetch(tf.data.AUTOTUNE)
+
+
+def _images(
+    feature: Feature, training: Source, settings: Settings, start_step: int = 0
+) -> tf.data.Dataset:
+    return pipeline.training_batches(
         training,
         feature.image_shape[:2],
         settings.batch_size,
@@ -145,16 +155,13 @@ def training_batches(
         min_crop=settings.min_crop,
         jitter=settings.jitter,
     )
-    if feature.in_graph:
-        return images.map(lambda batch: (batch,))
-    return images.map(lambda batch: (batch, feature(batch))).prefetch(tf.data.AUTOTUNE)
 
 
 def _measure(feature: Feature, training: Source, settings: Settings) -> Standardization:
     count = max(1, min(STANDARDIZE_IMAGES, len(training)) // settings.batch_size)
-    batches = training_batches(feature, training, settings).take(count)
+    batches = _images(feature, training, settings).take(count)
     # Eagerly, where a feature that is not as it says raises a plain error.
-    return Standardization.measure(feature, (feature(images) for images, *_ in batches))
+    return Standardization.measure(feature, (feature(images) for images in batches))
 
 
 def _distributed(
@@ -168,15 +175,6 @@ def _distributed(
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     batches = training_batches(feature, training, settings, done).with_options(options)
     return iter(strategy.experimental_distribute_dataset(batches))
-
-
-def _next(batches: Iterator[tuple[tf.Tensor, ...]], step: int) -> tuple[tf.Tensor, ...]:
-    try:
-        return next(batches)
-    except tf.errors.OpError as error:  # what Python raised is a line in the middle of its text
-        found = re.search(r"\w*Error: .*", error.message)
-        reason = found[0] if found else error.message.splitlines()[0]
-        raise InputError(f"the images of step {step} cannot be had: {reason}") from error
 
 
 def _validate(inverter: Inverter, validation: np.ndarray, summaries: Summaries, step: int) -> float:
