@@ -16,7 +16,7 @@ from tfinvert import cli, inverter
 from tfinvert.data.open import FORMS, open_source
 from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES, evaluate, mean_image_baseline, read_images
-from tfinvert.experiment import METRICS, REPORT, held_out
+from tfinvert.experiments.experiment import METRICS, REPORT, held_out
 from tfinvert.files import write_json
 from tfinvert.reporting.run_report import write_run_report
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from tfinvert import cli, inverter
 from tfinvert.data.photos import PARTS, photograph, square_tiles
-from tfinvert.experiment import INVERTER, REPORT, Experiment, run_experiment
+from tfinvert.experiments.experiment import INVERTER, REPORT, Experiment, run_experiment
 from tfinvert.files import atomic_path
 from tfinvert.serving import client
 from tfinvert.serving.export import export_savedmodel

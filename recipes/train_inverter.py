@@ -24,7 +24,7 @@ from absl import flags
 from tfinvert import cli, features
 from tfinvert.data.open import FORMS
 from tfinvert.evaluation import MAX_IMAGES
-from tfinvert.experiment import Experiment, run_experiment
+from tfinvert.experiments.experiment import Experiment, run_experiment
 from tfinvert.training import loop, strategies
 from tfinvert.training.settings import Settings
 

@@ -28,12 +28,14 @@ DISTRIBUTIONS = {
 
 # What the files of a folder may need, through others too: no arrow of the design points back.
 INVERTER = {"tfinvert", "tfinvert/data", "tfinvert/features", "tfinvert/networks"}
-LIBRARY = INVERTER | {f"tfinvert/{x}" for x in ("analysis", "reporting", "serving", "training")}
+RUN = {"tfinvert/reporting", "tfinvert/training"}
+LIBRARY = INVERTER | RUN | {f"tfinvert/{x}" for x in ("analysis", "experiments", "serving")}
 MAY_NEED = {
     "tfinvert": INVERTER,
     "tfinvert/data": {"tfinvert"},
     "tfinvert/features": {"tfinvert"},
     "tfinvert/networks": {"tfinvert", "tfinvert/features"},
+    "tfinvert/experiments": INVERTER | RUN,
     "tfinvert/analysis": INVERTER | {"tfinvert/reporting"},
     **dict.fromkeys(("tfinvert/reporting", "tfinvert/serving", "tfinvert/training"), INVERTER),
     **dict.fromkeys(("benchmarks", "export", "recipes"), LIBRARY),

@@ -98,18 +98,17 @@ def test_other_flags_are_refused(place, run):
 
 
 def test_evaluate(place, run):
-    finished = call(
-        "evaluate.py",
-        "--inverter=run/inverter",
-        "--data=folder:images",
-        "--output=scores",
-        cwd=place,
-    )
+    command = ("evaluate.py", "--inverter=run/inverter", "--data=folder:images")
+    finished = call(*command, "--output=scores", "--part=all", cwd=place)
     assert finished.returncode == 0, finished.stderr
     scores = json.loads((place / "scores" / "metrics.json").read_text())["inverter"]
     assert scores["images"] == 5
     assert f"normalized_error         {scores['normalized_error']:.4f}" in finished.stdout
     assert (place / "scores" / "report.html").exists()
+    finished = call(*command, cwd=place)  # what it was trained on: only what was held out
+    assert "part: validation" in finished.stdout
+    trained = json.loads((run / "metrics.json").read_text())["inverter"]["normalized_error"]
+    assert f"normalized_error         {trained:.4f}" in finished.stdout
 
 
 def test_reconstruct(place, run):

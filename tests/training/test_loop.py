@@ -210,7 +210,7 @@ def test_a_function_that_fails_in_the_middle_is_one_line(train):
     feature = HostFeature(late, (8, 8, 3), name="late")
     settings = dataclasses.replace(SETTINGS, steps=40)
     with pytest.raises(tfinvert.InputError, match="pipeline failed: .*late must return") as error:
-        train(settings, feature=feature)
+        train(settings, feature=feature, pace=Pace(log=10, validate=100, checkpoint=100))
     assert "\n" not in str(error.value)
 
 

@@ -9,7 +9,7 @@ import skimage.data
 from PIL import Image
 
 import tfinvert
-from tfinvert.experiment import Experiment, held_out, run_experiment
+from tfinvert.experiments.experiment import Experiment, held_out, run_experiment
 from tfinvert.training.loop import Pace
 from tfinvert.training.settings import Settings
 

@@ -14,13 +14,13 @@ from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES, evaluate, mean_image_baseline, read_images
+from tfinvert.experiments.run_directory import open_run
 from tfinvert.files import write_json
 from tfinvert.networks import inversion
 from tfinvert.reporting.run_report import write_run_report
 from tfinvert.resize import resize_images
 from tfinvert.training import loop, strategies
 from tfinvert.training.history import minutes
-from tfinvert.training.run_directory import open_run
 from tfinvert.training.settings import Settings
 
 INVERTER, METRICS, REPORT = "inverter", "metrics.json", "report.html"

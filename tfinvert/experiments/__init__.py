@@ -1,0 +1,1 @@
+"""A whole run into one directory: train, evaluate, save, report."""
