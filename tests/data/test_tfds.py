@@ -204,3 +204,30 @@ def test_a_data_set_without_the_split_train_names_its_splits(prepared):
 
 def test_an_empty_part_is_one_line(prepared):
     assert "train[95%:]" in refusal("few", "validation")
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow")
+def test_data_sets_of_tfds_by_name_on_its_own_mock_data(tmp_path, name):
+    builder = tfds.builder(name, data_dir=tmp_path)
+    template = functools.partial(
+        tfds.core.ShardedFileTemplate,
+        data_dir=builder.data_path,
+        dataset_name=name,
+        filetype_suffix="tfrecord",
+    )
+    splits = [
+        tfds.core.SplitInfo(
+            name=split, shard_lengths=[count], num_bytes=0, filename_template=template(split=split)
+        )
+        for split, count in (("train", 11), ("test", 7))
+    ]
+    builder.info.set_splits(tfds.core.splits.SplitDict(splits))
+    builder.data_path.mkdir(parents=True)
+    builder.info.write_to_directory(builder.data_dir)
+    with tfds.testing.mock_data(num_examples=7, data_dir=tmp_path):
+        held_out = list(evaluation_batches(Tfds(name, "validation"), (32, 32), 4))
+        batch = next(iter(training_batches(Tfds(name, "training"), (32, 32), 5, seed=0)))
+    assert [len(images) for images in held_out] == [4, 3]
+    assert batch.shape == (5, 32, 32, 3)
+    assert float(tf.math.reduce_std(batch)) > 0
