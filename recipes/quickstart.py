@@ -10,18 +10,16 @@ Four photographs teach edges and not colours, so the colours are varied at rando
 the reconstructions are almost grey. The shipped `hog-64` has seen 49 800 photographs.
 """
 
-import io
 import pathlib
 import subprocess
 import sys
 
 from absl import flags
-from PIL import Image
 
 from tfinvert import cli, inverter
 from tfinvert.data.photos import PARTS, photograph, square_tiles
 from tfinvert.experiments.experiment import INVERTER, REPORT, Experiment, run_experiment
-from tfinvert.files import atomic_path
+from tfinvert.reporting.grids import write_png
 from tfinvert.serving import client
 from tfinvert.serving.export import export_savedmodel
 from tfinvert.training import loop
@@ -50,7 +48,7 @@ def main() -> None:
     if not (model / "1").exists():
         export_savedmodel(inverter.load(run / INVERTER), model)
     photo, rebuilt = run / "photograph.png", run / "reconstruction.png"
-    _write_photograph(photo)
+    write_png(photo, square_tiles(photograph(PARTS["validation"][0]))[0])
     # Its own process, and not the package: what a server would do, and no more.
     served = subprocess.run(
         [sys.executable, client.__file__, str(model / "1"), str(photo), str(rebuilt)]
@@ -65,14 +63,6 @@ def main() -> None:
         f"TensorBoard  {pathlib.Path(sys.executable).with_name('tensorboard')} "
         f"--logdir={run / 'summaries'}"
     )
-
-
-def _write_photograph(path: pathlib.Path) -> None:
-    """A square of a photograph the network has not seen."""
-    buffer = io.BytesIO()
-    Image.fromarray(square_tiles(photograph(PARTS["validation"][0]))[0]).save(buffer, "PNG")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
 
 
 if __name__ == "__main__":

@@ -83,8 +83,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, changes, message):
     with pytest.raises(tfinvert.InputError, match=message) as error:
         run(tmp_path / "run", **changes)
     assert "\n" not in str(error.value)
-    if not changes.keys() & {"min_crop", "jitter"}:
-        assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("files", [{}, {"a.jpg": b"garbage"}, {"bomb.png": bomb()}])
@@ -95,6 +94,13 @@ def test_a_folder_without_a_readable_image(tmp_path, files):
         (images / name).write_bytes(data)
     with pytest.raises(tfinvert.InputError, match="no image in|none of the 1 images"):
         run(tmp_path / "run", data=f"folder:{images}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_image_is_too_few_to_validate_on(tmp_path):
+    Image.fromarray(skimage.data.coffee()).save(tmp_path / "one.png")
+    with pytest.raises(tfinvert.InputError, match="one image; validation takes at least two"):
+        run(tmp_path / "run", validation_data=f"folder:{tmp_path}")
     assert not (tmp_path / "run").exists()
 
 

@@ -73,13 +73,13 @@ def run_experiment(
     devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
     training, validation = _open(experiment)
+    batches = loop.training_batches(feature, training, settings)
     facts = dataclasses.asdict(experiment) | dataclasses.asdict(settings)
     # With the number of images, since a position means another image when it changes.
     run = open_run(workdir, facts | {"training_images": len(training)})
     if all((run / name).exists() for name in (INVERTER, METRICS, REPORT)):
         print(f"{run} is whole already")
         return run
-    batches = loop.training_batches(feature, training, settings)
     print(
         f"{len(training)} training images an epoch, {validation.evaluation_size} validation "
         f"images; {devices.num_replicas_in_sync} × {_device_kind()}; the input pipeline alone "
@@ -121,8 +121,14 @@ def held_out(data: str, inverter_card: dict[str, Any]) -> bool:
 
 def _open(experiment: Experiment) -> tuple[Source, Source]:
     if experiment.validation_data:
-        return open_source(experiment.data), open_source(experiment.validation_data)
-    return open_source(experiment.data, "training"), open_source(experiment.data, "validation")
+        training, validation = map(open_source, (experiment.data, experiment.validation_data))
+    else:
+        training, validation = (
+            open_source(experiment.data, part) for part in ("training", "validation")
+        )
+    if validation.evaluation_size < 2:
+        raise InputError(f"{validation.name} has one image; validation takes at least two")
+    return training, validation
 
 
 def _mean_image(batches: tf.data.Dataset, settings: Settings) -> np.ndarray:
