@@ -117,7 +117,7 @@ class Inverter:
         card = {
             "format": FORMAT,
             "feature": describe(self.feature),
-            "network": json.loads(self.network.to_json()),
+            "network": _without_initializers(json.loads(self.network.to_json())),
             "made": self.card,
         }
         arrays = {f"network/{v.path}": v.numpy().astype(dtype) for v in self.network.weights}
@@ -147,8 +147,9 @@ class Inverter:
         except InputError:
             raise
         except (KeyError, TypeError, ValueError) as error:
+            reason = (str(error).splitlines() or [""])[0]
             raise InputError(
-                f"{path} is not a whole inverter: {CARD} and {ARRAYS} do not fit ({error})"
+                f"{path} is not a whole inverter: {CARD} and {ARRAYS} do not fit ({reason})"
             ) from error
 
 
@@ -169,6 +170,22 @@ def load(path: str | pathlib.Path) -> Inverter:
     if not pathlib.Path(path).exists() and str(path) in shipped():
         path = _SHIPPED / path
     return Inverter.load(path)
+
+
+def _without_initializers(config: Any) -> Any:
+    """A Keras configuration without what a network with weights has no use for.
+
+    Initialisers have new arguments in new versions of Keras, which older ones would not read.
+    """
+    if isinstance(config, list):
+        return [_without_initializers(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: _without_initializers(value)
+        for key, value in config.items()
+        if not key.endswith("_initializer")
+    }
 
 
 def _read_card(path: pathlib.Path) -> dict[str, Any]:
