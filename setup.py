@@ -35,7 +35,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "dev": ["build>=1.2", "pytest>=8.3", "ruff>=0.12", "setuptools>=77", "wheel>=0.45"],
+        "dev": ["pytest>=8.3", "ruff>=0.12", "setuptools>=77", "wheel>=0.45"],
         "serving": ["tensorflow-serving-api>=2.20"],
         "gpu": ["tensorflow[and-cuda]>=2.20"],
     },

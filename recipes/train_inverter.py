@@ -5,7 +5,7 @@ What it writes into the work directory: `flags.json`, `checkpoints/`, `summaries
 interrupted run stopped.
 
 HOG at 64 pixels on 49 800 ImageNet photographs, under an hour on two cores, normalised
-reconstruction error about 0.42 (docs/results.md):
+reconstruction error 0.414 (docs/results.md):
 
     python recipes/train_inverter.py --feature=hog --data=folder:train \\
         --validation_data=folder:val --image_size=64 --width=0.75 --min_crop=0.8 \\

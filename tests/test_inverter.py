@@ -84,7 +84,17 @@ def test_truncated_file(saved, file, share):
     assert "\n" not in str(error.value)
 
 
-def test_flipped_bits_in_the_weights(saved):
+def test_a_flipped_bit_in_the_weights(saved):
+    with zipfile.ZipFile(saved / ARRAYS) as archive:
+        entry = max(archive.infolist(), key=lambda entry: entry.compress_size)
+    data = bytearray((saved / ARRAYS).read_bytes())
+    data[entry.header_offset + entry.compress_size // 2] ^= 1
+    (saved / ARRAYS).write_bytes(data)
+    with pytest.raises(tfinvert.InputError, match="weights.npz is damaged"):
+        tfinvert.load(saved)
+
+
+def test_bits_flipped_anywhere_never_end_in_another_error(saved):
     data = (saved / ARRAYS).read_bytes()
     for position in np.random.default_rng(0).integers(0, len(data), 60):
         flipped = bytearray(data)

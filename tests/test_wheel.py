@@ -10,6 +10,7 @@ import pytest
 import tfinvert
 
 ROOT = pathlib.Path(__file__).parents[1]
+OFFLINE = ("--no-deps", "--no-build-isolation")
 SHIPPED = 8_000_000  # bytes at most, for one inverter
 
 PROGRAM = """
@@ -28,16 +29,14 @@ def installed(tmp_path_factory):
     """The package in an otherwise empty folder, installed from a wheel of a copy of the tree."""
     place = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    # A build folder inside the tree would be picked up by the next build.
-    ignored = ("--ignore-requires-python", "--no-deps", "--no-build-isolation")
-    source = place / "source"
+    source = place / "source"  # a build folder inside the tree would be part of the next build
     source.mkdir()
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "tfinvert"):
         subprocess.run(["cp", "-r", ROOT / name, source], check=True)
-    subprocess.run([*pip, "wheel", *ignored[1:], "-w", place, source], check=True, cwd=place)
+    subprocess.run([*pip, "wheel", *OFFLINE, "-w", place, source], check=True, cwd=place)
     (wheel,) = place.glob("tfinvert-*.whl")
     target = place / "target"
-    subprocess.run([*pip, "install", *ignored, "--target", target, wheel], check=True, cwd=place)
+    subprocess.run([*pip, "install", *OFFLINE, "--target", target, wheel], check=True, cwd=place)
     return target
 
 

@@ -32,7 +32,7 @@ def test_what_is_saved_is_what_was_measured(tmp_path, capsys, changes):
     inverter = tfinvert.load(made / "inverter")
     assert inverter.card["metrics"]["images"] <= 8
     assert inverter.card["dtype"] == "float16"
-    assert inverter.card["training_minutes"] >= 0
+    assert "training_minutes" in inverter.card
     printed = capsys.readouterr().out
     assert ("2 × CPU" if "strategy" in changes else "1 × CPU") in printed
     weights = inverter.network.get_weights()

@@ -124,11 +124,13 @@ def test_reconstruct(place, run):
     assert finished.returncode == 0, finished.stderr
     grid = np.asarray(Image.open(place / "grid.png"))
     assert grid.shape[0] > 128
+    before = (place / "grid.png").read_bytes()
     finished = call(
         "reconstruct.py", "--inverter=run/inverter", "images/deep/broken.jpg", cwd=place
     )
     assert "images/deep/broken.jpg: not a whole image" in error_line(finished)
-    assert not (place / "grid.png.tmp").exists()
+    assert (place / "grid.png").read_bytes() == before
+    assert [path.name for path in place.glob("*grid.png")] == ["grid.png"]
 
 
 def test_wrong_flags_are_one_line_and_leave_no_directory(place):

@@ -98,7 +98,7 @@ def fit(
         return inverter, history.entries
     summaries = Summaries(workdir / "summaries", validation, inverter.output_size)
     batches = _distributed(feature, training, settings, done, strategy)
-    step = make_step(state, inverter.standardization, feature, settings, strategy)
+    step = make_step(state, feature, settings, strategy)
     losses: list[tf.Tensor] = []
     last_time, last_step = time.perf_counter(), done
     with _progress(done, settings.steps) as bar:

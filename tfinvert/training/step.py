@@ -5,7 +5,6 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfinvert.features.base import Feature
-from tfinvert.features.standardization import Standardization
 from tfinvert.resize import resize_batch
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import State
@@ -20,11 +19,7 @@ def squared_error(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
 
 
 def make_step(
-    state: State,
-    standardization: Standardization,
-    feature: Feature,
-    settings: Settings,
-    strategy: tf.distribute.Strategy,
+    state: State, feature: Feature, settings: Settings, strategy: tf.distribute.Strategy
 ) -> Callable[..., tf.Tensor]:
     """A compiled function of one distributed batch that trains once and returns the loss.
 
@@ -32,6 +27,7 @@ def make_step(
     `(images, features)` for one that was computed in the input pipeline.
     """
     variables = state.network.trainable_variables
+    standardization = state.standardization
     output_size = state.network.output_shape[1:3]
 
     def replica_step(images: tf.Tensor, features: tf.Tensor | None = None) -> tf.Tensor:

@@ -1,0 +1,55 @@
+"""What a run writes down of its steps, and what is left of it after an interruption."""
+
+import json
+
+import pytest
+
+import tfinvert
+from tfinvert.training.history import History, minutes
+
+
+def written(path, *steps):
+    path.write_text("".join(json.dumps({"step": step}) + "\n" for step in steps))
+    return path
+
+
+def test_entries_are_appended_and_read_again(tmp_path):
+    path = tmp_path / "history.jsonl"
+    first = History(path, 0)
+    assert not path.exists()
+    first.add({"step": 1, "loss": 0.5})
+    first.add({"step": 2, "loss": 0.25})
+    lines = path.read_text().splitlines()
+    assert History(path, 2).entries == first.entries == [json.loads(line) for line in lines]
+
+
+def test_what_came_after_the_checkpoint_is_dropped(tmp_path):
+    path = written(tmp_path / "history.jsonl", 1, 2, 3)
+    assert [entry["step"] for entry in History(path, 2).entries] == [1, 2]
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+def test_a_line_that_was_being_written_is_dropped(tmp_path):
+    path = written(tmp_path / "history.jsonl", 1, 2)
+    with path.open("a") as file:
+        file.write('{"step": 3')
+    assert [entry["step"] for entry in History(path, 9).entries] == [1, 2]
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+@pytest.mark.parametrize("line", ["garbled", "[1]", "{}"])
+def test_a_damaged_line_is_named_and_nothing_changed(tmp_path, line):
+    path = tmp_path / "history.jsonl"
+    path.write_text(f'{{"step": 1}}\n{line}\n')
+    with pytest.raises(tfinvert.InputError, match="history.jsonl is damaged"):
+        History(path, 9)
+    assert path.read_text() == f'{{"step": 1}}\n{line}\n'
+
+
+def test_minutes_of_every_session():
+    entries = [
+        {"step": 60, "images_per_second": 10.0},  # 60 steps of 10 images: 60 s
+        {"step": 90, "images_per_second": 5.0},  # 30 steps: another 60 s
+    ]
+    assert minutes(entries, 10) == pytest.approx(2.0)
+    assert minutes([], 10) == 0.0
