@@ -20,7 +20,7 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 
 benchmark: $(VENV)/installed
-	$(BIN)/python benchmarks/hog_speed.py
+	$(BIN)/python benchmarks/feature_speed.py
 
 # The stamp is newer than setup.py only after an installation that went through.
 $(VENV)/installed: setup.py

@@ -29,6 +29,7 @@ setup(
         "pillow>=11",
         "protobuf>=5",
         "scikit-image>=0.25",
+        "scikit-learn>=1.5",
         "tensorboard>=2.20",
         "tensorflow>=2.20",
         "tensorflow-datasets>=4.9.8",

@@ -1,4 +1,4 @@
-"""VLFeat's C library through ctypes: the reference our HOG is measured against.
+"""VLFeat's C library through ctypes: the reference our HOG and LBP are measured against.
 
 On Debian and Ubuntu: `apt-get install libvlfeat1`.
 """
@@ -12,7 +12,7 @@ _FLOATS = np.ctypeslib.ndpointer(np.float32, flags="C_CONTIGUOUS")
 
 
 def library() -> ctypes.CDLL | None:
-    """The library with its HOG functions declared, or None where it is not installed."""
+    """The library with its HOG and LBP functions declared, or None where it is not installed."""
     try:
         vl = ctypes.CDLL(ctypes.util.find_library("vl") or "libvl.so.1")
     except OSError:
@@ -24,6 +24,9 @@ def library() -> ctypes.CDLL | None:
     vl.vl_hog_delete.argtypes = [pointer]
     for name in ("vl_hog_get_width", "vl_hog_get_height", "vl_hog_get_dimension"):
         getattr(vl, name).argtypes, getattr(vl, name).restype = [pointer], size
+    vl.vl_lbp_new.argtypes, vl.vl_lbp_new.restype = [ctypes.c_int, ctypes.c_int], pointer
+    vl.vl_lbp_process.argtypes = [pointer, _FLOATS, _FLOATS, size, size, size]
+    vl.vl_lbp_delete.argtypes = [pointer]
     return vl
 
 
@@ -43,4 +46,17 @@ def hog(vl: ctypes.CDLL, image: np.ndarray, cell_size: int = 8) -> np.ndarray:
         vl.vl_hog_extract(handle, features)
     finally:
         vl.vl_hog_delete(handle)
+    return features.transpose(1, 2, 0)
+
+
+def lbp(vl: ctypes.CDLL, image: np.ndarray, cell_size: int = 16) -> np.ndarray:
+    """Uniform LBP of one grey image: `[H, W, 1]` becomes `[rows, columns, 58]` float32."""
+    height, width, _ = image.shape
+    features = np.empty((58, height // cell_size, width // cell_size), np.float32)
+    handle = vl.vl_lbp_new(0, 0)  # the uniform patterns, rows first
+    try:
+        plane = np.ascontiguousarray(image[..., 0], np.float32)
+        vl.vl_lbp_process(handle, features, plane, width, height, cell_size)
+    finally:
+        vl.vl_lbp_delete(handle)
     return features.transpose(1, 2, 0)

@@ -16,9 +16,8 @@ from tfinvert import cli, inverter
 from tfinvert.data.open import FORMS, open_source
 from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES, evaluate, mean_image_baseline, read_images
-from tfinvert.experiments.experiment import METRICS, REPORT, held_out
-from tfinvert.files import write_json
-from tfinvert.reporting.run_report import write_run_report
+from tfinvert.experiments.experiment import held_out
+from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
 
 _INVERTER = flags.DEFINE_string(
     "inverter", None, "A saved inverter's directory or a shipped name.", required=True
@@ -56,9 +55,8 @@ def main() -> None:
         print(f"{name:24s} {value:.4f}" if isinstance(value, float) else f"{name:24s} {value}")
     print(f"{'mean image scores':24s} {baseline['normalized_error']:.4f}")
     if output:
-        write_json(output / METRICS, {"inverter": evaluation.metrics, "mean_image": baseline})
         write_run_report(
-            output / REPORT,
+            output,
             feature=chosen.feature.name,
             photographs=f"images of {source.name} (part: {part})",
             evaluation=evaluation,

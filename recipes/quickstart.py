@@ -18,8 +18,9 @@ from absl import flags
 
 from tfinvert import cli, inverter
 from tfinvert.data.photos import PARTS, photograph, square_tiles
-from tfinvert.experiments.experiment import INVERTER, REPORT, Experiment, run_experiment
+from tfinvert.experiments.experiment import INVERTER, Experiment, run_experiment
 from tfinvert.reporting.grids import write_png
+from tfinvert.reporting.run_report import REPORT
 from tfinvert.serving import client
 from tfinvert.serving.export import export_savedmodel
 from tfinvert.training import loop

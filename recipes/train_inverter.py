@@ -44,6 +44,10 @@ flags.DEFINE_float("clip_norm", DEFAULTS["clip_norm"], "Largest norm of the grad
 flags.DEFINE_float("averaging", DEFAULTS["averaging"], "Decay of the averaged weights; 0: none.")
 flags.DEFINE_float("min_crop", None, "Smallest random crop, as a fraction of the largest.")
 flags.DEFINE_float("jitter", None, "How strongly colours and contrast vary, from 0 to 1.")
+flags.DEFINE_string("cache", None, "Folder for cached views, if there are --cached_views.")
+flags.DEFINE_integer(
+    "cached_views", DEFAULTS["cached_views"], "Fixed views of each photograph kept on disk."
+)
 flags.DEFINE_float("width", DEFAULTS["width"], "Scales the channels of the network.")
 flags.DEFINE_integer("seed", DEFAULTS["seed"], "Of weights, order and crops.")
 flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "Of the saved weights.")
@@ -62,7 +66,7 @@ def main() -> None:
         for kind in (Experiment, Settings)
     )
     pace = loop.Pace(FLAGS.log_every, FLAGS.validate_every, FLAGS.checkpoint_every)
-    run_experiment(experiment, settings, FLAGS.workdir, FLAGS.strategy, pace)
+    run_experiment(experiment, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache)
 
 
 if __name__ == "__main__":

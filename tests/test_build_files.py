@@ -23,6 +23,7 @@ DISTRIBUTIONS = {
     "cv2": "opencv_python_headless",
     "google": "protobuf",
     "skimage": "scikit_image",
+    "sklearn": "scikit_learn",
     "tensorflow_serving": "tensorflow_serving_api",
 }
 

@@ -11,6 +11,7 @@ import tfinvert
 from tfinvert.data.open import open_source
 from tfinvert.evaluation import read_images
 from tfinvert.training import strategies
+from tfinvert.training.examples import Examples
 from tfinvert.training.loop import fit
 from tfinvert.training.settings import Settings
 
@@ -43,7 +44,7 @@ def test_a_representation_is_added_as_the_document_says(tmp_path, monkeypatch):
     photos = read_images(open_source("photos", "validation"), (64, 64))
     inverter, history = fit(
         feature,
-        open_source("photos", "training"),
+        Examples(feature, open_source("photos", "training"), settings),
         photos,
         settings,
         tmp_path,

@@ -2,11 +2,12 @@
 
 import os
 import platform
-from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
+import skimage
 import tensorflow as tf
 
 from tfinvert.version import __version__
@@ -14,15 +15,18 @@ from tfinvert.version import __version__
 
 def make_card(**facts: Any) -> dict[str, Any]:
     """Facts of a run (data, steps, seed, metrics, …) with versions and machine beside them."""
-    return {**facts, "versions": _versions(), "machine": _machine()}
+    return {**facts, "versions": versions(), "machine": _machine()}
 
 
-def _versions() -> Mapping[str, str]:
+def versions() -> dict[str, str]:
+    """Of everything that has a part in a feature's or a network's values."""
     return {
         "tfinvert": __version__,
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "scikit-image": skimage.__version__,
         "python": platform.python_version(),
     }
 

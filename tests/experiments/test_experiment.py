@@ -1,6 +1,7 @@
 """A whole run in this process: with two devices, host features, and wrong input of every kind."""
 
 import io
+import json
 import struct
 
 import numpy as np
@@ -18,12 +19,12 @@ SETTINGS = {"steps": 4, "batch_size": 8, "width": 0.125}
 PACE = Pace(log=2, validate=4, checkpoint=4)
 
 
-def run(workdir, strategy="one", **changes):
+def run(workdir, strategy="one", cache=None, **changes):
     experiment, settings = (
         kind(**{k: v for k, v in (defaults | changes).items() if k in kind.__annotations__})
         for kind, defaults in ((Experiment, EXPERIMENT), (Settings, SETTINGS))
     )
-    return run_experiment(experiment, settings, workdir, strategy, PACE)
+    return run_experiment(experiment, settings, workdir, strategy, PACE, cache)
 
 
 @pytest.mark.parametrize("changes", [{"strategy": "mirrored"}, {"feature": "skimage_hog"}])
@@ -39,6 +40,23 @@ def test_what_is_saved_is_what_was_measured(tmp_path, capsys, changes):
     assert all((w == w.astype(np.float16)).all() for w in weights)
     assert run(tmp_path / "run", dtype="float16", validation_images=8, **changes) == made
     assert "is whole already" in capsys.readouterr().out
+
+
+def test_cached_views_train_as_they_are_and_are_computed_once(tmp_path, capsys):
+    changes = {"feature": "sift", "cached_views": 1, "validation_images": 8}
+    made = run(tmp_path / "run", cache=tmp_path / "cache", **changes)
+    first = capsys.readouterr().out
+    assert "1024 views cached" in first
+    again = run(tmp_path / "again", cache=tmp_path / "cache", **changes)
+    assert "1024 cached views" in capsys.readouterr().out
+    histories = [(path / "history.jsonl").read_text() for path in (made, again)]
+    first, second = ([json.loads(line)["loss"] for line in text.splitlines()] for text in histories)
+    np.testing.assert_allclose(first, second, rtol=1e-4)
+    assert tfinvert.load(made / "inverter").card["cached_views"] == 1
+    with pytest.raises(tfinvert.InputError, match="takes both a folder"):
+        run(tmp_path / "other", **changes)
+    with pytest.raises(tfinvert.InputError, match="takes both a folder"):
+        run(tmp_path / "other2", cache=tmp_path / "cache")
 
 
 def test_a_folder_that_grew_is_not_the_same_run(tmp_path):

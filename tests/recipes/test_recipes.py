@@ -133,6 +133,32 @@ def test_reconstruct(place, run):
     assert [path.name for path in place.glob("*grid.png")] == ["grid.png"]
 
 
+def test_analyze(place):
+    command = ("analyze.py", "--experiment=contrast", "--inverters=hog-64", "--data=folder:images")
+    finished = call(*command, "--workdir=contrast", cwd=place)
+    assert finished.returncode == 0, finished.stderr
+    results = json.loads((place / "contrast" / "results.json").read_text())
+    assert [row["contrast"] for row in results["rows"]] == [1.0, 0.5, 0.25, 0.1]
+    assert results["findings"][0] in finished.stdout
+    assert results["findings"][0] in (place / "contrast" / "report.html").read_text()
+    finished = call(*command, "--workdir=contrast", cwd=place)
+    assert "results.json exists already" in error_line(finished)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--experiment=keypoints", "--inverters=hog-64"], "takes inverters of sift"),
+        (["--experiment=contrast", "--inverters=nothing"], "no inverter at nothing"),
+        (["--experiment=baselines", "--inverters=hog-64,run/inverter2"], "no inverter at run/inv"),
+    ],
+)
+def test_wrong_input_of_analyze(place, flags, message):
+    finished = call("analyze.py", *flags, "--workdir=analysis", cwd=place)
+    assert message in error_line(finished)
+    assert not (place / "analysis").exists()
+
+
 def test_wrong_flags_are_one_line_and_leave_no_directory(place):
     finished = call("train_inverter.py", *TRAIN, "--workdir=new", "--image_size=20", cwd=place)
     assert "at least 4×4 cells" in error_line(finished)

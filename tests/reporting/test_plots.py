@@ -5,7 +5,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from tfinvert.reporting.plots import loss_curve
+from tfinvert.reporting.plots import line_chart, loss_curve
 
 HISTORY = [{"step": step, "loss": 5.0 - step / 100} for step in range(0, 100, 10)]
 FALLING = [{"step": step, "loss": 10.0 ** (-step / 30)} for step in range(0, 100, 10)]
@@ -94,3 +94,18 @@ def test_matplotlib_settings_are_left_alone():
 def test_a_bad_history_is_refused(history):
     with pytest.raises(ValueError, match="Received: "):
         loss_curve(history)
+
+
+def test_a_line_chart_names_its_axes_and_its_lines():
+    lines = {"one": [(0, 0.7), (10, 0.5)], "two": [(0, 0.8), (10, 0.6)]}
+    svg = line_chart(lines, x="keypoints", y="error", floor=0.4)
+    assert {"keypoints", "error", "one", "two"} <= set(texts(svg))
+    assert svg == line_chart(lines, x="keypoints", y="error", floor=0.4)
+    assert 'aria-label="error by keypoints"' in svg
+
+
+@pytest.mark.parametrize("count", [0, 6])
+def test_a_line_chart_that_could_not_be_read_is_refused(count):
+    lines = {str(i): [(0, 1)] for i in range(count)}
+    with pytest.raises(ValueError, match=f"1 to 5. Received: {count}"):
+        line_chart(lines, x="x", y="y")

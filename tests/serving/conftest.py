@@ -33,6 +33,11 @@ def host_inverter():
 
 
 @pytest.fixture(scope="session")
+def sift_inverter():
+    return untrained(tfinvert.features.get("sift", image_shape=(64, 64, 3)))
+
+
+@pytest.fixture(scope="session")
 def model(inverter, tmp_path_factory):
     """The directory of an exported version with every endpoint."""
     return export_savedmodel(inverter, tmp_path_factory.mktemp("models") / "hog")

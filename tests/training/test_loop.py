@@ -13,6 +13,7 @@ from tfinvert.data.open import open_source
 from tfinvert.evaluation import read_images
 from tfinvert.features import HostFeature
 from tfinvert.training import loop, strategies
+from tfinvert.training.examples import Examples
 from tfinvert.training.loop import Pace, fit
 from tfinvert.training.settings import Settings
 
@@ -46,7 +47,8 @@ def train(source, hog, photos, tmp_path):
         workdir = tmp_path / name
         workdir.mkdir(exist_ok=True)
         chosen = strategies.make(strategy)
-        return fit(feature, source, validation, settings, workdir, chosen, pace)
+        examples = Examples(feature, source, settings)
+        return fit(feature, examples, validation, settings, workdir, chosen, pace)
 
     return run
 

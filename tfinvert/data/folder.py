@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 
 from tfinvert.data.decode import EXTENSIONS, read_rgb
-from tfinvert.data.sources import IndexedSource
+from tfinvert.data.sources import IndexedSource, digest
 from tfinvert.errors import InputError
 
 _HELD_OUT = 0.05
@@ -46,6 +46,7 @@ class Folder(IndexedSource):
             raise InputError(f"no image in {root}: accepted are files ending in {_ENDINGS}")
         if part != "all":
             files = _split(files, root, part)
+        self._root = root
         self._files, self.unreadable = _readable(files)
         if self.unreadable:
             more = len(self.unreadable) - _NAMED
@@ -69,6 +70,13 @@ class Folder(IndexedSource):
     def image(self, index: int) -> np.ndarray:
         """The image in a file."""
         return read_rgb(self._files[index])
+
+    def identity(self) -> str:
+        """See `Source.identity`; from the files' names and bytes."""
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            contents = pool.map(_sha256, self._files)
+            names = (os.fsencode(file.relative_to(self._root)) for file in self._files)
+            return digest(part for pair in zip(names, contents, strict=True) for part in pair)
 
 
 _ENDINGS = ", ".join(EXTENSIONS)
@@ -106,6 +114,13 @@ def _split(files: list[pathlib.Path], root: pathlib.Path, part: str) -> list[pat
     limit = int(_HELD_OUT * 256**4).to_bytes(4, "big")
     held_out = ({file for file in files if rank(file) < limit} | {*first}) - {last}
     return [file for file in files if (file in held_out) == (part == "validation")]
+
+
+def _sha256(file: pathlib.Path) -> bytes:
+    try:
+        return hashlib.sha256(file.read_bytes()).digest()
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror or error}") from error
 
 
 def _problem(file: pathlib.Path) -> str | None:

@@ -4,7 +4,7 @@ import numpy as np
 import skimage.data
 import tensorflow as tf
 
-from tfinvert.data.sources import IndexedSource
+from tfinvert.data.sources import IndexedSource, digest
 
 # By photograph, so that no crop of a photograph in one part is ever seen in the other; the
 # motorcycle is one scene photographed twice, so both views are in one part.
@@ -55,6 +55,10 @@ class Photos(IndexedSource):
     def image(self, index: int) -> np.ndarray:
         """A whole photograph."""
         return self._photos[index % len(self._photos)]
+
+    def identity(self) -> str:
+        """See `Source.identity`; from the whole photographs."""
+        return digest(photo.tobytes() for photo in self._photos)
 
     def once(self) -> tf.data.Dataset:
         """Every tile once."""

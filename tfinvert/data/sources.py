@@ -1,6 +1,8 @@
 """Where photographs come from: the contract every source keeps."""
 
 import abc
+import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -41,6 +43,37 @@ class Source(abc.ABC):
     def once(self) -> tf.data.Dataset:
         """Every image once, in the collection's own order: uint8 `[H, W, 3]`."""
 
+    @abc.abstractmethod
+    def identity(self) -> str:
+        """A digest of the images and their order: another one as soon as one of them changes."""
+
+
+def shuffled(count: int, seed: int, start: int = 0) -> tf.data.Dataset:
+    """Endless epochs over `count` things: `(position, index)`, both int64.
+
+    Every epoch has its own order, fixed by (seed, epoch). `position` counts from `start` over all
+    epochs.
+    """
+
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(count, dtype=tf.int64), seed=tf.stack([np.int64(seed), number])
+        )
+        return tf.data.Dataset.from_tensor_slices(order)
+
+    epochs = tf.data.Dataset.range(start // count, np.iinfo(np.int64).max)
+    indices = epochs.flat_map(epoch).skip(start % count)
+    return tf.data.Dataset.zip(tf.data.Dataset.counter(start=start), indices)
+
+
+def digest(parts: Iterable[bytes]) -> str:
+    """SHA-256 over byte strings, each with its length, in hexadecimal."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(len(part).to_bytes(8, "little"))
+        total.update(part)
+    return total.hexdigest()
+
 
 class IndexedSource(Source):
     """A source with random access to its images; subclasses give `image(index)`."""
@@ -56,18 +89,7 @@ class IndexedSource(Source):
 
     def stream(self, seed: int, start: int = 0) -> tf.data.Dataset:
         """See `Source.stream`; images before `start` are never decoded."""
-        count = len(self)
-
-        def epoch(number: tf.Tensor) -> tf.data.Dataset:
-            order = tf.random.experimental.stateless_shuffle(
-                tf.range(count, dtype=tf.int64), seed=tf.stack([np.int64(seed), number])
-            )
-            return tf.data.Dataset.from_tensor_slices(order)
-
-        epochs = tf.data.Dataset.range(start // count, np.iinfo(np.int64).max)
-        indices = epochs.flat_map(epoch).skip(start % count)
-        positions = tf.data.Dataset.counter(start=start)
-        return tf.data.Dataset.zip(positions, indices).map(
+        return shuffled(len(self), seed, start).map(
             lambda position, index: (position, self._load(index)),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
@@ -78,6 +100,11 @@ class IndexedSource(Source):
         return tf.data.Dataset.range(len(self)).map(
             self._load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
+
+    def identity(self) -> str:
+        """See `Source.identity`; from the pixels."""
+        images = map(self.image, range(len(self)))
+        return digest(part for i in images for part in (repr(i.shape).encode(), i.tobytes()))
 
     def _load(self, index: tf.Tensor) -> tf.Tensor:
         image = tf.numpy_function(lambda i: self.image(int(i)), [index], tf.uint8)

@@ -1,10 +1,12 @@
 """Any image data set of TensorFlow Datasets."""
 
+import pathlib
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tfinvert.data.sources import Source
+from tfinvert.data.sources import Source, digest
 from tfinvert.errors import InputError
 
 _SHUFFLE_BUFFER = 4096
@@ -76,6 +78,14 @@ class Tfds(Source):
         return self._encoded().map(
             self._decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
+
+    def identity(self) -> str:
+        """See `Source.identity`; from names, sizes and times of the prepared files."""
+        stats = [
+            (f.name, f.stat()) for f in sorted(pathlib.Path(self._builder.data_path).iterdir())
+        ]
+        files = [f"{name} {stat.st_size} {stat.st_mtime_ns}".encode() for name, stat in stats]
+        return digest([self._builder.info.full_name.encode(), self._split.encode(), *files])
 
     def _encoded(self) -> tf.data.Dataset:
         examples = self._builder.as_dataset(

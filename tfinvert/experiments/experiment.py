@@ -15,15 +15,15 @@ from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES, evaluate, mean_image_baseline, read_images
 from tfinvert.experiments.run_directory import open_run
-from tfinvert.files import write_json
 from tfinvert.networks import inversion
-from tfinvert.reporting.run_report import write_run_report
+from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
 from tfinvert.resize import resize_images
 from tfinvert.training import loop, strategies
+from tfinvert.training.examples import Examples, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.settings import Settings
 
-INVERTER, METRICS, REPORT = "inverter", "metrics.json", "report.html"
+INVERTER = "inverter"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +59,12 @@ def run_experiment(
     workdir: str | pathlib.Path,
     strategy: str = "auto",
     pace: loop.Pace = loop.PACE,
+    cache: str | pathlib.Path | None = None,
 ) -> pathlib.Path:
     """Trains, evaluates, saves and reports, and prints what it does; returns the directory.
 
-    A run that was interrupted goes on; one that is whole is left as it is.
+    A run that was interrupted goes on; one that is whole is left as it is. `cache` is the folder
+    for cached views, if the settings ask for some.
 
     Raises:
       InputError: something given is wrong; nothing of the user's is overwritten.
@@ -73,23 +75,23 @@ def run_experiment(
     devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
     training, validation = _open(experiment)
-    batches = loop.training_batches(feature, training, settings)
     facts = dataclasses.asdict(experiment) | dataclasses.asdict(settings)
     # With the number of images, since a position means another image when it changes.
     run = open_run(workdir, facts | {"training_images": len(training)})
     if all((run / name).exists() for name in (INVERTER, METRICS, REPORT)):
         print(f"{run} is whole already")
         return run
+    examples = open_examples(feature, training, settings, cache)
     print(
         f"{len(training)} training images an epoch, {validation.evaluation_size} validation "
         f"images; {devices.num_replicas_in_sync} × {_device_kind()}; the input pipeline alone "
-        f"gives {pipeline.images_per_second(batches):.0f} images/s"
+        f"gives {pipeline.images_per_second(examples.batches()):.0f} images/s"
     )
     images = read_images(validation, feature.image_shape[:2], experiment.validation_images)
-    inverter, history = loop.fit(feature, training, images, settings, run, devices, pace)
+    inverter, history = loop.fit(feature, examples, images, settings, run, devices, pace)
     inverter.round_weights(experiment.dtype)
     evaluation = evaluate(inverter, images)
-    mean_image = resize_images(_mean_image(batches, settings)[np.newaxis], inverter.output_size)[0]
+    mean_image = resize_images(_mean_image(examples, settings)[np.newaxis], inverter.output_size)[0]
     baseline = mean_image_baseline(evaluation, mean_image)
     inverter.card = make_card(
         **facts,
@@ -99,9 +101,8 @@ def run_experiment(
     )
     if not (run / INVERTER).exists():
         inverter.save(run / INVERTER, experiment.dtype)
-    write_json(run / METRICS, {"inverter": evaluation.metrics, "mean_image": baseline})
     write_run_report(
-        run / REPORT,
+        run,
         feature=feature.name,
         photographs="images it never saw",
         evaluation=evaluation,
@@ -131,10 +132,10 @@ def _open(experiment: Experiment) -> tuple[Source, Source]:
     return training, validation
 
 
-def _mean_image(batches: tf.data.Dataset, settings: Settings) -> np.ndarray:
+def _mean_image(examples: Examples, settings: Settings) -> np.ndarray:
     """Of about a thousand training crops: `[H, W, 3]`."""
-    some = batches.take(-(-1024 // settings.batch_size))
-    return np.mean([images.numpy().mean(0) for images, *_ in some], axis=0)
+    some = examples.images().take(-(-1024 // settings.batch_size))
+    return np.mean([images.numpy().mean(0) for images in some], axis=0)
 
 
 def _device_kind() -> str:

@@ -6,11 +6,17 @@ One file a representation, and one line here.
 from tfinvert.features.base import Feature, FeatureLayer
 from tfinvert.features.hog import Hog
 from tfinvert.features.host import HostFeature
+from tfinvert.features.lbp import Lbp
 from tfinvert.features.registry import describe, from_description, get, names, register
+from tfinvert.features.sift import Sift
 from tfinvert.features.skimage_hog import SkimageHog
+from tfinvert.features.skimage_lbp import SkimageLbp
 
 register("hog", Hog)
+register("lbp", Lbp)
+register("sift", Sift)
 register("skimage_hog", SkimageHog)
+register("skimage_lbp", SkimageLbp)
 
 __all__ = [
     "Feature",

@@ -23,6 +23,7 @@ class Feature(abc.ABC):
       image_shape: (height, width, 3) of the images it takes.
       in_graph: True if it is made of TensorFlow ops alone, so that it can run on the device, inside
         the training step, and can be served; False if it runs Python on the host.
+      differentiable: whether its derivative tells in which direction to change an image.
       standardize: "channel" for one mean and scale for each entry of the last axis, "layer" for one
         scale for the whole feature.
       decoder: which family of inversion networks fits it; see `tfinvert.networks.inversion`.
@@ -30,6 +31,7 @@ class Feature(abc.ABC):
 
     name: str
     in_graph: bool = True
+    differentiable: bool = True
     standardize: Literal["channel", "layer"] = "channel"
     decoder: str = "two_stream"
 
@@ -57,7 +59,8 @@ class Feature(abc.ABC):
         Takes a tensor, an array or, to build a functional model, a symbolic Keras tensor.
 
         Raises:
-          InputError: the images are not floating point, or not of `image_shape`.
+          InputError: the images are not floating point, not of `image_shape` or, where that can
+            be seen (eagerly), not finite.
         """
         if isinstance(images, keras.KerasTensor):
             return FeatureLayer(self)(images)
@@ -73,6 +76,10 @@ class Feature(abc.ABC):
                 f"{', '.join(map(str, self.image_shape))}]. Received: {images.shape}"
             )
         images = tf.ensure_shape(images, (None, *self.image_shape))  # where a pipeline forgot it
+        if tf.executing_eagerly() and not tf.reduce_all(tf.math.is_finite(images)):
+            raise InputError(
+                f"{self.name} takes images in [0, 1]. Received: pixels that are NaN or infinite"
+            )
         features = self.compute(tf.cast(images, tf.float32))
         return tf.ensure_shape(features, (None, *self.spec.shape))
 

@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature, ImageShape
+from tfinvert.features.grey import grey
+from tfinvert.features.pooling import pool, triangles
 
 ORIENTATIONS = 9
 CHANNELS = 3 * ORIENTATIONS + 4
@@ -59,14 +61,9 @@ def _histogram(dx: tf.Tensor, dy: tf.Tensor, size: tf.TensorShape, cell_size: in
     magnitude = tf.sqrt(tf.maximum(dx * dx + dy * dy, 1e-20))
     orientation = _orientation(dx, dy)
     directed = tf.range(2 * ORIENTATIONS)[:, tf.newaxis]
-    # [B, H-2, 18, W-2]: with the pixels of a row innermost both poolings are plain matrix products.
     votes = tf.where(orientation[:, :, tf.newaxis] == directed, magnitude[:, :, tf.newaxis], 0.0)
-    rows = _triangles(size[0], cell_size)
-    columns = _triangles(size[1], cell_size)
-    pooled = tf.matmul(tf.reshape(votes, (-1, size[1] - 2)), columns, transpose_b=True)
-    pooled = tf.reshape(pooled, (-1, size[0] - 2, 2 * ORIENTATIONS * len(columns)))
-    pooled = tf.reshape(tf.matmul(rows, pooled), (-1, len(rows), 2 * ORIENTATIONS, len(columns)))
-    return tf.transpose(pooled, (0, 1, 3, 2))
+    rows, columns = (triangles(side, grid_side(side, cell_size), cell_size) for side in size)
+    return pool(votes, rows, columns)
 
 
 def _orientation(dx: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
@@ -84,19 +81,6 @@ def _orientation(dx: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
             orientation = tf.where(larger, directed, orientation)
             best = tf.maximum(size, best)
     return orientation
-
-
-def _triangles(pixels: int, cell_size: int) -> np.ndarray:
-    """Bilinear weights of the inner pixels for each cell, `[cells, pixels - 2]`.
-
-    A pixel shares its vote between the two nearest cell centres, by distance:
-
-        cell centres        4           12          20
-        weight of cell 1    0 ...  ___---^---___  ... 0
-    """
-    centres = (np.arange(pixels) + 0.5) / cell_size - 0.5
-    distance = np.abs(centres - np.arange(grid_side(pixels, cell_size))[:, np.newaxis])
-    return np.maximum(0.0, 1.0 - distance)[:, 1:-1].astype(np.float32)
 
 
 def _normalize(histogram: tf.Tensor) -> tf.Tensor:
@@ -157,7 +141,7 @@ class Hog(Feature):
     def compute(self, images: tf.Tensor) -> tf.Tensor:
         """`[B, H, W, 3]` in [0, 1] becomes `[B, *spec.shape]`, each value in [0, 1]."""
         if not self.color:
-            images = tf.image.rgb_to_grayscale(images)
+            images = grey(images)
         return hog(images, self.cell_size)
 
     def get_config(self) -> dict[str, Any]:

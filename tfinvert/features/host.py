@@ -1,5 +1,8 @@
 """Any Python function as a Feature, through `tf.py_function`."""
 
+import concurrent.futures
+import functools
+import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -7,6 +10,11 @@ import tensorflow as tf
 
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature, ImageShape
+
+
+@functools.cache
+def _threads() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "host-feature")
 
 
 class HostFeature(Feature):
@@ -17,17 +25,24 @@ class HostFeature(Feature):
 
     Args:
       function: takes one image, float32 `[H, W, 3]` in [0, 1], and returns an array of
-        `feature_shape`. It need be neither differentiable nor thread safe.
+        `feature_shape`. It need be neither differentiable nor, unless the class says so, thread
+        safe.
       feature_shape: the shape of the feature of one image.
       name: how errors, run directories and saved inverters call it. To load a saved inverter that
         uses it, `tfinvert.features.register(name, factory)` first.
       image_shape: (height, width, 3) of the images it takes.
+
+    Attributes:
+      thread_safe: True in a subclass whose function may run in several threads at once, and lets
+        go of Python's lock while it works; the images of a batch are then shared among the cores.
 
     Example:
       edges = HostFeature(skimage_edges, (64, 64, 1), name="edges", image_shape=(64, 64, 3))
     """
 
     in_graph = False
+    differentiable = False
+    thread_safe = False
 
     def __init__(
         self,
@@ -61,8 +76,9 @@ class HostFeature(Feature):
 
     def _batch(self, images: tf.Tensor) -> np.ndarray:
         features = np.empty((len(images), *self._shape), np.float32)
-        for row, image in zip(features, images.numpy(), strict=True):
-            row[...] = self._checked(np.asarray(self._function(image)))
+        spread = _threads().map if self.thread_safe else map
+        for row, value in zip(features, spread(self._function, images.numpy()), strict=True):
+            row[...] = self._checked(np.asarray(value))
         return features
 
     def _checked(self, value: np.ndarray) -> np.ndarray:

@@ -1,5 +1,9 @@
 """Names of representations, and the way from a name or a saved description to a Feature."""
 
+import inspect
+import json
+import math
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,8 +17,10 @@ def register(name: str, factory: Callable[..., Feature]) -> None:
     """Makes `get(name, **config)` call `factory(**config)`.
 
     Raises:
-      InputError: the name is taken by another factory.
+      InputError: the name is taken by another factory, or has a colon in it.
     """
+    if ":" in name:
+        raise InputError(f"a feature's name takes no colon: options follow it. Received: {name!r}")
     if _FACTORIES.setdefault(name, factory) is not factory:
         raise InputError(f"the feature name {name!r} is already taken by {_FACTORIES[name]}")
 
@@ -27,12 +33,64 @@ def names() -> list[str]:
 def get(name: str, **config: Any) -> Feature:
     """The feature of that name; `config` goes to its constructor, for example `image_shape`.
 
+    Options can also follow the name, as they do on the command line: `lbp:cell_size=8` or
+    `hog:cell_size=4,color=true`. Those given as arguments win.
+
     Raises:
       InputError: there is no such feature, or it cannot take that configuration.
     """
+    name, _, options = name.partition(":")
     if name not in _FACTORIES:
         raise InputError(f"unknown feature {name!r}; there are: {', '.join(names())}")
+    defaults = _defaults(name)
+    config = _parse(name, options, defaults) | config
+    for key, value in config.items():
+        if key in defaults and not _is_like(value, defaults[key]):
+            raise _refusal(name, defaults, f"{key}={value!r}")
+    try:
+        inspect.signature(_FACTORIES[name]).bind(**config)
+    except TypeError as error:
+        raise _refusal(name, defaults, ", ".join(config) or "nothing") from error
     return _FACTORIES[name](**config)
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    """The options of a feature: every argument it takes by name, the image's shape excepted."""
+    arguments = inspect.signature(_FACTORIES[name]).parameters.values()
+    named = [x for x in arguments if x.kind in (x.POSITIONAL_OR_KEYWORD, x.KEYWORD_ONLY)]
+    return {x.name: x.default for x in named if x.name != "image_shape"}
+
+
+def _parse(name: str, options: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    config = {}
+    for option in filter(None, options.split(",")):
+        key, _, value = option.partition("=")
+        try:
+            if key not in defaults:
+                raise ValueError(key)
+            config[key] = json.loads(value)
+        except ValueError as error:
+            raise _refusal(name, defaults, option) from error
+    return config
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a value can stand in for a default that is a bool, a number or a string."""
+    if isinstance(default, bool | str):
+        return isinstance(value, type(default))
+    if isinstance(default, int | float):
+        kind = numbers.Integral if isinstance(default, int) else numbers.Real
+        return isinstance(value, kind) and not isinstance(value, bool) and abs(value) < math.inf
+    return True
+
+
+def _refusal(name: str, defaults: Mapping[str, Any], given: str) -> InputError:
+    options = [
+        f"{key}={'VALUE' if default is inspect.Parameter.empty else json.dumps(default)}"
+        for key, default in defaults.items()
+    ]
+    accepted = f"options as in {name}:{','.join(options)}" if options else "no options"
+    return InputError(f"{name} takes {accepted}. Received: {given}")
 
 
 def describe(feature: Feature) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import re
@@ -12,9 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
 
-# Okabe and Ito's blue and vermilion, told apart with any kind of colour vision.
+# Okabe and Ito's colours, told apart with any kind of colour vision.
 _BLUE = "#0072B2"
 _VERMILION = "#D55E00"
+_LINES = (
+    (_BLUE, "o"),
+    (_VERMILION, "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#E69F00", "v"),
+)
 _INK = "#333333"
 # A positive series that spans more than this factor is drawn on a logarithmic axis.
 _LOG_RATIO = 10.0
@@ -71,10 +79,7 @@ def loss_curve(history: Sequence[Mapping[str, float]]) -> str:
         )
     validation = _series(history, "validation_error")
 
-    # Ids are hashed with a salt. A fixed one per history keeps the text the same from run to run
-    # and keeps two plots in one page from sharing ids.
-    salt = {"svg.hashsalt": f"tfinvert {loss} {validation}"}
-    with matplotlib.rc_context(_STYLE | salt):
+    with _style(f"{loss} {validation}"):
         figure = Figure(figsize=(9.6, 3.5) if validation else (6.4, 3.5), layout="constrained")
         panels = figure.subplots(1, 2 if validation else 1, squeeze=False)[0]
         _draw(panels[0], loss, "Training loss", _BLUE)
@@ -84,12 +89,63 @@ def loss_curve(history: Sequence[Mapping[str, float]]) -> str:
             limits = [panel.get_xlim() for panel in panels]
             for panel in panels:
                 panel.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
-        buffer = io.StringIO()
-        # Metadata would bring a date and links to vocabularies.
-        metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(buffer, format="svg", metadata=metadata, transparent=True)
+        drawn = _svg(figure)
     description = "Training loss and validation error" if validation else "Training loss"
-    return _inline(buffer.getvalue(), f"{description} by step")
+    return _inline(drawn, f"{description} by step")
+
+
+def line_chart(
+    lines: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str, floor: float = 0.0
+) -> str:
+    """Draws named lines of (x, y) points, told apart by colour, marker and a legend.
+
+    Args:
+        lines: From a line's name to its points; at most five lines.
+        x: What the x axis shows, with its unit.
+        y: Likewise.
+        floor: Where the y axis begins.
+
+    Returns:
+        An `<svg>` element, as `loss_curve` does.
+
+    Raises:
+        ValueError: If there is no line, or more than five.
+    """
+    if not 1 <= len(lines) <= len(_LINES):
+        raise ValueError(f"`lines` must be 1 to {len(_LINES)}. Received: {len(lines)}")
+    with _style(f"{lines} {x} {y}"):
+        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        axes = figure.subplots()
+        for (name, points), (colour, marker) in zip(lines.items(), _LINES):  # noqa: B905
+            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, label=name)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.set_ylim(bottom=floor)
+        _tidy(axes)
+        if len(lines) > 1:
+            axes.legend(frameon=False)
+        drawn = _svg(figure)
+    return _inline(drawn, f"{y} by {x}")
+
+
+def _style(salt: str) -> contextlib.AbstractContextManager[None]:
+    # Ids are hashed with a salt. A fixed one per plot keeps the text the same from run to run and
+    # keeps two plots in one page from sharing ids.
+    return matplotlib.rc_context(_STYLE | {"svg.hashsalt": f"tfinvert {salt}"})
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    # Metadata would bring a date and links to vocabularies.
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(buffer, format="svg", metadata=metadata, transparent=True)
+    return buffer.getvalue()
+
+
+def _tidy(axes: Axes) -> None:
+    axes.grid(True, color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _series(history: Sequence[Mapping[str, float]], key: str) -> list[tuple[float, float]]:
@@ -115,9 +171,7 @@ def _draw(axes: Axes, points: Sequence[tuple[float, float]], name: str, colour: 
     axes.set_xlabel("Step")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.grid(True, color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    _tidy(axes)
 
 
 def _inline(document: str, description: str) -> str:

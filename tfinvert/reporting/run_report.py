@@ -1,4 +1,4 @@
-"""The report of a training run."""
+"""What is kept of an evaluation: metrics.json and the page of reconstructions."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from tfinvert.evaluation import Evaluation
+from tfinvert.files import write_json
 from tfinvert.reporting.grids import image_grid
 from tfinvert.reporting.plots import loss_curve
 from tfinvert.reporting.report import Figure, write_report
 from tfinvert.sampling import evenly
 
+METRICS, REPORT = "metrics.json", "report.html"
 SHOWN = 18
 _WIDTH = 800  # pixels of images in a row
 
@@ -29,7 +31,7 @@ def comparison_grid(evaluation: Evaluation, shown: int = SHOWN) -> np.ndarray:
 
 
 def write_run_report(
-    path: pathlib.Path,
+    directory: pathlib.Path,
     *,
     feature: str,
     photographs: str,
@@ -39,10 +41,10 @@ def write_run_report(
     history: Sequence[Mapping[str, float]],
     details: Mapping[str, Any],
 ) -> None:
-    """Writes `report.html`: findings, metric table, reconstructions, loss curve, how it was made.
+    """Writes `metrics.json` and `report.html`: findings, reconstructions, loss curve, card.
 
     Args:
-      path: of the HTML file.
+      directory: where; made if missing.
       feature: the feature's name.
       photographs: what the images are, for example "photographs it never saw".
       evaluation: of the inverter on them.
@@ -52,6 +54,7 @@ def write_run_report(
       details: the inverter's card.
     """
     ours = evaluation.metrics
+    write_json(directory / METRICS, {"inverter": ours, "mean_image": baseline})
     figures = [
         Figure(
             "Reconstructions",
@@ -71,7 +74,7 @@ def write_run_report(
             )
         )
     write_report(
-        path,
+        directory / REPORT,
         title=f"What {feature} keeps of a photograph",
         lead=f"A network was trained to turn {feature} features back into images. This page shows "
         f"what it makes of {ours['images']} {photographs}.",

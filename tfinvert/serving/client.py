@@ -1,8 +1,10 @@
 """Reconstructs an image file with an exported model, without Keras and without tfinvert.
 
     python tfinvert/serving/client.py models/hog/1 photo.jpg reconstruction.png
+    python tfinvert/serving/client.py models/sift/1 features.npy reconstruction.png
 
-Copy this file wherever TensorFlow is installed.
+Copy this file wherever TensorFlow is installed. `features.npy` holds the features of one image, as
+export/compute_features.py writes them.
 """
 
 import argparse
@@ -10,6 +12,7 @@ import os
 import pathlib
 import re
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -31,32 +34,69 @@ def reconstruct_file(
     """
     import tensorflow as tf  # late: `main` shuts Keras out first
 
+    outputs = _ask(savedmodel_dir, "reconstruct_bytes", image_bytes=tf.constant([image_bytes]))
+    return outputs["reconstruction"].numpy()[0], outputs["png_bytes"].numpy()[0]
+
+
+def invert_file(
+    savedmodel_dir: str | os.PathLike[str], path: pathlib.Path
+) -> tuple[np.ndarray, bytes]:
+    """Sends the features in a `.npy` file, `[1, …]`, through the endpoint `invert`.
+
+    Returns and raises what `reconstruct_file` does.
+    """
+    import tensorflow as tf
+
+    features = np.load(path, allow_pickle=False)
+    if features.dtype != np.float32 or len(features) != 1:
+        raise ValueError(
+            f"{path} must hold float32 features of one image, [1, …]. Received: "
+            f"{features.dtype} {list(features.shape)}"
+        )
+    outputs = _ask(savedmodel_dir, "invert", features=tf.constant(features))
+    image = outputs["reconstruction"][0]
+    png = tf.io.encode_png(tf.cast(tf.round(image * 255.0), tf.uint8))
+    return image.numpy(), png.numpy()
+
+
+def _ask(savedmodel_dir: str | os.PathLike[str], endpoint: str, **inputs: Any) -> dict[str, Any]:
+    import tensorflow as tf
+
     if not tf.saved_model.contains_saved_model(os.fspath(savedmodel_dir)):
         raise ValueError(f"no SavedModel at {savedmodel_dir}")
     try:
         model = tf.saved_model.load(os.fspath(savedmodel_dir))
     except (OSError, tf.errors.OpError) as error:
         raise ValueError(f"{savedmodel_dir} cannot be loaded: {error}") from error
-    if "reconstruct_bytes" not in model.signatures:
-        raise ValueError(f"{savedmodel_dir} has no endpoint reconstruct_bytes")
+    if endpoint not in model.signatures:
+        raise ValueError(
+            f"{savedmodel_dir} has no endpoint {endpoint}; it has {', '.join(model.signatures)}"
+        )
+    ((name, spec),) = model.signatures[endpoint].structured_input_signature[1].items()
+    if not spec.shape.is_compatible_with(inputs[name].shape):
+        raise ValueError(f"{endpoint} takes {name} {spec.shape}. Received: {inputs[name].shape}")
     try:
-        outputs = model.signatures["reconstruct_bytes"](image_bytes=tf.constant([image_bytes]))
+        return model.signatures[endpoint](**inputs)
     except tf.errors.InvalidArgumentError as error:
-        raise ValueError(f"the model refuses the image: {_reason(error.message)}") from error
-    return outputs["reconstruction"].numpy()[0], outputs["png_bytes"].numpy()[0]
+        raise ValueError(f"the model refuses the {name}: {_reason(error.message)}") from error
 
 
 def main() -> None:
     """The command line: exit status 2 and one line on standard error if the input is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="a version's directory, for example models/hog/1")
-    parser.add_argument("image", type=pathlib.Path, help="a JPEG or PNG file")
+    parser.add_argument(
+        "image", type=pathlib.Path, help="a JPEG or PNG file, or features in a .npy file"
+    )
     parser.add_argument("output", type=pathlib.Path, help="where the PNG goes")
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.modules["keras"] = None  # an import would fail: nothing here needs Keras
     try:
-        reconstruction, png = reconstruct_file(arguments.model, arguments.image.read_bytes())
+        if arguments.image.suffix == ".npy":
+            reconstruction, png = invert_file(arguments.model, arguments.image)
+        else:
+            reconstruction, png = reconstruct_file(arguments.model, arguments.image.read_bytes())
         _write(arguments.output, png)
     except (OSError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -13,7 +13,6 @@ import tqdm
 
 from tfinvert import metrics
 from tfinvert.data import pipeline
-from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
@@ -21,13 +20,13 @@ from tfinvert.inverter import Inverter
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 from tfinvert.training import strategies
+from tfinvert.training.examples import Examples
 from tfinvert.training.history import Entry, History
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import Checkpoints, State
 from tfinvert.training.step import make_step
 from tfinvert.training.summaries import Summaries
 
-STANDARDIZE_IMAGES = 2048
 VALIDATION_IMAGES = 512
 
 
@@ -55,7 +54,7 @@ PACE = Pace()
 
 def fit(
     feature: Feature,
-    training: Source,
+    training: Examples,
     validation: np.ndarray,
     settings: Settings,
     workdir: pathlib.Path,
@@ -66,7 +65,7 @@ def fit(
 
     Args:
       feature: the representation to invert.
-      training: photographs to train on.
+      training: what to train on, of the same feature and settings.
       validation: `[n, *feature.image_shape]` in [0, 1]; up to 512 of them, evenly spaced, are
         scored while training, and eight of those shown.
       settings: what is learnt.
@@ -90,14 +89,14 @@ def fit(
         checkpoints = Checkpoints(state, workdir / "checkpoints")
         done = checkpoints.restore()
         if not done:
-            state.standardization = _measure(feature, training, settings)
+            state.standardization = Standardization.measure(feature, training.features())
     kept = state.averaged if settings.averaging else state.network
     inverter = Inverter(feature, state.standardization, kept)
     history = History(workdir / "history.jsonl", done)
     if done >= settings.steps:
         return inverter, history.entries
     summaries = Summaries(workdir / "summaries", validation, inverter.output_size)
-    batches = _distributed(feature, training, settings, done, strategy)
+    batches = _distributed(training, done, strategy)
     step = make_step(state, feature, settings, strategy)
     losses: list[tf.Tensor] = []
     last_time, last_step = time.perf_counter(), done
@@ -129,51 +128,12 @@ def fit(
     return inverter, history.entries
 
 
-def training_batches(
-    feature: Feature, training: Source, settings: Settings, start_step: int = 0
-) -> tf.data.Dataset:
-    """The endless batches a run trains on.
-
-    `(images,)` for a feature that runs on the device, `(images, features)` for one that is
-    computed here; images `[batch_size, *feature.image_shape]` in [0, 1].
-    """
-    images = _images(feature, training, settings, start_step)
-    if feature.in_graph:
-        return images.map(lambda batch: (batch,))
-    return images.map(lambda batch: (batch, feature(batch))).prefetch(tf.data.AUTOTUNE)
-
-
-def _images(
-    feature: Feature, training: Source, settings: Settings, start_step: int = 0
-) -> tf.data.Dataset:
-    return pipeline.training_batches(
-        training,
-        feature.image_shape[:2],
-        settings.batch_size,
-        settings.seed,
-        start_step=start_step,
-        min_crop=settings.min_crop,
-        jitter=settings.jitter,
-    )
-
-
-def _measure(feature: Feature, training: Source, settings: Settings) -> Standardization:
-    count = max(1, min(STANDARDIZE_IMAGES, len(training)) // settings.batch_size)
-    batches = _images(feature, training, settings).take(count)
-    # Eagerly, where a feature that is not as it says raises a plain error.
-    return Standardization.measure(feature, (feature(images) for images in batches))
-
-
 def _distributed(
-    feature: Feature,
-    training: Source,
-    settings: Settings,
-    done: int,
-    strategy: tf.distribute.Strategy,
+    training: Examples, done: int, strategy: tf.distribute.Strategy
 ) -> Iterator[tuple[tf.Tensor, ...]]:
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    batches = training_batches(feature, training, settings, done).with_options(options)
+    batches = training.batches(done).with_options(options)
     return iter(strategy.experimental_distribute_dataset(batches))
 
 

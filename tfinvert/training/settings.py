@@ -23,6 +23,8 @@ class Settings:
         data source.
       jitter: how strongly colours, contrast and brightness vary, in [0, 1]; None leaves it to the
         data source.
+      cached_views: fixed views of each photograph that are computed once, with their features, and
+        kept on disk; 0 computes a fresh view for every step.
       width: scales the channels of the network.
       seed: of the weights and of the order and crops of the images.
 
@@ -38,6 +40,7 @@ class Settings:
     averaging: float = 0.999
     min_crop: float | None = None
     jitter: float | None = None
+    cached_views: int = 0
     width: float = 1.0
     seed: int = 0
 
@@ -52,5 +55,7 @@ class Settings:
             raise InputError(f"averaging must be in [0, 1). Received: {self.averaging}")
         if self.warmup_steps < 0:
             raise InputError(f"warmup_steps must not be negative. Received: {self.warmup_steps}")
+        if self.cached_views < 0:
+            raise InputError(f"cached_views must not be negative. Received: {self.cached_views}")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be from 0 to 2**32 - 1. Received: {self.seed}")

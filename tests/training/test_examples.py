@@ -1,0 +1,92 @@
+"""What a run trains on: fresh views, or the same from disk."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tfinvert import features
+from tfinvert.data.folder import Folder
+from tfinvert.data.open import open_source
+from tfinvert.data.photos import photograph
+from tfinvert.reporting.grids import write_png
+from tfinvert.training.examples import CachedExamples, Examples
+from tfinvert.training.settings import Settings
+
+SETTINGS = Settings(steps=1, batch_size=4, jitter=0.0, min_crop=0.5)
+CACHED = dataclasses.replace(SETTINGS, cached_views=2)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for index, name in enumerate(("coffee", "chelsea", "rocket")):
+        write_png(tmp_path / "photos" / f"{index}.png", photograph(name))
+    return tmp_path / "photos"
+
+
+def drawn(examples, steps):
+    return [list(batch) for batch in examples.batches().take(steps).as_numpy_iterator()]
+
+
+@pytest.mark.parametrize(("name", "parts"), [("hog", 1), ("sift", 2)])
+def test_fresh_examples_hold_features_where_the_device_has_none(name, parts):
+    feature = features.get(name)
+    examples = Examples(feature, open_source("photos", "training"), SETTINGS)
+    (batch,) = drawn(examples, 1)
+    assert len(batch) == parts
+    np.testing.assert_array_equal(next(examples.images().as_numpy_iterator()), batch[0])
+    if parts == 2:
+        np.testing.assert_array_equal(batch[1], feature(batch[0]))
+    np.testing.assert_allclose(next(examples.features()), feature(batch[0]), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["hog", "sift", "skimage_lbp"])
+def test_cached_features_are_those_of_the_cached_views(folder, tmp_path, name):
+    feature = features.get(name)
+    examples = CachedExamples(feature, Folder(folder), CACHED, tmp_path / "cache")
+    for images, values in drawn(examples, 3):
+        np.testing.assert_allclose(values, feature(images), atol=1e-5)
+    assert sum(len(values) for values in examples.features()) == 6
+
+
+def test_each_photograph_has_as_many_views_as_asked_and_no_two_are_the_same(folder, tmp_path):
+    examples = CachedExamples(features.get("hog"), Folder(folder), CACHED, tmp_path / "cache")
+    epoch = np.concatenate([images for images, _ in drawn(examples, 3)])[:12].reshape(12, -1)
+    assert len(np.unique(epoch[:6], axis=0)) == len(np.unique(epoch, axis=0)) == 6
+    fresh = Examples(features.get("hog"), Folder(folder), SETTINGS)
+    views = np.concatenate([images for (images,) in drawn(fresh, 2)])[:6].reshape(6, -1)
+    nearest = np.abs(views[:, np.newaxis] - epoch[np.newaxis, :6]).max(-1).min(1)
+    assert nearest.max() <= 0.5 / 255 + 1e-6  # the first two epochs, rounded to 8 bits
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seed": 1}, {"min_crop": 0.9}, {"jitter": 0.5}, {"cached_views": 1}]
+)
+def test_other_views_are_another_cache(folder, tmp_path, changes):
+    CachedExamples(features.get("hog"), Folder(folder), CACHED, tmp_path / "cache")
+    other = dataclasses.replace(CACHED, **changes)
+    CachedExamples(features.get("hog"), Folder(folder), other, tmp_path / "cache")
+    assert len([*(tmp_path / "cache").iterdir()]) == 2
+
+
+@pytest.mark.parametrize("change", ["pixels", "name", "feature"])
+def test_a_changed_photograph_or_feature_is_another_cache(folder, tmp_path, change):
+    def values(cell_size=8):
+        feature = features.get("hog", cell_size=cell_size)
+        examples = CachedExamples(feature, Folder(folder), CACHED, tmp_path / "cache")
+        return np.concatenate([*examples.features()])
+
+    before = values()
+    if change == "pixels":
+        write_png(folder / "1.png", photograph("astronaut"))
+    elif change == "name":
+        (folder / "1.png").rename(folder / "3.png")
+    after = values(cell_size=4 if change == "feature" else 8)
+    assert len([*(tmp_path / "cache").iterdir()]) == 2
+    assert not np.array_equal(before, after)
+
+
+def test_batches_of_the_settings_do_not_change_the_cache(folder, tmp_path):
+    for settings in (CACHED, dataclasses.replace(CACHED, batch_size=3, learning_rate=1.0)):
+        CachedExamples(features.get("hog"), Folder(folder), settings, tmp_path / "cache")
+    assert len([*(tmp_path / "cache").iterdir()]) == 1

@@ -1,0 +1,34 @@
+"""The client's part where a feature runs on the host: from image files to what `invert` takes."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfinvert.data.decode import read_rgb
+from tfinvert.data.pipeline import central_view
+from tfinvert.features.base import Feature
+
+
+def features_of_files(feature: Feature, files: Sequence[str | pathlib.Path]) -> np.ndarray:
+    """The features of the largest central crop of each image, as the recipes take them.
+
+    Args:
+      feature: of the inverter that was exported.
+      files: JPEG or PNG files.
+
+    Returns:
+      float32 `[len(files), *feature.spec.shape]`, the input `features` of the endpoint `invert`.
+
+    Raises:
+      InputError: a file is missing or no whole image.
+    """
+    size = feature.image_shape[:2]
+    images = np.stack([central_view(read_rgb(file), size) for file in files])
+    return np.asarray(feature(images), np.float32)
+
+
+def invert_request(features: np.ndarray) -> dict[str, Any]:
+    """The body of a REST request to the endpoint `invert`, as JSON values."""
+    return {"signature_name": "invert", "instances": features.tolist()}

@@ -1,0 +1,140 @@
+"""What a run trains on: views of photographs and, where the device does not compute them, features.
+
+`Examples` computes features anew for every view; `CachedExamples` reads them from disk.
+"""
+
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from tfinvert.card import versions
+from tfinvert.data import pipeline
+from tfinvert.data.cache import open_cache
+from tfinvert.data.sources import Source
+from tfinvert.errors import InputError
+from tfinvert.features import describe
+from tfinvert.features.base import Feature
+from tfinvert.sampling import evenly
+from tfinvert.training.settings import Settings
+
+STANDARDIZE_IMAGES = 2048
+
+
+class Examples:
+    """Fresh views for ever, their features computed as they come.
+
+    Args:
+      feature: the representation.
+      source: photographs to train on.
+      settings: batch size, seed and augmentation.
+    """
+
+    def __init__(self, feature: Feature, source: Source, settings: Settings):
+        self._feature, self._source, self._settings = feature, source, settings
+
+    def batches(self, start_step: int = 0) -> tf.data.Dataset:
+        """The endless batches a run trains on, without the first `start_step`.
+
+        `(images,)` for a feature that runs on the device, `(images, features)` for one that is
+        computed here; images `[batch_size, *feature.image_shape]` in [0, 1].
+        """
+        images = self.images(start_step)
+        if self._feature.in_graph:
+            return images.map(lambda batch: (batch,))
+        return images.map(lambda batch: (batch, self._feature(batch))).prefetch(tf.data.AUTOTUNE)
+
+    def images(self, start_step: int = 0) -> tf.data.Dataset:
+        """The images of `batches` alone."""
+        return pipeline.training_batches(
+            self._source,
+            self._feature.image_shape[:2],
+            self._settings.batch_size,
+            self._settings.seed,
+            start_step=start_step,
+            min_crop=self._settings.min_crop,
+            jitter=self._settings.jitter,
+        )
+
+    def features(self) -> Iterator[tf.Tensor]:
+        """Batches of features to standardise on: of about 2 048 images, or of an epoch."""
+        count = max(1, min(STANDARDIZE_IMAGES, len(self._source)) // self._settings.batch_size)
+        # Eagerly, where a feature that is not as it says raises a plain error.
+        return (self._feature(images) for images in self.images().take(count))
+
+
+class CachedExamples(Examples):
+    """As many fixed views of each photograph as the settings say, with their features, on disk.
+
+    Views are rounded to 8 bits, as a file would hold them, and features are those of the rounded
+    views. Arguments as `Examples`, and:
+
+    Args:
+      folder: where caches lie.
+
+    Raises:
+      InputError: see `data.cache.open_cache`.
+    """
+
+    def __init__(
+        self, feature: Feature, source: Source, settings: Settings, folder: str | pathlib.Path
+    ):
+        super().__init__(feature, source, settings)
+        key = {
+            "feature": describe(feature),
+            "photographs": source.identity(),
+            "seed": settings.seed,
+            "min_crop": source.min_crop if settings.min_crop is None else settings.min_crop,
+            "jitter": source.jitter if settings.jitter is None else settings.jitter,
+            "versions": versions(),
+        }
+        count = settings.cached_views * len(source)
+        self._cache = open_cache(folder, feature.name, key, count, lambda: self._compute(count))
+
+    def batches(self, start_step: int = 0) -> tf.data.Dataset:
+        """As `Examples.batches`, always `(images, features)`."""
+        return self._cache.batches(self._settings.batch_size, self._settings.seed, start_step)
+
+    def images(self, start_step: int = 0) -> tf.data.Dataset:
+        """The images of `batches` alone."""
+        return self.batches(start_step).map(lambda images, features: images)
+
+    def features(self) -> Iterator[np.ndarray]:
+        """Batches of features to standardise on: of 2 048 evenly spaced views."""
+        size = self._settings.batch_size
+        indices = evenly(len(self._cache), STANDARDIZE_IMAGES)
+        return (self._cache.read(indices[i : i + size])[1] for i in range(0, len(indices), size))
+
+    def _compute(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        compute = tf.function(self._feature) if self._feature.in_graph else self._feature
+        with tqdm.tqdm(total=count, unit="view", desc="caching", mininterval=1.0) as bar:
+            for batch in super().images():
+                images = np.round(batch.numpy() * 255).astype(np.uint8)
+                yield images, np.asarray(compute(images / np.float32(255)))
+                bar.update(len(images))
+
+
+def open_examples(
+    feature: Feature, source: Source, settings: Settings, cache: str | pathlib.Path | None = None
+) -> Examples:
+    """Cached examples if the settings ask for cached views, else fresh ones.
+
+    Args:
+      feature: the representation.
+      source: photographs to train on.
+      settings: how.
+      cache: the folder for caches; needed if, and only if, views are to be cached.
+
+    Raises:
+      InputError: one is given without the other; or see `CachedExamples`.
+    """
+    if bool(settings.cached_views) != bool(cache):
+        raise InputError(
+            "caching takes both a folder (cache) and the number of fixed views of each photograph "
+            f"(cached_views). Received: cache={cache}, cached_views={settings.cached_views}"
+        )
+    if cache:
+        return CachedExamples(feature, source, settings, cache)
+    return Examples(feature, source, settings)
