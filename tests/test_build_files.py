@@ -30,14 +30,16 @@ DISTRIBUTIONS = {
 # What the files of a folder may need, through others too: no arrow of the design points back.
 INVERTER = {"tfinvert", "tfinvert/data", "tfinvert/features", "tfinvert/networks"}
 RUN = {"tfinvert/reporting", "tfinvert/training"}
-LIBRARY = INVERTER | RUN | {f"tfinvert/{x}" for x in ("analysis", "experiments", "serving")}
+ANALYSIS = {"tfinvert/analysis", "tfinvert/analysis/baselines"}
+LIBRARY = INVERTER | RUN | ANALYSIS | {"tfinvert/experiments", "tfinvert/serving"}
 MAY_NEED = {
     "tfinvert": INVERTER,
     "tfinvert/data": {"tfinvert"},
     "tfinvert/features": {"tfinvert"},
     "tfinvert/networks": {"tfinvert", "tfinvert/features"},
     "tfinvert/experiments": INVERTER | RUN,
-    "tfinvert/analysis": INVERTER | {"tfinvert/reporting"},
+    "tfinvert/analysis": INVERTER | {"tfinvert/analysis/baselines", "tfinvert/reporting"},
+    "tfinvert/analysis/baselines": INVERTER,
     **dict.fromkeys(("tfinvert/reporting", "tfinvert/serving", "tfinvert/training"), INVERTER),
     **dict.fromkeys(("benchmarks", "export", "recipes"), LIBRARY),
     "tests": LIBRARY | {"benchmarks", "export", "recipes"},

@@ -1,0 +1,215 @@
+"""Gradient-based inversion against closed forms, and on HOG."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfinvert import InputError, features
+from tfinvert.analysis.baselines.gradient_inversion import GradientInversion
+from tfinvert.features import Feature, HostFeature
+
+SHAPE = (5, 4, 3)
+ALONE = {"smoothness": 0.0, "containment": 0.0}
+
+
+class Linear(Feature):
+    """Fixed linear measurements of all pixels."""
+
+    name = "linear"
+
+    def __init__(self, matrix, image_shape=SHAPE):
+        super().__init__(image_shape)
+        self.matrix = np.asarray(matrix, np.float32)
+
+    @property
+    def spec(self):
+        return tf.TensorSpec((len(self.matrix),), tf.float32)
+
+    def compute(self, images):
+        pixels = self.matrix.shape[1]
+        return tf.matmul(tf.reshape(images, (-1, pixels)), self.matrix, transpose_b=True)
+
+
+def random_images(count, shape=SHAPE, seed=0):
+    return np.random.default_rng(seed).uniform(0.2, 0.8, (count, *shape)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def linear():
+    size = int(np.prod(SHAPE))
+    return Linear(np.linalg.qr(np.random.default_rng(1).normal(size=(size, size)))[0])
+
+
+@pytest.fixture(scope="module")
+def small_hog():
+    """(inversion, photographs' features): the compiled steps are shared by the tests."""
+    return GradientInversion(features.get("hog", image_shape=(24, 18, 3)), steps=60)
+
+
+@pytest.fixture(scope="module")
+def phi(photos, small_hog):
+    return small_hog.feature(photos[:4, 20:44, 20:38]).numpy()
+
+
+def error(feature, images, phi):
+    """‖Φ(x) - φ‖² / ‖φ‖² of each image."""
+    values = feature(images).numpy().reshape(len(phi), -1)
+    phi = phi.reshape(len(phi), -1)
+    return np.square(values - phi).sum(1) / np.square(phi).sum(1)
+
+
+def test_invertible_measurements_give_the_image_back(linear):
+    images = random_images(3)
+    found, errors = GradientInversion(linear, **ALONE).invert_with_error(linear(images))
+    np.testing.assert_allclose(found, images, atol=0.01)
+    assert found.dtype == errors.dtype == np.float32
+    assert errors.max() < 1e-4
+
+
+def test_the_variation_is_that_of_the_closed_form(linear):
+    # With beta = 2 and no containment the loss is quadratic: its minimum is a linear system's.
+    image = random_images(1)
+    phi = linear(image).numpy()[0].astype(np.float64)
+    smoothness = 0.3
+    height, width, channels = SHAPE
+    size = height * width * channels
+    index = np.arange(size).reshape(SHAPE)
+    differences = np.zeros((size, size))
+    for y in range(height):
+        for x in range(width):
+            for c in range(channels):
+                for end in ((y + 1, x), (y, x + 1)):
+                    if end[0] < height and end[1] < width:
+                        step = np.zeros(size)
+                        step[index[(*end, c)]], step[index[y, x, c]] = 1, -1
+                        differences += np.outer(step, step)
+    matrix = linear.matrix.astype(np.float64)
+    system = matrix.T @ matrix / (phi @ phi) + smoothness / size * differences
+    expected = np.linalg.solve(system, matrix.T @ phi / (phi @ phi)).reshape(image.shape)
+    assert expected.min() > 0 and expected.max() < 1 and np.abs(expected - image).max() > 0.05
+    own = GradientInversion(linear, smoothness=smoothness, containment=0.0)
+    np.testing.assert_allclose(own.invert(phi[np.newaxis]), expected, atol=0.01)
+
+
+@pytest.mark.parametrize("containment", [0.1, 3.0])
+def test_the_range_is_that_of_a_search(containment):
+    one = Linear(np.eye(3), (1, 1, 3))
+
+    values = np.linspace(0, 1, 10_001)
+    losses = (values - 0.95) ** 2 / 0.95**2 + containment * (2 * values - 1) ** 6
+    expected = values[losses.argmin()]
+    found = GradientInversion(one, containment=containment).invert([[0.95] * 3])
+    np.testing.assert_allclose(found, np.full((1, 1, 1, 3), expected), atol=0.01)
+
+
+@pytest.mark.parametrize("beta", [1.0, 1.5, 3.0])
+def test_more_smoothness_is_smoother(linear, beta):
+    phi = linear(random_images(2)).numpy()
+    rough, smooth = (
+        GradientInversion(linear, steps=100, smoothness=weight, beta=beta).invert(phi)
+        for weight in (1e-3, 3.0)
+    )
+    assert np.abs(np.diff(smooth, axis=1)).mean() < 0.8 * np.abs(np.diff(rough, axis=1)).mean()
+
+
+def test_hog_comes_near_its_target(small_hog, phi):
+    feature = small_hog.feature
+    found, errors = small_hog.invert_with_error(phi)
+    np.testing.assert_allclose(errors, error(feature, found, phi), rtol=1e-3)
+    start = error(feature, np.broadcast_to(small_hog._noise(), found.shape), phi)
+    assert (errors < 0.25 * start).all()
+    assert found.shape == (4, 24, 18, 3)
+    assert found.min() >= 0 and found.max() <= 1
+
+
+def test_the_compiled_steps_are_the_others(small_hog, phi):
+    settings = {"steps": 3, "learning_rate": 0.01}
+    compiled, other = (
+        GradientInversion(small_hog.feature, xla=xla, **settings).invert(phi)
+        for xla in (True, False)
+    )
+    np.testing.assert_allclose(compiled, other, atol=1e-3)
+
+
+def test_the_same_seed_gives_the_same_images(linear):
+    phi = linear(random_images(2)).numpy()
+    first, again, other = (
+        GradientInversion(linear, steps=5, seed=seed).invert(phi) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-3
+
+
+def test_images_do_not_depend_on_their_batch_mates(small_hog, phi, linear):
+    found = small_hog.invert(phi)
+    changed = phi.copy()
+    changed[2:] = 0.0
+    np.testing.assert_array_equal(small_hog.invert(changed)[:2], found[:2])
+    values = linear(random_images(70)).numpy()  # more than one batch
+    own = GradientInversion(linear, steps=20)
+    np.testing.assert_allclose(own.invert(values)[-6:], own.invert(values[-6:]), atol=1e-5)
+
+
+def test_starting_near_the_image_ends_near_it(small_hog, photos, phi):
+    images = photos[:4, 20:44, 20:38]
+    careful = GradientInversion(small_hog.feature, steps=60, learning_rate=0.005)
+    noise = np.random.default_rng(0).normal(0, 0.03, images.shape).astype(np.float32)
+    near = np.clip(images + noise, 0, 1)
+    found, errors = careful.invert_with_error(phi, near)
+    assert (errors < 0.7 * error(careful.feature, near, phi)).all()
+    from_noise = careful.invert(phi)
+    assert np.square(found - images).mean() < 0.3 * np.square(from_noise - images).mean()
+    np.testing.assert_array_equal(near, np.clip(images + noise, 0, 1))  # not written to
+
+
+def test_features_of_nothing(small_hog):
+    feature = small_hog.feature
+    flat = feature(np.full((2, 24, 18, 3), 0.3, np.float32)).numpy()
+    values = np.concatenate([flat, np.zeros_like(flat)])
+    found, errors = small_hog.invert_with_error(values)
+    assert np.isfinite(found).all() and np.isfinite(errors).all()
+    assert np.isfinite(small_hog.invert(values, np.zeros((4, 24, 18, 3)))).all()
+
+
+def test_no_features_give_no_images(linear):
+    found, errors = GradientInversion(linear).invert_with_error(np.zeros((0, 60)))
+    assert found.shape == (0, *SHAPE) and errors.shape == (0,)
+
+
+def test_fit_reads_no_batch(linear):
+    def batches():
+        pytest.fail("a batch was read")
+        yield
+
+    own = GradientInversion(linear)
+    assert own.fit(batches()) is own
+    assert own.name == "gradient_inversion"
+
+
+def test_features_without_a_derivative_are_refused():
+    with pytest.raises(InputError, match="that of lbp is zero wherever it exists"):
+        GradientInversion(features.get("lbp"))
+    host = HostFeature(np.asarray, (64, 64, 3), name="edges")
+    with pytest.raises(InputError, match="that of edges is unknown, as it runs Python"):
+        GradientInversion(host)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"steps": 0}, {"learning_rate": 0.0}, {"smoothness": -1.0}, {"beta": 0.5}]
+)
+def test_numbers_out_of_range_are_refused(linear, setting):
+    with pytest.raises(InputError, match="takes steps ≥ 1, learning_rate > 0"):
+        GradientInversion(linear, **setting)
+
+
+def test_wrong_features_and_initial_images_are_refused(linear):
+    own = GradientInversion(linear)
+    images = random_images(2)
+    phi = linear(images).numpy()
+    with pytest.raises(InputError, match=r"have the shape \[B, 60\]. Received: \(2, 5\)"):
+        own.invert(phi[:, :5])
+    with pytest.raises(InputError, match="NaN or infinite"):
+        own.invert(phi * np.nan)
+    for initial in (images[:1], (255 * images).astype(np.uint8), images * np.inf):
+        with pytest.raises(InputError, match="starts 2 features from finite floating point images"):
+            own.invert(phi, initial)

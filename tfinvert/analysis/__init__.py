@@ -1,0 +1,1 @@
+"""What an inversion network is compared with, and what can be read from one."""

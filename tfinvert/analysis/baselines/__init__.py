@@ -1,0 +1,21 @@
+"""Inversions without a network, which an inversion network has to be better than.
+
+Dosovitskiy & Brox 2016 compare with HOGgles and with the gradient-based inversion of Mahendran &
+Vedaldi; the simpler ones here say what those figures are worth.
+"""
+
+from tfinvert.analysis.baselines.base import Baseline
+from tfinvert.analysis.baselines.cell_ridge import CellRidge
+from tfinvert.analysis.baselines.gradient_inversion import GradientInversion
+from tfinvert.analysis.baselines.mean_image import MeanImage
+from tfinvert.analysis.baselines.nearest_neighbor import NearestNeighbor
+from tfinvert.analysis.baselines.paired_dictionary import PairedDictionary
+
+__all__ = [
+    "Baseline",
+    "CellRidge",
+    "GradientInversion",
+    "MeanImage",
+    "NearestNeighbor",
+    "PairedDictionary",
+]

@@ -1,0 +1,128 @@
+"""What the baselines have in common."""
+
+import abc
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tfinvert.errors import InputError
+from tfinvert.features.base import Feature
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+class Baseline(abc.ABC):
+    """From features of a representation back to images.
+
+    Args:
+      feature: the representation that is inverted.
+      output_size: (height, width) of the reconstructions; the feature's image size unless given.
+
+    Attributes:
+      name: how tables call it.
+    """
+
+    name: str
+    _BATCH = 64
+
+    def __init__(self, feature: Feature, output_size: tuple[int, int] | None = None):
+        self.feature = feature
+        height, width = output_size or feature.image_shape[:2]
+        self.output_size = (int(height), int(width))
+
+    @abc.abstractmethod
+    def fit(self, batches: Iterable[Batch]) -> "Baseline":
+        """Learns from examples, each read once, and forgets what it learnt before.
+
+        Args:
+          batches: (features `[B, *feature.spec.shape]`, images `[B, *output_size, 3]` in [0, 1]).
+
+        Returns:
+          itself.
+
+        Raises:
+          InputError: there are no images, or a batch is of another shape or not finite.
+        """
+
+    @abc.abstractmethod
+    def invert(self, features: Any) -> np.ndarray:
+        """Features → reconstructions: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]`.
+
+        Returns:
+          float32 in [0, 1].
+
+        Raises:
+          InputError: the features are of another shape or not finite, or `fit` was not called.
+        """
+
+    def _checked(self, features: Any) -> np.ndarray:
+        features = np.asarray(features, np.float32)
+        if features.shape[1:] != tuple(self.feature.spec.shape):
+            raise InputError(
+                f"features of {self.feature.name} have the shape [B, "
+                f"{', '.join(map(str, self.feature.spec.shape))}]. Received: {features.shape}"
+            )
+        if not np.isfinite(features).all():
+            raise InputError(
+                f"{self.name} takes finite features. Received: {self.feature.name} with values "
+                "that are NaN or infinite"
+            )
+        return features
+
+
+class LearntBaseline(Baseline):
+    """A baseline that learns from examples: checks and batches for those below."""
+
+    _fitted = False
+
+    def fit(self, batches: Iterable[Batch]) -> "LearntBaseline":
+        """As `Baseline.fit`."""
+        self._fitted = False
+        self._fit(self._checked_batches(batches))
+        self._fitted = True
+        return self
+
+    def invert(self, features: Any) -> np.ndarray:
+        """As `Baseline.invert`."""
+        features = self._checked_after_fit(features)
+        if not len(features):
+            return np.zeros((0, *self.output_size, 3), np.float32)
+        images = self._in_batches(self._invert, features)
+        return np.clip(images, 0.0, 1.0).astype(np.float32, copy=False)
+
+    @abc.abstractmethod
+    def _fit(self, batches: Iterator[Batch]) -> None:
+        """Learns from checked float32 batches of at most `_BATCH`; reads them all."""
+
+    @abc.abstractmethod
+    def _invert(self, features: np.ndarray) -> np.ndarray:
+        """Inverts checked float32 features, 1 to `_BATCH` of them, without clipping."""
+
+    def _in_batches(self, function: Callable[..., np.ndarray], values: np.ndarray) -> np.ndarray:
+        parts = range(0, len(values), self._BATCH)
+        return np.concatenate([function(values[i : i + self._BATCH]) for i in parts])
+
+    def _checked_after_fit(self, features: Any) -> np.ndarray:
+        if not self._fitted:
+            raise InputError(
+                f"{self.name} of {self.feature.name} has learnt from no images: call fit first"
+            )
+        return self._checked(features)
+
+    def _checked_batches(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        empty = True
+        for features, images in batches:
+            features, images = self._checked(features), np.asarray(images)
+            if images.shape != (len(features), *self.output_size, 3) or images.dtype.kind != "f":
+                raise InputError(
+                    f"{self.name} learns from {len(features)} features and as many floating point "
+                    f"images of {self.output_size[0]}×{self.output_size[1]}×3. Received: "
+                    f"{images.dtype} {images.shape}"
+                )
+            for begin in range(0, len(images), self._BATCH):
+                part = slice(begin, begin + self._BATCH)
+                empty = False
+                yield features[part], images[part].astype(np.float32, copy=False)
+        if empty:
+            raise InputError(f"{self.name} of {self.feature.name}: no images to learn from")

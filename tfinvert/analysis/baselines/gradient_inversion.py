@@ -1,0 +1,163 @@
+"""Inversion by gradient descent on the pixels, after Mahendran & Vedaldi (CVPR 2015).
+
+An image is sought whose feature is the given one and that looks natural: smooth, and of pixels
+not far from mid-grey. That takes the feature's derivative, and no examples.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfinvert.analysis.baselines.base import Baseline, Batch
+from tfinvert.errors import InputError
+from tfinvert.features.base import Feature
+
+_NOISE = 0.02  # standard deviation of the grey noise an image starts from
+_NEGLIGIBLE = 0.01  # of the noise's ‖Φ‖²: a feature of less counts as one of so much
+_LAST_RATE = 0.01  # of the first learning rate
+# HOG's derivative jumps where an orientation changes its bin: with Adam's usual momentum of 0.9 the
+# loss stays nearly twice as high.
+_MOMENTUM, _SQUARES = 0.5, 0.999
+
+
+class GradientInversion(Baseline):
+    """Minimises ‖Φ(x) - φ‖² / ‖φ‖² + smoothness · variation + containment · range for each image.
+
+    Variation is the mean over pixels of (dx² + dy²)^(beta / 2), range that of |2x - 1|⁶, for x in
+    [0, 1]. Images are sought together and do not influence each other. The method is Adam on the
+    pixels, which are kept in [0, 1], with a learning rate that falls geometrically to a hundredth.
+
+    Args:
+      feature: what is inverted: TensorFlow ops with a derivative.
+      steps: of Adam. The loss of HOG at 64 pixels comes down from 0.46 to 0.037 in 400, and to
+        0.033 in 1 000.
+      learning_rate: of the first step, in units of the pixels. Large ones find better images from
+        noise, and lose a good initial image, which 0.003 stays near.
+      smoothness: weight of the variation.
+      beta: its exponent, at least 1.
+      containment: weight of the range.
+      seed: of the noise that every image starts from.
+      xla: False for a feature of which XLA lacks an op; the steps take nearly twice as long then.
+
+    Raises:
+      InputError: the feature has no derivative to follow, or a number is out of its range.
+    """
+
+    name = "gradient_inversion"
+
+    def __init__(
+        self,
+        feature: Feature,
+        *,
+        steps: int = 1000,
+        learning_rate: float = 0.2,
+        smoothness: float = 1.0,
+        beta: float = 2.0,
+        containment: float = 0.1,
+        seed: int = 0,
+        xla: bool = True,
+    ):
+        super().__init__(feature)
+        if not feature.in_graph or not feature.differentiable:
+            reason = (
+                "is zero wherever it exists"
+                if feature.in_graph
+                else "is unknown, as it runs Python on the host"
+            )
+            raise InputError(
+                f"{self.name} follows the derivative of a feature; that of {feature.name} {reason}"
+            )
+        if steps < 1 or not learning_rate > 0 or smoothness < 0 or beta < 1 or containment < 0:
+            raise InputError(
+                f"{self.name} takes steps ≥ 1, learning_rate > 0, smoothness ≥ 0, beta ≥ 1 and "
+                f"containment ≥ 0. Received: {steps}, {learning_rate}, {smoothness}, {beta}, "
+                f"{containment}"
+            )
+        self.steps, self.learning_rate = int(steps), float(learning_rate)
+        self.smoothness, self.beta = float(smoothness), float(beta)
+        self.containment = float(containment)
+        self.seed = int(seed)
+        self._descend = tf.function(self._descent, jit_compile=bool(xla))
+
+    def fit(self, batches: Iterable[Batch] = ()) -> "GradientInversion":
+        """Does nothing and reads no batch: there is nothing to learn."""
+        return self
+
+    def invert(self, features: Any, initial: Any = None) -> np.ndarray:
+        """Features → reconstructions: `[B, *feature.spec.shape]` becomes `[B, H, W, 3]`.
+
+        Args:
+          features: what the images should have.
+          initial: images to start from, `[B, H, W, 3]` in [0, 1]; grey noise unless given.
+
+        Returns:
+          float32 in [0, 1].
+
+        Raises:
+          InputError: the features or the initial images are of another shape or not finite.
+        """
+        return self.invert_with_error(features, initial)[0]
+
+    def invert_with_error(
+        self, features: Any, initial: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `invert`; beside the images, the ‖Φ(x̂) - φ‖² / ‖φ‖² they end with, float32 `[B]`."""
+        features = self._checked(features)
+        images = self._initial(len(features), initial)
+        found, errors = np.empty_like(images), np.empty(len(images), np.float32)
+        for begin in range(0, len(images), self._BATCH):
+            part = slice(begin, begin + self._BATCH)
+            found[part], errors[part] = self._descend(features[part], images[part])
+        return found, errors
+
+    def _noise(self) -> np.ndarray:
+        """`[1, H, W, 3]`, the same for all images, so that none depends on its place in a batch."""
+        rng = np.random.default_rng(self.seed)
+        noise = rng.normal(0.5, _NOISE, (1, *self.output_size, 1)).astype(np.float32)
+        return np.repeat(noise, 3, -1)
+
+    def _initial(self, count: int, initial: Any) -> np.ndarray:
+        shape = (count, *self.feature.image_shape)
+        if initial is None:
+            return np.broadcast_to(self._noise(), shape)
+        initial = np.asarray(initial)
+        if initial.shape != shape or initial.dtype.kind != "f" or not np.isfinite(initial).all():
+            raise InputError(
+                f"{self.name} starts {count} features from finite floating point images of shape "
+                f"{shape}. Received: {initial.dtype} {initial.shape}"
+            )
+        return np.clip(initial, 0.0, 1.0).astype(np.float32, copy=False)
+
+    def _descent(self, features: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """(images, their feature errors) after all steps, from initial images."""
+        axes = list(range(1, len(features.shape)))
+        least = _NEGLIGIBLE * tf.reduce_sum(tf.square(self.feature(self._noise()))) + 1e-12
+        energy = tf.maximum(tf.reduce_sum(tf.square(features), axes), least)
+
+        def feature_error(images: tf.Tensor) -> tf.Tensor:
+            return tf.reduce_sum(tf.square(self.feature(images) - features), axes) / energy
+
+        mean, squares = tf.zeros_like(images), tf.zeros_like(images)
+        for step in tf.range(1.0, self.steps + 1.0):
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                loss = feature_error(images) + self._prior(images)
+            gradient = tape.gradient(loss, images)
+            mean = _MOMENTUM * mean + (1.0 - _MOMENTUM) * gradient
+            squares = _SQUARES * squares + (1.0 - _SQUARES) * tf.square(gradient)
+            deviation = tf.sqrt(squares / (1.0 - tf.pow(_SQUARES, step))) + 1e-12
+            rate = self.learning_rate * tf.pow(_LAST_RATE, (step - 1.0) / self.steps)
+            images -= rate * mean / (1.0 - tf.pow(_MOMENTUM, step)) / deviation
+            images = tf.clip_by_value(images, 0.0, 1.0)
+        return images, feature_error(images)
+
+    def _prior(self, images: tf.Tensor) -> tf.Tensor:
+        """Weighted variation and range of each image: `[B, H, W, 3]` becomes `[B]`."""
+        down = tf.concat([images[:, 1:], images[:, -1:]], 1) - images
+        right = tf.concat([images[:, :, 1:], images[:, :, -1:]], 2) - images
+        # Kept off zero, where a root has no derivative.
+        variation = tf.pow(down * down + right * right + 1e-8, self.beta / 2.0)
+        values = tf.pow(2.0 * images - 1.0, 6.0)
+        return tf.reduce_mean(self.smoothness * variation + self.containment * values, (1, 2, 3))

@@ -1,0 +1,97 @@
+"""How little a reconstruction changes when the photograph's contrast does (section 5 of the paper).
+
+HOG divides gradients by those around them, and LBP only asks which pixel is brighter, so both say
+little about contrast, and the network fills in what is usual.
+"""
+
+import numpy as np
+
+from tfinvert import metrics
+from tfinvert.analysis.result import Result
+from tfinvert.inverter import Inverter
+from tfinvert.reporting.grids import image_grid
+from tfinvert.reporting.report import Figure
+from tfinvert.resize import resize_images
+from tfinvert.sampling import evenly
+
+FACTORS = (1.0, 0.5, 0.25, 0.1)
+_SHOWN = 10
+
+
+def scale_contrast(images: np.ndarray, factor: float) -> np.ndarray:
+    """Moves pixels towards, or away from, the mean of their image's channel.
+
+    Args:
+      images: `[n, H, W, 3]` in [0, 1].
+      factor: 0.5 halves every difference from the mean; above 1, values are clipped to [0, 1].
+    """
+    mean = images.mean((1, 2), keepdims=True)
+    return np.clip(mean + factor * (images - mean), 0.0, 1.0).astype(np.float32)
+
+
+def contrast(
+    inverters: dict[str, Inverter], images: np.ndarray, factors: tuple[float, ...] = FACTORS
+) -> Result:
+    """Compares the reconstructions of images with those of the same images at lower contrast.
+
+    Args:
+      inverters: by name.
+      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
+      factors: of the contrast; the first is what the others are compared with.
+    """
+    scaled = [scale_contrast(images, factor) for factor in factors]
+    scale = metrics.mean_pairwise_distance(images)
+    rows, findings, figures = [], [], []
+    for name, inverter in inverters.items():
+        rebuilt = [inverter.reconstruct(copies) for copies in scaled]
+        own = metrics.mean_pairwise_distance(resize_images(images, inverter.output_size))
+        for factor, copies, reconstructions in zip(factors, scaled, rebuilt, strict=True):
+            rows.append(
+                {
+                    "inverter": name,
+                    "contrast": factor,
+                    "change of the photographs": _distance(images, copies) / scale,
+                    "change of the reconstructions": _distance(rebuilt[0], reconstructions) / own,
+                    "contrast of the reconstructions": _contrast(reconstructions)
+                    / _contrast(rebuilt[0]),
+                }
+            )
+        halved = rows[-len(factors) + 1]
+        findings.append(
+            f"{name}: at {halved['contrast']:g} of the contrast the photographs change by "
+            f"{halved['change of the photographs']:.3f} N and their reconstructions by "
+            f"{halved['change of the reconstructions']:.3f} N; these keep "
+            f"{halved['contrast of the reconstructions']:.0%} of their contrast."
+        )
+        figures.append(_figure(name, factors, scaled, rebuilt))
+    return Result(
+        "What a reconstruction keeps when the contrast falls",
+        f"{len(images)} photographs and the same with all differences from the mean colour scaled; "
+        "distances are in units of N, the mean distance between two photographs.",
+        findings,
+        rows,
+        figures,
+    )
+
+
+def _distance(images: np.ndarray, others: np.ndarray) -> float:
+    return float(metrics.per_image_distance(images, others).mean())
+
+
+def _contrast(images: np.ndarray) -> float:
+    return float(images.std((1, 2)).mean())
+
+
+def _figure(
+    name: str, factors: tuple[float, ...], scaled: list[np.ndarray], rebuilt: list[np.ndarray]
+) -> Figure:
+    chosen = evenly(len(scaled[0]), _SHOWN)
+    rows = {}
+    for factor, copies, reconstructions in zip(factors, scaled, rebuilt, strict=True):
+        rows[f"contrast {factor:g}"] = copies[chosen]
+        rows[f"{name}, {factor:g}"] = resize_images(reconstructions, copies.shape[1:3])[chosen]
+    return Figure(
+        f"{name} at lower contrast",
+        "Photographs at each contrast, above what is rebuilt from their features.",
+        image=image_grid(rows),
+    )

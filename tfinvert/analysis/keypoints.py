@@ -1,0 +1,94 @@
+"""How much of the photograph each keypoint carries: SIFT inverted with fewer and fewer of them."""
+
+import numpy as np
+
+from tfinvert import metrics
+from tfinvert.analysis.result import Result
+from tfinvert.errors import InputError
+from tfinvert.features.sift import Sift, occupied
+from tfinvert.inverter import Inverter
+from tfinvert.reporting.grids import image_grid
+from tfinvert.reporting.plots import line_chart
+from tfinvert.reporting.report import Figure
+from tfinvert.resize import resize_images
+from tfinvert.sampling import evenly
+
+FRACTIONS = (1.0, 0.5, 0.25, 0.1, 0.0)
+_SHOWN = 10
+
+
+def keep_fraction(grids: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Keeps that part of each grid's keypoints, drawn at random, and empties the other cells.
+
+    Args:
+      grids: `[n, rows, columns, 133]` of the feature SIFT.
+      fraction: in [0, 1]; the number kept is rounded.
+      rng: draws.
+    """
+    full = occupied(grids)
+    flat = full.reshape(len(grids), -1)
+    # A random rank among a grid's keypoints; empty cells rank last.
+    rank = np.argsort(np.argsort(np.where(flat, rng.random(flat.shape), 2.0), 1), 1)
+    kept = rank < np.round(fraction * flat.sum(1, keepdims=True))
+    return np.where(kept.reshape(full.shape)[..., np.newaxis], grids, 0.0).astype(np.float32)
+
+
+def keypoints(
+    inverters: dict[str, Inverter],
+    images: np.ndarray,
+    fractions: tuple[float, ...] = FRACTIONS,
+    seed: int = 0,
+) -> Result:
+    """Error by the fraction of keypoints kept, without retraining.
+
+    Args:
+      inverters: by name, of the feature SIFT.
+      images: `[n, H, W, 3]` in [0, 1], of the size the feature takes.
+      fractions: of the keypoints of each image.
+      seed: of which keypoints are kept.
+
+    Raises:
+      InputError: an inverter is of another feature.
+    """
+    for name, inverter in inverters.items():
+        if not isinstance(inverter.feature, Sift):
+            raise InputError(
+                f"keypoints takes inverters of sift. Received: {name}, of {inverter.feature.name}"
+            )
+    rows, findings, figures, lines = [], [], [], {}
+    for name, inverter in inverters.items():
+        targets = resize_images(images, inverter.output_size)
+        scale = metrics.mean_pairwise_distance(targets)
+        grids = np.asarray(inverter.feature(images))
+        shown, chosen = {"original": targets}, evenly(len(images), _SHOWN)
+        for fraction in fractions:
+            kept = keep_fraction(grids, fraction, np.random.default_rng(seed))
+            rebuilt = inverter.invert(kept)
+            rows.append(
+                {
+                    "inverter": name,
+                    "keypoints kept": fraction,
+                    "keypoints an image": float(occupied(kept).sum((1, 2)).mean()),
+                    "normalised error": metrics.normalized_error(targets, rebuilt, scale),
+                }
+            )
+            shown[f"{fraction:.0%}"] = rebuilt
+        own = rows[-len(fractions) :]
+        lines[name] = [(row["keypoints an image"], row["normalised error"]) for row in own]
+        findings.append(
+            f"{name}: normalised error "
+            + ", ".join(f"{r['normalised error']:.3f} with {r['keypoints kept']:.0%}" for r in own)
+            + f" of the {own[0]['keypoints an image']:.0f} keypoints an image."
+        )
+        grid = image_grid({label: batch[chosen] for label, batch in shown.items()})
+        caption = "Photographs, and what is rebuilt from the fraction of their keypoints."
+        figures.append(Figure(f"{name} with fewer keypoints", caption, image=grid))
+    curve = line_chart(lines, x="keypoints an image", y="normalised error", floor=0.4)
+    caption = "The network was trained with all keypoints and sees fewer for the first time."
+    return Result(
+        "What each keypoint carries",
+        f"{len(images)} photographs, rebuilt from a part of their keypoints, drawn at random.",
+        findings,
+        rows,
+        [Figure("Error by number of keypoints", caption, svg=curve), *figures],
+    )
