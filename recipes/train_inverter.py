@@ -43,6 +43,7 @@ flags.DEFINE_integer("warmup_steps", DEFAULTS["warmup_steps"], "Steps of linear 
 flags.DEFINE_float("clip_norm", DEFAULTS["clip_norm"], "Largest norm of the gradient.")
 flags.DEFINE_float("averaging", DEFAULTS["averaging"], "Decay of the averaged weights; 0: none.")
 flags.DEFINE_float("min_crop", None, "Smallest random crop, as a fraction of the largest.")
+flags.DEFINE_integer("shift", DEFAULTS["shift"], "Pixels to move a view by, at most.")
 flags.DEFINE_float("jitter", None, "How strongly colours and contrast vary, from 0 to 1.")
 flags.DEFINE_string("cache", None, "Folder for cached views, if there are --cached_views.")
 flags.DEFINE_integer(

@@ -49,6 +49,8 @@ class Inverter:
         self.standardization = standardization
         self.network = network
         self.card = dict(card or {})
+        spec = tf.TensorSpec((None, *feature.spec.shape), tf.float32)
+        self._decode = tf.function(self.decode, input_signature=[spec])
 
     @property
     def output_size(self) -> tuple[int, int]:
@@ -75,7 +77,7 @@ class Inverter:
                 f"features of {self.feature.name} have the shape [B, "
                 f"{', '.join(map(str, self.feature.spec.shape))}]. Received: {features.shape}"
             )
-        return self._in_batches(self.decode, features)
+        return self._in_batches(self._decode, features)
 
     def reconstruct(self, images: Any) -> np.ndarray:
         """Images → features → reconstructions: `[B, *feature.image_shape]` in [0, 1].
@@ -86,7 +88,7 @@ class Inverter:
         Raises:
           InputError: the images are of another shape, or not floating point.
         """
-        return self._in_batches(lambda batch: self.decode(self.feature(batch)), images)
+        return self._in_batches(lambda batch: self._decode(self.feature(batch)), images)
 
     def _in_batches(self, function: Any, values: Any) -> np.ndarray:
         values = np.asarray(values)

@@ -75,3 +75,9 @@ def test_an_epoch_visits_each_photograph_equally_often(monkeypatch):
     for _, image in photos.stream(0).take(len(photos)).as_numpy_iterator():
         counts[int(image.shape != photograph("coffee").shape)] += 1
     assert counts == [len(photos) // 2] * 2
+
+
+def test_parts_have_an_identity_each():
+    identities = {part: Photos(part).identity() for part in PARTS}
+    assert len(set(identities.values())) == len(PARTS)
+    assert identities == {part: Photos(part).identity() for part in PARTS}

@@ -279,3 +279,34 @@ def test_jitter_varies_colour_and_stays_an_image():
 def test_jitter_out_of_range():
     with pytest.raises(InputError, match=r"jitter must be in \[0, 1\]. Received: 2"):
         training_batches(open_source("photos"), (32, 32), 4, 0, jitter=2)
+
+
+def test_a_shift_moves_whole_pixels_evenly_and_mirrors_what_comes_in():
+    most, side = 3, 12
+    batches = training_batches(Memory([located(side, side)]), (side, side), 2000, 0, min_crop=1)
+    shifted = training_batches(
+        Memory([located(side, side)]), (side, side), 2000, 0, min_crop=1, shift=most
+    )
+    plain, moved = (np.rint(first(views, 1)[0] * 255).astype(int) for views in (batches, shifted))
+    padded = np.pad(plain, [(0, 0), (most, most), (most, most), (0, 0)], "reflect")
+    down = moved[:, side // 2, 0, 0] - side // 2
+    right = moved[:, 0, side // 2, 1] - plain[:, 0, side // 2, 1]
+    right *= np.sign(plain[:, 0, 1, 1] - plain[:, 0, 0, 1])  # some are mirrored
+    for view, source, y, x in zip(moved, padded, down + most, right + most, strict=True):
+        np.testing.assert_array_equal(view, source[y : y + side, x : x + side])
+    counts = np.histogram2d(down, right, np.arange(-most, most + 2) - 0.5)[0]
+    assert counts.sum() == 2000
+    assert counts.min() > 15  # 41 ± 4 standard deviations
+
+
+def test_a_shift_is_the_same_for_the_same_seed_and_position():
+    source = Memory(noise(5, 16, 16))
+    unbroken = first(training_batches(source, (16, 16), 4, 7, shift=4), 4)
+    resumed = first(training_batches(source, (16, 16), 4, 7, start_step=2, shift=4), 2)
+    np.testing.assert_array_equal(unbroken[2:], resumed)
+
+
+@pytest.mark.parametrize("shift", [-1, 16])
+def test_shift_out_of_range(shift):
+    with pytest.raises(InputError, match="shift must be from 0 to below the image's sides"):
+        training_batches(Memory(noise(1, 16, 16)), (16, 16), 1, 0, shift=shift)

@@ -1,4 +1,5 @@
 import functools
+import os
 import socket
 
 import numpy as np
@@ -156,6 +157,17 @@ def test_the_programs_global_seed_changes_nothing(prepared, seed):
     tf.random.set_seed(seed)
     np.testing.assert_array_equal(before, stream(source, 5, 0, 45))
     np.testing.assert_array_equal(expected, tf.random.uniform((4,)).numpy())
+
+
+def test_the_identity_is_that_of_the_split_and_its_files(prepared):
+    identity = Tfds("colour").identity()
+    assert Tfds("colour").identity() == identity
+    assert Tfds("colour", "validation").identity() != identity
+    assert Tfds("alone").identity() != identity
+    record = next(prepared.glob("colour/**/*tfrecord*"))
+    before = record.stat()
+    os.utime(record, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert Tfds("colour").identity() != identity
 
 
 def test_training_batches_start_at_any_step(prepared):

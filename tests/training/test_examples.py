@@ -60,12 +60,13 @@ def test_each_photograph_has_as_many_views_as_asked_and_no_two_are_the_same(fold
 
 
 @pytest.mark.parametrize(
-    "changes", [{"seed": 1}, {"min_crop": 0.9}, {"jitter": 0.5}, {"cached_views": 1}]
+    "changes",
+    [{"seed": 1}, {"min_crop": 0.9}, {"shift": 2}, {"jitter": 0.5}, {"cached_views": 1}],
 )
 def test_other_views_are_another_cache(folder, tmp_path, changes):
-    CachedExamples(features.get("hog"), Folder(folder), CACHED, tmp_path / "cache")
-    other = dataclasses.replace(CACHED, **changes)
-    CachedExamples(features.get("hog"), Folder(folder), other, tmp_path / "cache")
+    for settings in (CACHED, dataclasses.replace(CACHED, **changes)):
+        examples = CachedExamples(features.get("hog"), Folder(folder), settings, tmp_path / "cache")
+        next(iter(examples.batches()))
     assert len([*(tmp_path / "cache").iterdir()]) == 2
 
 
@@ -88,5 +89,6 @@ def test_a_changed_photograph_or_feature_is_another_cache(folder, tmp_path, chan
 
 def test_batches_of_the_settings_do_not_change_the_cache(folder, tmp_path):
     for settings in (CACHED, dataclasses.replace(CACHED, batch_size=3, learning_rate=1.0)):
-        CachedExamples(features.get("hog"), Folder(folder), settings, tmp_path / "cache")
+        examples = CachedExamples(features.get("hog"), Folder(folder), settings, tmp_path / "cache")
+        next(iter(examples.batches()))
     assert len([*(tmp_path / "cache").iterdir()]) == 1

@@ -22,6 +22,7 @@ def training_batches(
     *,
     start_step: int = 0,
     min_crop: float | None = None,
+    shift: int = 0,
     jitter: float | None = None,
 ) -> tf.data.Dataset:
     """Endless batches of random crops, mirrored half of the time: `[B, *size, 3]` in [0, 1].
@@ -37,22 +38,28 @@ def training_batches(
       seed: of order and views.
       start_step: batches to leave out.
       min_crop: in (0, 1]; None takes what suits the source.
+      shift: pixels of the result by which it is moved at random, at most, down or up and right or
+        left; what comes in at the border is mirrored.
       jitter: how strongly hue, saturation, contrast and brightness vary, in [0, 1], with quarter
         turns of square images unless it is 0; None takes what suits the source.
 
     Raises:
-      InputError: min_crop or jitter is out of range.
+      InputError: min_crop, shift or jitter is out of range.
     """
     smallest = source.min_crop if min_crop is None else min_crop
     strength = source.jitter if jitter is None else jitter
     if not 0 < smallest <= 1:
         raise InputError(f"min_crop must be in (0, 1]. Received: {min_crop}")
+    if not 0 <= shift < min(size):
+        raise InputError(f"shift must be from 0 to below the image's sides. Received: {shift}")
     if not 0 <= strength <= 1:
         raise InputError(f"jitter must be in [0, 1]. Received: {jitter}")
 
     def view(position: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
         key = tf.stack([np.int64(seed), position])
         crop = _random_view(image, size, smallest, key)
+        if shift:
+            crop = _shifted(crop, shift, key)
         return _jittered(crop, strength, key) if strength else crop
 
     return (
@@ -120,6 +127,13 @@ def _random_view(image: tf.Tensor, size: Size, smallest: float, seed: tf.Tensor)
     room = tf.cast(tf.shape(image)[:2], tf.float32) - crop
     view = _cut(image, tf.floor(draw[1:3] * (room + 1.0)), crop, size)
     return tf.where(draw[3] < 0.5, view, view[:, ::-1])
+
+
+def _shifted(image: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:
+    key = tf.random.experimental.stateless_fold_in(seed, 1)
+    corner = tf.random.stateless_uniform((2,), key, 0, 2 * most + 1, tf.int32)
+    padded = tf.pad(image, [[most, most], [most, most], [0, 0]], "REFLECT")
+    return tf.slice(padded, [corner[0], corner[1], 0], image.shape)
 
 
 def _jittered(image: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:

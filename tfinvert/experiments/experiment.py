@@ -75,13 +75,13 @@ def run_experiment(
     devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
     training, validation = _open(experiment)
+    examples = open_examples(feature, training, settings, cache)
     facts = dataclasses.asdict(experiment) | dataclasses.asdict(settings)
     # With the number of images, since a position means another image when it changes.
     run = open_run(workdir, facts | {"training_images": len(training)})
     if all((run / name).exists() for name in (INVERTER, METRICS, REPORT)):
         print(f"{run} is whole already")
         return run
-    examples = open_examples(feature, training, settings, cache)
     print(
         f"{len(training)} training images an epoch, {validation.evaluation_size} validation "
         f"images; {devices.num_replicas_in_sync} × {_device_kind()}; the input pipeline alone "

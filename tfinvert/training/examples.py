@@ -3,6 +3,7 @@
 `Examples` computes features anew for every view; `CachedExamples` reads them from disk.
 """
 
+import functools
 import pathlib
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ import tqdm
 
 from tfinvert.card import versions
 from tfinvert.data import pipeline
-from tfinvert.data.cache import open_cache
+from tfinvert.data.cache import FeatureCache, open_cache
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 from tfinvert.features import describe
@@ -30,10 +31,14 @@ class Examples:
       feature: the representation.
       source: photographs to train on.
       settings: batch size, seed and augmentation.
+
+    Raises:
+      InputError: min_crop or jitter is out of range.
     """
 
     def __init__(self, feature: Feature, source: Source, settings: Settings):
         self._feature, self._source, self._settings = feature, source, settings
+        Examples.images(self)  # refuses an augmentation that cannot be, before anything is written
 
     def batches(self, start_step: int = 0) -> tf.data.Dataset:
         """The endless batches a run trains on, without the first `start_step`.
@@ -56,6 +61,7 @@ class Examples:
             start_step=start_step,
             min_crop=self._settings.min_crop,
             jitter=self._settings.jitter,
+            shift=self._settings.shift,
         )
 
     def features(self) -> Iterator[tf.Tensor]:
@@ -69,29 +75,33 @@ class CachedExamples(Examples):
     """As many fixed views of each photograph as the settings say, with their features, on disk.
 
     Views are rounded to 8 bits, as a file would hold them, and features are those of the rounded
-    views. Arguments as `Examples`, and:
+    views. They are found or made at first use, which raises what `data.cache.open_cache` does.
+    Arguments as `Examples`, and:
 
     Args:
       folder: where caches lie.
-
-    Raises:
-      InputError: see `data.cache.open_cache`.
     """
 
     def __init__(
         self, feature: Feature, source: Source, settings: Settings, folder: str | pathlib.Path
     ):
         super().__init__(feature, source, settings)
+        self._folder = folder
+
+    @functools.cached_property
+    def _cache(self) -> FeatureCache:
+        feature, source, settings = self._feature, self._source, self._settings
         key = {
             "feature": describe(feature),
             "photographs": source.identity(),
             "seed": settings.seed,
             "min_crop": source.min_crop if settings.min_crop is None else settings.min_crop,
             "jitter": source.jitter if settings.jitter is None else settings.jitter,
+            "shift": settings.shift,
             "versions": versions(),
         }
         count = settings.cached_views * len(source)
-        self._cache = open_cache(folder, feature.name, key, count, lambda: self._compute(count))
+        return open_cache(self._folder, feature.name, key, count, lambda: self._compute(count))
 
     def batches(self, start_step: int = 0) -> tf.data.Dataset:
         """As `Examples.batches`, always `(images, features)`."""
@@ -128,7 +138,7 @@ def open_examples(
       cache: the folder for caches; needed if, and only if, views are to be cached.
 
     Raises:
-      InputError: one is given without the other; or see `CachedExamples`.
+      InputError: one is given without the other; or see `Examples`.
     """
     if bool(settings.cached_views) != bool(cache):
         raise InputError(

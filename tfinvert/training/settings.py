@@ -21,6 +21,8 @@ class Settings:
         last weights.
       min_crop: the smallest random crop, as a fraction of the largest; None leaves it to the
         data source.
+      shift: pixels by which a view is moved at random, in each direction; what comes in at the
+        border is mirrored. Makes new images without making them smoother, as enlarged crops do.
       jitter: how strongly colours, contrast and brightness vary, in [0, 1]; None leaves it to the
         data source.
       cached_views: fixed views of each photograph that are computed once, with their features, and
@@ -39,6 +41,7 @@ class Settings:
     clip_norm: float = 1.0
     averaging: float = 0.999
     min_crop: float | None = None
+    shift: int = 0
     jitter: float | None = None
     cached_views: int = 0
     width: float = 1.0
