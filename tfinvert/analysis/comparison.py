@@ -37,7 +37,7 @@ def baselines(
     images: np.ndarray,
     training: np.ndarray,
     *,
-    gradient_images: int = 500,
+    gradient_images: int = 256,
     seed: int = 0,
 ) -> Result:
     """Scores every baseline that fits each inverter's feature, and the inverter.

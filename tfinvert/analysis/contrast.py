@@ -60,7 +60,7 @@ def contrast(
         findings.append(
             f"{name}: at {halved['contrast']:g} of the contrast the photographs change by "
             f"{halved['change of the photographs']:.3f} N and their reconstructions by "
-            f"{halved['change of the reconstructions']:.3f} N; these keep "
+            f"{halved['change of the reconstructions']:.4f} N; these keep "
             f"{halved['contrast of the reconstructions']:.0%} of their contrast."
         )
         figures.append(_figure(name, factors, scaled, rebuilt))
