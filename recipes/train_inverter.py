@@ -11,6 +11,17 @@ reconstruction error 0.414 (docs/results.md):
         --validation_data=folder:val --image_size=64 --width=0.75 --min_crop=0.8 \\
         --learning_rate=2e-3 --steps=20000 --dtype=float16 --workdir=runs/hog-64
 
+Sparse SIFT, computed once and kept on disk (4 GB, five minutes), and LBP in cells of 8 pixels, each
+under half an hour, 0.481 and 0.515. `--shift` moves images where enlarged crops would change the
+feature:
+
+    python recipes/train_inverter.py --feature=sift --cache=cache --cached_views=4 \\
+        --data=folder:train --validation_data=folder:val --image_size=64 --width=0.5 \\
+        --min_crop=1 --shift=8 --learning_rate=2e-3 --steps=9000 --workdir=runs/sift-64
+    python recipes/train_inverter.py --feature=lbp:cell_size=8 \\
+        --data=folder:train --validation_data=folder:val --image_size=64 --width=0.5 \\
+        --min_crop=1 --shift=8 --learning_rate=2e-3 --steps=9000 --workdir=runs/lbp-64
+
 A first try on the embedded photographs, a minute:
 
     python recipes/train_inverter.py --feature=hog --data=photos --steps=500 --width=0.5 \\
@@ -31,7 +42,11 @@ from tfinvert.training.settings import Settings
 FLAGS = flags.FLAGS
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
 
-flags.DEFINE_string("feature", None, f"What to invert: {', '.join(features.names())}.")
+flags.DEFINE_string(
+    "feature",
+    None,
+    f"What to invert: {', '.join(features.names())}; options follow, as in lbp:cell_size=8.",
+)
 flags.DEFINE_string("data", "photos", f"Training photographs: {FORMS}.")
 flags.DEFINE_string("validation_data", None, "The same for validation; else held out of --data.")
 flags.DEFINE_integer("validation_images", MAX_IMAGES, "At most so many, evenly spaced.")
