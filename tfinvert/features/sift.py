@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import tensorflow as tf
 
 from tfinvert.errors import InputError
 from tfinvert.features.base import ImageShape
@@ -152,6 +153,14 @@ class Sift(HostFeature):
     def detect(self, image: np.ndarray) -> Keypoints:
         """Every keypoint of one image, `[H, W, 3]` in [0, 1]."""
         return self._detect(_grey(image))
+
+    def _batch(self, images: tf.Tensor) -> np.ndarray:
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # every image has a thread already; more would get in their way
+        try:
+            return super()._batch(images)
+        finally:
+            cv2.setNumThreads(threads)
 
     def _extract(self, image: np.ndarray) -> np.ndarray:
         grey = _grey(image)
