@@ -68,7 +68,9 @@ def test_files_and_links_that_documents_name_exist(document):
         assert (ROOT / name).exists(), name
 
 
-@pytest.mark.parametrize("program", ["train_inverter", "evaluate", "reconstruct", "quickstart"])
+@pytest.mark.parametrize(
+    "program", ["train_inverter", "evaluate", "reconstruct", "quickstart", "analyze"]
+)
 def test_flags_in_the_documents_are_flags_of_the_programs(program):
     known = subprocess.run(
         [sys.executable, ROOT / "recipes" / f"{program}.py", "--helpfull"],
