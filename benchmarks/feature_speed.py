@@ -12,6 +12,7 @@ import tensorflow as tf
 import vlfeat
 
 from tfinvert.data.photos import photograph
+from tfinvert.features.grey import grey
 from tfinvert.features.hog import hog
 from tfinvert.features.lbp import lbp
 
@@ -20,9 +21,9 @@ SIDE, BATCH, SECONDS = 256, 32, 3.0
 
 def grey_crops() -> np.ndarray:
     """A batch of crops of a photograph: `[32, 256, 256, 1]` in [0, 1]."""
-    grey = tf.image.rgb_to_grayscale(photograph("astronaut") / np.float32(255)).numpy()
-    corners = np.linspace(0, len(grey) - SIDE, BATCH).astype(int)
-    return np.stack([grey[i : i + SIDE, i : i + SIDE] for i in corners])
+    image = grey(photograph("astronaut")[np.newaxis] / np.float32(255))[0]
+    corners = np.linspace(0, len(image) - SIDE, BATCH).astype(int)
+    return np.stack([image[i : i + SIDE, i : i + SIDE] for i in corners])
 
 
 def images_per_second(run: Callable[[], object], images: int) -> float:

@@ -31,7 +31,7 @@ class FeatureCache:
     zero: a SIFT grid of 136 KB takes about 9.
 
     Args:
-      path: what `write` wrote.
+      path: what `open_cache` wrote.
 
     Attributes:
       path: the directory.

@@ -46,8 +46,7 @@ def training_batches(
     Raises:
       InputError: min_crop, shift or jitter is out of range.
     """
-    smallest = source.min_crop if min_crop is None else min_crop
-    strength = source.jitter if jitter is None else jitter
+    smallest, strength = source.augmentation(min_crop, jitter)
     if not 0 < smallest <= 1:
         raise InputError(f"min_crop must be in (0, 1]. Received: {min_crop}")
     if not 0 <= shift < min(size):

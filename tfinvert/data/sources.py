@@ -43,6 +43,13 @@ class Source(abc.ABC):
     def once(self) -> tf.data.Dataset:
         """Every image once, in the collection's own order: uint8 `[H, W, 3]`."""
 
+    def augmentation(self, min_crop: float | None, jitter: float | None) -> tuple[float, float]:
+        """Smallest crop and jitter as asked for or, where that is None, as suits these images."""
+        return (
+            self.min_crop if min_crop is None else min_crop,
+            self.jitter if jitter is None else jitter,
+        )
+
     @abc.abstractmethod
     def identity(self) -> str:
         """A digest of the images and their order: another one as soon as one of them changes."""

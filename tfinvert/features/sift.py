@@ -150,10 +150,6 @@ class Sift(HostFeature):
         grid = _cells(image_shape[:2], self.cell_size)
         super().__init__(self._extract, (*grid, CHANNELS), name=self.name, image_shape=image_shape)
 
-    def detect(self, image: np.ndarray) -> Keypoints:
-        """Every keypoint of one image, `[H, W, 3]` in [0, 1]."""
-        return self._detect(_grey(image))
-
     def _batch(self, images: tf.Tensor) -> np.ndarray:
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # every image has a thread already; more would get in their way

@@ -91,12 +91,13 @@ class CachedExamples(Examples):
     @functools.cached_property
     def _cache(self) -> FeatureCache:
         feature, source, settings = self._feature, self._source, self._settings
+        min_crop, jitter = source.augmentation(settings.min_crop, settings.jitter)
         key = {
             "feature": describe(feature),
             "photographs": source.identity(),
             "seed": settings.seed,
-            "min_crop": source.min_crop if settings.min_crop is None else settings.min_crop,
-            "jitter": source.jitter if settings.jitter is None else settings.jitter,
+            "min_crop": min_crop,
+            "jitter": jitter,
             "shift": settings.shift,
             "versions": versions(),
         }

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
+from tfinvert.features.standardization import Standardization
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -126,3 +127,25 @@ class LearntBaseline(Baseline):
                 yield features[part], images[part].astype(np.float32, copy=False)
         if empty:
             raise InputError(f"{self.name} of {self.feature.name}: no images to learn from")
+
+
+class StandardizedBaseline(LearntBaseline):
+    """A baseline on features standardised as the inverter's are.
+
+    Args:
+      feature: the representation that is inverted.
+      standardization: of the feature.
+      output_size: (height, width) of the reconstructions; the feature's image size unless given.
+    """
+
+    def __init__(
+        self,
+        feature: Feature,
+        standardization: Standardization,
+        output_size: tuple[int, int] | None = None,
+    ):
+        super().__init__(feature, output_size)
+        self.standardization = standardization
+
+    def _standardized(self, features: np.ndarray) -> np.ndarray:
+        return np.asarray(self.standardization(features), np.float32)

@@ -62,9 +62,8 @@ class CellRidge(GridBaseline):
 
     def _neighbourhoods(self, features: np.ndarray) -> np.ndarray:
         """`[B, rows, columns, channels]` becomes `[B · rows · columns, inputs + 1]`, float32."""
-        values = np.asarray(self.standardization(features), np.float32)
         reach = (self.reach, self.reach)
-        values = np.pad(values, ((0, 0), reach, reach, (0, 0)))
+        values = np.pad(self._standardized(features), ((0, 0), reach, reach, (0, 0)))
         windows = windows_of(values, (2 * self.reach + 1, 2 * self.reach + 1))
         rows = windows.reshape(len(features) * self.grid[0] * self.grid[1], -1)
         return np.pad(rows, ((0, 0), (0, 1)), constant_values=1.0)

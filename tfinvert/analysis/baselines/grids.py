@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from tfinvert.analysis.baselines.base import LearntBaseline
+from tfinvert.analysis.baselines.base import StandardizedBaseline
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 
 
-class GridBaseline(LearntBaseline):
+class GridBaseline(StandardizedBaseline):
     """What is learnt alike for all cells of a grid feature `[rows, columns, channels]`.
 
     Args:
@@ -30,8 +30,7 @@ class GridBaseline(LearntBaseline):
         standardization: Standardization,
         output_size: tuple[int, int] | None = None,
     ):
-        super().__init__(feature, output_size)
-        self.standardization = standardization
+        super().__init__(feature, standardization, output_size)
         shape = tuple(feature.spec.shape)
         if len(shape) != 3:
             raise InputError(

@@ -5,12 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert.analysis.baselines.base import Batch, LearntBaseline
-from tfinvert.features.base import Feature
-from tfinvert.features.standardization import Standardization
+from tfinvert.analysis.baselines.base import Batch, StandardizedBaseline
 
 
-class NearestNeighbor(LearntBaseline):
+class NearestNeighbor(StandardizedBaseline):
     """The training image of the nearest feature: Euclidean, of the standardised features.
 
     Features are kept as float16 and images as uint8: 50 000 of SIFT's 16×16×133 grids take 4 GB.
@@ -26,15 +24,6 @@ class NearestNeighbor(LearntBaseline):
     _BATCH = 256  # queries that share a reading of the training features
     _BLOCK = 1024  # training features that are float32 at a time
     _CANDIDATES = 8
-
-    def __init__(
-        self,
-        feature: Feature,
-        standardization: Standardization,
-        output_size: tuple[int, int] | None = None,
-    ):
-        super().__init__(feature, output_size)
-        self.standardization = standardization
 
     def nearest(self, features: Any) -> np.ndarray:
         """Which of the training images is nearest, counted as they came: int `[B]`.
@@ -60,7 +49,7 @@ class NearestNeighbor(LearntBaseline):
 
     def _kept(self, features: np.ndarray) -> np.ndarray:
         """Standardised, float16 `[B, n]`; what float16 cannot hold becomes its largest number."""
-        values = np.asarray(self.standardization(features)).reshape(len(features), -1)
+        values = self._standardized(features).reshape(len(features), -1)
         limit = np.finfo(np.float16).max
         return np.clip(values, -limit, limit).astype(np.float16)
 

@@ -141,7 +141,7 @@ class PairedDictionary(GridBaseline):
 
     def _feature_windows(self, features: np.ndarray) -> np.ndarray:
         """At every cell where one fits: a view `[B, down, across, *window, channels]`."""
-        return windows_of(np.asarray(self.standardization(features), np.float32), self.window)
+        return windows_of(self._standardized(features), self.window)
 
     def _pixel_windows(self, images: np.ndarray) -> np.ndarray:
         """Of the same cells: a view `[B, down, across, height, width, 3]`."""
