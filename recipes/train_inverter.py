@@ -65,6 +65,12 @@ flags.DEFINE_integer(
     "cached_views", DEFAULTS["cached_views"], "Fixed views of each photograph kept on disk."
 )
 flags.DEFINE_float("width", DEFAULTS["width"], "Scales the channels of the network.")
+flags.DEFINE_integer(
+    "units", DEFAULTS["units"], "Of the fully connected layers of a network for vectors; 0: 4096."
+)
+flags.DEFINE_bool(
+    "train_encoder", DEFAULTS["train_encoder"], "Train the feature's model too: an autoencoder."
+)
 flags.DEFINE_integer("seed", DEFAULTS["seed"], "Of weights, order and crops.")
 flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "Of the saved weights.")
 flags.DEFINE_enum("strategy", "auto", strategies.NAMES, "How to use several devices.")

@@ -15,6 +15,7 @@ from tfinvert.errors import InputError
 from tfinvert.features import describe, from_description
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
+from tfinvert.features.taps import restore_tap
 from tfinvert.files import atomic_directory
 
 FORMAT = 1
@@ -125,6 +126,10 @@ class Inverter:
         arrays = {f"network/{v.path}": v.numpy().astype(dtype) for v in self.network.weights}
         arrays["feature/mean"] = self.standardization.mean
         arrays["feature/scale"] = self.standardization.scale
+        if not self.feature.portable:
+            model = self.feature.model
+            card["encoder"] = _without_initializers(json.loads(model.to_json()))
+            arrays |= {f"encoder/{v.path}": _shortest(v.numpy()) for v in model.weights}
         with atomic_directory(path) as directory:
             (directory / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
             np.savez_compressed(directory / ARRAYS, **arrays)
@@ -140,10 +145,11 @@ class Inverter:
         card = _read_card(path)
         arrays = _read_arrays(path / ARRAYS)
         try:
-            network = keras.models.model_from_json(json.dumps(card["network"]))
-            feature = from_description(card["feature"])
-            for variable in network.weights:
-                variable.assign(arrays.pop(f"network/{variable.path}"))
+            network = _read_model("network", card, arrays)
+            if "encoder" in card:
+                feature = restore_tap(card["feature"], _read_model("encoder", card, arrays))
+            else:
+                feature = from_description(card["feature"])
             standardization = Standardization(arrays["feature/mean"], arrays["feature/scale"])
             return cls(feature, standardization, network, card["made"])
         except InputError:
@@ -172,6 +178,20 @@ def load(path: str | pathlib.Path) -> Inverter:
     if not pathlib.Path(path).exists() and str(path) in shipped():
         path = _SHIPPED / path
     return Inverter.load(path)
+
+
+def _read_model(name: str, card: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> keras.Model:
+    model = keras.models.model_from_json(json.dumps(card[name]))
+    for variable in model.weights:
+        variable.assign(arrays.pop(f"{name}/{variable.path}"))
+    return model
+
+
+def _shortest(array: np.ndarray) -> np.ndarray:
+    """As float16 where that loses nothing: the images' features stay what they were."""
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    return half if np.array_equal(half.astype(array.dtype), array) else array
 
 
 def _without_initializers(config: Any) -> Any:

@@ -3,11 +3,19 @@
 One file a representation, and one line here.
 """
 
+from tfinvert.features.alexnet import alexnet_tap
 from tfinvert.features.base import Feature, FeatureLayer
 from tfinvert.features.hog import Hog
 from tfinvert.features.host import HostFeature
 from tfinvert.features.lbp import Lbp
-from tfinvert.features.registry import describe, from_description, get, names, register
+from tfinvert.features.registry import (
+    describe,
+    from_description,
+    get,
+    names,
+    register,
+    register_family,
+)
 from tfinvert.features.sift import Sift
 from tfinvert.features.skimage_hog import SkimageHog
 from tfinvert.features.skimage_lbp import SkimageLbp
@@ -17,6 +25,7 @@ register("lbp", Lbp)
 register("sift", Sift)
 register("skimage_hog", SkimageHog)
 register("skimage_lbp", SkimageLbp)
+register_family("alexnet", alexnet_tap)
 
 __all__ = [
     "Feature",
@@ -27,4 +36,5 @@ __all__ = [
     "get",
     "names",
     "register",
+    "register_family",
 ]

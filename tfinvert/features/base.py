@@ -1,8 +1,8 @@
 """The contract of a representation Φ: photographs in, features out."""
 
 import abc
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -10,6 +10,18 @@ import tensorflow as tf
 from tfinvert.errors import InputError
 
 ImageShape = tuple[int, int, int]
+
+
+class Stem(NamedTuple):
+    """A feature in two parts, the first worth keeping on disk.
+
+    Attributes:
+      feature: the first part.
+      rest: TensorFlow ops from `[B, *feature.spec.shape]` to the whole.
+    """
+
+    feature: "Feature"
+    rest: Callable[[tf.Tensor], tf.Tensor]
 
 
 class Feature(abc.ABC):
@@ -27,6 +39,9 @@ class Feature(abc.ABC):
       standardize: "channel" for one mean and scale for each entry of the last axis, "layer" for one
         scale for the whole feature.
       decoder: which family of inversion networks fits it; see `tfinvert.networks.inversion`.
+      model: the Keras model that computes it, where one does.
+      portable: whether `get_config` makes it again wherever the package is installed; if not, a
+        saved inverter carries the model.
     """
 
     name: str
@@ -34,6 +49,8 @@ class Feature(abc.ABC):
     differentiable: bool = True
     standardize: Literal["channel", "layer"] = "channel"
     decoder: str = "two_stream"
+    model: keras.Model | None = None
+    portable: bool = True
 
     def __init__(self, image_shape: ImageShape = (64, 64, 3)):
         shape = tuple(int(side) for side in image_shape)
@@ -82,6 +99,24 @@ class Feature(abc.ABC):
             )
         features = self.compute(tf.cast(images, tf.float32))
         return tf.ensure_shape(features, (None, *self.spec.shape))
+
+    def to_train(self) -> "Feature":
+        """A copy with weights of its own, for an autoencoder.
+
+        Raises:
+          InputError: the feature has no weights.
+        """
+        raise InputError(
+            f"{self.name} has no weights to train; autoencoders take a layer, as alexnet/fc6"
+        )
+
+    def stem(self) -> Stem:
+        """What a cache keeps, shared by several features where they begin alike."""
+        return Stem(self, tf.identity)
+
+    def identity(self) -> Mapping[str, Any]:
+        """What tells its values from another feature's, as JSON values."""
+        return {"name": self.name, "config": self.get_config()}
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this feature again."""

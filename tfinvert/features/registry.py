@@ -1,5 +1,6 @@
 """Names of representations, and the way from a name or a saved description to a Feature."""
 
+import functools
 import inspect
 import json
 import math
@@ -11,6 +12,8 @@ from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 
 _FACTORIES: dict[str, Callable[..., Feature]] = {}
+_FAMILIES: dict[str, Callable[..., Feature]] = {}
+_FINDERS: list[Callable[[str], Callable[..., Feature] | None]] = []
 
 
 def register(name: str, factory: Callable[..., Feature]) -> None:
@@ -25,9 +28,24 @@ def register(name: str, factory: Callable[..., Feature]) -> None:
         raise InputError(f"the feature name {name!r} is already taken by {_FACTORIES[name]}")
 
 
+def register_family(name: str, factory: Callable[..., Feature]) -> None:
+    """Makes `get("name/LAYER", **config)` call `factory("LAYER", **config)`.
+
+    Raises:
+      InputError: the name is taken by another factory.
+    """
+    if _FAMILIES.setdefault(name, factory) is not factory:
+        raise InputError(f"the family {name!r} is already taken by {_FAMILIES[name]}")
+
+
+def register_finder(find: Callable[[str], Callable[..., Feature] | None]) -> None:
+    """Adds families that are found when they are asked for: a name in, a factory or None out."""
+    _FINDERS.append(find)
+
+
 def names() -> list[str]:
-    """The registered names, sorted."""
-    return sorted(_FACTORIES)
+    """The registered names, sorted; families end in "/LAYER"."""
+    return sorted(_FACTORIES) + [f"{family}/LAYER" for family in sorted(_FAMILIES)]
 
 
 def get(name: str, **config: Any) -> Feature:
@@ -40,23 +58,32 @@ def get(name: str, **config: Any) -> Feature:
       InputError: there is no such feature, or it cannot take that configuration.
     """
     name, _, options = name.partition(":")
-    if name not in _FACTORIES:
-        raise InputError(f"unknown feature {name!r}; there are: {', '.join(names())}")
-    defaults = _defaults(name)
+    factory = _factory(name)
+    defaults = _defaults(factory)
     config = _parse(name, options, defaults) | config
     for key, value in config.items():
         if key in defaults and not _is_like(value, defaults[key]):
             raise _refusal(name, defaults, f"{key}={value!r}")
     try:
-        inspect.signature(_FACTORIES[name]).bind(**config)
+        inspect.signature(factory).bind(**config)
     except TypeError as error:
         raise _refusal(name, defaults, ", ".join(config) or "nothing") from error
-    return _FACTORIES[name](**config)
+    return factory(**config)
 
 
-def _defaults(name: str) -> dict[str, Any]:
+def _factory(name: str) -> Callable[..., Feature]:
+    if name in _FACTORIES:
+        return _FACTORIES[name]
+    family, _, layer = name.partition("/")
+    found = _FAMILIES.get(family) or next(filter(None, (find(family) for find in _FINDERS)), None)
+    if not found or not layer:
+        raise InputError(f"unknown feature {name!r}; there are: {', '.join(names())}")
+    return functools.partial(found, layer)
+
+
+def _defaults(factory: Callable[..., Feature]) -> dict[str, Any]:
     """The options of a feature: every argument it takes by name, the image's shape excepted."""
-    arguments = inspect.signature(_FACTORIES[name]).parameters.values()
+    arguments = inspect.signature(factory).parameters.values()
     named = [x for x in arguments if x.kind in (x.POSITIONAL_OR_KEYWORD, x.KEYWORD_ONLY)]
     return {x.name: x.default for x in named if x.name != "image_shape"}
 
@@ -68,10 +95,16 @@ def _parse(name: str, options: str, defaults: Mapping[str, Any]) -> dict[str, An
         try:
             if key not in defaults:
                 raise ValueError(key)
-            config[key] = json.loads(value)
+            config[key] = _value(value, defaults[key])
         except ValueError as error:
             raise _refusal(name, defaults, option) from error
     return config
+
+
+def _value(text: str, default: Any) -> Any:
+    if isinstance(default, str) and not text.startswith('"'):
+        return text
+    return json.loads(text)
 
 
 def _is_like(value: Any, default: Any) -> bool:

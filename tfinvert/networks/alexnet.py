@@ -79,6 +79,7 @@ def build(
     input_size: int | tuple[int, int] | None = None,
     units: tuple[int, int, int] | None = (4096, 4096, 1000),
     dropout: float = 0.5,
+    seed: int = 0,
 ) -> keras.Model:
     """AlexNet from RGB images in [0, 1]; its layers are named conv1, relu1, pool1, norm1, … prob.
 
@@ -90,6 +91,7 @@ def build(
         was trained on, 227 or 224.
       units: of fc6, fc7 and fc8; None ends the network with conv5 and its pooling.
       dropout: after fc6 and fc7, while training.
+      seed: of the initial weights.
 
     Returns:
       A functional model from `[B, *image_size, 3]` to class probabilities, or pool5.
@@ -104,24 +106,27 @@ def build(
     size = (size, size) if isinstance(size, int) else tuple(size)
     inputs = keras.Input((*(image_size or size), 3), name="images")
     x = Preprocess(size, facts.preprocessing, name="preprocess")(inputs)
-    x = _convolution(x, facts, 1)
+    x = _convolution(x, facts, 1, seed)
     x = _after(x, facts, 1)
-    x = _after(_convolution(x, facts, 2), facts, 2)
+    x = _after(_convolution(x, facts, 2, seed), facts, 2)
     for i in (3, 4, 5):
-        x = _convolution(x, facts, i)
+        x = _convolution(x, facts, i, seed)
     x = _pool(x, facts, "pool5")
     if units is not None:
         x = keras.layers.Flatten(name="flatten")(x)
         for i, count in zip((6, 7), units, strict=False):
-            x = keras.layers.Dense(count, kernel_initializer="he_normal", name=f"fc{i}")(x)
+            x = keras.layers.Dense(
+                count, kernel_initializer=keras.initializers.HeNormal(seed), name=f"fc{i}"
+            )(x)
             x = keras.layers.ReLU(name=f"relu{i}")(x)
             x = keras.layers.Dropout(dropout, name=f"drop{i}")(x)
-        x = keras.layers.Dense(units[2], name="fc8")(x)
+        glorot = keras.initializers.GlorotUniform(seed)
+        x = keras.layers.Dense(units[2], kernel_initializer=glorot, name="fc8")(x)
         x = keras.layers.Softmax(name="prob")(x)
     return keras.Model(inputs, x, name=f"alexnet_{variant}")
 
 
-def _convolution(x: keras.KerasTensor, facts: Variant, i: int) -> keras.KerasTensor:
+def _convolution(x: keras.KerasTensor, facts: Variant, i: int, seed: int) -> keras.KerasTensor:
     kernel, stride = {1: (11, 4), 2: (5, 1)}.get(i, (3, 1))
     padding = facts.padding if i == 1 else kernel // 2
     if min(x.shape[1:3]) + 2 * padding < kernel:
@@ -135,7 +140,7 @@ def _convolution(x: keras.KerasTensor, facts: Variant, i: int) -> keras.KerasTen
         stride,
         "valid" if i == 1 else "same",
         groups=groups,
-        kernel_initializer="he_normal",
+        kernel_initializer=keras.initializers.HeNormal(seed),
         name=f"conv{i}",
     )(x)
     return keras.layers.ReLU(name=f"relu{i}")(x)

@@ -14,10 +14,13 @@ import numpy as np
 
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
-from tfinvert.networks.upconv import conv, upconv
+from tfinvert.networks.upconv import conv, dense, enlarge, upconv
 
 Size = tuple[int, int]
 _Table = TypeVar("_Table")
+
+# The smallest side of images that are rebuilt at the paper's own sizes (up to 216 pixels).
+_PAPER_SIZE = 192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +79,20 @@ ONE_STREAM = {
         (512, 512, 256, 128, 64),
     ),
 }
+# For AlexNet's layers, the paper's sizes come from the grid: 6×6 doubled five times is 192, 13×13
+# four times is 208, 27×27 three times is 216; 4×4 after the fully connected layers becomes 128.
+CONVOLUTIONS = (256, 256, 256)
+UNITS = (4096, 4096)
+START = (4, 256)  # side and channels of the grid that fully connected layers end in
+IMAGE = (256, 128, 64, 32)  # channels to the image, counted from the image, as in `TwoStream`
 
 
-def build(feature: Feature, output_size: Size | None = None, width: float = 1.0) -> keras.Model:
+def build(
+    feature: Feature,
+    output_size: Size | None = None,
+    width: float = 1.0,
+    units: int = 0,
+) -> keras.Model:
     """The inversion network for a feature.
 
     Args:
@@ -86,6 +100,7 @@ def build(feature: Feature, output_size: Size | None = None, width: float = 1.0)
       output_size: (height, width) of the image; by default the feature's image size, brought to
         the next size the up-convolutions reach.
       width: scales the channels of every layer but the last.
+      units: of the first two fully connected layers of a network for vectors; 0 for 4096 × width.
 
     Returns:
       A functional model from `[B, *feature.spec.shape]`, standardised, to `[B, height, width, 3]`,
@@ -101,10 +116,15 @@ def build(feature: Feature, output_size: Size | None = None, width: float = 1.0)
             f"{feature.name} asks for the decoder {feature.decoder!r}; there are: "
             f"{', '.join(sorted(_BUILDERS))}"
         )
-    return _BUILDERS[feature.decoder](feature, output_size, width)
+    if units < 0:
+        raise InputError(f"units must not be negative. Received: {units}")
+    return _BUILDERS[feature.decoder](feature, output_size, width, units)
 
 
-def _two_stream(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
+def _two_stream(
+    feature: Feature, output_size: Size | None, width: float, units: int
+) -> keras.Model:
+    _no_units(feature, units)
     grid, table = _grid_and_table(feature, TWO_STREAM)
     doublings = _doublings(feature, grid, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
@@ -121,7 +141,10 @@ def _two_stream(feature: Feature, output_size: Size | None, width: float) -> ker
     return _model(feature, inputs, _expand(x, table.image, doublings, width))
 
 
-def _one_stream(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
+def _one_stream(
+    feature: Feature, output_size: Size | None, width: float, units: int
+) -> keras.Model:
+    _no_units(feature, units)
     grid, table = _grid_and_table(feature, ONE_STREAM)
     doublings = _doublings(feature, grid, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
@@ -131,7 +154,75 @@ def _one_stream(feature: Feature, output_size: Size | None, width: float) -> ker
     return _model(feature, inputs, _crop(x, tuple(side << doublings for side in grid), "crop"))
 
 
-_BUILDERS = {"two_stream": _two_stream, "one_stream": _one_stream}
+def _convolutional(
+    feature: Feature, output_size: Size | None, width: float, units: int
+) -> keras.Model:
+    _no_units(feature, units)
+    grid = tuple(feature.spec.shape[:2])
+    start, doublings = _start(feature, grid, output_size)
+    inputs = x = keras.Input(feature.spec.shape, name="features")
+    for i, full in enumerate(CONVOLUTIONS, 1):
+        x = conv(x, _channels(full, width), 3, f"conv{i}")
+    if start != grid:
+        x = enlarge(x, _channels(CONVOLUTIONS[-1], width), start, "enlarge")
+    return _model(feature, inputs, _expand(x, IMAGE, doublings, width))
+
+
+def _start(feature: Feature, grid: Size, output_size: Size | None) -> tuple[Size, int]:
+    """The grid that doublings start from, the feature's or little more, and their number."""
+    size = output_size or feature.image_shape[:2]
+    most = max(1, math.floor(math.log2(min(np.divide(size, grid)))))
+    for doublings in range(most, 0, -1) if output_size else [most]:
+        start = tuple(side >> doublings for side in size)
+        fits = (
+            all(side % (1 << doublings) == 0 for side in size)
+            and min(np.subtract(start, grid)) >= 0
+        )
+        if fits and (output_size or min(size) < _PAPER_SIZE):
+            return start, doublings
+    if output_size:
+        raise InputError(
+            f"the network for {feature.name} on {grid[0]}×{grid[1]} cells makes images of even "
+            f"sides from {2 * grid[0]}×{2 * grid[1]}. Received: {output_size[0]}×{output_size[1]}"
+        )
+    return grid, most
+
+
+def _fully_connected(
+    feature: Feature, output_size: Size | None, width: float, units: int
+) -> keras.Model:
+    side, channels = START
+    largest = side << (len(IMAGE) + 1)
+    size = output_size or tuple(min(largest, side) for side in feature.image_shape[:2])
+    doublings = max(1, min(len(IMAGE) + 1, math.floor(math.log2(min(size) / side))))
+    if any(side % (1 << doublings) for side in size):
+        raise InputError(
+            f"the network for {feature.name} doubles {doublings} times and makes images whose "
+            f"sides are multiples of {1 << doublings}. Received: {size[0]}×{size[1]}"
+        )
+    inputs = x = keras.Input(feature.spec.shape, name="features")
+    start = tuple(side >> doublings for side in size)
+    counts = [units or _channels(full, width) for full in UNITS]
+    for i, count in enumerate([*counts, math.prod(start) * _channels(channels, width)], 1):
+        x = dense(x, count, f"dense{i}")
+    x = keras.layers.Reshape((*start, _channels(channels, width)), name="grid")(x)
+    return _model(feature, inputs, _expand(x, IMAGE, doublings, width))
+
+
+_BUILDERS = {
+    "two_stream": _two_stream,
+    "one_stream": _one_stream,
+    "convolutional": _convolutional,
+    "fully_connected": _fully_connected,
+}
+
+
+def _no_units(feature: Feature, units: int) -> None:
+    if units:
+        raise InputError(
+            f"the network for {feature.name} has no fully connected layers that could take units. "
+            f"Received: {units}"
+        )
 
 
 def _grid_and_table(feature: Feature, tables: Mapping[int, _Table]) -> tuple[Size, _Table]:

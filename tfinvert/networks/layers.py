@@ -1,4 +1,4 @@
-"""Layers that published networks need beside Keras' own; pure Keras, so they run on each backend."""
+"""Layers of published networks beside Keras' own; pure Keras, so they run on each backend."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The blocks inversion networks are made of: convolution, and up-convolution.
+"""The blocks inversion networks are made of: dense, convolution, and up-convolution.
 
 Pure Keras layers, so that they run on every Keras backend.
 """
@@ -16,6 +16,29 @@ def conv(
     """Convolution and leaky ReLU 0.2: `[B, 8, 8, c]` becomes `[B, 4, 4, channels]` (strides 2)."""
     x = keras.layers.Conv2D(
         channels, kernel, strides, "same", kernel_initializer="he_normal", name=name
+    )(x)
+    return _activate(x, name, linear=False)
+
+
+def dense(x: keras.KerasTensor, units: int, name: str) -> keras.KerasTensor:
+    """Fully connected layer and leaky ReLU 0.2: `[B, n]` becomes `[B, units]`."""
+    x = keras.layers.Dense(units, kernel_initializer="he_normal", name=name)(x)
+    return _activate(x, name, linear=False)
+
+
+def enlarge(
+    x: keras.KerasTensor, channels: int, size: tuple[int, int], name: str
+) -> keras.KerasTensor:
+    """A grid to a slightly larger one and leaky ReLU 0.2: `[B, 6, 6, c]` becomes `[B, 8, 8, c']`.
+
+    A transposed convolution of stride 1 whose kernel just reaches over what is missing.
+    """
+    kernel = [more - side + 1 for more, side in zip(size, x.shape[1:3], strict=True)]
+    x = keras.layers.Conv2DTranspose(
+        channels,
+        kernel,
+        kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal"),
+        name=name,
     )(x)
     return _activate(x, name, linear=False)
 

@@ -16,7 +16,6 @@ from tfinvert.data import pipeline
 from tfinvert.data.cache import FeatureCache, open_cache
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
-from tfinvert.features import describe
 from tfinvert.features.base import Feature
 from tfinvert.sampling import evenly
 from tfinvert.training.settings import Settings
@@ -74,8 +73,10 @@ class Examples:
 class CachedExamples(Examples):
     """As many fixed views of each photograph as the settings say, with their features, on disk.
 
-    Views are rounded to 8 bits, as a file would hold them, and features are those of the rounded
-    views. They are found or made at first use, which raises what `data.cache.open_cache` does.
+    Where features begin alike, that part is what is kept, and one cache serves them all (see
+    `Feature.stem`). Views are rounded to 8 bits, as a file would hold them, and features are those
+    of the rounded views. They are found or made at first use, which raises what
+    `data.cache.open_cache` does.
     Arguments as `Examples`, and:
 
     Args:
@@ -87,13 +88,14 @@ class CachedExamples(Examples):
     ):
         super().__init__(feature, source, settings)
         self._folder = folder
+        self._stem, self._rest = feature.stem()
 
     @functools.cached_property
     def _cache(self) -> FeatureCache:
-        feature, source, settings = self._feature, self._source, self._settings
+        feature, source, settings = self._stem, self._source, self._settings
         min_crop, jitter = source.augmentation(settings.min_crop, settings.jitter)
         key = {
-            "feature": describe(feature),
+            "feature": feature.identity(),
             "photographs": source.identity(),
             "seed": settings.seed,
             "min_crop": min_crop,
@@ -106,20 +108,23 @@ class CachedExamples(Examples):
 
     def batches(self, start_step: int = 0) -> tf.data.Dataset:
         """As `Examples.batches`, always `(images, features)`."""
-        return self._cache.batches(self._settings.batch_size, self._settings.seed, start_step)
+        settings = self._settings
+        stored = self._cache.batches(settings.batch_size, settings.seed, start_step)
+        return stored.map(lambda images, features: (images, self._rest(features)))
 
     def images(self, start_step: int = 0) -> tf.data.Dataset:
         """The images of `batches` alone."""
         return self.batches(start_step).map(lambda images, features: images)
 
-    def features(self) -> Iterator[np.ndarray]:
+    def features(self) -> Iterator[tf.Tensor]:
         """Batches of features to standardise on: of 2 048 evenly spaced views."""
         size = self._settings.batch_size
         indices = evenly(len(self._cache), STANDARDIZE_IMAGES)
-        return (self._cache.read(indices[i : i + size])[1] for i in range(0, len(indices), size))
+        parts = (indices[i : i + size] for i in range(0, len(indices), size))
+        return (self._rest(self._cache.read(part)[1]) for part in parts)
 
     def _compute(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        compute = tf.function(self._feature) if self._feature.in_graph else self._feature
+        compute = tf.function(self._stem) if self._stem.in_graph else self._stem
         with tqdm.tqdm(total=count, unit="view", desc="caching", mininterval=1.0) as bar:
             for batch in super().images():
                 images = np.round(batch.numpy() * 255).astype(np.uint8)
@@ -146,6 +151,8 @@ def open_examples(
             "caching takes both a folder (cache) and the number of fixed views of each photograph "
             f"(cached_views). Received: cache={cache}, cached_views={settings.cached_views}"
         )
+    if cache and settings.train_encoder:
+        raise InputError("a trained encoder's features change, so they cannot be cached")
     if cache:
         return CachedExamples(feature, source, settings, cache)
     return Examples(feature, source, settings)

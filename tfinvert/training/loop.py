@@ -90,14 +90,15 @@ def fit(
         done = checkpoints.restore()
         if not done:
             state.standardization = Standardization.measure(feature, training.features())
-    kept = state.averaged if settings.averaging else state.network
-    inverter = Inverter(feature, state.standardization, kept)
+    kept = (state.averaged_feature, state.averaged), (state.feature, state.network)
+    encoder, network = kept[0 if settings.averaging else 1]
+    inverter = Inverter(encoder, state.standardization, network)
     history = History(workdir / "history.jsonl", done)
     if done >= settings.steps:
         return inverter, history.entries
     summaries = Summaries(workdir / "summaries", validation, inverter.output_size)
     batches = _distributed(training, done, strategy)
-    step = make_step(state, feature, settings, strategy)
+    step = make_step(state, settings, strategy)
     losses: list[tf.Tensor] = []
     last_time, last_step = time.perf_counter(), done
     with _progress(done, settings.steps) as bar:

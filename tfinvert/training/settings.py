@@ -28,6 +28,9 @@ class Settings:
       cached_views: fixed views of each photograph that are computed once, with their features, and
         kept on disk; 0 computes a fresh view for every step.
       width: scales the channels of the network.
+      units: of the first two fully connected layers of a network for vectors; 0 for 4096 × width.
+      train_encoder: whether the model that gives the feature is trained too, from its own weights:
+        an autoencoder.
       seed: of the weights and of the order and crops of the images.
 
     Raises:
@@ -45,6 +48,8 @@ class Settings:
     jitter: float | None = None
     cached_views: int = 0
     width: float = 1.0
+    units: int = 0
+    train_encoder: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

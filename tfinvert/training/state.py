@@ -17,7 +17,9 @@ class State:
     """Network, averaged network, optimiser, standardisation and step; made in a strategy's scope.
 
     Attributes:
+      feature: what is inverted; a copy whose model is fitted too for an autoencoder.
       network: the network being fitted.
+      averaged_feature: the same feature with the moving average of its weights.
       averaged: the same network with the moving average of its weights.
       optimizer: Adam with its schedule.
       mean: of the feature, for its standardisation.
@@ -27,15 +29,32 @@ class State:
 
     def __init__(self, feature: Feature, settings: Settings):
         keras.utils.set_random_seed(settings.seed)
-        self.network = inversion.build(feature, width=settings.width)
+        self.feature = self.averaged_feature = feature
+        if settings.train_encoder:
+            self.feature, self.averaged_feature = feature.to_train(), feature.to_train()
+        self.network = inversion.build(feature, width=settings.width, units=settings.units)
         self.averaged = keras.models.clone_model(self.network)
         self.averaged.set_weights(self.network.get_weights())
+        self._train_encoder = settings.train_encoder
         self.optimizer = keras.optimizers.Adam(_schedule(settings))
-        self.optimizer.build(self.network.trainable_variables)
+        self.optimizer.build(self.variables)
         shape = (feature.spec.shape[-1],) if feature.standardize == "channel" else ()
         self.mean = tf.Variable(tf.zeros(shape), trainable=False)
         self.scale = tf.Variable(tf.ones(shape), trainable=False)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """What the optimiser fits."""
+        return [v for model, _ in self.models for v in model.trainable_variables]
+
+    @property
+    def models(self) -> list[tuple[keras.Model, keras.Model]]:
+        """The models that are fitted, each with its average."""
+        pairs = [(self.network, self.averaged)]
+        if self._train_encoder:
+            pairs.append((self.feature.model, self.averaged_feature.model))
+        return pairs
 
     @property
     def standardization(self) -> Standardization:
@@ -48,8 +67,12 @@ class State:
         self.scale.assign(measured.scale)
 
     def is_finite(self) -> bool:
-        """Whether every weight of the network is a finite number."""
-        return all(np.isfinite(weight).all() for weight in self.network.get_weights())
+        """Whether every weight is a finite number."""
+        weights = (weight for model, _ in self.models for weight in model.get_weights())
+        return all(np.isfinite(weight).all() for weight in weights)
+
+
+_NAMES = ("network", "averaged", "encoder", "averaged_encoder")  # in a checkpoint
 
 
 class Checkpoints:
@@ -65,9 +88,9 @@ class Checkpoints:
     def __init__(self, state: State, folder: pathlib.Path, keep: int = 3):
         self._folder = folder
         self._state = state
+        models = dict(zip(_NAMES, (model for pair in state.models for model in pair), strict=False))
         self._checkpoint = tf.train.Checkpoint(
-            network=state.network,
-            averaged=state.averaged,
+            **models,
             optimizer=state.optimizer,
             step=state.step,
             mean=state.mean,

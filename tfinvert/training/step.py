@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfinvert.features.base import Feature
 from tfinvert.resize import resize_batch
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import State
@@ -19,21 +18,24 @@ def squared_error(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
 
 
 def make_step(
-    state: State, feature: Feature, settings: Settings, strategy: tf.distribute.Strategy
+    state: State, settings: Settings, strategy: tf.distribute.Strategy
 ) -> Callable[..., tf.Tensor]:
     """A compiled function of one distributed batch that trains once and returns the loss.
 
     The batch is `(images,)` for an in-graph feature, which then runs on the device, or
     `(images, features)` for one that was computed in the input pipeline.
     """
-    variables = state.network.trainable_variables
+    variables = state.variables
     standardization = state.standardization
     output_size = state.network.output_shape[1:3]
 
     def replica_step(images: tf.Tensor, features: tf.Tensor | None = None) -> tf.Tensor:
-        features = feature(images) if features is None else features
+        if features is None and not settings.train_encoder:
+            features = state.feature(images)
         targets = resize_batch(images, output_size)
         with tf.GradientTape() as tape:
+            if settings.train_encoder:
+                features = state.feature(images)
             reconstructions = state.network(standardization(features), training=True)
             loss = tf.nn.compute_average_loss(
                 squared_error(targets, reconstructions), global_batch_size=settings.batch_size
@@ -60,5 +62,6 @@ def _average(state: State, decay: float) -> None:
     """Moves the averaged weights; the first steps count for less, as they are soon far off."""
     done = tf.cast(state.optimizer.iterations, tf.float32)
     rate = 1.0 - tf.minimum(decay, (1.0 + done) / (10.0 + done))
-    for average, weight in zip(state.averaged.weights, state.network.weights, strict=True):
-        average.value.assign_add(rate * (weight.value - average.value))
+    for model, averaged in state.models:
+        for average, weight in zip(averaged.weights, model.weights, strict=True):
+            average.value.assign_add(rate * (weight.value - average.value))
