@@ -18,7 +18,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["tfinvert", "tfinvert.*"]),
-    package_data={"tfinvert": ["inverters/*/*"]},
+    package_data={"tfinvert": ["inverters/*/*", "networks/weights/files/*"]},
     install_requires=[
         "absl-py>=2.1",
         "importlib-resources>=5.0",  # imported by tensorflow-datasets, which does not ask for it
@@ -28,6 +28,7 @@ setup(
         "opencv-python-headless>=4.10",
         "pillow>=11",
         "protobuf>=5",
+        "safetensors>=0.5",
         "scikit-image>=0.25",
         "scikit-learn>=1.5",
         "tensorboard>=2.20",

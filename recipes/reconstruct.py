@@ -6,6 +6,7 @@ Each photograph is cut to the largest central square and resized to the feature'
 """
 
 import pathlib
+import time
 
 import numpy as np
 from absl import flags
@@ -37,12 +38,15 @@ def main(files: list[str]) -> None:
     chosen = inverter.load(_INVERTER.value)
     size = chosen.feature.image_shape[:2]
     images = np.stack([central_view(read_rgb(file), size) for file in files])
+    begin = time.perf_counter()
+    rebuilt = chosen.reconstruct(images)
+    speed = len(files) / (time.perf_counter() - begin)
     rows = {
         "original": resize_images(images, chosen.output_size),
-        "reconstruction": chosen.reconstruct(images),
+        "reconstruction": rebuilt,
     }
     write_png(output, image_grid(rows, scale=_SCALE.value, columns=_COLUMNS.value))
-    print(f"{len(files)} reconstructions: {output}")
+    print(f"{len(files)} reconstructions at {speed:.0f} images/s, the start included: {output}")
 
 
 if __name__ == "__main__":

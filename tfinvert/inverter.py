@@ -80,6 +80,14 @@ class Inverter:
             )
         return self._in_batches(self._decode, features)
 
+    def encode(self, images: Any) -> np.ndarray:
+        """Images → features: `[B, *feature.image_shape]` becomes `[B, *feature.spec.shape]`.
+
+        Raises:
+          InputError: the images are of another shape, or not floating point.
+        """
+        return self._in_batches(self.feature, images, self.feature.spec.shape)
+
     def reconstruct(self, images: Any) -> np.ndarray:
         """Images → features → reconstructions: `[B, *feature.image_shape]` in [0, 1].
 
@@ -91,10 +99,10 @@ class Inverter:
         """
         return self._in_batches(lambda batch: self._decode(self.feature(batch)), images)
 
-    def _in_batches(self, function: Any, values: Any) -> np.ndarray:
+    def _in_batches(self, function: Any, values: Any, shape: Any = None) -> np.ndarray:
         values = np.asarray(values)
         if not len(values):
-            return np.zeros((0, *self.output_size, 3), np.float32)
+            return np.zeros((0, *(shape or (*self.output_size, 3))), np.float32)
         parts = range(0, len(values), _BATCH)
         return np.concatenate([function(values[i : i + _BATCH]).numpy() for i in parts])
 
@@ -154,7 +162,7 @@ class Inverter:
             return cls(feature, standardization, network, card["made"])
         except InputError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # Keras has many kinds for a damaged model
             reason = (str(error).splitlines() or [""])[0]
             raise InputError(
                 f"{path} is not a whole inverter: {CARD} and {ARRAYS} do not fit ({reason})"

@@ -17,8 +17,8 @@ def untrained(feature):
     weights[-2] *= 20.0  # so that reconstructions vary and lie around mid-grey, not clipped
     weights[-1] += 0.5
     network.set_weights(weights)
-    channels = feature.spec.shape[-1]
-    standardization = Standardization(np.zeros(channels, "f4"), np.ones(channels, "f4"))
+    shape = feature.spec.shape[-1:] if feature.standardize == "channel" else ()
+    standardization = Standardization(np.zeros(shape, "f4"), np.ones(shape, "f4"))
     return tfinvert.Inverter(feature, standardization, network, {})
 
 

@@ -11,6 +11,9 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
+import tfinvert
+from tfinvert.serving import export_savedmodel
+
 SOURCE = pathlib.Path(__file__).with_name("c_runtime.c")
 
 
@@ -96,6 +99,24 @@ def test_images_and_features_give_what_keras_gives(server, inverter, images):
     status, lines, data, _ = server.run(server.request("invert", features))
     assert (status, lines) == (0, ["ok"])
     np.testing.assert_allclose(as_images(data), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", ["conv5", "fc6"])
+def test_a_layer_of_alexnet_is_served_whole(program, images, png, tmp_path, layer):
+    inverter = tfinvert.load(f"alexnet-{layer}-64")
+    server = Server(program, export_savedmodel(inverter, tmp_path / layer), tmp_path)
+    expected = inverter.reconstruct(images)
+    features = inverter.feature(images).numpy()
+    for request in (
+        server.request("serving_default", images),
+        server.request("invert", features),
+    ):
+        status, lines, data, _ = server.run(request)
+        assert (status, lines) == (0, ["ok"])
+        np.testing.assert_allclose(as_images(data), expected, atol=1e-4)
+    status, lines, data, _ = server.run(server.request("reconstruct_bytes", png))
+    assert (status, lines) == (0, ["ok"])
+    np.testing.assert_allclose(as_images(data), expected[:1], atol=1e-4)
 
 
 def test_png_bytes_give_what_keras_gives(server, inverter, images, png):

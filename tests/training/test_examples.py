@@ -9,6 +9,9 @@ from tfinvert import features
 from tfinvert.data.folder import Folder
 from tfinvert.data.open import open_source
 from tfinvert.data.photos import photograph
+from tfinvert.features.standardization import Standardization
+from tfinvert.networks import alexnet, weights
+from tfinvert.networks.weights import Weights
 from tfinvert.reporting.grids import write_png
 from tfinvert.training.examples import CachedExamples, Examples
 from tfinvert.training.settings import Settings
@@ -92,3 +95,57 @@ def test_batches_of_the_settings_do_not_change_the_cache(folder, tmp_path):
         examples = CachedExamples(features.get("hog"), Folder(folder), settings, tmp_path / "cache")
         next(iter(examples.batches()))
     assert len([*(tmp_path / "cache").iterdir()]) == 1
+
+
+@pytest.fixture(scope="module")
+def layer(tmp_path_factory):
+    """A layer of a small random AlexNet."""
+    model = alexnet.build("torchvision", input_size=63, units=(16, 12, 5))
+    layers = {each.name: tuple(each.get_weights()) for each in model.layers if each.weights}
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    weights.save(path, Weights("torchvision", layers, 63))
+    return lambda name: features.get(f"alexnet/{name}:weights={path}")
+
+
+@pytest.mark.parametrize("name", ["conv5", "fc6", "fc7"])
+def test_cached_layers_are_those_of_the_cached_views(folder, tmp_path, layer, name):
+    feature = layer(name)
+    examples = CachedExamples(feature, Folder(folder), CACHED, tmp_path / "cache")
+    for images, values in drawn(examples, 3):
+        assert values.shape == (4, *feature.spec.shape)
+        np.testing.assert_allclose(values, feature(images), rtol=1e-4, atol=1e-4)
+    views = examples.cache.read(np.arange(6))[0] / np.float32(255)
+    found = np.concatenate([*examples.features()])
+    np.testing.assert_allclose(found, feature(views), rtol=1e-4, atol=1e-4)
+    measured = Standardization.measure(feature, examples.features())
+    axes = (0, 1, 2) if name == "conv5" else None  # by channel, or as a whole
+    mean, deviation = feature(views).numpy().mean(axes), feature(views).numpy().std(axes)
+    np.testing.assert_allclose(measured.mean, mean, atol=1e-3)
+    np.testing.assert_allclose(measured.scale, np.where(deviation, deviation, 1), atol=1e-3)
+
+
+def test_fully_connected_layers_share_what_conv5_keeps_on_disk(folder, tmp_path, layer, capsys):
+    kept = []
+    for name in ("fc7", "conv5", "fc6"):
+        examples = CachedExamples(layer(name), Folder(folder), CACHED, tmp_path / "cache")
+        next(iter(examples.batches()))
+        views, values = examples.cache.read(np.arange(6))
+        np.testing.assert_allclose(
+            values, layer("conv5")(views / np.float32(255)), rtol=1e-4, atol=1e-4
+        )
+        kept.append(examples.cache.path)
+    assert len({*kept}) == len([*(tmp_path / "cache").iterdir()]) == 1
+    assert kept[0].name.startswith("alexnet_conv5-")
+    printed = capsys.readouterr().out
+    assert printed.count("6 views cached") == 1 and printed.count("6 cached views") == 2
+    other = CachedExamples(layer("conv4"), Folder(folder), CACHED, tmp_path / "cache")
+    next(iter(other.batches()))
+    assert len([*(tmp_path / "cache").iterdir()]) == 2
+
+
+def test_layers_without_a_cache_are_computed_on_the_device(folder, layer):
+    feature = layer("fc6")
+    examples = Examples(feature, Folder(folder), SETTINGS)
+    (batch,) = drawn(examples, 1)
+    assert len(batch) == 1
+    np.testing.assert_allclose(next(examples.features())[:3], feature(batch[0][:3]), atol=1e-5)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import skimage.color
 import tqdm
 
 from tfinvert import metrics
@@ -20,6 +19,7 @@ from tfinvert.analysis.baselines import (
     PairedDictionary,
 )
 from tfinvert.analysis.result import Result
+from tfinvert.analysis.scores import brightness_error, color_error, scores
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.grids import image_grid
@@ -55,7 +55,7 @@ def baselines(
     for name, inverter in inverters.items():
         targets = resize_images(images, inverter.output_size)
         scale = metrics.mean_pairwise_distance(targets)
-        features = _features(inverter, images)
+        features = inverter.encode(images)
         shown = evenly(len(images), min(_SHOWN, gradient_images))
         few = np.union1d(shown, evenly(len(images), gradient_images))
         pictures = {"original": targets[shown]}
@@ -84,29 +84,6 @@ def baselines(
         rows,
         figures,
     )
-
-
-def brightness_error(images: np.ndarray, reconstructions: np.ndarray) -> float:
-    """Root mean squared error of luma: two of `[n, H, W, 3]` in [0, 1]."""
-    return _rms(_ycbcr(images)[..., 0] - _ycbcr(reconstructions)[..., 0])
-
-
-def color_error(images: np.ndarray, reconstructions: np.ndarray) -> float:
-    """Root mean squared error of chroma, blue and red difference: two of `[n, H, W, 3]`."""
-    return _rms(_ycbcr(images)[..., 1:] - _ycbcr(reconstructions)[..., 1:])
-
-
-def _ycbcr(images: np.ndarray) -> np.ndarray:
-    return skimage.color.rgb2ycbcr(images).astype(np.float32) / np.float32(255)
-
-
-def _rms(difference: np.ndarray) -> float:
-    return float(np.sqrt(np.square(difference).mean(dtype=np.float64)))
-
-
-def _features(inverter: Inverter, images: np.ndarray) -> np.ndarray:
-    parts = range(0, len(images), _BATCH)
-    return np.concatenate([inverter.feature(images[i : i + _BATCH]) for i in parts])
 
 
 def _methods(
@@ -141,10 +118,7 @@ def _methods(
 
 
 def _scores(images: np.ndarray, rebuilt: np.ndarray, scale: float) -> dict[str, float]:
-    return {
-        "normalised error": metrics.normalized_error(images, rebuilt, scale),
-        "PSNR (dB)": metrics.psnr(images, rebuilt),
-        "SSIM": metrics.ssim(images, rebuilt),
+    return scores(images, rebuilt, scale) | {
         "brightness error": brightness_error(images, rebuilt),
         "colour error": color_error(images, rebuilt),
     }

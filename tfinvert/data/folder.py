@@ -44,6 +44,8 @@ class Folder(IndexedSource):
         files = _image_files(root)
         if not files:
             raise InputError(f"no image in {root}: accepted are files ending in {_ENDINGS}")
+        # Of the whole folder, so that a class means the same in each part.
+        self._classes = sorted({_class(file, root) for file in files})
         if part != "all":
             files = _split(files, root, part)
         self._root = root
@@ -71,6 +73,25 @@ class Folder(IndexedSource):
         """The image in a file."""
         return read_rgb(self._files[index])
 
+    @property
+    def classes(self) -> list[str]:
+        """See `Source.classes`; the names of the sub-folders right below the folder, sorted.
+
+        Raises:
+          InputError: there are images outside them.
+        """
+        if "" in self._classes:
+            raise InputError(
+                f"{self.name} has no classes: it holds images outside sub-folders, whose names "
+                "would be the classes"
+            )
+        return list(self._classes)
+
+    def once_labels(self) -> np.ndarray:
+        """See `Source.once_labels`."""
+        labels = {name: label for label, name in enumerate(self.classes)}
+        return np.array([labels[_class(file, self._root)] for file in self._files], np.int64)
+
     def identity(self) -> str:
         """See `Source.identity`; from the files' names and bytes."""
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -93,6 +114,11 @@ def _image_files(root: pathlib.Path) -> list[pathlib.Path]:
         inner.sort()
         found += [pathlib.Path(folder, n) for n in names if n.lower().endswith(EXTENSIONS)]
     return sorted(found, key=lambda file: file.relative_to(root).as_posix())
+
+
+def _class(file: pathlib.Path, root: pathlib.Path) -> str:
+    """The sub-folder right below the root that a file is in; "" for the root itself."""
+    return next(iter(file.relative_to(root).parts[:-1]), "")
 
 
 def _split(files: list[pathlib.Path], root: pathlib.Path, part: str) -> list[pathlib.Path]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
+from tfinvert.errors import InputError
+
 
 class Source(abc.ABC):
     """A collection of photographs in a reproducible order.
@@ -43,6 +45,31 @@ class Source(abc.ABC):
     def once(self) -> tf.data.Dataset:
         """Every image once, in the collection's own order: uint8 `[H, W, 3]`."""
 
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes; a label is a position in this list.
+
+        Raises:
+          InputError: the images have no classes.
+        """
+        raise self._no_classes()
+
+    def stream_labels(self, seed: int, start: int = 0) -> tf.data.Dataset:
+        """The labels, int64, of the images of `stream(seed, start)`, which are not decoded.
+
+        Raises:
+          InputError: the images have no classes.
+        """
+        raise self._no_classes()
+
+    def once_labels(self) -> np.ndarray:
+        """The labels of the images of `once`: int64 `[evaluation_size]`.
+
+        Raises:
+          InputError: the images have no classes, or one of them has none.
+        """
+        raise self._no_classes()
+
     def augmentation(self, min_crop: float | None, jitter: float | None) -> tuple[float, float]:
         """Smallest crop and jitter as asked for or, where that is None, as suits these images."""
         return (
@@ -53,6 +80,12 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def identity(self) -> str:
         """A digest of the images and their order: another one as soon as one of them changes."""
+
+    def _no_classes(self) -> InputError:
+        return InputError(
+            f"{self.name} has no classes; classifiers take a folder with a sub-folder for each "
+            "class, or a TFDS data set with a label of type ClassLabel"
+        )
 
 
 def shuffled(count: int, seed: int, start: int = 0) -> tf.data.Dataset:
@@ -107,6 +140,11 @@ class IndexedSource(Source):
         return tf.data.Dataset.range(len(self)).map(
             self._load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
+
+    def stream_labels(self, seed: int, start: int = 0) -> tf.data.Dataset:
+        """See `Source.stream_labels`."""
+        labels = tf.constant(self.once_labels())
+        return shuffled(len(self), seed, start).map(lambda position, index: labels[index])
 
     def identity(self) -> str:
         """See `Source.identity`; from the pixels."""

@@ -10,6 +10,7 @@ from tfinvert.data.sources import Source, digest
 from tfinvert.errors import InputError
 
 _SHUFFLE_BUFFER = 4096
+_LABEL = "label"
 
 
 class Tfds(Source):
@@ -53,7 +54,14 @@ class Tfds(Source):
 
         Images before `start` are read and not decoded; nor are those in the buffer.
         """
-        encoded = self._encoded()
+        return self._shuffled(self._encoded(), seed, start).map(
+            lambda position, image: (position, self._decode(image)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+
+    def _shuffled(self, examples: tf.data.Dataset, seed: int, start: int) -> tf.data.Dataset:
+        """`(position, example)` for ever; the order depends on the number of examples alone."""
 
         def epoch(number: tf.Tensor) -> tf.data.Dataset:
             # Of this function's graph alone: shuffle() would mix in the program's global seed,
@@ -63,21 +71,37 @@ class Tfds(Source):
                 (), tf.stack([np.int64(seed), number]), None, None, tf.int64
             )
             buffer = min(self._count, _SHUFFLE_BUFFER)
-            return encoded.shuffle(buffer, seed=mixed, reshuffle_each_iteration=False)
+            return examples.shuffle(buffer, seed=mixed, reshuffle_each_iteration=False)
 
         epochs = tf.data.Dataset.range(start // self._count, np.iinfo(np.int64).max)
         ordered = epochs.flat_map(epoch).skip(start % self._count)
-        return tf.data.Dataset.zip(tf.data.Dataset.counter(start=start), ordered).map(
-            lambda position, image: (position, self._decode(image)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
+        return tf.data.Dataset.zip(tf.data.Dataset.counter(start=start), ordered)
 
     def once(self) -> tf.data.Dataset:
         """See `Source.once`."""
         return self._encoded().map(
             self._decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
+
+    @property
+    def classes(self) -> list[str]:
+        """See `Source.classes`; of the feature `label`."""
+        kind = dict(self._builder.info.features.items()).get(_LABEL)
+        if not isinstance(kind, tfds.features.ClassLabel):
+            return super().classes
+        return list(kind.names)
+
+    def stream_labels(self, seed: int, start: int = 0) -> tf.data.Dataset:
+        """See `Source.stream_labels`; the images are read for them, and not decoded."""
+        shuffled = self._shuffled(self._labels(), seed, start)
+        return shuffled.map(lambda position, label: label)
+
+    def once_labels(self) -> np.ndarray:
+        """See `Source.once_labels`."""
+        labels = np.fromiter(self._labels().as_numpy_iterator(), np.int64)
+        if (labels < 0).any():
+            raise InputError(f"{self.name}: images of the split {self._split!r} have no class")
+        return labels
 
     def identity(self) -> str:
         """See `Source.identity`; from names, sizes and times of the prepared files."""
@@ -87,14 +111,21 @@ class Tfds(Source):
         files = [f"{name} {stat.st_size} {stat.st_mtime_ns}".encode() for name, stat in stats]
         return digest([self._builder.info.full_name.encode(), self._split.encode(), *files])
 
+    def _labels(self) -> tf.data.Dataset:
+        _ = self.classes  # which refuses what has none
+        return self._column(_LABEL).map(lambda label: tf.cast(label, tf.int64))
+
     def _encoded(self) -> tf.data.Dataset:
+        return self._column(self._key)
+
+    def _column(self, key: str) -> tf.data.Dataset:
         examples = self._builder.as_dataset(
             split=self._split,
             shuffle_files=False,
             decoders={self._key: tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         )
-        return examples.map(lambda example: example[self._key])
+        return examples.map(lambda example: example[key])
 
     def _decode(self, encoded: tf.Tensor) -> tf.Tensor:
         kind = self._builder.info.features[self._key]

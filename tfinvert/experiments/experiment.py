@@ -93,10 +93,12 @@ def run_experiment(
     evaluation = evaluate(inverter, images)
     mean_image = resize_images(_mean_image(examples, settings)[np.newaxis], inverter.output_size)[0]
     baseline = mean_image_baseline(evaluation, mean_image)
+    spent = minutes(history, settings.batch_size)
     inverter.card = make_card(
         **facts,
         parameters=inverter.network.count_params(),
-        training_minutes=round(minutes(history, settings.batch_size), 1),
+        training_minutes=round(spent, 1),
+        training_images_per_second=round(settings.steps * settings.batch_size / spent / 60, 1),
         metrics=evaluation.metrics,
     )
     if not (run / INVERTER).exists():
@@ -111,7 +113,7 @@ def run_experiment(
         history=history,
         details=inverter.card,
     )
-    print(_summary(run, evaluation.metrics, baseline))
+    print(_summary(run, inverter.card, baseline))
     return run
 
 
@@ -142,9 +144,12 @@ def _device_kind() -> str:
     return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
 
 
-def _summary(run: pathlib.Path, ours: dict[str, Any], baseline: dict[str, Any]) -> str:
+def _summary(run: pathlib.Path, card: dict[str, Any], baseline: dict[str, Any]) -> str:
+    ours = card["metrics"]
     return (
         f"normalised reconstruction error {ours['normalized_error']:.3f} on {ours['images']} "
         f"images (the mean image: {baseline['normalized_error']:.3f})\n"
+        f"{card['training_images_per_second']:.0f} images/s while training, "
+        f"{ours['images_per_second']:.0f} when reconstructing\n"
         f"inverter: {run / INVERTER}\nreport:   {run / REPORT}"
     )

@@ -4,6 +4,7 @@ One file a representation, and one line here.
 """
 
 from tfinvert.features.alexnet import alexnet_tap
+from tfinvert.features.applications import find_application, keras_tap
 from tfinvert.features.base import Feature, FeatureLayer
 from tfinvert.features.hog import Hog
 from tfinvert.features.host import HostFeature
@@ -15,10 +16,12 @@ from tfinvert.features.registry import (
     names,
     register,
     register_family,
+    register_finder,
 )
 from tfinvert.features.sift import Sift
 from tfinvert.features.skimage_hog import SkimageHog
 from tfinvert.features.skimage_lbp import SkimageLbp
+from tfinvert.features.squeezenet import squeezenet_tap
 
 register("hog", Hog)
 register("lbp", Lbp)
@@ -26,6 +29,9 @@ register("sift", Sift)
 register("skimage_hog", SkimageHog)
 register("skimage_lbp", SkimageLbp)
 register_family("alexnet", alexnet_tap)
+register_family("keras", keras_tap)
+register_family("squeezenet", squeezenet_tap)
+register_finder(find_application)
 
 __all__ = [
     "Feature",

@@ -36,6 +36,8 @@ def alexnet_tap(
     Raises:
       InputError: there is no such layer or file, or the input has not the size fc6 takes.
     """
+    if len(image_shape) != 3 or image_shape[2] != 3:
+        raise InputError(f"image_shape must be (height, width, 3). Received: {image_shape}")
     config = {"weights": weights, "variant": variant, "input_size": input_size, "raw": raw}
     model, variant, why = _model(tuple(image_shape[:2]), weights, variant, input_size)
     outputs = {} if raw else alexnet.VARIANTS[variant].outputs
@@ -56,7 +58,8 @@ def _model(
     """The network for these images, which variant it is, and why it has no head."""
     if name == RANDOM:
         variant = variant or "torchvision"
-        if input_size in (0, alexnet.VARIANTS[variant].input_size):
+        facts = alexnet.VARIANTS.get(variant)
+        if facts is None or input_size in (0, facts.input_size):
             return alexnet.build(variant, image_size), variant, ""
         model = alexnet.build(variant, image_size, input_size, units=None)
         return model, variant, ": fully connected layers take the network's own input size"

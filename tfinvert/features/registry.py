@@ -77,7 +77,10 @@ def _factory(name: str) -> Callable[..., Feature]:
     family, _, layer = name.partition("/")
     found = _FAMILIES.get(family) or next(filter(None, (find(family) for find in _FINDERS)), None)
     if not found or not layer:
-        raise InputError(f"unknown feature {name!r}; there are: {', '.join(names())}")
+        raise InputError(
+            f"unknown feature {name!r}; there are: {', '.join(names())}, and layers of "
+            "keras.applications models, as mobilenet_v2/LAYER"
+        )
     return functools.partial(found, layer)
 
 

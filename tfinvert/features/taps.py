@@ -71,7 +71,7 @@ class Tap(Feature):
         """For AlexNet's fully connected layers the last convolution, which they share."""
         family, _, layer = self.name.partition("/")
         tap, raw = _STEMS.get(family, ("", ""))
-        if layer == tap or raw not in [layer.name for layer in self.model.layers]:
+        if layer in (tap, raw) or raw not in [layer.name for layer in self.model.layers]:
             return super().stem()
         middle = self.model.get_layer(raw).output
         stem = Tap(f"{family}/{tap}", keras.Model(self.model.input, middle), self._config)
@@ -111,8 +111,10 @@ def restore_tap(description: Mapping[str, Any], model: keras.Model) -> Tap:
 
 
 def _layers(model: keras.Model) -> list[Any]:
-    """What a model computes, without the names that Keras counts up."""
+    """What a model computes, without the names that Keras counts up; also of models in it."""
     return [
-        [type(layer).__name__, {k: v for k, v in layer.get_config().items() if k != "name"}]
+        _layers(layer)
+        if isinstance(layer, keras.Model)
+        else [type(layer).__name__, {k: v for k, v in layer.get_config().items() if k != "name"}]
         for layer in model.layers
     ]

@@ -104,6 +104,8 @@ def build(
     facts = VARIANTS[variant]
     size = input_size or facts.input_size
     size = (size, size) if isinstance(size, int) else tuple(size)
+    if min(size) < 1:
+        raise InputError(_too_small("conv1"))
     inputs = keras.Input((*(image_size or size), 3), name="images")
     x = Preprocess(size, facts.preprocessing, name="preprocess")(inputs)
     x = _convolution(x, facts, 1, seed)

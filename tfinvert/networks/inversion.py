@@ -7,13 +7,12 @@ are close approximations: the paper's channels, kernels of ours where we could n
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import keras
 import numpy as np
 
 from tfinvert.errors import InputError
-from tfinvert.features.base import Feature
 from tfinvert.networks.upconv import conv, dense, enlarge, upconv
 
 Size = tuple[int, int]
@@ -21,6 +20,18 @@ _Table = TypeVar("_Table")
 
 # The smallest side of images that are rebuilt at the paper's own sizes (up to 216 pixels).
 _PAPER_SIZE = 192
+
+
+class Feature(Protocol):
+    """What is asked of a feature here: these attributes of `features.base.Feature`."""
+
+    name: str
+    image_shape: tuple[int, int, int]
+    decoder: str
+
+    @property
+    def spec(self) -> Any:
+        """With the `shape` of one image's feature."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +196,7 @@ def _start(feature: Feature, grid: Size, output_size: Size | None) -> tuple[Size
             f"the network for {feature.name} on {grid[0]}×{grid[1]} cells makes images of even "
             f"sides from {2 * grid[0]}×{2 * grid[1]}. Received: {output_size[0]}×{output_size[1]}"
         )
-    return grid, most
+    return grid, max(1, round(math.log2(min(np.divide(size, grid)))))
 
 
 def _fully_connected(
@@ -195,13 +206,13 @@ def _fully_connected(
     largest = side << (len(IMAGE) + 1)
     size = output_size or tuple(min(largest, side) for side in feature.image_shape[:2])
     doublings = max(1, min(len(IMAGE) + 1, math.floor(math.log2(min(size) / side))))
-    if any(side % (1 << doublings) for side in size):
+    start = tuple(max(1, round(side / (1 << doublings))) for side in size)
+    if output_size and tuple(side << doublings for side in start) != tuple(output_size):
         raise InputError(
             f"the network for {feature.name} doubles {doublings} times and makes images whose "
             f"sides are multiples of {1 << doublings}. Received: {size[0]}×{size[1]}"
         )
     inputs = x = keras.Input(feature.spec.shape, name="features")
-    start = tuple(side >> doublings for side in size)
     counts = [units or _channels(full, width) for full in UNITS]
     for i, count in enumerate([*counts, math.prod(start) * _channels(channels, width)], 1):
         x = dense(x, count, f"dense{i}")

@@ -95,7 +95,12 @@ def loss_curve(history: Sequence[Mapping[str, float]]) -> str:
 
 
 def line_chart(
-    lines: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str, floor: float = 0.0
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    x: str,
+    y: str,
+    floor: float = 0.0,
+    ticks: Sequence[str] = (),
 ) -> str:
     """Draws named lines of (x, y) points, told apart by colour, marker and a legend.
 
@@ -104,6 +109,7 @@ def line_chart(
         x: What the x axis shows, with its unit.
         y: Likewise.
         floor: Where the y axis begins.
+        ticks: Names of x = 0, 1, 2, …, if they have names.
 
     Returns:
         An `<svg>` element, as `loss_curve` does.
@@ -121,6 +127,8 @@ def line_chart(
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.set_ylim(bottom=floor)
+        if ticks:
+            axes.set_xticks(range(len(ticks)), ticks, rotation=30)
         _tidy(axes)
         if len(lines) > 1:
             axes.legend(frameon=False)

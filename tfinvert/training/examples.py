@@ -91,7 +91,8 @@ class CachedExamples(Examples):
         self._stem, self._rest = feature.stem()
 
     @functools.cached_property
-    def _cache(self) -> FeatureCache:
+    def cache(self) -> FeatureCache:
+        """Every view and its feature, in the order of `Examples.images`."""
         feature, source, settings = self._stem, self._source, self._settings
         min_crop, jitter = source.augmentation(settings.min_crop, settings.jitter)
         key = {
@@ -109,7 +110,7 @@ class CachedExamples(Examples):
     def batches(self, start_step: int = 0) -> tf.data.Dataset:
         """As `Examples.batches`, always `(images, features)`."""
         settings = self._settings
-        stored = self._cache.batches(settings.batch_size, settings.seed, start_step)
+        stored = self.cache.batches(settings.batch_size, settings.seed, start_step)
         return stored.map(lambda images, features: (images, self._rest(features)))
 
     def images(self, start_step: int = 0) -> tf.data.Dataset:
@@ -119,9 +120,9 @@ class CachedExamples(Examples):
     def features(self) -> Iterator[tf.Tensor]:
         """Batches of features to standardise on: of 2 048 evenly spaced views."""
         size = self._settings.batch_size
-        indices = evenly(len(self._cache), STANDARDIZE_IMAGES)
+        indices = evenly(len(self.cache), STANDARDIZE_IMAGES)
         parts = (indices[i : i + size] for i in range(0, len(indices), size))
-        return (self._rest(self._cache.read(part)[1]) for part in parts)
+        return (self._rest(self.cache.read(part)[1]) for part in parts)
 
     def _compute(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         compute = tf.function(self._stem) if self._stem.in_graph else self._stem

@@ -97,11 +97,11 @@ def fit(
     if done >= settings.steps:
         return inverter, history.entries
     summaries = Summaries(workdir / "summaries", validation, inverter.output_size)
-    batches = _distributed(training, done, strategy)
+    batches = distributed(training.batches(done), strategy)
     step = make_step(state, settings, strategy)
     losses: list[tf.Tensor] = []
     last_time, last_step = time.perf_counter(), done
-    with _progress(done, settings.steps) as bar:
+    with progress(done, settings.steps) as bar:
         for number in range(done + 1, settings.steps + 1):
             with pipeline.one_line_errors():
                 batch = next(batches)
@@ -113,7 +113,7 @@ def fit(
                 loss = float(np.mean([loss.numpy() for loss in losses]))
                 losses.clear()
                 if not math.isfinite(loss) or checkpoint and not state.is_finite():
-                    raise InputError(_diverged(number, loss, checkpoints.latest))
+                    raise InputError(diverged(number, loss, checkpoints.latest))
                 speed = (
                     (number - last_step) * settings.batch_size / (time.perf_counter() - last_time)
                 )
@@ -129,13 +129,13 @@ def fit(
     return inverter, history.entries
 
 
-def _distributed(
-    training: Examples, done: int, strategy: tf.distribute.Strategy
+def distributed(
+    batches: tf.data.Dataset, strategy: tf.distribute.Strategy
 ) -> Iterator[tuple[tf.Tensor, ...]]:
+    """Batches shared among the devices, each in the order of the data set."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    batches = training.batches(done).with_options(options)
-    return iter(strategy.experimental_distribute_dataset(batches))
+    return iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
 
 
 def _validate(inverter: Inverter, validation: np.ndarray, summaries: Summaries, step: int) -> float:
@@ -145,7 +145,8 @@ def _validate(inverter: Inverter, validation: np.ndarray, summaries: Summaries, 
     return metrics.normalized_error(targets, reconstructions)
 
 
-def _progress(done: int, steps: int) -> tqdm.tqdm:
+def progress(done: int, steps: int) -> tqdm.tqdm:
+    """A bar on standard error; sparing where nobody looks at it."""
     return tqdm.tqdm(
         initial=done,
         total=steps,
@@ -156,7 +157,8 @@ def _progress(done: int, steps: int) -> tqdm.tqdm:
     )
 
 
-def _diverged(step: int, loss: float, latest: str | None) -> str:
+def diverged(step: int, loss: float, latest: str | None) -> str:
+    """What to say where the loss or, if that is finite, a weight is no longer finite."""
     what = "a weight is no longer finite" if math.isfinite(loss) else f"the loss became {loss}"
     kept = f"the last good checkpoint is {latest}" if latest else "no checkpoint was written yet"
     return (

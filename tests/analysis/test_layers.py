@@ -1,0 +1,218 @@
+"""Photographs down the layers of a network: rows, scores, findings and pictures."""
+
+import xml.etree.ElementTree as ElementTree
+
+import keras
+import numpy as np
+import pytest
+
+import tfinvert
+from tfinvert import metrics
+from tfinvert.analysis.layers import MEAN, NETWORK, layers
+from tfinvert.analysis.scores import brightness_error, color_error, scores
+from tfinvert.features.standardization import Standardization
+from tfinvert.features.taps import Tap
+from tfinvert.networks.layers import Preprocess
+from tfinvert.reporting import plots
+from tfinvert.reporting.grids import image_grid
+from tfinvert.resize import resize_images
+
+GRADIENT = "gradient-based inversion"
+UNTOUCHED = Standardization(np.zeros(3, "f4"), np.ones(3, "f4"))
+
+
+def inverter(layer, cell, grow=None, config=None, **card):
+    """An inverter that is exact about what it loses: means of cells, and cells of one colour.
+
+    The feature is that of the image at 48 pixels, and a reconstruction has 48 / cell · grow.
+    """
+    images = keras.Input((64, 64, 3))
+    seen = Preprocess((48, 48), "unit")(images)
+    cells = keras.layers.AveragePooling2D(cell, name="cells")(seen)
+    features = keras.Input(cells.shape[1:])
+    network = keras.Model(features, keras.layers.UpSampling2D(grow or cell)(features))
+    tap = Tap(f"alexnet/{layer}", keras.Model(images, cells), config or {})
+    return tfinvert.Inverter(tap, UNTOUCHED, network, card)
+
+
+def cells(images, cell):
+    """What such an inverter makes of images, in NumPy."""
+    small = resize_images(images, (48, 48))
+    side = 48 // cell
+    means = small.reshape(len(small), side, cell, side, cell, 3).mean((2, 4))
+    return means.repeat(cell, 1).repeat(cell, 2)
+
+
+@pytest.fixture(scope="module")
+def images(photos):
+    return photos[::4][:9]
+
+
+@pytest.fixture(scope="module")
+def inverters():
+    return {
+        "first": inverter("conv1", 2, steps=7, training_minutes=1.5),
+        "second": inverter("conv4", 4, grow=2),
+        "second-trained": inverter("conv4", 2, train_encoder=True, steps=9),
+        "third": inverter("fc6", 12),
+        "third-trained": inverter("fc6", 6, train_encoder=True),
+        "third-scratch": inverter("fc6", 8, train_encoder=True, config={"weights": "random"}),
+    }
+
+
+@pytest.fixture(scope="module")
+def result(inverters, images):
+    return layers(inverters, images, gradient_images=4, gradient_steps=3)
+
+
+def test_a_row_for_each_inverter_and_method_in_the_layers_order(result):
+    assert [(row["layer"], row["method"], row["inverter"]) for row in result.rows] == [
+        ("conv1", NETWORK, "first"),
+        ("conv1", GRADIENT, "first"),
+        ("conv4", NETWORK, "second"),
+        ("conv4", "autoencoder", "second-trained"),
+        ("conv4", GRADIENT, "second"),
+        ("fc6", NETWORK, "third"),
+        ("fc6", "autoencoder", "third-trained"),
+        ("fc6", "autoencoder from scratch", "third-scratch"),
+        ("fc6", GRADIENT, "third"),
+        ("none", MEAN, ""),
+    ]
+    assert len({tuple(row) for row in result.rows}) == 1  # the same columns
+    made = {row["inverter"]: (row["steps"], row["minutes"]) for row in result.rows[:4:2]}
+    assert made == {"first": (7, 1.5), "second": (None, None)}
+    gradient = [row for row in result.rows if row["method"] == GRADIENT]
+    assert {(row["images"], row["steps"], row["minutes"]) for row in gradient} == {(4, 3, None)}
+    assert {row["images"] for row in result.rows if row not in gradient} == {9}
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "shrink"), [("first", 2, 1), ("second", 4, 2), ("third-trained", 6, 1)]
+)
+def test_scores_are_taken_at_the_images_size(result, images, name, cell, shrink):
+    rebuilt = cells(images, cell)[:, ::shrink, ::shrink]
+    assert rebuilt.shape[1] == 48 // shrink
+    rebuilt = resize_images(rebuilt, (64, 64))
+    pairs = [np.linalg.norm(a - b) for i, a in enumerate(images) for b in images[:i]]
+    error = np.mean([np.linalg.norm(a - b) for a, b in zip(images, rebuilt, strict=True)])
+    (row,) = [x for x in result.rows if x["inverter"] == name and x["method"] != GRADIENT]
+    assert row["normalised error"] == pytest.approx(error / np.mean(pairs), rel=1e-4)
+    squares = np.square(images - rebuilt).mean((1, 2, 3))
+    assert row["PSNR (dB)"] == pytest.approx(np.mean(-10 * np.log10(squares)), rel=1e-4)
+    assert row["SSIM"] == pytest.approx(metrics.ssim(images, rebuilt), rel=1e-4)
+    assert f"N = {np.mean(pairs):.2f}" in result.lead
+
+
+def test_the_mean_image_is_the_last_row(result, images):
+    mean = np.broadcast_to(images.mean(0), images.shape)
+    expected = scores(images, mean, metrics.mean_pairwise_distance(images))
+    assert {key: result.rows[-1][key] for key in expected} == pytest.approx(expected)
+
+
+def test_gradient_based_inversion_has_no_network(result, inverters, images):
+    found = [row["normalised error"] for row in result.rows if row["method"] == GRADIENT]
+    assert all(np.isfinite(found)) and len({*found}) == 3
+    other = layers({"first": inverters["first"]}, images, gradient_images=4, gradient_steps=9)
+    assert other.rows[1]["normalised error"] != found[0]
+
+
+def test_findings_of_errors_that_rise(result):
+    errors = {(row["layer"], row["method"]): row["normalised error"] for row in result.rows}
+    ours = [errors[layer, NETWORK] for layer in ("conv1", "conv4", "fc6")]
+    assert ours == sorted(ours)
+    first, gradient, auto, scratch = result.findings
+    assert first == (
+        f"The error goes from {ours[0]:.3f} at conv1 to {ours[2]:.3f} at fc6, and rises at every "
+        "layer."
+    )
+    gaps = [errors[layer, "autoencoder"] - ours[i] for i, layer in ((1, "conv4"), (2, "fc6"))]
+    assert auto == (
+        "The inversion network is better than the autoencoder at 0 of 2 layers; on average the "
+        f"latter's error is {-np.mean(gaps):.3f} lower."
+    )
+    assert "than the autoencoder from scratch at 0 of 1 layers" in scratch
+    assert "than the gradient-based inversion at 3 of 3 layers" in gradient
+    assert gradient.endswith(" higher.")
+
+
+def test_findings_of_errors_that_fall(images):
+    falling = {
+        "a": inverter("conv1", 12),
+        "b": inverter("conv2", 4),
+        "c": inverter("conv3", 8),
+        "d": inverter("fc6", 2),
+    }
+    result = layers(falling, images, gradient_images=0)
+    assert len(result.findings) == 1
+    assert "at conv1 to " in result.findings[0]
+    assert result.findings[0].endswith(" at fc6; it falls at conv2, fc6.")
+
+
+def test_pictures_of_each_method_down_the_layers(result, inverters, images):
+    chart, network, auto, scratch, gradient = result.figures
+    assert [figure.title.rpartition(": ")[2] for figure in result.figures[1:]] == [
+        NETWORK,
+        "autoencoder",
+        "autoencoder from scratch",
+        GRADIENT,
+    ]
+    shown = [0, 2, 5, 8]  # those that gradient-based inversion had, too
+    rows = {
+        layer: resize_images(inverters[name].reconstruct(images[shown]), (64, 64))
+        for layer, name in (("conv1", "first"), ("conv4", "second"), ("fc6", "third"))
+    }
+    expected = image_grid({"original": images[shown], **rows}, scale=2)
+    np.testing.assert_array_equal(network.image, expected)
+    assert gradient.image.shape == network.image.shape
+    assert not np.array_equal(gradient.image, network.image)
+    assert auto.image.shape[0] < network.image.shape[0]
+    assert scratch.image.shape[0] < auto.image.shape[0]
+    assert {"conv1", "conv4", "fc6", NETWORK, GRADIENT, MEAN} <= {*texts(chart.svg)}
+
+
+def test_without_gradient_based_inversion(inverters, images):
+    result = layers({"only": inverters["third"]}, images, gradient_images=0)
+    assert [row["method"] for row in result.rows] == [NETWORK, MEAN]
+    assert len(result.figures) == 2
+    assert result.findings == []
+    six = image_grid({"": images[:6]}, scale=2).shape[1]
+    assert result.figures[1].image.shape[1] > six  # and the labels
+
+
+def test_features_without_a_derivative_have_no_gradient_based_inversion(images):
+    shipped = {"lbp": tfinvert.load("lbp-64")}
+    result = layers(shipped, images, gradient_images=4, gradient_steps=1)
+    assert [(row["layer"], row["method"]) for row in result.rows] == [
+        ("lbp", NETWORK),
+        ("none", MEAN),
+    ]
+
+
+def test_scores_of_brightness_and_colour_are_those_of_bt601(images):
+    others = images[::-1]
+    from_rgb = np.array(
+        [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
+    )
+    difference = (images - others) @ from_rgb.T / 255
+    assert brightness_error(images, others) == pytest.approx(
+        np.sqrt(np.square(difference[..., 0]).mean()), rel=1e-4
+    )
+    assert color_error(images, others) == pytest.approx(
+        np.sqrt(np.square(difference[..., 1:]).mean()), rel=1e-4
+    )
+    assert scores(images, images, 1.0)["normalised error"] == 0
+
+
+def texts(svg):
+    return ["".join(e.itertext()) for e in ElementTree.fromstring(svg).iter() if "text" in e.tag]
+
+
+def test_a_line_chart_says_the_names_of_its_ticks():
+    lines = {"ours": [(0, 0.5), (2, 0.7)]}
+    named = plots.line_chart(lines, x="layer", y="error", ticks=["conv1", "conv2", "fc6"])
+    assert [text for text in texts(named) if text in ("conv1", "conv2", "fc6")] == [
+        "conv1",
+        "conv2",
+        "fc6",
+    ]
+    assert "conv1" not in texts(plots.line_chart(lines, x="layer", y="error"))

@@ -1,0 +1,134 @@
+"""Classes and labels of sources: with the images they belong to, whatever the order."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from tfinvert import InputError
+from tfinvert.data import tfds as tfds_module
+from tfinvert.data.folder import Folder
+from tfinvert.data.open import open_source
+from tfinvert.data.sources import shuffled
+from tfinvert.data.tfds import Tfds
+
+LABELS = np.random.default_rng(0).integers(0, 3, 40)
+
+
+def write(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((6, 9, 3), value, np.uint8)).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Every image is as bright as ten times its label, and so many of each class."""
+    for index in range(7):
+        write(tmp_path / "b" / "deep" / f"{index}.png", 10)
+    for index in range(5):
+        write(tmp_path / "a" / f"{index}.png", 0)
+        write(tmp_path / "c" / f"z{index}" / "image.png", 20)
+    (tmp_path / "a" / "2.png").write_bytes(b"no image")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """TFDS data sets whose images are as bright as ten times their label."""
+    root = tmp_path_factory.mktemp("tfds")
+    kinds = {
+        "labelled": tfds.features.ClassLabel(names=["cat", "ant", "bee"]),
+        "numbered": tfds.features.Scalar(np.int64),
+        "hidden": tfds.features.ClassLabel(num_classes=3),
+    }
+    for name, kind in kinds.items():
+        labels = np.where(np.arange(40) == 7, -1, LABELS) if name == "hidden" else LABELS
+        images = np.broadcast_to(10 * LABELS[:, None, None, None], (40, 6, 9, 3)).astype(np.uint8)
+        tfds.dataset_builders.store_as_tfds_dataset(
+            name,
+            "1.0.0",
+            tfds.features.FeaturesDict(
+                {"image": tfds.features.Image(shape=(6, 9, 3)), "label": kind}
+            ),
+            {"train": tf.data.Dataset.from_tensor_slices({"image": images, "label": labels})},
+            data_dir=root,
+            disable_shuffling=True,
+        )
+    return root
+
+
+@pytest.fixture
+def prepared(root, monkeypatch):
+    monkeypatch.setattr(tfds, "builder", functools.partial(tfds.builder, data_dir=root))
+
+
+def brightness(images):
+    return [int(image[0, 0, 0]) // 10 for image in images.as_numpy_iterator()]
+
+
+def check_streams(source, count):
+    """Labels are those of the images in the same place, over epochs and from any start."""
+    for seed, start in ((0, 0), (3, 0), (3, 11), (3, len(source) + 5)):
+        images = source.stream(seed, start).map(lambda position, image: image)
+        labels = source.stream_labels(seed, start)
+        assert labels.element_spec == tf.TensorSpec((), tf.int64)
+        assert [*labels.take(count).as_numpy_iterator()] == brightness(images.take(count))
+    assert source.once_labels().dtype == np.int64
+    assert source.once_labels().tolist() == brightness(source.once())
+
+
+def test_sub_folders_are_classes_and_a_broken_image_moves_no_label(folder):
+    source = Folder(folder)
+    assert source.classes == ["a", "b", "c"]
+    assert source.once_labels().tolist() == [0] * 4 + [1] * 7 + [2] * 5
+    check_streams(source, 40)
+
+
+def test_a_folders_labels_follow_the_order_of_its_epochs(folder):
+    source = Folder(folder)
+    order = [int(index) for _, index in shuffled(16, 5).take(32)]
+    assert order[:16] != order[16:]
+    labels = source.stream_labels(5).take(32).as_numpy_iterator()
+    assert [*labels] == source.once_labels()[order].tolist()
+
+
+def test_both_parts_of_a_folder_have_the_classes_of_all(folder):
+    parts = [Folder(folder, part) for part in ("training", "validation")]
+    assert len(parts[1]) < 3
+    for part in parts:
+        assert part.classes == ["a", "b", "c"]
+        check_streams(part, 30)
+
+
+def test_images_beside_the_sub_folders_have_no_class(folder):
+    write(folder / "stray.png", 0)
+    for use in (lambda source: source.classes, lambda source: source.stream_labels(0)):
+        with pytest.raises(InputError, match="no classes: it holds images outside sub-folders"):
+            use(Folder(folder))
+
+
+@pytest.mark.parametrize("buffer", [4, 4096])
+def test_labels_of_tfds_follow_its_shuffling(prepared, monkeypatch, buffer):
+    monkeypatch.setattr(tfds_module, "_SHUFFLE_BUFFER", buffer)
+    source = Tfds("labelled")
+    assert source.classes == ["cat", "ant", "bee"]
+    assert source.once_labels().tolist() == LABELS.tolist()
+    check_streams(source, 90)
+
+
+@pytest.mark.parametrize("use", ["classes", "stream_labels", "once_labels"])
+@pytest.mark.parametrize("name", ["photos", "tfds:numbered"])
+def test_what_has_no_classes_says_so(prepared, name, use):
+    source = open_source(name)
+    with pytest.raises(InputError, match=f"{name} has no classes; classifiers take") as caught:
+        value = getattr(source, use)
+        value(*[0] * (use == "stream_labels"))
+    assert "\n" not in str(caught.value)
+
+
+def test_images_whose_class_is_kept_secret(prepared):
+    with pytest.raises(InputError, match="tfds:hidden: images of the split 'train' have no class"):
+        Tfds("hidden").once_labels()

