@@ -134,6 +134,8 @@ class Inverter:
         arrays = {f"network/{v.path}": v.numpy().astype(dtype) for v in self.network.weights}
         arrays["feature/mean"] = self.standardization.mean
         arrays["feature/scale"] = self.standardization.scale
+        if self.standardization.log_floor:
+            arrays["feature/log_floor"] = np.float32(self.standardization.log_floor)
         if not self.feature.portable:
             model = self.feature.model
             card["encoder"] = _without_initializers(json.loads(model.to_json()))
@@ -158,7 +160,9 @@ class Inverter:
                 feature = restore_tap(card["feature"], _read_model("encoder", card, arrays))
             else:
                 feature = from_description(card["feature"])
-            standardization = Standardization(arrays["feature/mean"], arrays["feature/scale"])
+            floor = float(arrays.get("feature/log_floor", 0.0))
+            mean, scale = arrays["feature/mean"], arrays["feature/scale"]
+            standardization = Standardization(mean, scale, floor)
             return cls(feature, standardization, network, card["made"])
         except InputError:
             raise

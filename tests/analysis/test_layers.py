@@ -70,12 +70,12 @@ def test_a_row_for_each_inverter_and_method_in_the_layers_order(result):
         ("conv1", NETWORK, "first"),
         ("conv1", GRADIENT, "first"),
         ("conv4", NETWORK, "second"),
-        ("conv4", "autoencoder", "second-trained"),
         ("conv4", GRADIENT, "second"),
+        ("conv4", "autoencoder", "second-trained"),
         ("fc6", NETWORK, "third"),
+        ("fc6", GRADIENT, "third"),
         ("fc6", "autoencoder", "third-trained"),
         ("fc6", "autoencoder from scratch", "third-scratch"),
-        ("fc6", GRADIENT, "third"),
         ("none", MEAN, ""),
     ]
     assert len({tuple(row) for row in result.rows}) == 1  # the same columns
@@ -149,12 +149,12 @@ def test_findings_of_errors_that_fall(images):
 
 
 def test_pictures_of_each_method_down_the_layers(result, inverters, images):
-    chart, network, auto, scratch, gradient = result.figures
+    chart, network, gradient, auto, scratch = result.figures
     assert [figure.title.rpartition(": ")[2] for figure in result.figures[1:]] == [
         NETWORK,
+        GRADIENT,
         "autoencoder",
         "autoencoder from scratch",
-        GRADIENT,
     ]
     shown = [0, 2, 5, 8]  # those that gradient-based inversion had, too
     rows = {

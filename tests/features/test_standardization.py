@@ -29,6 +29,20 @@ def test_one_scale_for_a_layer():
     np.testing.assert_allclose([measured.mean, measured.scale], [values.mean(), values.std()], 1e-5)
 
 
+def test_probabilities_are_standardised_in_their_logarithm():
+    feature = HostFeature(lambda image: np.zeros(4), (4,), name="probabilities")
+    feature.standardize, feature.log_floor = "layer", 1e-3
+    values = np.random.default_rng(0).dirichlet(np.full(4, 0.1), 100)
+    measured = Standardization.measure(feature, [values[:30], values[30:]])
+    logs = np.log(values + 1e-3)
+    np.testing.assert_allclose([measured.mean, measured.scale], [logs.mean(), logs.std()], 1e-5)
+    expected = (logs - logs.mean()) / logs.std()
+    np.testing.assert_allclose(measured(np.float32(values)), expected, atol=1e-4)
+    # What a perturbation takes below zero counts as zero.
+    lowest = (np.log(1e-3) - logs.mean()) / logs.std()
+    np.testing.assert_allclose(measured(np.float32([[-1, 0, -1e-9, -9]])), lowest, rtol=1e-4)
+
+
 def test_a_channel_that_never_varies_becomes_zero():
     feature = HostFeature(lambda image: np.zeros(2), (2,), name="flat")
     measured = Standardization.measure(feature, [np.array([[1.0, 5.0], [2.0, 5.0]])])

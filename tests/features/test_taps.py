@@ -213,8 +213,8 @@ def test_an_unknown_layer_lists_those_there_are(network):
 def test_fully_connected_layers_at_another_input_size_say_which_they_need(tap, network):
     assert tap("conv5", "input_size=63").spec.shape == (1, 1, 256)
     assert refusal(f"alexnet/fc6:weights={network()[1]},input_size=63").startswith(
-        "no alexnet/fc6 here: fc6 takes 2×2 cells of conv5, which an input of 63 pixels does not "
-        "give, but one of 95; there are conv1, conv2, conv3, conv4, conv5 and the raw layers conv1"
+        "no alexnet/fc6 here: fc6 takes 2×2 cells of conv5, as an input of 95 pixels gives; here "
+        "there are 1×1; there are conv1, conv2, conv3, conv4, conv5 and the raw layers conv1"
     )
     # Of 95 to 126 pixels 2×2 cells are left, too.
     assert tap("fc6", "input_size=100").spec.shape == (16,)
@@ -239,7 +239,7 @@ def test_a_file_that_says_no_input_size_is_of_the_published_one(network, folder)
     weights.save(path, Weights("torchvision", layers_of(network()[0])))
     assert features.get(f"alexnet/conv5:weights={path}").spec.shape == (6, 6, 256)
     message = refusal(f"alexnet/fc6:weights={path}")
-    assert "fc6 takes 2×2 cells of conv5, which an input of 224 pixels does not give" in message
+    assert "fc6 takes 2×2 cells of conv5; here there are 6×6" in message
 
 
 @pytest.mark.parametrize(
@@ -255,13 +255,34 @@ def test_a_network_that_cannot_be(options, message):
     assert refusal(f"alexnet/conv1:weights=random,{options}").startswith(message)
 
 
-def test_random_weights_are_a_trunk_at_other_sizes_and_the_same_every_time(images):
+def test_random_weights_are_the_same_every_time_and_have_a_head_of_any_width(images):
     name = "weights=random,variant=caffenet,input_size=63"
     first, second = (features.get(f"alexnet/conv2:{name}") for _ in range(2))
     np.testing.assert_array_equal(first(images), second(images))
     assert np.std(first(images)) > 0
-    message = refusal(f"alexnet/fc6:{name}")
-    assert "no alexnet/fc6 here: fully connected layers take the network's own input" in message
+    assert features.get(f"alexnet/fc7:{name},units=24").spec.shape == (24,)
+    assert features.get(f"alexnet/probabilities:{name},units=24").spec.shape == (1000,)
+
+
+def test_units_are_for_random_weights(network):
+    path = network()[1]
+    assert "units are those of weights=random" in refusal(f"alexnet/fc6:weights={path},units=24")
+    assert "at least 1" in refusal("alexnet/fc6:weights=random,units=-1")
+
+
+def test_the_logarithm_of_probabilities_is_standardised(tap):
+    assert tap("probabilities").log_floor == 1e-6
+    assert tap("fc8").log_floor == tap("conv5").log_floor == 0
+    assert features.get("mobilenet_v2/predictions:weights=random").log_floor == 1e-6
+
+
+def test_xla_compiles_what_enlarges_images(tap):
+    small, large = (tap("conv5", image_shape=(side, side, 3)) for side in (64, 128))
+    assert small.xla
+    assert not large.xla
+    images = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+    compiled = tf.function(small, jit_compile=True)(images)
+    np.testing.assert_allclose(compiled, small(images), atol=1e-4)
 
 
 def test_no_such_weights_lists_the_known():
@@ -387,7 +408,7 @@ def test_options_with_and_without_quotes(network, images):
 def test_a_wrong_option_lists_the_accepted(option):
     assert refusal(f"alexnet/conv1:{option}") == (
         'alexnet/conv1 takes options as in alexnet/conv1:weights="compact",variant="",'
-        f"input_size=0,raw=false. Received: {option}"
+        f"input_size=0,raw=false,units=0. Received: {option}"
     )
 
 

@@ -4,6 +4,8 @@ What is rebuilt from a layer shows what it keeps. An autoencoder's encoder is tr
 purpose: the distance to it is what the network's own task made it throw away.
 """
 
+from typing import Any
+
 import numpy as np
 
 from tfinvert import metrics
@@ -18,6 +20,7 @@ from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
 NETWORK, MEAN = "inversion network", "mean image"
+GRADIENT = "gradient-based inversion"
 _SHOWN = 6
 
 
@@ -45,43 +48,46 @@ def layers(
     size = images.shape[1:3]
     few = evenly(len(images), gradient_images) if gradient_images else np.arange(len(images))
     shown = few[evenly(len(few), _SHOWN)]
-    mean = np.broadcast_to(images.mean(0), images.shape)
-    baseline = {"images": len(images)} | scores(images, mean, scale)
-    rows, pictures = [], {}
+    rows, compared, pictures = [], {}, {}
+
+    def add(name: str, method: str, rebuilt: np.ndarray, chosen: np.ndarray, **made: Any) -> None:
+        rebuilt = resize_images(rebuilt, size)
+        facts = {"layer": _layer(inverters[name]), "method": method, "inverter": name}
+        scored = scores(images[chosen], rebuilt, scale)
+        rows.append(facts | {"images": len(chosen)} | scored | made)
+        own = pictures.setdefault(method, {})
+        own[_layer(inverters[name])] = rebuilt[np.searchsorted(chosen, shown)]
+
+    every = np.arange(len(images))
     for name, inverter in inverters.items():
-        rebuilt = resize_images(inverter.reconstruct(images), size)
-        facts = {"layer": _layer(inverter), "method": _method(inverter), "inverter": name}
-        made = {
-            "steps": inverter.card.get("steps"),
-            "minutes": inverter.card.get("training_minutes"),
-        }
-        row = {"images": len(images)} | scores(images, rebuilt, scale)
-        rows.append(facts | row | made)
-        pictures.setdefault(_method(inverter), {})[_layer(inverter)] = rebuilt[shown]
-    for name, inverter in _unique(inverters) if gradient_images else ():
-        feature = inverter.feature
-        xla = feature.model is None  # XLA cannot resize as the models' preprocessing does
-        method = GradientInversion(feature, steps=gradient_steps, seed=seed, xla=xla)
-        rebuilt = method.invert(inverter.encode(images[few]))
-        row = {"images": len(few)} | scores(images[few], rebuilt, scale)
-        facts = {"layer": _layer(inverter), "method": "gradient-based inversion", "inverter": name}
-        rows.append(facts | row | {"steps": gradient_steps, "minutes": None})
-        found = rebuilt[np.searchsorted(few, shown)]
-        pictures.setdefault("gradient-based inversion", {})[_layer(inverter)] = found
+        card = inverter.card
+        made = {"steps": card.get("steps"), "minutes": card.get("training_minutes")}
+        rebuilt = inverter.reconstruct(images)
+        add(name, _method(inverter), rebuilt, every, **made)
+        if _method(inverter) == NETWORK and inverter.feature.differentiable and gradient_images:
+            method = GradientInversion(inverter.feature, steps=gradient_steps, seed=seed)
+            found = method.invert(inverter.encode(images[few]))
+            made = {"steps": gradient_steps, "minutes": None}
+            add(name, GRADIENT, found, few, **made)
+            ours = resize_images(rebuilt[few], size)
+            compared[name] = metrics.normalized_error(images[few], ours, scale)
+    mean = scores(images, np.broadcast_to(images.mean(0), images.shape), scale)
     order = list(dict.fromkeys(_layer(inverter) for inverter in inverters.values()))
-    rows.sort(key=lambda row: order.index(row["layer"]))
-    figures = [_chart(rows, order, baseline["normalised error"])]
+    methods = list(pictures)
+    rows.sort(key=lambda row: (order.index(row["layer"]), methods.index(row["method"])))
+    figures = [_chart(rows, order, mean["normalised error"])]
     for method, own in pictures.items():
         caption = f"Photographs, and what comes back from each layer by {method}."
         grid = image_grid({"original": images[shown], **own}, scale=max(1, 128 // size[1]))
         figures.append(Figure(f"Down the layers: {method}", caption, image=grid))
-    nothing = {"steps": None, "minutes": None}
-    rows.append({"layer": "none", "method": MEAN, "inverter": ""} | baseline | nothing)
+    nothing = {"layer": "none", "method": MEAN, "inverter": "", "images": len(images)}
+    findings = _findings(rows, order, compared)
+    rows.append(nothing | mean | {"steps": None, "minutes": None})
     return Result(
         "What each layer keeps",
         f"{len(images)} photographs, scored at {size[0]}×{size[1]} pixels, N = {scale:.2f}. Lower "
         "is better but for PSNR and SSIM.",
-        _findings(rows, order),
+        findings,
         rows,
         figures,
     )
@@ -98,15 +104,6 @@ def _method(inverter: Inverter) -> str:
     return "autoencoder from scratch" if scratch else "autoencoder"
 
 
-def _unique(inverters: dict[str, Inverter]) -> list[tuple[str, Inverter]]:
-    """The first inverter of each layer of the network itself."""
-    first = {}
-    for name, inverter in inverters.items():
-        if _method(inverter) == NETWORK and inverter.feature.differentiable:
-            first.setdefault(_layer(inverter), (name, inverter))
-    return list(first.values())
-
-
 def _chart(rows: list[dict], order: list[str], mean: float) -> Figure:
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
@@ -117,32 +114,35 @@ def _chart(rows: list[dict], order: list[str], mean: float) -> Figure:
     return Figure("Error by layer", "The mean of the photographs ignores its input.", svg=svg)
 
 
-def _findings(rows: list[dict], order: list[str]) -> list[str]:
+def _findings(rows: list[dict], order: list[str], compared: dict[str, float]) -> list[str]:
+    """`compared` has the network's error on the images of gradient-based inversion."""
     errors: dict[str, dict[str, float]] = {}
     for row in rows:
         errors.setdefault(row["method"], {})[row["layer"]] = row["normalised error"]
-    ours = errors.get(NETWORK, {})
+    ours = errors.pop(NETWORK, {})
     found = []
     if len(ours) > 1:
-        falls = [
-            b
-            for a, b in zip(order, order[1:], strict=False)
-            if {a, b} <= {*ours} and ours[b] < ours[a]
-        ]
-        first, last = next(iter(ours)), list(ours)[-1]
+        known = [layer for layer in order if layer in ours]
+        steps = zip(known, known[1:], strict=False)
+        falls = [after for before, after in steps if ours[after] < ours[before]]
         found.append(
-            f"The error goes from {ours[first]:.3f} at {first} to {ours[last]:.3f} at {last}"
+            f"The error goes from {ours[known[0]]:.3f} at {known[0]} to {ours[known[-1]]:.3f} at "
+            f"{known[-1]}"
             + (f"; it falls at {', '.join(falls)}." if falls else ", and rises at every layer.")
         )
+    same = {
+        row["layer"]: compared.get(row["inverter"]) for row in rows if row["method"] == GRADIENT
+    }
     for method, own in errors.items():
-        both = [layer for layer in order if layer in own and layer in ours]
-        if method in (NETWORK, MEAN) or not both:
+        reference = same if method == GRADIENT else ours
+        gaps = {x: own[x] - reference[x] for x in order if x in own and x in reference}
+        if not gaps:
             continue
-        better = [layer for layer in both if ours[layer] < own[layer]]
-        gap = np.mean([own[layer] - ours[layer] for layer in both])
-        side = "higher" if gap > 0 else "lower"
+        better = sum(gap > 0 for gap in gaps.values())
+        gap = np.mean(list(gaps.values()))
         found.append(
-            f"The inversion network is better than the {method} at {len(better)} of {len(both)} "
-            f"layers; on average the latter's error is {abs(gap):.3f} {side}."
+            f"The inversion network is better than the {method} at {better} of {len(gaps)} "
+            f"layers; on average the latter's error is {abs(gap):.3f} "
+            f"{'higher' if gap > 0 else 'lower'}."
         )
     return found

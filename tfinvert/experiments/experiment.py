@@ -71,7 +71,10 @@ def run_experiment(
     """
     side = experiment.image_size
     feature = features.get(experiment.feature, image_shape=(side, side, 3))
-    inversion.build(feature, width=settings.width)  # before the data: an unfit size ends here
+    # Before the data: what cannot be ends here.
+    inversion.build(feature, width=settings.width, units=settings.units)
+    if settings.train_encoder and feature.model is None:
+        feature.to_train()
     devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
     training, validation = _open(experiment)

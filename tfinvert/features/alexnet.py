@@ -9,6 +9,7 @@ from tfinvert.features.base import ImageShape
 from tfinvert.features.taps import Tap, tap
 from tfinvert.networks import alexnet
 from tfinvert.networks import weights as weight_files
+from tfinvert.networks.weights import Weights
 
 COMPACT, RANDOM = "compact", "random"
 
@@ -20,6 +21,7 @@ def alexnet_tap(
     variant: str = "",
     input_size: int = 0,
     raw: bool = False,
+    units: int = 0,
 ) -> Tap:
     """A layer of AlexNet.
 
@@ -31,6 +33,7 @@ def alexnet_tap(
       variant: "caffenet", "bvlc" or "torchvision", where the file does not say.
       input_size: side of the network's input; 0 for what it was trained on. Convolutions take any,
         fully connected layers that alone.
+      units: of fc6 and fc7 of random weights; 0 for 4096. Files say theirs themselves.
       raw: take `layer` for a raw layer's name also where the paper has a layer of that name.
 
     Raises:
@@ -38,43 +41,51 @@ def alexnet_tap(
     """
     if len(image_shape) != 3 or image_shape[2] != 3:
         raise InputError(f"image_shape must be (height, width, 3). Received: {image_shape}")
-    config = {"weights": weights, "variant": variant, "input_size": input_size, "raw": raw}
-    model, variant, why = _model(tuple(image_shape[:2]), weights, variant, input_size)
-    outputs = {} if raw else alexnet.VARIANTS[variant].outputs
-    wanted = outputs.get(layer, layer)
-    there = [each.name for each in model.layers[2:]]
-    if wanted not in there:
-        known = [paper for paper, last in outputs.items() if last in there]
+    if units < 0 or units and weights != RANDOM:
         raise InputError(
-            f"no alexnet/{layer} here{why}; there are {', '.join(known)}"
-            f"{' and the raw layers ' if known else ''}{', '.join(there)}"
+            f"units are those of weights={RANDOM}, at least 1. Received: weights={weights}, "
+            f"units={units}"
         )
+    config = {"weights": weights, "variant": variant, "input_size": input_size, "raw": raw}
+    config |= {"units": units} if units else {}
+    if weights == RANDOM:
+        known = Weights(variant or "torchvision", {})
+        head = (units or 4096, units or 4096, 1000)
+    else:
+        known = weight_files.read(weight_files.find(weights), variant)
+        head = known.units
+    size = input_size or known.input_size or None
+    model = alexnet.build(known.variant, image_shape[:2], size, units=None)
+    outputs = {} if raw else alexnet.VARIANTS[known.variant].outputs
+    wanted, why = outputs.get(layer, layer), ""
+    if wanted not in _names(model):  # only now, since the head is nearly all of the weights
+        why = _why_no_head(weights, known, model)
+        if not why:
+            model = alexnet.build(known.variant, image_shape[:2], size, head)
+    if wanted not in _names(model):
+        there = _names(model)
+        papers = [paper for paper, last in outputs.items() if last in there]
+        raise InputError(
+            f"no alexnet/{layer} here{why}; there are {', '.join(papers)}"
+            f"{' and the raw layers ' if papers else ''}{', '.join(there)}"
+        )
+    if weights != RANDOM:
+        weight_files.assign(model, known)
     return tap(f"alexnet/{layer}", model, wanted, config, portable=weights == COMPACT)
 
 
-def _model(
-    image_size: tuple[int, int], name: str, variant: str, input_size: int
-) -> tuple[keras.Model, str, str]:
-    """The network for these images, which variant it is, and why it has no head."""
+def _names(model: keras.Model) -> list[str]:
+    return [layer.name for layer in model.layers[2:]]
+
+
+def _why_no_head(name: str, known: Weights, trunk: keras.Model) -> str:
     if name == RANDOM:
-        variant = variant or "torchvision"
-        facts = alexnet.VARIANTS.get(variant)
-        if facts is None or input_size in (0, facts.input_size):
-            return alexnet.build(variant, image_size), variant, ""
-        model = alexnet.build(variant, image_size, input_size, units=None)
-        return model, variant, ": fully connected layers take the network's own input size"
-    read = weight_files.read(weight_files.find(name), variant)
-    size = input_size or read.input_size or alexnet.VARIANTS[read.variant].input_size
-    model, why = alexnet.build(read.variant, image_size, size, units=None), ""
-    if read.units is None:
-        why = f": {name} ends with conv5"
-    elif len(read.layers["fc6"][0]) == math.prod(model.output_shape[1:]):
-        model = alexnet.build(read.variant, image_size, size, read.units)
-    else:
-        side = math.isqrt(len(read.layers["fc6"][0]) // model.output_shape[-1])
-        why = (
-            f": fc6 takes {side}×{side} cells of conv5, which an input of {size} pixels does not "
-            f"give, but one of {read.input_size or alexnet.VARIANTS[read.variant].input_size}"
-        )
-    weight_files.assign(model, read)
-    return model, read.variant, why
+        return ""
+    if known.units is None:
+        return f": {name} ends with conv5"
+    inputs, (rows, columns, channels) = len(known.layers["fc6"][0]), trunk.output_shape[1:]
+    if inputs == rows * columns * channels:
+        return ""
+    side = math.isqrt(inputs // channels)
+    native = f", as an input of {known.input_size} pixels gives" if known.input_size else ""
+    return f": fc6 takes {side}×{side} cells of conv5{native}; here there are {rows}×{columns}"

@@ -36,8 +36,11 @@ class Feature(abc.ABC):
       in_graph: True if it is made of TensorFlow ops alone, so that it can run on the device, inside
         the training step, and can be served; False if it runs Python on the host.
       differentiable: whether its derivative tells in which direction to change an image.
+      xla: whether XLA can compile it.
       standardize: "channel" for one mean and scale for each entry of the last axis, "layer" for one
         scale for the whole feature.
+      log_floor: for probabilities, whose logarithm is what is standardised, a number added to them
+        first; 0 for other features.
       decoder: which family of inversion networks fits it; see `tfinvert.networks.inversion`.
       model: the Keras model that computes it, where one does.
       portable: whether `get_config` makes it again wherever the package is installed; if not, a
@@ -47,7 +50,9 @@ class Feature(abc.ABC):
     name: str
     in_graph: bool = True
     differentiable: bool = True
+    xla: bool = True
     standardize: Literal["channel", "layer"] = "channel"
+    log_floor: float = 0.0
     decoder: str = "two_stream"
     model: keras.Model | None = None
     portable: bool = True

@@ -15,18 +15,22 @@ from tfinvert.features.base import Feature
 
 @dataclasses.dataclass(frozen=True)
 class Standardization:
-    """φ becomes (φ - mean) / scale.
+    """φ becomes (φ - mean) / scale, where log_floor is not 0 (log(φ + log_floor) - mean) / scale.
 
     Attributes:
       mean: float32, `[channels]` or `[]`.
       scale: float32, of the same shape, positive.
+      log_floor: see `Feature.log_floor`.
     """
 
     mean: np.ndarray
     scale: np.ndarray
+    log_floor: float = 0.0
 
     def __call__(self, features: tf.Tensor) -> tf.Tensor:
         """Standardises `[B, ..., channels]`; the shape stays."""
+        if self.log_floor:
+            features = tf.math.log(tf.maximum(features, 0.0) + self.log_floor)
         return (features - self.mean) / self.scale
 
     @classmethod
@@ -44,6 +48,8 @@ class Standardization:
         count, total, squares = 0, 0.0, 0.0
         for batch in batches:
             values = np.asarray(batch, np.float64)
+            if feature.log_floor:
+                values = np.log(np.maximum(values, 0.0) + feature.log_floor)
             over = None if axes is None else tuple(range(axes))
             count += values.size if axes is None else values.size // values.shape[-1]
             total += values.sum(over)
@@ -55,4 +61,4 @@ class Standardization:
         if not np.isfinite(deviation).all():
             raise InputError(f"{feature.name}: the feature is not finite on the training images")
         scale = np.where(deviation > 1e-6, deviation, 1.0)
-        return cls(np.asarray(mean, np.float32), np.asarray(scale, np.float32))
+        return cls(np.asarray(mean, np.float32), np.asarray(scale, np.float32), feature.log_floor)

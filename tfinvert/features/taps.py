@@ -16,9 +16,11 @@ import tensorflow as tf
 
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature, Stem
+from tfinvert.networks.layers import Preprocess
 
 # A tap's name, and the layer before which a model runs once for all taps behind it.
 _STEMS = {"alexnet": ("conv5", "pool5")}
+_FLOOR = 1e-6
 
 
 class Tap(Feature):
@@ -48,6 +50,10 @@ class Tap(Feature):
             )
         # A vector that is mostly zero wants one scale: that of each unit is worse by far.
         self.standardize = "channel" if len(shape) == 3 else "layer"
+        # Linear layers would see little but the largest probability.
+        self.log_floor = _FLOOR if _ends_in_softmax(model) else 0.0
+        resizing = [layer for layer in model.layers if isinstance(layer, Preprocess)]
+        self.xla = not any(layer.shrinks(model.input_shape) for layer in resizing)
         self.decoder = "convolutional" if len(shape) == 3 else "fully_connected"
 
     @property
@@ -108,6 +114,14 @@ def restore_tap(description: Mapping[str, Any], model: keras.Model) -> Tap:
     """The tap that `registry.describe` described, from the model a saved inverter carries."""
     config = {k: v for k, v in description["config"].items() if k != "image_shape"}
     return Tap(description["name"], model, config)
+
+
+def _ends_in_softmax(model: keras.Model) -> bool:
+    last = model.layers[-1]
+    if isinstance(last, keras.Model):
+        return _ends_in_softmax(last)
+    activation = getattr(last, "activation", None)
+    return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
 
 
 def _layers(model: keras.Model) -> list[Any]:

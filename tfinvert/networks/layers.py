@@ -55,11 +55,16 @@ class Preprocess(keras.layers.Layer):
             )
         self.size, self.kind = tuple(size), kind
 
+    def shrinks(self, shape: Sequence[int | None]) -> bool:
+        """Whether images of that shape, `[B, H, W, 3]`, are made smaller."""
+        return any(own < side for own, side in zip(self.size, shape[1:3], strict=True))
+
     def call(self, images: Any) -> Any:
         """`[B, H, W, 3]` in [0, 1] becomes `[B, *size, 3]`."""
         preprocessing = PREPROCESSING[self.kind]
         if tuple(images.shape[1:3]) != self.size:
-            images = ops.image.resize(images, self.size, antialias=True)
+            # Antialiasing changes nothing where images grow, and XLA cannot compile it.
+            images = ops.image.resize(images, self.size, antialias=self.shrinks(images.shape))
         if preprocessing.order == "BGR":
             images = ops.flip(images, axis=-1)
         scale, offset = (ops.convert_to_tensor(x, images.dtype) for x in preprocessing[1:])

@@ -67,7 +67,7 @@ class State:
     @property
     def standardization(self) -> Standardization:
         """Mean and scale as they are now."""
-        return Standardization(self.mean.numpy(), self.scale.numpy())
+        return Standardization(self.mean.numpy(), self.scale.numpy(), self.feature.log_floor)
 
     @standardization.setter
     def standardization(self, measured: Standardization) -> None:

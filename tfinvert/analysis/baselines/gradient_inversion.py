@@ -39,7 +39,8 @@ class GradientInversion(Baseline):
       beta: its exponent, at least 1.
       containment: weight of the range.
       seed: of the noise that every image starts from.
-      xla: False for a feature of which XLA lacks an op; the steps take nearly twice as long then.
+      xla: whether XLA compiles the steps, which take nearly twice as long without; by default where
+        it can compile the feature.
 
     Raises:
       InputError: the feature has no derivative to follow, or a number is out of its range.
@@ -57,7 +58,7 @@ class GradientInversion(Baseline):
         beta: float = 2.0,
         containment: float = 0.1,
         seed: int = 0,
-        xla: bool = True,
+        xla: bool | None = None,
     ):
         super().__init__(feature)
         if not feature.in_graph or not feature.differentiable:
@@ -79,7 +80,7 @@ class GradientInversion(Baseline):
         self.smoothness, self.beta = float(smoothness), float(beta)
         self.containment = float(containment)
         self.seed = int(seed)
-        self._descend = tf.function(self._descent, jit_compile=bool(xla))
+        self._descend = tf.function(self._descent, jit_compile=feature.xla if xla is None else xla)
 
     def fit(self, batches: Iterable[Batch] = ()) -> "GradientInversion":
         """Does nothing and reads no batch: there is nothing to learn."""

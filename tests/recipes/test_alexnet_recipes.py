@@ -1,0 +1,114 @@
+"""The programs on layers of the AlexNet that ships: trained on, analysed, refused."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import skimage.data
+from PIL import Image
+
+import tfinvert
+
+ROOT = pathlib.Path(__file__).parents[2]
+TRAIN = (
+    "train_inverter.py",
+    "--data=folder:images",
+    "--steps=4",
+    "--batch_size=2",
+    "--width=0.0625",
+    "--log_every=2",
+)
+
+
+def call(program, *arguments, cwd):
+    return subprocess.run(
+        [sys.executable, ROOT / "recipes" / program, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def error_line(finished):
+    assert finished.returncode == 2, finished.stderr
+    assert "Traceback" not in finished.stderr
+    return finished.stderr.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("user")
+    (place / "images").mkdir()
+    for name in ("chelsea", "coffee", "astronaut", "rocket"):
+        Image.fromarray(getattr(skimage.data, name)()).save(place / "images" / f"{name}.png")
+    return place
+
+
+@pytest.fixture(scope="module")
+def runs(place):
+    """fc6 from cached features, and an autoencoder of conv2."""
+    cached = ("--cache=cache", "--cached_views=2", "--units=8", "--alexnet_weights=compact")
+    finished = call(*TRAIN, "--feature=alexnet/fc6", *cached, "--workdir=fc6", cwd=place)
+    assert finished.returncode == 0, finished.stderr
+    assert "views cached" in finished.stdout
+    assert "images/s while training" in finished.stdout
+    assert "peak memory: " in finished.stdout
+    trained = ("--feature=alexnet/conv2", "--train_encoder", "--workdir=auto")
+    finished = call(*TRAIN, *trained, cwd=place)
+    assert finished.returncode == 0, finished.stderr
+    return place
+
+
+def test_layers_of_shipped_inverters_and_own_runs(runs):
+    finished = call(
+        "analyze.py",
+        "--experiment=layers",
+        "--data=folder:images",
+        "--inverters=auto/inverter,alexnet-conv5-64,fc6/inverter",
+        "--gradient_images=2",
+        "--gradient_steps=2",
+        "--workdir=layers",
+        cwd=runs,
+    )
+    assert finished.returncode == 0, finished.stderr
+    rows = json.loads((runs / "layers" / "results.json").read_text())["rows"]
+    assert [(row["layer"], row["method"], row["inverter"]) for row in rows] == [
+        ("conv2", "autoencoder", "auto"),
+        ("conv5", "inversion network", "alexnet-conv5-64"),
+        ("conv5", "gradient-based inversion", "alexnet-conv5-64"),
+        ("fc6", "inversion network", "fc6"),
+        ("fc6", "gradient-based inversion", "fc6"),
+        ("none", "mean image", ""),
+    ]
+    assert "Error by layer" in (runs / "layers" / "report.html").read_text()
+
+
+def test_a_run_says_which_weights_and_how_fast(runs):
+    card = tfinvert.load(runs / "fc6" / "inverter").card
+    assert card["feature"] == "alexnet/fc6:weights=compact"
+    assert card["training_images_per_second"] > 0
+    assert 0.1 < card["peak_memory_gb"] < 12
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--feature=hog", "--alexnet_weights=compact"], "go with alexnet/LAYER. Received: hog"),
+        (["--feature=alexnet/fc6", "--alexnet_variant=bvlc"], "weights are of torchvision, not"),
+        (["--feature=hog", "--train_encoder"], "hog has no weights to train"),
+        (["--feature=alexnet/conv1", "--units=9"], "no fully connected layers that could take"),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_no_directory(place, flags, message):
+    finished = call(*TRAIN, *flags, "--workdir=new", cwd=place)
+    assert message in error_line(finished)
+    assert not (place / "new").exists()
+
+
+def test_two_inverters_of_one_name(runs):
+    both = "--inverters=fc6/inverter,./fc6/inverter"
+    command = ("analyze.py", "--experiment=layers", both, "--workdir=twice")
+    assert "two inverters would be called 'fc6'" in error_line(call(*command, cwd=runs))
