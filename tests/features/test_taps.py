@@ -276,15 +276,6 @@ def test_the_logarithm_of_probabilities_is_standardised(tap):
     assert features.get("mobilenet_v2/predictions:weights=random").log_floor == 1e-6
 
 
-def test_xla_compiles_what_enlarges_images(tap):
-    small, large = (tap("conv5", image_shape=(side, side, 3)) for side in (64, 128))
-    assert small.xla
-    assert not large.xla
-    images = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
-    compiled = tf.function(small, jit_compile=True)(images)
-    np.testing.assert_allclose(compiled, small(images), atol=1e-4)
-
-
 def test_no_such_weights_lists_the_known():
     message = refusal("alexnet/conv1:weights=nowhere.pth")
     assert message.startswith("no weights 'nowhere.pth': give one of compact, torchvision, lpips")

@@ -36,7 +36,7 @@ class Feature(abc.ABC):
       in_graph: True if it is made of TensorFlow ops alone, so that it can run on the device, inside
         the training step, and can be served; False if it runs Python on the host.
       differentiable: whether its derivative tells in which direction to change an image.
-      xla: whether XLA can compile it.
+      xla: whether it is worth compiling with XLA.
       standardize: "channel" for one mean and scale for each entry of the last axis, "layer" for one
         scale for the whole feature.
       log_floor: for probabilities, whose logarithm is what is standardised, a number added to them

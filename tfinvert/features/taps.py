@@ -16,7 +16,6 @@ import tensorflow as tf
 
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature, Stem
-from tfinvert.networks.layers import Preprocess
 
 # A tap's name, and the layer before which a model runs once for all taps behind it.
 _STEMS = {"alexnet": ("conv5", "pool5")}
@@ -36,6 +35,8 @@ class Tap(Feature):
       InputError: the layer gives neither a grid nor a vector.
     """
 
+    xla = False  # its convolutions are many times slower on a CPU, and it cannot shrink images
+
     def __init__(
         self, name: str, model: keras.Model, config: Mapping[str, Any], portable: bool = False
     ):
@@ -52,8 +53,6 @@ class Tap(Feature):
         self.standardize = "channel" if len(shape) == 3 else "layer"
         # Linear layers would see little but the largest probability.
         self.log_floor = _FLOOR if _ends_in_softmax(model) else 0.0
-        resizing = [layer for layer in model.layers if isinstance(layer, Preprocess)]
-        self.xla = not any(layer.shrinks(model.input_shape) for layer in resizing)
         self.decoder = "convolutional" if len(shape) == 3 else "fully_connected"
 
     @property

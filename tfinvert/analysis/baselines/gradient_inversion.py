@@ -39,8 +39,8 @@ class GradientInversion(Baseline):
       beta: its exponent, at least 1.
       containment: weight of the range.
       seed: of the noise that every image starts from.
-      xla: whether XLA compiles the steps, which take nearly twice as long without; by default where
-        it can compile the feature.
+      xla: whether XLA compiles the steps, of which HOG's take nearly twice as long without; by
+        default what the feature says.
 
     Raises:
       InputError: the feature has no derivative to follow, or a number is out of its range.
