@@ -1,17 +1,14 @@
 """The programs on layers of the AlexNet that ships: trained on, analysed, refused."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import pytest
 import skimage.data
 from PIL import Image
 
 import tfinvert
+from tests.recipes.programs import call, error_line
 
-ROOT = pathlib.Path(__file__).parents[2]
 TRAIN = (
     "train_inverter.py",
     "--data=folder:images",
@@ -20,22 +17,6 @@ TRAIN = (
     "--width=0.0625",
     "--log_every=2",
 )
-
-
-def call(program, *arguments, cwd):
-    return subprocess.run(
-        [sys.executable, ROOT / "recipes" / program, *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def error_line(finished):
-    assert finished.returncode == 2, finished.stderr
-    assert "Traceback" not in finished.stderr
-    return finished.stderr.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")

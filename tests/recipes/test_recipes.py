@@ -1,9 +1,6 @@
 """The programs as a user starts them: a short run, its files, and wrong input."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,27 +8,9 @@ import skimage.data
 from PIL import Image
 
 import tfinvert
+from tests.recipes.programs import call, error_line
 
-ROOT = pathlib.Path(__file__).parents[2]
 TRAIN = ("--feature=hog", "--steps=4", "--batch_size=8", "--width=0.125", "--log_every=2")
-
-
-def call(program, *arguments, cwd):
-    return subprocess.run(
-        [sys.executable, ROOT / "recipes" / program, *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def error_line(finished):
-    assert finished.returncode == 2, finished.stderr
-    assert "Traceback" not in finished.stderr
-    line = finished.stderr.splitlines()[-1]
-    assert line.startswith("error: ")
-    return line
 
 
 @pytest.fixture(scope="module")

@@ -4,23 +4,22 @@ import dataclasses
 import functools
 import math
 import pathlib
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
+import tqdm
 
-from tfinvert.data import pipeline
 from tfinvert.errors import InputError
 from tfinvert.networks import alexnet
 from tfinvert.training import strategies
 from tfinvert.training.history import Entry, History
 from tfinvert.training.labelled import LabelledFeatures, LabelledImages
-from tfinvert.training.loop import PACE, Pace, distributed, diverged, progress
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import Checkpoints, schedule
+from tfinvert.training.stepping import PACE, Pace, take_steps
 from tfinvert.training.summaries import Scalars
 
 TRAIN = ("head", "all")
@@ -186,40 +185,25 @@ def fit(
     if state.frozen:
         inputs = predictor(state.frozen)(_in_batches(inputs))
     predict = predictor(state.fitted)
-    summaries = Scalars(workdir / "summaries")
-    batches = distributed(training.batches(done), strategy)
     images_given = isinstance(training, LabelledImages)
-    step = make_step(state, settings, strategy, state.frozen if images_given else None)
-    losses: list[tf.Tensor] = []
-    last_time, last_step = time.perf_counter(), done
-    with progress(done, settings.steps) as bar:
-        for number in range(done + 1, settings.steps + 1):
-            with pipeline.one_line_errors():
-                batch = next(batches)
-            losses.append(step(*batch))
-            last = number == settings.steps
-            checkpoint = last or number % pace.checkpoint == 0
-            validate = last or number % pace.validate == 0
-            bar.update()
-            if checkpoint or validate or number % pace.log == 0:
-                loss = float(np.mean([loss.numpy() for loss in losses]))
-                losses.clear()
-                if not math.isfinite(loss) or checkpoint and not state.is_finite():
-                    raise InputError(diverged(number, loss, checkpoints.latest))
-                speed = (
-                    (number - last_step) * settings.batch_size / (time.perf_counter() - last_time)
-                )
-                entry = {"step": number, "loss": loss, "images_per_second": round(speed, 1)}
-                bar.set_postfix_str(f"loss {loss:.4f}, {speed:.0f} images/s")
-                if validate:
-                    scores = accuracy(predict(_in_batches(inputs)), labels)
-                    entry |= {f"validation_{name}": value for name, value in scores.items()}
-                    bar.write(f"step {number}: loss {loss:.4f}, {scores_text(scores)}")
-                history.add(entry)
-                summaries.scalars(entry)
-                if checkpoint:
-                    checkpoints.save(number)
-                last_time, last_step = time.perf_counter(), number
+
+    def validate(step: int) -> dict[str, float]:
+        scores = accuracy(predict(_in_batches(inputs)), labels)
+        tqdm.tqdm.write(f"step {step}: {scores_text(scores)}")
+        return {f"validation_{name}": value for name, value in scores.items()}
+
+    take_steps(
+        make_step(state, settings, strategy, state.frozen if images_given else None),
+        training.batches(done),
+        validate,
+        done=done,
+        length=settings,
+        strategy=strategy,
+        checkpoints=checkpoints,
+        history=history,
+        summaries=Scalars(workdir / "summaries"),
+        pace=pace,
+    )
     return state.whole, history.entries
 
 

@@ -105,7 +105,7 @@ class Checkpoints:
 
     def __init__(self, state: Tracked, folder: pathlib.Path, keep: int = 3):
         self._folder = folder
-        self._state = state
+        self.state = state
         self._checkpoint = tf.train.Checkpoint(**state.trackables, step=state.step)
         try:
             self._manager = tf.train.CheckpointManager(
@@ -123,7 +123,7 @@ class Checkpoints:
 
     def save(self, step: int) -> None:
         """Writes the state as it is after so many steps."""
-        self._state.step.assign(step)
+        self.state.step.assign(step)
         self._manager.save(checkpoint_number=step)
 
     def restore(self) -> int:
@@ -139,7 +139,7 @@ class Checkpoints:
         except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
             name = pathlib.Path(self.latest).name
             raise InputError(self._advice(f"checkpoint {name} cannot be read")) from error
-        return int(self._state.step.numpy())
+        return int(self.state.step.numpy())
 
     def _present(self) -> list[str]:
         steps = sorted(int(path.stem.split("-")[1]) for path in self._folder.glob("step-*.index"))

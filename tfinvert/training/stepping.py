@@ -1,0 +1,135 @@
+"""Steps one after the other: batches in, history, summaries and checkpoints out."""
+
+import dataclasses
+import math
+import sys
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from tfinvert.data import pipeline
+from tfinvert.errors import InputError
+from tfinvert.training.history import Entry, History
+from tfinvert.training.state import Checkpoints
+from tfinvert.training.summaries import Scalars
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """How often the loop stops to look; has no part in what is learnt.
+
+    Attributes:
+      log: steps between entries of the history and of TensorBoard's scalars.
+      validate: steps between validations and image summaries.
+      checkpoint: steps between checkpoints.
+    """
+
+    log: int = 50
+    validate: int = 1000
+    checkpoint: int = 1000
+
+    def __post_init__(self) -> None:
+        if min(self.log, self.validate, self.checkpoint) < 1:
+            raise InputError(f"log, validate and checkpoint must be positive. Received: {self}")
+
+
+PACE = Pace()
+
+
+class Length(Protocol):
+    """The settings that say how long a run is."""
+
+    steps: int
+    batch_size: int
+
+
+def take_steps(
+    step: Callable[..., tf.Tensor],
+    batches: tf.data.Dataset,
+    validate: Callable[[int], dict[str, float]],
+    *,
+    done: int,
+    length: Length,
+    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
+    history: History,
+    summaries: Scalars,
+    pace: Pace,
+) -> None:
+    """Trains until the last step.
+
+    Args:
+      step: trains on one distributed batch and returns the loss.
+      batches: endless, from step `done` on.
+      validate: what the history and TensorBoard are to hold of the network after a step.
+      done: steps done already.
+      length: of the run.
+      strategy: the devices that share a batch.
+      checkpoints: of the state that `step` changes.
+      history: gets step, loss (since the entry before), images_per_second and, at times, what
+        `validate` gives.
+      summaries: get the same.
+      pace: how often.
+
+    Raises:
+      InputError: an image or its feature cannot be had, or the loss or a weight is no longer
+        finite; the last good checkpoint is kept.
+    """
+    # Shared among the devices, each in the order of the data set.
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    iterator = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
+    losses: list[tf.Tensor] = []
+    last_time, last_step = time.perf_counter(), done
+    with _progress(done, length.steps) as bar:
+        for number in range(done + 1, length.steps + 1):
+            with pipeline.one_line_errors():
+                batch = next(iterator)
+            losses.append(step(*batch))
+            bar.update()
+            last = number == length.steps
+            checkpoint = last or number % pace.checkpoint == 0
+            validation = last or number % pace.validate == 0
+            if not (checkpoint or validation or number % pace.log == 0):
+                continue
+            loss = float(np.mean([loss.numpy() for loss in losses]))
+            losses.clear()
+            if not math.isfinite(loss) or checkpoint and not checkpoints.state.is_finite():
+                raise InputError(_diverged(number, loss, checkpoints.latest))
+            images = (number - last_step) * length.batch_size
+            speed = images / (time.perf_counter() - last_time)
+            entry: Entry = {"step": number, "loss": loss, "images_per_second": round(speed, 1)}
+            bar.set_postfix_str(f"loss {loss:.5f}, {speed:.0f} images/s")
+            if validation:
+                entry |= validate(number)
+            history.add(entry)
+            summaries.scalars(entry)
+            if checkpoint:
+                checkpoints.save(number)
+            last_time, last_step = time.perf_counter(), number
+
+
+def _progress(done: int, steps: int) -> tqdm.tqdm:
+    """A bar on standard error; sparing where nobody looks at it."""
+    return tqdm.tqdm(
+        initial=done,
+        total=steps,
+        unit="step",
+        dynamic_ncols=True,
+        mininterval=0.5 if sys.stderr.isatty() else 30.0,
+        bar_format="{desc}{n_fmt}/{total_fmt} steps |{bar:20}| {postfix}, {remaining} left",
+    )
+
+
+def _diverged(step: int, loss: float, latest: str | None) -> str:
+    """What to say where the loss or, if that is finite, a weight is no longer finite."""
+    what = "a weight is no longer finite" if math.isfinite(loss) else f"the loss became {loss}"
+    kept = f"the last good checkpoint is {latest}" if latest else "no checkpoint was written yet"
+    return (
+        f"{what} by step {step}; {kept}; try a lower --learning_rate or more --warmup_steps in "
+        "another --workdir"
+    )
