@@ -30,7 +30,7 @@ def test_export_and_check(inverter, tmp_path):
     result = run("check_savedmodel.py", f"--model={model}/1")
     assert result.returncode == 0, result.stderr
     assert "reconstruct_bytes\n  takes image_bytes: string [?]\n" in result.stdout
-    assert result.stdout.endswith(f"{model}/1: can be served\n")
+    assert f"\n{model}/1: can be served\n" in result.stdout
 
 
 def test_what_is_no_model_is_refused(tmp_path):
