@@ -1,10 +1,11 @@
 """Inverter: a feature, its standardisation and its trained network, as one artefact."""
 
+import functools
 import json
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import keras
@@ -50,8 +51,12 @@ class Inverter:
         self.standardization = standardization
         self.network = network
         self.card = dict(card or {})
-        spec = tf.TensorSpec((None, *feature.spec.shape), tf.float32)
-        self._decode = tf.function(self.decode, input_signature=[spec])
+
+    @functools.cached_property
+    def _decode(self) -> Callable[..., tf.Tensor]:
+        """`decode` in a graph: one for any batch, since TensorFlow warns of many."""
+        spec = tf.TensorSpec((None, *self.feature.spec.shape), tf.float32)
+        return tf.function(self.decode).get_concrete_function(spec)
 
     @property
     def output_size(self) -> tuple[int, int]:
