@@ -31,6 +31,14 @@ def test_the_example_of_the_readme_runs(capsys):
     assert error < 0.2
 
 
+def test_the_example_of_the_layers_runs():
+    (example,) = python_blocks(ROOT / "docs" / "alexnet.md")
+    names = {}
+    exec(compile(example, "alexnet.md", "exec"), names)
+    assert names["fc6"].shape == (1, 1024)
+    assert names["rebuilt"].shape == (1, 64, 64, 3)
+
+
 def test_a_representation_is_added_as_the_document_says(tmp_path, monkeypatch):
     module, line = python_blocks(ROOT / "docs" / "adding-a-representation.md")
     (tmp_path / "cell_moments.py").write_text(module, encoding="utf-8")

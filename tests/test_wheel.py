@@ -1,5 +1,7 @@
 """A wheel holds all that `tfinvert.load` needs."""
 
+import hashlib
+import json
 import pathlib
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 import tfinvert
+from tfinvert.networks import alexnet
 
 ROOT = pathlib.Path(__file__).parents[1]
 OFFLINE = ("--no-deps", "--no-build-isolation")
@@ -62,5 +65,18 @@ def test_shipped_inverters_are_small_and_say_what_made_them(name):
     assert card["metrics"]["normalized_error"] < 0.7
 
 
-def test_hog_64_is_shipped():
-    assert "hog-64" in tfinvert.shipped()
+def test_hog_64_and_every_layer_of_alexnet_are_shipped():
+    layers = {f"alexnet-{layer}-64" for layer in alexnet.PAPER_LAYERS}
+    assert {"hog-64", *layers} <= {*tfinvert.shipped()}
+
+
+def test_the_compact_alexnet_is_small_and_says_where_it_is_from():
+    folder = ROOT / "tfinvert" / "networks" / "weights" / "files"
+    weights = folder / "alexnet-compact.safetensors"
+    inverters = (ROOT / "tfinvert" / "inverters").glob("alexnet-*/*")
+    assert sum(file.stat().st_size for file in (weights, *inverters)) <= 40_000_000
+    card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    assert card["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert {"conv1 … conv5", "fc6 … fc8", "licence", "measured"} <= card.keys()
+    assert card["measured"]["top1"] >= 0.45
+    assert len(card["classes"]) == 200
