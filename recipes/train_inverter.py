@@ -74,7 +74,9 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_float("width", DEFAULTS["width"], "Scales the channels of the network.")
 flags.DEFINE_integer(
-    "units", DEFAULTS["units"], "Of the fully connected layers of a network for vectors; 0: 4096."
+    "units",
+    DEFAULTS["units"],
+    "Of the fully connected layers of a network for vectors; 0: 4096 × width.",
 )
 flags.DEFINE_bool(
     "train_encoder", DEFAULTS["train_encoder"], "Train the feature's model too: an autoencoder."

@@ -233,7 +233,7 @@ def test_an_inverter_with_its_encoder_is_whole(with_encoder, saved_with_encoder,
     "array", [None, np.zeros((3, 3, 3, 4)), np.zeros(4), np.array("text"), np.zeros(0)]
 )
 def test_damaged_arrays_of_an_encoder(saved_with_encoder, array):
-    rewrite(saved_with_encoder, {"encoder/grid/kernel": array})
+    rewrite(saved_with_encoder, {"encoder/0": array})
     message = load_refused(saved_with_encoder)
     assert "not a whole inverter" in message or f"{ARRAYS} is damaged" in message
 

@@ -122,7 +122,8 @@ class Inverter:
 
         Args:
           path: a directory that does not exist yet.
-          dtype: how the weights are stored; float16 halves the size and rounds them.
+          dtype: how the network's weights are stored; float16 halves the size and rounds them. The
+            layers of a feature that is saved with it keep their values.
 
         Raises:
           InputError: the directory exists already.
@@ -144,7 +145,8 @@ class Inverter:
         if not self.feature.portable:
             model = self.feature.model
             card["encoder"] = _without_initializers(json.loads(model.to_json()))
-            arrays |= {f"encoder/{v.path}": _shortest(v.numpy()) for v in model.weights}
+            # By position: paths are not unique where a model has models in it.
+            arrays |= {f"encoder/{i}": _shortest(v.numpy()) for i, v in enumerate(model.weights)}
         with atomic_directory(path) as directory:
             (directory / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
             np.savez_compressed(directory / ARRAYS, **arrays)
@@ -160,9 +162,10 @@ class Inverter:
         card = _read_card(path)
         arrays = _read_arrays(path / ARRAYS)
         try:
-            network = _read_model("network", card, arrays)
+            network = _read_model(card["network"], lambda _, v: arrays[f"network/{v.path}"])
             if "encoder" in card:
-                feature = restore_tap(card["feature"], _read_model("encoder", card, arrays))
+                encoder = _read_model(card["encoder"], lambda i, _: arrays[f"encoder/{i}"])
+                feature = restore_tap(card["feature"], encoder)
             else:
                 feature = from_description(card["feature"])
             floor = float(arrays.get("feature/log_floor", 0.0))
@@ -197,10 +200,11 @@ def load(path: str | pathlib.Path) -> Inverter:
     return Inverter.load(path)
 
 
-def _read_model(name: str, card: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> keras.Model:
-    model = keras.models.model_from_json(json.dumps(card[name]))
-    for variable in model.weights:
-        variable.assign(arrays.pop(f"{name}/{variable.path}"))
+def _read_model(config: Any, array: Callable[[int, keras.Variable], np.ndarray]) -> keras.Model:
+    """A model as its card describes it; `array` gives the value of each variable."""
+    model = keras.models.model_from_json(json.dumps(config))
+    for i, variable in enumerate(model.weights):
+        variable.assign(array(i, variable))
     return model
 
 

@@ -216,3 +216,9 @@ def test_a_line_chart_says_the_names_of_its_ticks():
         "fc6",
     ]
     assert "conv1" not in texts(plots.line_chart(lines, x="layer", y="error"))
+
+
+def test_two_inverters_of_one_layer(inverters, images):
+    twice = {"first": inverters["first"], "again": inverters["first"]}
+    with pytest.raises(tfinvert.InputError, match="first and again are both the inversion network"):
+        layers(twice, images, gradient_images=0)

@@ -12,6 +12,7 @@ from tfinvert import metrics
 from tfinvert.analysis.baselines import GradientInversion
 from tfinvert.analysis.result import Result
 from tfinvert.analysis.scores import scores
+from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import plots
 from tfinvert.reporting.grids import image_grid
@@ -43,7 +44,11 @@ def layers(
         out.
       gradient_steps: of that method.
       seed: of its initial noise.
+
+    Raises:
+      InputError: two of the inverters are of one layer and one kind.
     """
+    _check_unlike(inverters)
     scale = metrics.mean_pairwise_distance(images)
     size = images.shape[1:3]
     few = evenly(len(images), gradient_images) if gradient_images else np.arange(len(images))
@@ -91,6 +96,17 @@ def layers(
         rows,
         figures,
     )
+
+
+def _check_unlike(inverters: dict[str, Inverter]) -> None:
+    first: dict[tuple[str, str], str] = {}
+    for name, inverter in inverters.items():
+        other = first.setdefault((_method(inverter), _layer(inverter)), name)
+        if other != name:
+            raise InputError(
+                f"{other} and {name} are both the {_method(inverter)} of {_layer(inverter)}; give "
+                "one of them"
+            )
 
 
 def _layer(inverter: Inverter) -> str:

@@ -25,7 +25,7 @@ from tfinvert.training.classifier import ClassifierSettings, Start
 from tfinvert.training.examples import CachedExamples, Examples, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.labelled import LabelledFeatures, LabelledImages
-from tfinvert.training.loop import PACE, Pace
+from tfinvert.training.stepping import PACE, Pace
 
 WEIGHTS, CARD = "alexnet.safetensors", "card.json"
 VALIDATION_IMAGES = 1000  # while training; all of them at the end

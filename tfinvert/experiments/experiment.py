@@ -73,7 +73,7 @@ def run_experiment(
     feature = features.get(experiment.feature, image_shape=(side, side, 3))
     # Before the data: what cannot be ends here.
     inversion.build(feature, width=settings.width, units=settings.units)
-    if settings.train_encoder and feature.model is None:
+    if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.to_train()
     devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)

@@ -5,7 +5,7 @@ import math
 import keras
 
 from tfinvert.errors import InputError
-from tfinvert.features.base import ImageShape
+from tfinvert.features.base import ImageShape, checked_shape
 from tfinvert.features.taps import Tap, tap
 from tfinvert.networks import alexnet
 from tfinvert.networks import weights as weight_files
@@ -39,8 +39,7 @@ def alexnet_tap(
     Raises:
       InputError: there is no such layer or file, or the input has not the size fc6 takes.
     """
-    if len(image_shape) != 3 or image_shape[2] != 3:
-        raise InputError(f"image_shape must be (height, width, 3). Received: {image_shape}")
+    image_shape = checked_shape(image_shape)
     if units < 0 or units and weights != RANDOM:
         raise InputError(
             f"units are those of weights={RANDOM}, at least 1. Received: weights={weights}, "

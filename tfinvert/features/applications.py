@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from tfinvert.errors import InputError
-from tfinvert.features.base import ImageShape
-from tfinvert.features.taps import Tap, tap
+from tfinvert.features.base import ImageShape, checked_shape
+from tfinvert.features.taps import Tap, cut
 from tfinvert.networks.layers import PREPROCESSING, Preprocess
 
 _UNIT = "unit"
@@ -36,6 +36,8 @@ def find_application(family: str) -> Callable[..., Tap] | None:
         try:
             # Downloads speak on standard output.
             with contextlib.redirect_stdout(io.StringIO()):
+                if given is None:
+                    keras.utils.set_random_seed(0)  # so that the same name is the same feature
                 model = getattr(module, name)(weights=given, include_top=not shape, **shape)
         except Exception as error:  # a download, a file or a size, each with errors of its own
             reason = (str(error).strip().splitlines() or [repr(error)])[0]
@@ -85,13 +87,12 @@ def _tap(
     kind: str,
     config: dict[str, str | int],
 ) -> Tap:
-    if len(image_shape) != 3 or image_shape[2] != 3:
-        raise InputError(f"image_shape must be (height, width, 3). Received: {image_shape}")
+    image_shape = checked_shape(image_shape)
     shapes = getattr(model, "input_shape", None)
     if not isinstance(shapes, tuple) or len(shapes) != 4 or shapes[-1] != 3:
         raise InputError(f"{name}: a tap takes a model of RGB images [H, W, 3]. Received: {shapes}")
     size = tuple(side or given for side, given in zip(shapes[1:3], image_shape, strict=False))
-    inner = tap(name, model, layer, config).model
+    inner = cut(name, model, layer)
     images = keras.Input(tuple(image_shape), name="images")
     output = inner(Preprocess(size, kind, name="preprocess")(images))
     return Tap(name, keras.Model(images, output), config)

@@ -1,7 +1,7 @@
 """The contract of a representation Φ: photographs in, features out."""
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -10,6 +10,20 @@ import tensorflow as tf
 from tfinvert.errors import InputError
 
 ImageShape = tuple[int, int, int]
+
+
+def checked_shape(image_shape: Sequence[int]) -> ImageShape:
+    """The shape of RGB images.
+
+    Raises:
+      InputError: it is not (height, width, 3).
+    """
+    shape = tuple(int(side) for side in image_shape)
+    if len(shape) != 3 or shape[2] != 3 or min(shape) < 1:
+        raise InputError(
+            f"image_shape must be (height, width, 3) with positive sides. Received: {image_shape}"
+        )
+    return shape
 
 
 class Stem(NamedTuple):
@@ -58,13 +72,7 @@ class Feature(abc.ABC):
     portable: bool = True
 
     def __init__(self, image_shape: ImageShape = (64, 64, 3)):
-        shape = tuple(int(side) for side in image_shape)
-        if len(shape) != 3 or shape[2] != 3 or min(shape) < 1:
-            raise InputError(
-                "image_shape must be (height, width, 3) with positive sides. "
-                f"Received: {image_shape}"
-            )
-        self.image_shape: ImageShape = shape
+        self.image_shape: ImageShape = checked_shape(image_shape)
 
     @property
     @abc.abstractmethod

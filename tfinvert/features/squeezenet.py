@@ -1,7 +1,7 @@
 """SqueezeNet's layers: `squeezenet/fire9`, `squeezenet/logits`, or any layer by its own name."""
 
 from tfinvert.errors import InputError
-from tfinvert.features.base import ImageShape
+from tfinvert.features.base import ImageShape, checked_shape
 from tfinvert.features.taps import Tap, tap
 from tfinvert.networks import squeezenet
 from tfinvert.networks.weights import squeezenet as weight_files
@@ -27,8 +27,7 @@ def squeezenet_tap(
     Raises:
       InputError: there is no such layer or file, or a size is too small.
     """
-    if len(image_shape) != 3 or image_shape[2] != 3:
-        raise InputError(f"image_shape must be (height, width, 3). Received: {image_shape}")
+    image_shape = checked_shape(image_shape)
     model = squeezenet.build(tuple(image_shape[:2]), input_size)
     there = [each.name for each in model.layers[2:]]
     wanted = ALIASES.get(layer, layer)

@@ -98,15 +98,31 @@ class Tap(Feature):
 def tap(
     name: str, model: keras.Model, layer: str, config: Mapping[str, Any], portable: bool = False
 ) -> Tap:
-    """The tap of a layer, of a model cut off behind it.
+    """The tap of a layer; see `cut`."""
+    return Tap(name, cut(name, model, layer), config, portable)
+
+
+def cut(name: str, model: keras.Model, layer: str) -> keras.Model:
+    """A model that ends with one of its layers.
+
+    Args:
+      name: of the tap, for what is said.
+      model: with one input.
+      layer: its name.
 
     Raises:
-      InputError: the model has no such layer.
+      InputError: the model has no such layer, or its output there cannot be told.
     """
     names = [each.name for each in model.layers if not isinstance(each, keras.layers.InputLayer)]
     if layer not in names:
         raise InputError(f"{name}: no layer {layer!r}; there are: {', '.join(names)}")
-    return Tap(name, keras.Model(model.input, model.get_layer(layer).output), config, portable)
+    try:
+        (inputs,) = model.inputs
+        return keras.Model(inputs, model.get_layer(layer).output)
+    except (ValueError, AttributeError, RuntimeError) as error:
+        # A model in the model knows its own input only.
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(f"{name}: the model cannot be cut behind {layer}: {reason}") from error
 
 
 def restore_tap(description: Mapping[str, Any], model: keras.Model) -> Tap:
