@@ -25,15 +25,15 @@ from absl import flags
 from tfinvert import cli
 from tfinvert.data.open import FORMS
 from tfinvert.experiments.classifier import Classification, run_classification
+from tfinvert.experiments.training_flags import define_training_flags, pace_of_flags
 from tfinvert.networks import alexnet, weights
-from tfinvert.training import classifier, loop, strategies
+from tfinvert.training import classifier
 from tfinvert.training.classifier import ClassifierSettings
 
 FLAGS = flags.FLAGS
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(ClassifierSettings)}
 
 flags.DEFINE_string("data", None, f"Training photographs with classes: {FORMS}.")
-flags.DEFINE_string("validation_data", None, "The same for validation; else held out of --data.")
 flags.DEFINE_enum(
     "train", DEFAULTS["train"], classifier.TRAIN, "What: fc6, fc7 and fc8 alone, or every layer."
 )
@@ -43,32 +43,14 @@ flags.DEFINE_string(
 flags.DEFINE_enum(
     "variant", "", ["", *alexnet.VARIANTS], "Which AlexNet, where the weights do not say."
 )
-flags.DEFINE_integer("image_size", 64, "Height and width of the images, in pixels.")
 flags.DEFINE_integer(
     "input_size", 0, "Side to which the network resizes them; 0: what its weights were trained on."
 )
 flags.DEFINE_integer("units", DEFAULTS["units"], "Of fc6 and fc7.")
-flags.DEFINE_integer("steps", 20000, "Optimiser steps in all.")
-flags.DEFINE_integer("batch_size", DEFAULTS["batch_size"], "Images a step, over all devices.")
-flags.DEFINE_float("learning_rate", DEFAULTS["learning_rate"], "Peak rate of gradient descent.")
-flags.DEFINE_integer("warmup_steps", DEFAULTS["warmup_steps"], "Steps of linear warm-up.")
 flags.DEFINE_float("momentum", DEFAULTS["momentum"], "Of gradient descent.")
 flags.DEFINE_float("dropout", DEFAULTS["dropout"], "Share of fc6's and fc7's units left out.")
 flags.DEFINE_float("weight_decay", DEFAULTS["weight_decay"], "Pull of the kernels towards 0.")
-flags.DEFINE_float("min_crop", None, "Smallest random crop, as a fraction of the largest.")
-flags.DEFINE_integer("shift", DEFAULTS["shift"], "Pixels to move a view by, at most.")
-flags.DEFINE_float("jitter", None, "How strongly colours and contrast vary, from 0 to 1.")
-flags.DEFINE_string("cache", None, "Folder for cached views, if there are --cached_views.")
-flags.DEFINE_integer(
-    "cached_views", DEFAULTS["cached_views"], "Fixed views of each photograph kept on disk."
-)
-flags.DEFINE_integer("seed", DEFAULTS["seed"], "Of weights, order, crops and dropout.")
-flags.DEFINE_enum("dtype", "float16", ["float32", "float16"], "Of the saved weights.")
-flags.DEFINE_enum("strategy", "auto", strategies.NAMES, "How to use several devices.")
-flags.DEFINE_string("workdir", None, "The run's directory.")
-flags.DEFINE_integer("log_every", loop.PACE.log, "Steps between log entries.")
-flags.DEFINE_integer("validate_every", loop.PACE.validate, "Steps between validations.")
-flags.DEFINE_integer("checkpoint_every", loop.PACE.checkpoint, "Steps between checkpoints.")
+define_training_flags(DEFAULTS, dtype="float16")
 flags.mark_flags_as_required(["data", "workdir"])
 
 
@@ -78,7 +60,7 @@ def main() -> None:
         kind(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(kind)})
         for kind in (Classification, ClassifierSettings)
     )
-    pace = loop.Pace(FLAGS.log_every, FLAGS.validate_every, FLAGS.checkpoint_every)
+    pace = pace_of_flags()
     run_classification(classification, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache)
 
 

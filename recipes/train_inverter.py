@@ -37,7 +37,7 @@ from tfinvert.data.open import FORMS
 from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES
 from tfinvert.experiments.experiment import Experiment, run_experiment
-from tfinvert.training import loop, strategies
+from tfinvert.experiments.training_flags import define_training_flags, pace_of_flags
 from tfinvert.training.settings import Settings
 
 FLAGS = flags.FLAGS
@@ -56,22 +56,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("alexnet_variant", None, "caffenet or bvlc, where a file does not say.")
 flags.DEFINE_string("data", "photos", f"Training photographs: {FORMS}.")
-flags.DEFINE_string("validation_data", None, "The same for validation; else held out of --data.")
 flags.DEFINE_integer("validation_images", MAX_IMAGES, "At most so many, evenly spaced.")
-flags.DEFINE_integer("image_size", 64, "Height and width of the images, in pixels.")
-flags.DEFINE_integer("steps", 20000, "Optimiser steps in all.")
-flags.DEFINE_integer("batch_size", DEFAULTS["batch_size"], "Images a step, over all devices.")
-flags.DEFINE_float("learning_rate", DEFAULTS["learning_rate"], "Adam's peak rate.")
-flags.DEFINE_integer("warmup_steps", DEFAULTS["warmup_steps"], "Steps of linear warm-up.")
 flags.DEFINE_float("clip_norm", DEFAULTS["clip_norm"], "Largest norm of the gradient.")
 flags.DEFINE_float("averaging", DEFAULTS["averaging"], "Decay of the averaged weights; 0: none.")
-flags.DEFINE_float("min_crop", None, "Smallest random crop, as a fraction of the largest.")
-flags.DEFINE_integer("shift", DEFAULTS["shift"], "Pixels to move a view by, at most.")
-flags.DEFINE_float("jitter", None, "How strongly colours and contrast vary, from 0 to 1.")
-flags.DEFINE_string("cache", None, "Folder for cached views, if there are --cached_views.")
-flags.DEFINE_integer(
-    "cached_views", DEFAULTS["cached_views"], "Fixed views of each photograph kept on disk."
-)
 flags.DEFINE_float("width", DEFAULTS["width"], "Scales the channels of the network.")
 flags.DEFINE_integer(
     "units",
@@ -81,13 +68,7 @@ flags.DEFINE_integer(
 flags.DEFINE_bool(
     "train_encoder", DEFAULTS["train_encoder"], "Train the feature's model too: an autoencoder."
 )
-flags.DEFINE_integer("seed", DEFAULTS["seed"], "Of weights, order and crops.")
-flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "Of the saved weights.")
-flags.DEFINE_enum("strategy", "auto", strategies.NAMES, "How to use several devices.")
-flags.DEFINE_string("workdir", None, "The run's directory.")
-flags.DEFINE_integer("log_every", loop.PACE.log, "Steps between log entries.")
-flags.DEFINE_integer("validate_every", loop.PACE.validate, "Steps between validations.")
-flags.DEFINE_integer("checkpoint_every", loop.PACE.checkpoint, "Steps between checkpoints.")
+define_training_flags(DEFAULTS, dtype="float32")
 flags.mark_flags_as_required(["feature", "workdir"])
 
 
@@ -98,7 +79,7 @@ def main() -> None:
         kind(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(kind)})
         for kind in (Experiment, Settings)
     )
-    pace = loop.Pace(FLAGS.log_every, FLAGS.validate_every, FLAGS.checkpoint_every)
+    pace = pace_of_flags()
     run_experiment(experiment, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache)
 
 
