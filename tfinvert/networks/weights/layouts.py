@@ -90,7 +90,7 @@ def to_keras(tensors: Mapping[str, Any], layout: Layout, variant: str) -> Layers
         else:
             before = found[DENSE[DENSE.index(layer) - 1]][1].size if layer != "fc6" else None
             kernel = _dense(name, kernel, before, layout, VARIANTS[variant].widths[-1])
-        _check_shape(bias_name, bias, kernel.shape[-1:])
+        check_shape(bias_name, bias, kernel.shape[-1:])
         found[layer] = np.ascontiguousarray(kernel), np.ascontiguousarray(bias)
     return found
 
@@ -137,6 +137,15 @@ def _floats(name: str, tensor: Any) -> np.ndarray:
     array = np.asarray(tensor)
     if not (np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16"):
         raise InputError(f"{name} holds {array.dtype}; expected floating point")
+    return as_float32(name, array)
+
+
+def as_float32(name: str, array: np.ndarray) -> np.ndarray:
+    """A floating point tensor in float32.
+
+    Raises:
+      InputError: a value is not finite there.
+    """
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
@@ -151,9 +160,9 @@ def _convolution(
     side = _KERNELS[i]
     inputs = (3, *facts.widths)[i] // facts.groups[i]
     if not layout.channels_first:
-        _check_shape(name, kernel, (side, side, inputs, facts.widths[i]), variant)
+        check_shape(name, kernel, (side, side, inputs, facts.widths[i]), variant)
         return kernel
-    _check_shape(name, kernel, (facts.widths[i], inputs, side, side), variant)
+    check_shape(name, kernel, (facts.widths[i], inputs, side, side), variant)
     return kernel.transpose(2, 3, 1, 0)
 
 
@@ -175,9 +184,12 @@ def _dense(
     return kernel.reshape(-1, channels, side, side).transpose(2, 3, 1, 0).reshape(inputs, -1)
 
 
-def _check_shape(
-    name: str, array: np.ndarray, expected: tuple[int, ...], variant: str = ""
-) -> None:
+def check_shape(name: str, array: np.ndarray, expected: tuple[int, ...], variant: str = "") -> None:
+    """Refuses a tensor of another shape; `variant` is what has the expected one.
+
+    Raises:
+      InputError: the tensor has another shape.
+    """
     if array.shape != expected:
         owner = f" in {variant}" if variant else ""
         raise InputError(

