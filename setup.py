@@ -31,6 +31,7 @@ setup(
         "safetensors>=0.5",
         "scikit-image>=0.25",
         "scikit-learn>=1.5",
+        "scipy>=1.13",
         "tensorboard>=2.20",
         "tensorflow>=2.20",
         "tensorflow-datasets>=4.9.8",

@@ -18,53 +18,49 @@ can be named too (ten minutes):
 
     python recipes/analyze.py --experiment=layers --data=folder:val --workdir=runs/layers
 
-Each writes `results.json` and `report.html` into the work directory.
+Everything but the baselines, from the shipped inverters, into one report; with 16 photographs it is
+a few minutes' work, with a thousand an hour's:
+
+    python recipes/analyze.py --experiment=all --data=folder:val --images=16 --workdir=runs/all
+
+Into the work directory go `report.html`, for each experiment a folder with `results.json` and its
+figures as SVG and PNG, and TensorBoard's `summaries/`. The same command goes on with a stopped run;
+with another `--experiment` it adds to it.
 """
 
+import functools
 import pathlib
-import time
+from collections.abc import Sequence
 
 from absl import flags
 
 from tfinvert import cli, inverter
-from tfinvert.analysis.comparison import baselines
-from tfinvert.analysis.contrast import contrast
+from tfinvert.analysis.experiments import EXPERIMENTS, Experiment
 from tfinvert.analysis.inverters import common_size
-from tfinvert.analysis.keypoints import keypoints
-from tfinvert.analysis.layers import layers
-from tfinvert.analysis.result import Result
-from tfinvert.card import make_card
 from tfinvert.data.open import FORMS, open_source
 from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES, read_images
+from tfinvert.experiments.analysis import run_experiments
 from tfinvert.experiments.experiment import INVERTER
-from tfinvert.files import write_json
-from tfinvert.networks.alexnet import PAPER_LAYERS
-from tfinvert.reporting.report import write_report
 from tfinvert.reporting.run_report import REPORT
 
-RESULTS = "results.json"
-SHIPPED = {  # what each experiment looks at unless told otherwise
-    "baselines": ["hog-64", "lbp-64", "sift-64"],
-    "contrast": ["hog-64", "lbp-64"],
-    "keypoints": ["sift-64"],
-    "layers": [f"alexnet-{layer}-64" for layer in PAPER_LAYERS],
-}
+LONG = "baselines"  # half an hour, and learns from training images: not a part of "all"
 
 FLAGS = flags.FLAGS
 _FACTS = (
-    "experiment",
     "data",
     "training_data",
-    "images",
     "training_images",
     "gradient_images",
     "gradient_steps",
     "seed",
 )
 
-_EXPERIMENT = flags.DEFINE_enum(
-    "experiment", None, sorted(SHIPPED), "What to find out.", required=True
+_EXPERIMENT = flags.DEFINE_list(
+    "experiment",
+    None,
+    f"What to find out: some of {', '.join(EXPERIMENTS)}; or all, which is all but {LONG}.",
+    required=True,
 )
 _INVERTERS = flags.DEFINE_list(
     "inverters", None, "Saved inverters' directories or shipped names; else shipped ones that fit."
@@ -78,44 +74,74 @@ _TRAINING_IMAGES = flags.DEFINE_integer(
     "training_images", 20000, "The same for those that baselines learn from.", 2
 )
 _GRADIENT_IMAGES = flags.DEFINE_integer(
-    "gradient_images", 64, "At most so many for gradient-based inversion; of layers alone.", 0
+    "gradient_images",
+    None,
+    "At most so many for gradient-based inversion; else 256 for baselines, an eighth of the "
+    "images and at most 64 for others.",
+    0,
 )
 _GRADIENT_STEPS = flags.DEFINE_integer(
-    "gradient_steps", 400, "Steps of gradient-based inversion; of layers alone.", 1
+    "gradient_steps", 400, "Steps of gradient-based inversion; not of baselines.", 1
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of everything drawn at random.", 0)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the results go.", required=True)
 
 
 def main() -> None:
-    """From inverters and photographs to a table and figures."""
-    workdir = pathlib.Path(_WORKDIR.value)
-    for name in (RESULTS, REPORT):
-        if (workdir / name).exists():
-            raise InputError(f"{workdir / name} exists already; give another --workdir")
-    names = _INVERTERS.value or SHIPPED[_EXPERIMENT.value]
-    inverters = _load(names)
-    begin = time.perf_counter()
-    result = _run(inverters)
-    seconds = round(time.perf_counter() - begin, 1)
-    write_json(workdir / RESULTS, {"findings": result.findings, "rows": result.rows})
-    write_report(
-        workdir / REPORT,
-        title=result.title,
-        lead=result.lead,
-        findings=result.findings,
-        figures=result.figures,
-        metrics=result.rows,
-        details=make_card(
-            inverters=list(inverters),
-            **{name: FLAGS[name].value for name in _FACTS},
-            seconds=seconds,
-        ),
-    )
-    print(*result.findings, f"report: {workdir / REPORT}", sep="\n")
+    """From inverters and photographs to tables, figures and a report."""
+    given = _load(_INVERTERS.value) if _INVERTERS.value else None
+    experiments = {name: (EXPERIMENTS[name], _inverters(name, given)) for name in _names(given)}
+    learns = LONG in experiments
+    used = {label: own for _, chosen in experiments.values() for label, own in chosen.items()}
+    size = common_size(used)
+    part = "validation" if learns and not _TRAINING_DATA.value else "all"
+    images = read_images(open_source(_DATA.value, part), size, _IMAGES.value)
+    settings = {"seed": _SEED.value, "gradient_steps": _GRADIENT_STEPS.value}
+    if _GRADIENT_IMAGES.value is not None:
+        settings["gradient_images"] = _GRADIENT_IMAGES.value
+    elif not learns:
+        settings["gradient_images"] = min(64, max(2, len(images) // 8))
+    if learns:
+        other = _TRAINING_DATA.value
+        training = open_source(other) if other else open_source(_DATA.value, "training")
+        settings["training"] = read_images(training, size, _TRAINING_IMAGES.value)
+    facts = {name: FLAGS[name].value for name in _FACTS} | {"images": len(images)}
+    run_experiments(_WORKDIR.value, experiments, images, settings, facts)
+    print(f"report: {pathlib.Path(_WORKDIR.value) / REPORT}")
 
 
-def _load(names: list[str]) -> dict[str, inverter.Inverter]:
+def _names(given: dict[str, inverter.Inverter] | None) -> list[str]:
+    """The experiments asked for; of all, those that some of the given inverters fit."""
+    names = list(dict.fromkeys(_EXPERIMENT.value))
+    if names == ["all"]:
+        names = [name for name in EXPERIMENTS if name != LONG]
+        if given:
+            names = [name for name in names if _fitting(EXPERIMENTS[name], given)]
+    unknown = [name for name in names if name not in EXPERIMENTS]
+    if unknown or not names:
+        raise InputError(
+            f"--experiment takes some of {', '.join(EXPERIMENTS)}, or all. Received: "
+            f"{', '.join(unknown) or 'none'}"
+        )
+    return names
+
+
+def _inverters(
+    name: str, given: dict[str, inverter.Inverter] | None
+) -> dict[str, inverter.Inverter]:
+    if given is None:
+        return _load(EXPERIMENTS[name].shipped)
+    alone = _EXPERIMENT.value != ["all"]
+    return given if alone else _fitting(EXPERIMENTS[name], given)
+
+
+def _fitting(
+    experiment: Experiment, given: dict[str, inverter.Inverter]
+) -> dict[str, inverter.Inverter]:
+    return {label: own for label, own in given.items() if experiment.fits(label, own)}
+
+
+def _load(names: Sequence[str]) -> dict[str, inverter.Inverter]:
     """Inverters by name; of `runs/hog/inverter` that is the run's, "hog"."""
     loaded: dict[str, inverter.Inverter] = {}
     for name in names:
@@ -123,35 +149,14 @@ def _load(names: list[str]) -> dict[str, inverter.Inverter]:
         label = path.parent.name if path.name == INVERTER and path.parent.name else path.name
         if label in loaded:
             raise InputError(f"two inverters would be called {label!r}; rename one's directory")
-        loaded[label] = inverter.load(name)
+        loaded[label] = _open(name)
     return loaded
 
 
-def _run(inverters: dict[str, inverter.Inverter]) -> Result:
-    size = common_size(inverters)
-    learns = _EXPERIMENT.value == "baselines"
-    part = "validation" if learns and not _TRAINING_DATA.value else "all"
-    images = read_images(open_source(_DATA.value, part), size, _IMAGES.value)
-    if _EXPERIMENT.value == "contrast":
-        return contrast(inverters, images)
-    if _EXPERIMENT.value == "keypoints":
-        return keypoints(inverters, images, seed=_SEED.value)
-    if _EXPERIMENT.value == "layers":
-        return layers(
-            inverters,
-            images,
-            gradient_images=_GRADIENT_IMAGES.value,
-            gradient_steps=_GRADIENT_STEPS.value,
-            seed=_SEED.value,
-        )
-    other = _TRAINING_DATA.value
-    training = open_source(other) if other else open_source(_DATA.value, "training")
-    return baselines(
-        inverters,
-        images,
-        read_images(training, size, _TRAINING_IMAGES.value),
-        seed=_SEED.value,
-    )
+@functools.cache
+def _open(name: str) -> inverter.Inverter:
+    """An inverter; several experiments look at the same shipped ones."""
+    return inverter.load(name)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ MAY_NEED = {
     "tfinvert/features": {"tfinvert"} | NETWORKS,
     "tfinvert/networks": {"tfinvert"},
     "tfinvert/networks/weights": {"tfinvert", "tfinvert/networks"},
-    "tfinvert/experiments": INVERTER | RUN,
+    "tfinvert/experiments": INVERTER | RUN | ANALYSIS,
     "tfinvert/analysis": INVERTER | {"tfinvert/analysis/baselines", "tfinvert/reporting"},
     "tfinvert/analysis/baselines": INVERTER,
     **dict.fromkeys(("tfinvert/reporting", "tfinvert/serving", "tfinvert/training"), INVERTER),

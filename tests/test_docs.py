@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import tfinvert
+from tfinvert.analysis.experiments import EXPERIMENTS
 from tfinvert.data.open import open_source
 from tfinvert.evaluation import read_images
 from tfinvert.training import strategies
@@ -37,6 +38,19 @@ def test_the_example_of_the_layers_runs():
     exec(compile(example, "alexnet.md", "exec"), names)
     assert names["fc6"].shape == (1, 1024)
     assert names["rebuilt"].shape == (1, 64, 64, 3)
+
+
+def test_the_example_of_the_analyses_runs(capsys):
+    (example,) = python_blocks(ROOT / "docs" / "analyses.md")
+    names = {}
+    exec(compile(example, "analyses.md", "exec"), names)
+    assert capsys.readouterr().out.splitlines() == names["result"].findings
+
+
+def test_the_table_of_experiments_is_whole():
+    text = (ROOT / "docs" / "analyses.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert sorted(named) == sorted(EXPERIMENTS)
 
 
 def test_a_representation_is_added_as_the_document_says(tmp_path, monkeypatch):

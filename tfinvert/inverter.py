@@ -3,8 +3,6 @@
 import functools
 import json
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -17,7 +15,7 @@ from tfinvert.features import describe, from_description
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import restore_tap
-from tfinvert.files import atomic_directory
+from tfinvert.files import atomic_directory, read_arrays
 
 FORMAT = 1
 CARD, ARRAYS = "inverter.json", "weights.npz"
@@ -251,11 +249,12 @@ def _read_card(path: pathlib.Path) -> dict[str, Any]:
 
 def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: np.asarray(file[name]).astype(np.float32) for name in file.files}
+        arrays = read_arrays(path)
     except FileNotFoundError as error:
         raise InputError(
             f"{path.parent} is not a whole inverter: {path.name} is missing"
         ) from error
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    try:
+        return {name: array.astype(np.float32) for name, array in arrays.items()}
+    except ValueError as error:
         raise InputError(f"{path} is damaged: {error}") from error

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfinvert import InputError, features
-from tfinvert.analysis.baselines.gradient_inversion import GradientInversion
+from tfinvert.analysis.baselines.gradient_inversion import GradientInversion, smoothness_for
 from tfinvert.features import Feature, HostFeature
 
 SHAPE = (5, 4, 3)
@@ -162,6 +162,33 @@ def test_starting_near_the_image_ends_near_it(small_hog, photos, phi):
     np.testing.assert_array_equal(near, np.clip(images + noise, 0, 1))  # not written to
 
 
+def test_nearness_is_that_of_the_closed_form(linear):
+    # Measurements that keep all distances: the loss of each pixel is a weighted mean's.
+    images, initial = random_images(2), random_images(2, seed=5)
+    phi = linear(images).numpy()
+    nearness = 4.0
+    found = GradientInversion(linear, nearness=nearness, **ALONE).invert(phi, initial)
+    held = nearness / images[0].size * np.square(phi).sum(1).reshape(2, 1, 1, 1)
+    np.testing.assert_allclose(found, (images + held * initial) / (1 + held), atol=0.01)
+    assert np.abs(found - images).max() > 0.05 and np.abs(found - initial).max() > 0.05
+
+
+def test_no_nearness_is_the_default(linear):
+    phi, initial = linear(random_images(2)).numpy(), random_images(2, seed=5)
+    without, none = (
+        GradientInversion(linear, steps=5, **more).invert(phi, initial)
+        for more in ({}, {"nearness": 0.0})
+    )
+    np.testing.assert_array_equal(without, none)
+
+
+def test_layers_of_few_values_want_more_smoothness():
+    assert smoothness_for(features.get("hog")) == 1.0
+    conv1, fc6 = (smoothness_for(features.get(f"alexnet/{x}")) for x in ("conv1", "fc6"))
+    assert conv1 == pytest.approx(25 * 64 * 64 * 3 / (15 * 15 * 64))
+    assert fc6 == pytest.approx(25 * 64 * 64 * 3 / 1024)
+
+
 def test_features_of_nothing(small_hog):
     feature = small_hog.feature
     flat = feature(np.full((2, 24, 18, 3), 0.3, np.float32)).numpy()
@@ -195,7 +222,15 @@ def test_features_without_a_derivative_are_refused():
 
 
 @pytest.mark.parametrize(
-    "setting", [{"steps": 0}, {"learning_rate": 0.0}, {"smoothness": -1.0}, {"beta": 0.5}]
+    "setting",
+    [
+        {"steps": 0},
+        {"learning_rate": 0.0},
+        {"smoothness": -1.0},
+        {"beta": 0.5},
+        {"containment": -0.1},
+        {"nearness": -1.0},
+    ],
 )
 def test_numbers_out_of_range_are_refused(linear, setting):
     with pytest.raises(InputError, match="takes steps ≥ 1, learning_rate > 0"):

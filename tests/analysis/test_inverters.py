@@ -1,10 +1,18 @@
-"""Inverters that do not belong together."""
+"""What inverters are called, and those that do not belong together."""
 
 import pytest
 
 import tfinvert
 from tfinvert import features
-from tfinvert.analysis.inverters import common_size
+from tfinvert.analysis.inverters import (
+    AUTOENCODER,
+    FROM_SCRATCH,
+    NETWORK,
+    common_size,
+    kind,
+    labels,
+    layer_of,
+)
 from tfinvert.features.standardization import Standardization
 from tfinvert.networks import inversion
 
@@ -24,3 +32,22 @@ def test_different_sizes_are_one_line(inverter):
         common_size({"a": inverter, "b": made(32)})
     with pytest.raises(tfinvert.InputError, match="Received: none"):
         common_size({})
+
+
+def test_what_pictures_call_them(inverter):
+    fc6 = tfinvert.load("alexnet-fc6-64")
+    twin = tfinvert.Inverter(fc6.feature, fc6.standardization, fc6.network, {"train_encoder": True})
+    assert (layer_of(fc6), kind(fc6), kind(twin)) == ("fc6", NETWORK, AUTOENCODER)
+    assert labels({"a": fc6, "b": twin, "c": inverter}) == {
+        "a": "fc6",
+        "b": "fc6 (autoencoder)",
+        "c": "hog",
+    }
+    assert labels({"a": fc6, "b": twin, "c": twin}) == {"a": "fc6", "b": "b", "c": "c"}
+
+
+def test_an_autoencoder_from_scratch():
+    feature = features.get("alexnet/fc6", weights="random", input_size=67, units=8)
+    network = inversion.build(feature, width=0.0625, units=8)
+    twin = tfinvert.Inverter(feature, Standardization(0.0, 1.0), network, {"train_encoder": True})
+    assert kind(twin) == FROM_SCRATCH

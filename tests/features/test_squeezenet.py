@@ -37,6 +37,15 @@ def test_probabilities_are_the_softmax_of_the_logits(photos):
     np.testing.assert_allclose(get("prob")(photos[:3]), probabilities, atol=1e-6)
 
 
+def test_probabilities_are_made_of_cached_logits(photos):
+    feature = get("probabilities")
+    stem, rest = feature.stem()
+    assert stem.name == "squeezenet/logits"
+    np.testing.assert_allclose(rest(stem(photos[:2])), feature(photos[:2]), rtol=1e-4, atol=1e-7)
+    assert get("logits").stem().feature.identity() == stem.identity()
+    assert get("fire9").stem().feature.name == "squeezenet/fire9"
+
+
 def test_the_default_is_the_input_it_was_trained_on():
     feature = features.get("squeezenet/fire9", image_shape=(48, 80, 3))
     assert feature.spec.shape == (14, 14, 512) and feature.image_shape == (48, 80, 3)

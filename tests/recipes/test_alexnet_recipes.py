@@ -55,7 +55,7 @@ def test_layers_of_shipped_inverters_and_own_runs(runs):
         cwd=runs,
     )
     assert finished.returncode == 0, finished.stderr
-    rows = json.loads((runs / "layers" / "results.json").read_text())["rows"]
+    rows = json.loads((runs / "layers" / "layers" / "results.json").read_text())["rows"]
     assert [(row["layer"], row["method"], row["inverter"]) for row in rows] == [
         ("conv2", "autoencoder", "auto"),
         ("conv5", "inversion network", "alexnet-conv5-64"),

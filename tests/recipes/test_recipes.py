@@ -116,18 +116,25 @@ def test_analyze(place):
     command = ("analyze.py", "--experiment=contrast", "--inverters=hog-64", "--data=folder:images")
     finished = call(*command, "--workdir=contrast", cwd=place)
     assert finished.returncode == 0, finished.stderr
-    results = json.loads((place / "contrast" / "results.json").read_text())
+    results = json.loads((place / "contrast" / "contrast" / "results.json").read_text())
     assert [row["contrast"] for row in results["rows"]] == [1.0, 0.5, 0.25, 0.1]
     assert results["findings"][0] in finished.stdout
     assert results["findings"][0] in (place / "contrast" / "report.html").read_text()
+    finished = call(*command, "--workdir=contrast", "--seed=1", cwd=place)
+    assert "other flags: seed=1 (was 0)" in error_line(finished)
     finished = call(*command, "--workdir=contrast", cwd=place)
-    assert "results.json exists already" in error_line(finished)
+    assert "contrast: done before" in finished.stdout
+    finished = call("claims.py", "--runs=HOG=contrast", "--output=claims.md", cwd=place)
+    assert "contrast has no experiment that tests a finding" in error_line(finished)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--experiment=keypoints", "--inverters=hog-64"], "takes inverters of sift"),
+        (["--experiment=probabilities", "--inverters=hog-64"], "probabilities"),
+        (["--experiment=layers,other"], "takes some of baselines, layers, "),
+        (["--experiment=all,layers"], "or all. Received: all"),
         (["--experiment=contrast", "--inverters=nothing"], "no inverter at nothing"),
         (["--experiment=baselines", "--inverters=hog-64,run/inverter2"], "no inverter at run/inv"),
     ],

@@ -5,10 +5,13 @@ import matplotlib
 import numpy as np
 import pytest
 
-from tfinvert.reporting.plots import line_chart, loss_curve
+from tfinvert.reporting.plots import dot_chart, line_chart, loss_curve
 
 HISTORY = [{"step": step, "loss": 5.0 - step / 100} for step in range(0, 100, 10)]
 FALLING = [{"step": step, "loss": 10.0 ** (-step / 30)} for step in range(0, 100, 10)]
+
+
+NOTHING = {"title": "", "caption": "", "x": "x", "y": "y"}
 
 
 def texts(svg):
@@ -98,14 +101,51 @@ def test_a_bad_history_is_refused(history):
 
 def test_a_line_chart_names_its_axes_and_its_lines():
     lines = {"one": [(0, 0.7), (10, 0.5)], "two": [(0, 0.8), (10, 0.6)]}
-    svg = line_chart(lines, x="keypoints", y="error", floor=0.4)
-    assert {"keypoints", "error", "one", "two"} <= set(texts(svg))
-    assert svg == line_chart(lines, x="keypoints", y="error", floor=0.4)
-    assert 'aria-label="error by keypoints"' in svg
+    figure = line_chart(lines, title="T", caption="C", x="keypoints", y="error", floor=0.4)
+    assert {"keypoints", "error", "one", "two"} <= set(texts(figure.svg))
+    assert (figure.title, figure.caption) == ("T", "C")
+    again = line_chart(lines, title="T", caption="C", x="keypoints", y="error", floor=0.4)
+    assert figure.svg == again.svg
+    np.testing.assert_array_equal(figure.image, again.image)
+    assert 'aria-label="error by keypoints"' in figure.svg
+    assert figure.image.dtype == np.uint8
+    assert (figure.image == 255).all(-1).mean() > 0.5  # on white
 
 
-@pytest.mark.parametrize("count", [0, 6])
-def test_a_line_chart_that_could_not_be_read_is_refused(count):
-    lines = {str(i): [(0, 1)] for i in range(count)}
-    with pytest.raises(ValueError, match=f"1 to 5. Received: {count}"):
-        line_chart(lines, x="x", y="y")
+def test_a_line_chart_says_the_names_of_its_ticks():
+    lines = {"ours": [(0, 0.5), (2, 0.7)]}
+    named = line_chart(lines, **NOTHING, ticks=["conv1", "conv2", "fc6"])
+    assert {"conv1", "conv2", "fc6"} < set(texts(named.svg))
+    assert "conv1" not in texts(line_chart(lines, **NOTHING).svg)
+
+
+def test_a_logarithmic_axis_has_plain_numbers():
+    svg = line_chart({"a": [(1, 0.1), (5, 0.2), (100, 0.3)]}, **NOTHING, log_x=True).svg
+    assert {"1", "10", "100"} <= set(texts(svg))
+
+
+def test_an_ordered_family_has_colours_in_order_and_standard_errors_their_bars():
+    lines = {f"layer {i}": [(0, i, 0.5), (1, i + 1, 0.5)] for i in range(12)}
+    figure = line_chart(lines, **NOTHING, ordered=True)
+    assert set(lines) <= set(texts(figure.svg))
+    assert len(set(re.findall(r"stroke: (#[0-9a-f]{6}); stroke-width: 1.5", figure.svg))) >= 12
+    without = {name: [point[:2] for point in points] for name, points in lines.items()}
+    bare = line_chart(without, **NOTHING, ordered=True).svg
+    assert figure.svg.count("<path") > bare.count("<path")
+
+
+@pytest.mark.parametrize(
+    ("count", "ordered", "most"), [(0, False, 7), (8, False, 7), (13, True, 12)]
+)
+def test_a_chart_that_could_not_be_read_is_refused(count, ordered, most):
+    with pytest.raises(ValueError, match=f"1 to {most} lines. Received: {count}"):
+        line_chart({str(i): [(0, 1)] for i in range(count)}, **NOTHING, ordered=ordered)
+    things = {str(i): {"a": (0.0, 0.0)} for i in range(count)}
+    with pytest.raises(ValueError, match=f"1 to {most} lines. Received: {count}"):
+        dot_chart(things, title="", caption="", x="x", ordered=ordered)
+
+
+def test_a_dot_chart_names_series_and_things():
+    series = {"fc6": {"binarise": (0.3, 0.01), "dropout": (0.4, 0.0)}, "fc7": {"noise": (0.1, 0.1)}}
+    figure = dot_chart(series, title="T", caption="C", x="rise")
+    assert {"fc6", "fc7", "binarise", "dropout", "noise", "rise"} <= set(texts(figure.svg))

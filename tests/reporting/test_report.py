@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tfinvert.reporting.plots import loss_curve
-from tfinvert.reporting.report import Figure, write_report
+from tfinvert.reporting.report import Chapter, Figure, write_report
 from tfinvert.reporting.values import detail_text, table_text
 
 VOID = {"meta", "img"}
@@ -139,12 +139,39 @@ def test_small_images_are_enlarged_by_whole_factors_and_large_ones_are_not(tmp_p
     assert [img.get("class") for img in page.all("img")] == ["enlarged", "enlarged", None, None]
 
 
-def test_a_figure_has_exactly_one_picture():
-    with pytest.raises(ValueError, match="Received: neither"):
+def test_a_figure_has_a_picture(tmp_path):
+    with pytest.raises(ValueError, match="has no picture"):
         Figure("a", "b")
-    with pytest.raises(ValueError, match="Received: both"):
-        Figure("a", "b", image=IMAGE, svg=SVG)
+    with pytest.raises(ValueError, match="is no GIF"):
+        Figure("a", "b", gif=b"\x89PNG")
     assert Figure("a", "b", svg=SVG).image is None
+
+
+def test_of_several_forms_the_page_shows_vectors_and_animations_first(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 3)).save(buffer, format="GIF")
+    gif = buffer.getvalue()
+    forms = [{"image": IMAGE, "svg": SVG, "gif": gif}, {"image": IMAGE, "gif": gif}]
+    page = report(tmp_path, figures=[Figure("a", "b", **form) for form in forms])
+    assert len(page.all("svg")) == 1
+    (img,) = page.all("img")
+    assert base64.b64decode(img["src"].removeprefix("data:image/gif;base64,")) == gif
+
+
+def test_chapters_number_their_figures_through_and_fold_long_tables(tmp_path):
+    figure = Figure("a", "b", image=IMAGE)
+    chapters = [
+        Chapter("First", "What was asked.", ["Found."], [figure], [{"k": 1}] * 20),
+        Chapter("Second", figures=[figure], rows=[{"k": 1}] * 21),
+        Chapter("Third"),
+    ]
+    page = report(tmp_path, figures=[figure], chapters=chapters)
+    assert page.text["h2"] == ["Figures", "First", "Second"]
+    assert [text for text in page.text["span"] if text] == ["Figure 1", "Figure 2", "Figure 3"]
+    assert "What was asked." in page.text["p"]
+    assert page.text["li"] == ["Found."]
+    assert page.text["summary"] == ["All numbers, 21 rows"]
+    assert len(page.all("tr")) == 21 + 22
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,7 @@ from tfinvert.analysis.result import Result
 from tfinvert.analysis.scores import brightness_error, color_error, scores
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
-from tfinvert.reporting.grids import image_grid
-from tfinvert.reporting.report import Figure
+from tfinvert.reporting.image_rows import image_rows
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
@@ -72,9 +71,14 @@ def baselines(
             pictures[method.replace("_", " ")] = rebuilt[np.searchsorted(chosen, shown)]
         rows += own
         findings.append(_finding(name, own))
-        grid = image_grid(pictures, scale=max(1, 128 // targets.shape[2]))
-        caption = f"Photographs, and what each method rebuilds from their {inverter.feature.name}."
-        figures.append(Figure(f"Methods on the features of {name}", caption, image=grid))
+        figures.append(
+            image_rows(
+                pictures,
+                title=f"Methods on the features of {name}",
+                caption="Photographs, and what each method rebuilds from their "
+                f"{inverter.feature.name}.",
+            )
+        )
     return Result(
         "What each method rebuilds from the same features",
         f"{len(images)} photographs; baselines learnt from {len(training)} others. Lower is better "

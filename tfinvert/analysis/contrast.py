@@ -9,7 +9,7 @@ import numpy as np
 from tfinvert import metrics
 from tfinvert.analysis.result import Result
 from tfinvert.inverter import Inverter
-from tfinvert.reporting.grids import image_grid
+from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
@@ -90,8 +90,8 @@ def _figure(
     for factor, copies, reconstructions in zip(factors, scaled, rebuilt, strict=True):
         rows[f"contrast {factor:g}"] = copies[chosen]
         rows[f"{name}, {factor:g}"] = resize_images(reconstructions, copies.shape[1:3])[chosen]
-    return Figure(
-        f"{name} at lower contrast",
-        "Photographs at each contrast, above what is rebuilt from their features.",
-        image=image_grid(rows),
+    return image_rows(
+        rows,
+        title=f"{name} at lower contrast",
+        caption="Photographs at each contrast, above what is rebuilt from their features.",
     )

@@ -1,9 +1,42 @@
-"""Inverters that are to be compared."""
+"""Inverters that are to be compared: what they are called, and whether they can be."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
+
+NETWORK, AUTOENCODER, FROM_SCRATCH = (
+    "inversion network",
+    "autoencoder",
+    "autoencoder from scratch",
+)
+
+
+def layer_of(inverter: Inverter) -> str:
+    """The layer of a network that is inverted, for example "fc6"; else the feature's name."""
+    return inverter.feature.name.rpartition("/")[2]
+
+
+def kind(inverter: Inverter) -> str:
+    """`NETWORK`, `AUTOENCODER` or `FROM_SCRATCH`, an autoencoder from random weights."""
+    if not inverter.card.get("train_encoder"):
+        return NETWORK
+    scratch = inverter.feature.get_config().get("weights") == "random"
+    return FROM_SCRATCH if scratch else AUTOENCODER
+
+
+def labels(inverters: Mapping[str, Inverter]) -> dict[str, str]:
+    """By name, what pictures call each: its layer, and its kind unless it is an inversion network.
+
+    Those that would be called alike keep their own names.
+    """
+    found = {
+        name: layer_of(inverter) + ("" if kind(inverter) == NETWORK else f" ({kind(inverter)})")
+        for name, inverter in inverters.items()
+    }
+    count = Counter(found.values())
+    return {name: label if count[label] == 1 else name for name, label in found.items()}
 
 
 def common_size(inverters: Mapping[str, Inverter]) -> tuple[int, int]:

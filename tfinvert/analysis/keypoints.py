@@ -7,9 +7,8 @@ from tfinvert.analysis.result import Result
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift, occupied
 from tfinvert.inverter import Inverter
-from tfinvert.reporting.grids import image_grid
+from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.plots import line_chart
-from tfinvert.reporting.report import Figure
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
@@ -33,6 +32,14 @@ def keep_fraction(grids: np.ndarray, fraction: float, rng: np.random.Generator) 
     return np.where(kept.reshape(full.shape)[..., np.newaxis], grids, 0.0).astype(np.float32)
 
 
+def check(name: str, inverter: Inverter) -> None:
+    """Raises `InputError` unless it is an inverter of SIFT."""
+    if not isinstance(inverter.feature, Sift):
+        raise InputError(
+            f"keypoints takes inverters of sift. Received: {name}, of {inverter.feature.name}"
+        )
+
+
 def keypoints(
     inverters: dict[str, Inverter],
     images: np.ndarray,
@@ -51,10 +58,7 @@ def keypoints(
       InputError: an inverter is of another feature.
     """
     for name, inverter in inverters.items():
-        if not isinstance(inverter.feature, Sift):
-            raise InputError(
-                f"keypoints takes inverters of sift. Received: {name}, of {inverter.feature.name}"
-            )
+        check(name, inverter)
     rows, findings, figures, lines = [], [], [], {}
     for name, inverter in inverters.items():
         targets = resize_images(images, inverter.output_size)
@@ -80,15 +84,25 @@ def keypoints(
             + ", ".join(f"{r['normalised error']:.3f} with {r['keypoints kept']:.0%}" for r in own)
             + f" of the {own[0]['keypoints an image']:.0f} keypoints an image."
         )
-        grid = image_grid({label: batch[chosen] for label, batch in shown.items()})
-        caption = "Photographs, and what is rebuilt from the fraction of their keypoints."
-        figures.append(Figure(f"{name} with fewer keypoints", caption, image=grid))
-    curve = line_chart(lines, x="keypoints an image", y="normalised error", floor=0.4)
-    caption = "The network was trained with all keypoints and sees fewer for the first time."
+        figures.append(
+            image_rows(
+                {label: batch[chosen] for label, batch in shown.items()},
+                title=f"{name} with fewer keypoints",
+                caption="Photographs, and what is rebuilt from the fraction of their keypoints.",
+            )
+        )
+    curve = line_chart(
+        lines,
+        title="Error by number of keypoints",
+        caption="The network was trained with all keypoints and sees fewer for the first time.",
+        x="keypoints an image",
+        y="normalised error",
+        floor=0.4,
+    )
     return Result(
         "What each keypoint carries",
         f"{len(images)} photographs, rebuilt from a part of their keypoints, drawn at random.",
         findings,
         rows,
-        [Figure("Error by number of keypoints", caption, svg=curve), *figures],
+        [curve, *figures],
     )

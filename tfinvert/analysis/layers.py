@@ -4,25 +4,35 @@ What is rebuilt from a layer shows what it keeps. An autoencoder's encoder is tr
 purpose: the distance to it is what the network's own task made it throw away.
 """
 
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis.baselines import GradientInversion
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.baselines.gradient_inversion import smoothness_for
+from tfinvert.analysis.inverters import AUTOENCODER, NETWORK, kind, layer_of
+from tfinvert.analysis.parts import NOTHING_KEPT, Parts
+from tfinvert.analysis.result import Claim, Result
 from tfinvert.analysis.scores import scores
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import plots
-from tfinvert.reporting.grids import image_grid
+from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
-NETWORK, MEAN = "inversion network", "mean image"
+MEAN = "mean image"
 GRADIENT = "gradient-based inversion"
+COARSE = "explained when coarse"
 _SHOWN = 6
+_CELLS = 4  # a side
+_SCORES, _HIGH = ("fc8", "logits"), ("fc6", "fc7", "fc8")
+_SURVIVES, _FAR = 0.25, 0.1
 
 
 def layers(
@@ -32,6 +42,7 @@ def layers(
     gradient_images: int = 64,
     gradient_steps: int = 400,
     seed: int = 0,
+    parts: Parts = NOTHING_KEPT,
 ) -> Result:
     """Scores each inverter, autoencoder and, if asked, gradient-based inversion.
 
@@ -44,12 +55,14 @@ def layers(
         out.
       gradient_steps: of that method.
       seed: of its initial noise.
+      parts: keeps what it found, which takes minutes.
 
     Raises:
       InputError: two of the inverters are of one layer and one kind.
     """
     _check_unlike(inverters)
     scale = metrics.mean_pairwise_distance(images)
+    middle = _coarse(images).mean(0)
     size = images.shape[1:3]
     few = evenly(len(images), gradient_images) if gradient_images else np.arange(len(images))
     shown = few[evenly(len(few), _SHOWN)]
@@ -57,67 +70,167 @@ def layers(
 
     def add(name: str, method: str, rebuilt: np.ndarray, chosen: np.ndarray, **made: Any) -> None:
         rebuilt = resize_images(rebuilt, size)
-        facts = {"layer": _layer(inverters[name]), "method": method, "inverter": name}
+        facts = {"layer": layer_of(inverters[name]), "method": method, "inverter": name}
         scored = scores(images[chosen], rebuilt, scale)
-        rows.append(facts | {"images": len(chosen)} | scored | made)
+        kept = {COARSE: explained(images[chosen], rebuilt, middle)}
+        rows.append(facts | {"images": len(chosen)} | scored | kept | made)
         own = pictures.setdefault(method, {})
-        own[_layer(inverters[name])] = rebuilt[np.searchsorted(chosen, shown)]
+        own[layer_of(inverters[name])] = rebuilt[np.searchsorted(chosen, shown)]
 
     every = np.arange(len(images))
-    for name, inverter in inverters.items():
+    for name, inverter in tqdm.tqdm(inverters.items(), "layers", leave=False):
         card = inverter.card
         made = {"steps": card.get("steps"), "minutes": card.get("training_minutes")}
         rebuilt = inverter.reconstruct(images)
-        add(name, _method(inverter), rebuilt, every, **made)
-        if _method(inverter) == NETWORK and inverter.feature.differentiable and gradient_images:
-            method = GradientInversion(inverter.feature, steps=gradient_steps, seed=seed)
-            found = method.invert(inverter.encode(images[few]))
-            made = {"steps": gradient_steps, "minutes": None}
-            add(name, GRADIENT, found, few, **made)
+        add(name, kind(inverter), rebuilt, every, **made)
+        if kind(inverter) == NETWORK and inverter.feature.differentiable and gradient_images:
+            found = parts(
+                f"layers/{name}-gradient", _descend(inverter, images[few], gradient_steps, seed)
+            )
+            made = {"steps": gradient_steps, "minutes": float(found["minutes"])}
+            add(name, GRADIENT, found["images"], few, **made)
             ours = resize_images(rebuilt[few], size)
             compared[name] = metrics.normalized_error(images[few], ours, scale)
     mean = scores(images, np.broadcast_to(images.mean(0), images.shape), scale)
-    order = list(dict.fromkeys(_layer(inverter) for inverter in inverters.values()))
+    order = list(dict.fromkeys(layer_of(inverter) for inverter in inverters.values()))
     methods = list(pictures)
     rows.sort(key=lambda row: (order.index(row["layer"]), methods.index(row["method"])))
     figures = [_chart(rows, order, mean["normalised error"])]
     for method, own in pictures.items():
-        caption = f"Photographs, and what comes back from each layer by {method}."
-        grid = image_grid({"original": images[shown], **own}, scale=max(1, 128 // size[1]))
-        figures.append(Figure(f"Down the layers: {method}", caption, image=grid))
+        figures.append(
+            image_rows(
+                {"original": images[shown], **own},
+                title=f"Down the layers: {method}",
+                caption=f"Photographs, and what comes back from each layer by {method}.",
+            )
+        )
     nothing = {"layer": "none", "method": MEAN, "inverter": "", "images": len(images)}
     findings = _findings(rows, order, compared)
-    rows.append(nothing | mean | {"steps": None, "minutes": None})
+    rows.append(nothing | mean | {COARSE: 0.0, "steps": None, "minutes": None})
     return Result(
         "What each layer keeps",
         f"{len(images)} photographs, scored at {size[0]}×{size[1]} pixels, N = {scale:.2f}. Lower "
-        "is better but for PSNR and SSIM.",
+        f"is better but for PSNR and SSIM. {COARSE.capitalize()}: of images reduced to "
+        f"{_CELLS}×{_CELLS} pixels, the part of their variance that reconstructions explain: rough "
+        "colours in rough places.",
         findings,
         rows,
         figures,
+        claims(rows, compared),
     )
+
+
+def explained(images: np.ndarray, rebuilt: np.ndarray, mean: np.ndarray) -> float:
+    """R² of rough colours in rough places, both reduced to 4×4 pixels: 1 - Σ|x̂ - x|² / Σ|x̄ - x|².
+
+    Args:
+      images: `[n, H, W, 3]` in [0, 1].
+      rebuilt: of the same shape.
+      mean: x̄, the reduced mean image, `[4, 4, 3]`.
+    """
+    coarse = _coarse(images)
+    left = np.square(_coarse(rebuilt) - coarse).sum(dtype=np.float64)
+    return float(1 - left / np.square(mean - coarse).sum(dtype=np.float64))
+
+
+def claims(rows: Sequence[Mapping[str, Any]], compared: Mapping[str, float]) -> list[Claim]:
+    """What the paper found that these rows can test.
+
+    Args:
+      rows: of `layers`, from the first layer to the last.
+      compared: by inverter, an inversion network's error on the images that gradient-based
+        inversion had.
+    """
+    own = {row["layer"]: row for row in rows if row["method"] == NETWORK}
+    errors = {layer: row["normalised error"] for layer, row in own.items()}
+    found = []
+    if len(errors) > 1:
+        found.append(
+            Claim(
+                "The error grows with depth.",
+                "The inversion network's error rises from each layer given to the next.",
+                ", ".join(f"{layer} {error:.3f}" for layer, error in errors.items()),
+                all(np.diff(list(errors.values())) > 0),
+            )
+        )
+    deep = {layer: own[layer][COARSE] for layer in _SCORES if layer in own}
+    if deep:
+        found.append(
+            Claim(
+                "Colour and rough position survive in fc8.",
+                f"Of images reduced to {_CELLS}×{_CELLS} pixels, reconstructions from it explain "
+                f"more than {_SURVIVES:.0%} of the variance.",
+                ", ".join(f"{layer} {part:.0%}" for layer, part in deep.items()),
+                all(part > _SURVIVES for part in deep.values()),
+            )
+        )
+    gradient = {
+        row["layer"]: (compared[row["inverter"]], row["normalised error"])
+        for row in rows
+        if row["method"] == GRADIENT
+    }
+    if gradient:
+        found.append(
+            Claim(
+                "Inversion networks beat gradient-based inversion.",
+                "The network's error is lower on the same images, at every layer given.",
+                _pairs(gradient),
+                all(ours < theirs for ours, theirs in gradient.values()),
+            )
+        )
+    autoencoders = {
+        row["layer"]: (errors[row["layer"]], row["normalised error"])
+        for row in rows
+        if row["method"] == AUTOENCODER and row["layer"] in errors and row["layer"] in _HIGH
+    }
+    if autoencoders:
+        found.append(
+            Claim(
+                "Autoencoders of the high layers are far better.",
+                f"The autoencoder's error is lower by more than {_FAR:g}, at each of "
+                f"{', '.join(_HIGH)} given.",
+                _pairs(autoencoders),
+                all(theirs < ours - _FAR for ours, theirs in autoencoders.values()),
+            )
+        )
+    return found
+
+
+def _pairs(errors: Mapping[str, tuple[float, float]]) -> str:
+    return ", ".join(f"{layer} {a:.3f} and {b:.3f}" for layer, (a, b) in errors.items())
+
+
+def _coarse(images: np.ndarray) -> np.ndarray:
+    return resize_images(images, (_CELLS, _CELLS))
+
+
+def _descend(
+    inverter: Inverter, images: np.ndarray, steps: int, seed: int
+) -> Callable[[], dict[str, np.ndarray]]:
+    """Gradient-based inversion of the images' features, with the minutes it took."""
+
+    def descend() -> dict[str, np.ndarray]:
+        feature = inverter.feature
+        method = GradientInversion(
+            feature, steps=steps, smoothness=smoothness_for(feature), seed=seed
+        )
+        features = inverter.encode(images)
+        begin = time.perf_counter()
+        found = method.invert(features)
+        return {"images": found, "minutes": np.float64((time.perf_counter() - begin) / 60)}
+
+    return descend
 
 
 def _check_unlike(inverters: dict[str, Inverter]) -> None:
     first: dict[tuple[str, str], str] = {}
     for name, inverter in inverters.items():
-        other = first.setdefault((_method(inverter), _layer(inverter)), name)
+        other = first.setdefault((kind(inverter), layer_of(inverter)), name)
         if other != name:
             raise InputError(
-                f"{other} and {name} are both the {_method(inverter)} of {_layer(inverter)}; give "
+                f"{other} and {name} are both the {kind(inverter)} of {layer_of(inverter)}; give "
                 "one of them"
             )
-
-
-def _layer(inverter: Inverter) -> str:
-    return inverter.feature.name.rpartition("/")[2]
-
-
-def _method(inverter: Inverter) -> str:
-    if not inverter.card.get("train_encoder"):
-        return NETWORK
-    scratch = inverter.feature.get_config().get("weights") == "random"
-    return "autoencoder from scratch" if scratch else "autoencoder"
 
 
 def _chart(rows: list[dict], order: list[str], mean: float) -> Figure:
@@ -126,8 +239,14 @@ def _chart(rows: list[dict], order: list[str], mean: float) -> Figure:
         point = (order.index(row["layer"]), row["normalised error"])
         lines.setdefault(row["method"], []).append(point)
     lines[MEAN] = [(0, mean), (len(order) - 1, mean)]
-    svg = plots.line_chart(lines, x="layer", y="normalised reconstruction error", ticks=order)
-    return Figure("Error by layer", "The mean of the photographs ignores its input.", svg=svg)
+    return plots.line_chart(
+        lines,
+        title="Error by layer",
+        caption="The mean of the photographs ignores its input.",
+        x="layer",
+        y="normalised reconstruction error",
+        ticks=order,
+    )
 
 
 def _findings(rows: list[dict], order: list[str], compared: dict[str, float]) -> list[str]:

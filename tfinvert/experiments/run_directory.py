@@ -39,11 +39,22 @@ def open_run(path: str | pathlib.Path, flags: Mapping[str, Any]) -> pathlib.Path
     return path
 
 
-def _compare(file: pathlib.Path, flags: Mapping[str, Any]) -> None:
+def read_flags(path: pathlib.Path) -> dict[str, Any]:
+    """The flags a run directory was made with.
+
+    Raises:
+      InputError: it is no run directory, or its flags are damaged.
+    """
     try:
-        before = dict(json.loads(file.read_text(encoding="utf-8")))
+        return dict(json.loads((path / FLAGS).read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is no run directory: no {FLAGS} in it") from error
     except (ValueError, TypeError) as error:
-        raise InputError(f"{file} is damaged: {error}") from error
+        raise InputError(f"{path / FLAGS} is damaged: {error}") from error
+
+
+def _compare(file: pathlib.Path, flags: Mapping[str, Any]) -> None:
+    before = read_flags(file.parent)
     changed = [
         f"{name}={flags.get(name)} (was {before.get(name)})"
         for name in sorted(before.keys() | flags.keys())

@@ -18,7 +18,7 @@ from tfinvert.errors import InputError
 from tfinvert.features.base import Feature, Stem
 
 # A tap's name, and the layer before which a model runs once for all taps behind it.
-_STEMS = {"alexnet": ("conv5", "pool5")}
+_STEMS = {"alexnet": ("conv5", "pool5"), "squeezenet": ("logits", "pool10")}
 _FLOOR = 1e-6
 
 
@@ -73,7 +73,7 @@ class Tap(Feature):
         return Tap(self.name, model, self._config)
 
     def stem(self) -> Stem:
-        """For AlexNet's fully connected layers the last convolution, which they share."""
+        """For AlexNet's fully connected layers the last convolution, for SqueezeNet the logits."""
         family, _, layer = self.name.partition("/")
         tap, raw = _STEMS.get(family, ("", ""))
         if layer in (tap, raw) or raw not in [layer.name for layer in self.model.layers]:

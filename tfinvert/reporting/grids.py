@@ -76,7 +76,7 @@ def image_grid(
     _check_whole("padding", padding, 0)
     if columns is not None:
         _check_whole("columns", columns, 1)
-    images = _checked_rows(rows)
+    images = checked_rows(rows)
     count, height, width, _ = next(iter(images.values())).shape
 
     # Fewer images than columns leave no empty places.
@@ -146,7 +146,8 @@ def to_pillow(image: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(to_uint8(image)))
 
 
-def _checked_rows(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def checked_rows(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The rows as bytes; raises what `image_grid` says."""
     if not rows:
         raise ValueError(f"`rows` must have at least one row. Received: rows={rows}")
     images: dict[str, np.ndarray] = {}

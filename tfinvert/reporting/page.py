@@ -18,6 +18,8 @@ h1 { font-size: 32px; line-height: 1.2; letter-spacing: -0.01em; margin: 0 0 12p
 h2 { font-size: 21px; line-height: 1.3; margin: 44px 0 14px; }
 h3 { font-size: 16px; line-height: 1.4; margin: 0 0 10px; }
 .lead { font-size: 18px; line-height: 1.5; color: var(--soft); margin: 0; max-width: 48em; }
+.chapter-lead { margin: 0 0 12px; max-width: 52em; }
+summary { cursor: pointer; color: var(--soft); margin: 0 0 10px; }
 .findings { margin: 0; padding-left: 1.3em; max-width: 52em; }
 .findings li { margin: 0 0 7px; padding-left: 0.2em; }
 .findings li::marker { color: var(--accent); }

@@ -1,11 +1,8 @@
-"""Plots as inline SVG, drawn with matplotlib's object interface (no global state, no display)."""
+"""Charts: how a training went, and what an experiment measured."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -13,33 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
 
-# Okabe and Ito's colours, told apart with any kind of colour vision.
-_BLUE = "#0072B2"
-_VERMILION = "#D55E00"
-_LINES = (
-    (_BLUE, "o"),
-    (_VERMILION, "s"),
-    ("#009E73", "^"),
-    ("#CC79A7", "D"),
-    ("#E69F00", "v"),
-)
-_INK = "#333333"
+from tfinvert.reporting import report
+from tfinvert.reporting.drawing import LINES, style, tidy, to_pixels, to_svg
+
 # A positive series that spans more than this factor is drawn on a logarithmic axis.
 _LOG_RATIO = 10.0
 # With more points than this, markers would hide the line.
 _MAX_MARKERS = 40
+# An ordered family, as the layers of a network, goes from the first to the last of this map's
+# colours, whose end is too pale for white paper.
+_ORDERED, _PALEST, _MAX_ORDERED = "viridis", 0.9, 12
 
-_STYLE = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial"],
-    "font.size": 11.0,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": "#888888",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-}
+Point = tuple[float, float] | tuple[float, float, float]
 
 
 class _PlainLogFormatter(LogFormatter):
@@ -79,81 +61,160 @@ def loss_curve(history: Sequence[Mapping[str, float]]) -> str:
         )
     validation = _series(history, "validation_error")
 
-    with _style(f"{loss} {validation}"):
+    with style(f"{loss} {validation}"):
         figure = Figure(figsize=(9.6, 3.5) if validation else (6.4, 3.5), layout="constrained")
         panels = figure.subplots(1, 2 if validation else 1, squeeze=False)[0]
-        _draw(panels[0], loss, "Training loss", _BLUE)
+        _draw(panels[0], loss, "Training loss", LINES[0][0])
         if validation:
-            _draw(panels[1], validation, "Validation error", _VERMILION)
+            _draw(panels[1], validation, "Validation error", LINES[1][0])
             # Both panels cover the same steps, or they could not be read side by side.
             limits = [panel.get_xlim() for panel in panels]
             for panel in panels:
                 panel.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
-        drawn = _svg(figure)
-    description = "Training loss and validation error" if validation else "Training loss"
-    return _inline(drawn, f"{description} by step")
+        description = "Training loss and validation error" if validation else "Training loss"
+        return to_svg(figure, f"{description} by step")
 
 
 def line_chart(
-    lines: Mapping[str, Sequence[tuple[float, float]]],
+    lines: Mapping[str, Sequence[Point]],
     *,
+    title: str,
+    caption: str,
     x: str,
     y: str,
-    floor: float = 0.0,
+    floor: float | None = 0.0,
     ticks: Sequence[str] = (),
-) -> str:
-    """Draws named lines of (x, y) points, told apart by colour, marker and a legend.
+    ordered: bool = False,
+    log_x: bool = False,
+) -> report.Figure:
+    """Draws named lines of points, told apart by colour, marker and a legend.
 
     Args:
-        lines: From a line's name to its points; at most five lines.
+        lines: From a line's name to its points (x, y), or (x, y, standard error of y).
+        title: Heading of the figure.
+        caption: What to see in it.
         x: What the x axis shows, with its unit.
         y: Likewise.
-        floor: Where the y axis begins.
+        floor: Where the y axis begins; None leaves it to the data.
         ticks: Names of x = 0, 1, 2, …, if they have names.
+        ordered: Whether the lines are a family in order, as layers are: their colours are.
+        log_x: Whether the x axis is logarithmic.
 
     Returns:
-        An `<svg>` element, as `loss_curve` does.
+        A figure with vector and pixels. The same lines give the same text.
 
     Raises:
-        ValueError: If there is no line, or more than five.
+        ValueError: If there is no line, or more than can be told apart: 7, ordered 12.
     """
-    if not 1 <= len(lines) <= len(_LINES):
-        raise ValueError(f"`lines` must be 1 to {len(_LINES)}. Received: {len(lines)}")
-    with _style(f"{lines} {x} {y}"):
-        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    looks = _looks(len(lines), ordered)
+    with style(f"{lines} {x} {y}"):
+        figure = Figure(figsize=(6.8, 4.0), layout="constrained")
         axes = figure.subplots()
-        for (name, points), (colour, marker) in zip(lines.items(), _LINES):  # noqa: B905
-            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, label=name)
+        for (name, points), (colour, marker) in zip(lines.items(), looks, strict=True):
+            at, value, *error = zip(*points, strict=True)
+            axes.errorbar(
+                at, value, *error, color=colour, marker=marker, markersize=5, capsize=3, label=name
+            )
         axes.set_xlabel(x)
         axes.set_ylabel(y)
-        axes.set_ylim(bottom=floor)
+        if log_x:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(_PlainLogFormatter())
+            axes.xaxis.set_minor_formatter(_PlainLogFormatter(minor_thresholds=(2, 0.5)))
+        if floor is not None:
+            axes.set_ylim(bottom=floor)
         if ticks:
             axes.set_xticks(range(len(ticks)), ticks, rotation=30)
-        _tidy(axes)
-        if len(lines) > 1:
-            axes.legend(frameon=False)
-        drawn = _svg(figure)
-    return _inline(drawn, f"{y} by {x}")
+        tidy(axes)
+        return _finished(figure, axes, len(lines), title, caption, f"{y} by {x}")
 
 
-def _style(salt: str) -> contextlib.AbstractContextManager[None]:
-    # Ids are hashed with a salt. A fixed one per plot keeps the text the same from run to run and
-    # keeps two plots in one page from sharing ids.
-    return matplotlib.rc_context(_STYLE | {"svg.hashsalt": f"tfinvert {salt}"})
+def dot_chart(
+    series: Mapping[str, Mapping[str, tuple[float, float]]],
+    *,
+    title: str,
+    caption: str,
+    x: str,
+    ordered: bool = False,
+) -> report.Figure:
+    """Draws values of named things, one line of dots for each thing, a marker for each series.
+
+    Args:
+        series: From a series' name to the value and standard error of each thing; a thing that a
+            series lacks has no dot there. Things are listed as they come.
+        title: Heading of the figure.
+        caption: What to see in it.
+        x: What the values are, with their unit.
+        ordered: As `line_chart`.
+
+    Returns:
+        A figure with vector and pixels.
+
+    Raises:
+        ValueError: As `line_chart`.
+    """
+    looks = _looks(len(series), ordered)
+    things = list(dict.fromkeys(thing for values in series.values() for thing in values))
+    with style(f"{series} {x}"):
+        figure = Figure(figsize=(6.8, 1.3 + 0.34 * len(things)), layout="constrained")
+        axes = figure.subplots()
+        for i, ((name, values), (colour, marker)) in enumerate(
+            zip(series.items(), looks, strict=True)
+        ):
+            # Beside each other within a thing's line, or equal values would hide each other.
+            offset = 0.5 * ((i + 0.5) / len(series) - 0.5)
+            places = [things.index(thing) + offset for thing in values]
+            value, error = zip(*values.values(), strict=True)
+            axes.errorbar(
+                value,
+                places,
+                xerr=error,
+                linestyle="none",
+                color=colour,
+                marker=marker,
+                markersize=5,
+                capsize=2,
+                label=name,
+            )
+        axes.set_yticks(range(len(things)), things)
+        axes.set_ylim(len(things) - 0.5, -0.5)
+        axes.set_xlabel(x)
+        tidy(axes)
+        return _finished(figure, axes, len(series), title, caption, x, outside=True)
 
 
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    # Metadata would bring a date and links to vocabularies.
-    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(buffer, format="svg", metadata=metadata, transparent=True)
-    return buffer.getvalue()
+def _looks(count: int, ordered: bool) -> Sequence[tuple[str, str]]:
+    """Colour and marker of each line."""
+    most = _MAX_ORDERED if ordered else len(LINES)
+    if not 1 <= count <= most:
+        raise ValueError(f"a chart must have 1 to {most} lines. Received: {count}")
+    if not ordered:
+        return LINES[:count]
+    colours = matplotlib.colormaps[_ORDERED]
+    return [
+        (
+            matplotlib.colors.to_hex(colours(_PALEST * i / max(count - 1, 1))),
+            LINES[i % len(LINES)][1],
+        )
+        for i in range(count)
+    ]
 
 
-def _tidy(axes: Axes) -> None:
-    axes.grid(True, color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+def _finished(
+    figure: Figure,
+    axes: Axes,
+    count: int,
+    title: str,
+    caption: str,
+    description: str,
+    outside: bool = False,
+) -> report.Figure:
+    if count > 4 or (outside and count > 1):
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    elif count > 1:
+        axes.legend(frameon=False)
+    svg, image = to_svg(figure, description), to_pixels(figure)
+    return report.Figure(title, caption, image=image, svg=svg)
 
 
 def _series(history: Sequence[Mapping[str, float]], key: str) -> list[tuple[float, float]]:
@@ -179,15 +240,4 @@ def _draw(axes: Axes, points: Sequence[tuple[float, float]], name: str, colour: 
     axes.set_xlabel("Step")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    _tidy(axes)
-
-
-def _inline(document: str, description: str) -> str:
-    # The prolog and the DOCTYPE belong to a file of its own, not inside HTML.
-    svg = document[document.index("<svg") :].strip()
-    # Inlined, a style element would apply to the whole page; these properties are inherited.
-    svg = re.sub(r"<defs>\s*<style[^>]*>[^<]*</style>\s*</defs>\s*", "", svg, count=1)
-    # Nothing refers to the ids of groups, and they would be the same in every plot.
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    style = "stroke-linejoin: round; stroke-linecap: butt"
-    return svg.replace("<svg", f'<svg role="img" aria-label="{description}" style="{style}"', 1)
+    tidy(axes)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import numbers
 import os
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -22,11 +23,15 @@ from tfinvert.reporting.values import detail_text, is_number, table_text
 # judge at one screen pixel per pixel.
 _COMFORTABLE_WIDTH = 384
 _MAX_ENLARGEMENT = 6
+# Tables of more rows are there to be looked up, and not to be read.
+_FOLDED = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A titled picture of the report, with exactly one of `image` and `svg`.
+    """A titled picture of the report, in one form or in several of the same picture.
+
+    The page shows the first of `svg`, `gif` and `image` that there is.
 
     Attributes:
         title: A short heading, plain text.
@@ -34,26 +39,45 @@ class Figure:
         image: [H, W, 3], float in [0, 1] (values outside are clipped) or uint8.
         svg: An `<svg>` element as text, such as `loss_curve` returns. It goes into the page as
             it is, so it must be well-formed XML without scripts or outside references.
+        gif: The bytes of an animation.
 
     Raises:
-        ValueError: If both or neither of `image` and `svg` are given, or `svg` is not such an
-            element.
+        ValueError: If there is no picture, `svg` is not such an element, or `gif` is no GIF.
     """
 
     title: str
     caption: str
     image: np.ndarray | None = None
     svg: str | None = None
+    gif: bytes | None = None
 
     def __post_init__(self) -> None:
-        """Checks that there is exactly one picture and that an SVG can be inlined."""
-        if (self.image is None) == (self.svg is None):
-            given = "neither" if self.image is None else "both"
-            raise ValueError(
-                f"Figure {self.title!r} needs exactly one of `image` and `svg`. Received: {given}"
-            )
+        """Checks that there is a picture and that it can be put into a page."""
+        if self.image is None and self.svg is None and self.gif is None:
+            raise ValueError(f"Figure {self.title!r} has no picture")
         if self.svg is not None:
             _check_svg(self.title, self.svg)
+        if self.gif is not None and not self.gif.startswith(b"GIF8"):
+            raise ValueError(f"The `gif` of figure {self.title!r} is no GIF")
+
+
+@dataclass(frozen=True, eq=False)
+class Chapter:
+    """A part of the report with a heading of its own; whatever it lacks is left out.
+
+    Attributes:
+        title: Its heading.
+        lead: One paragraph.
+        findings: Plain sentences, shown as bullets.
+        figures: Pictures; numbered through the whole page.
+        rows: Of one table, as `metrics` of `write_report`; one of many rows is folded away.
+    """
+
+    title: str
+    lead: str = ""
+    findings: Sequence[str] = ()
+    figures: Sequence[Figure] = ()
+    rows: Sequence[Mapping[str, object]] = ()
 
 
 def write_report(
@@ -64,6 +88,7 @@ def write_report(
     findings: Sequence[str] = (),
     figures: Sequence[Figure] = (),
     metrics: Sequence[Mapping[str, object]] = (),
+    chapters: Sequence[Chapter] = (),
     details: Mapping[str, object] | None = None,
 ) -> None:
     """Writes the report as one HTML file that needs no network and no other file.
@@ -79,6 +104,7 @@ def write_report(
         figures: Pictures, numbered in this order.
         metrics: Rows of one table, whose columns are the keys of the first row. Floats are
             shown with four significant digits; a missing key or None as a dash.
+        chapters: What follows.
         details: Names and values (steps, data, versions, seed, ...), shown at the end.
 
     Raises:
@@ -88,10 +114,12 @@ def write_report(
     """
     if isinstance(findings, str):
         raise ValueError(f"`findings` must be a sequence of sentences. Received: {findings!r}")
+    numbers = itertools.count(1)
     sections = (
         _section("Findings", _findings_html(findings)),
         _section("Results", _metrics_html(metrics)),
-        _section("Figures", _figures_html(figures)),
+        _section("Figures", _figures_html(figures, numbers)),
+        *(_section(chapter.title, _chapter_html(chapter, numbers)) for chapter in chapters),
         _section("Details", _details_html(details or {})),
     )
     page = PAGE.substitute(
@@ -113,12 +141,27 @@ def _findings_html(findings: Sequence[str]) -> str:
     return f'<ul class="findings">\n{items}\n</ul>' if items else ""
 
 
-def _figures_html(figures: Sequence[Figure]) -> str:
-    return "\n".join(_figure_html(number, figure) for number, figure in enumerate(figures, 1))
+def _chapter_html(chapter: Chapter, numbers: Iterator[int]) -> str:
+    lead = f'<p class="chapter-lead">{escape(chapter.lead)}</p>' if chapter.lead else ""
+    table = _metrics_html(chapter.rows)
+    if len(chapter.rows) > _FOLDED:
+        heading = f"All numbers, {len(chapter.rows)} rows"
+        table = f"<details>\n<summary>{heading}</summary>\n{table}\n</details>"
+    parts = (lead, _findings_html(chapter.findings), _figures_html(chapter.figures, numbers), table)
+    return "\n".join(part for part in parts if part)
+
+
+def _figures_html(figures: Sequence[Figure], numbers: Iterator[int]) -> str:
+    return "\n".join(_figure_html(next(numbers), figure) for figure in figures)
 
 
 def _figure_html(number: int, figure: Figure) -> str:
-    picture = figure.svg if figure.svg is not None else _img_html(figure.image, figure.title)
+    if figure.svg is not None:
+        picture = figure.svg
+    elif figure.gif is not None:
+        picture = _embedded(figure.gif, "gif", figure.title)
+    else:
+        picture = _img_html(figure.image, figure.title)
     caption = f"<figcaption>{escape(figure.caption)}</figcaption>\n" if figure.caption else ""
     return (
         f'<figure>\n<h3><span class="number">Figure {number}</span> {escape(figure.title)}</h3>\n'
@@ -130,15 +173,17 @@ def _img_html(image: np.ndarray, alt: str) -> str:
     picture = to_pillow(image)
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
     factor = min(max(_COMFORTABLE_WIDTH // picture.width, 1), _MAX_ENLARGEMENT)
     # Whole factors look crisp as blocks; pictures at their own size may be scaled down smoothly.
     style = ' class="enlarged"' if factor > 1 else ""
     width, height = picture.width * factor, picture.height * factor
-    return (
-        f'<img{style} src="data:image/png;base64,{data}" alt="{escape(alt)}" '
-        f'width="{width}" height="{height}">'
-    )
+    size = f' width="{width}" height="{height}"'
+    return _embedded(buffer.getvalue(), "png", alt, style + size)
+
+
+def _embedded(file: bytes, kind: str, alt: str, attributes: str = "") -> str:
+    data = base64.b64encode(file).decode("ascii")
+    return f'<img{attributes} src="data:image/{kind};base64,{data}" alt="{escape(alt)}">'
 
 
 def _metrics_html(metrics: Sequence[Mapping[str, object]]) -> str:

@@ -1,0 +1,39 @@
+"""What the paper found beside what finished runs of `recipes/analyze.py` show, as Markdown.
+
+    python recipes/claims.py --runs=AlexNet=runs/all,SqueezeNet=runs/squeezenet \\
+        --output=docs/claims.md
+"""
+
+import pathlib
+
+from absl import flags
+
+from tfinvert import cli
+from tfinvert.errors import InputError
+from tfinvert.experiments.claims import claims_page
+from tfinvert.files import atomic_path
+
+_RUNS = flags.DEFINE_list(
+    "runs", None, "Work directories of analyze.py, each as NAME=DIRECTORY.", required=True
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "The page that is written; one there before is replaced.", required=True
+)
+
+
+def main() -> None:
+    """From results to a table."""
+    runs = {}
+    for run in _RUNS.value:
+        name, equals, directory = run.partition("=")
+        if not (name and equals and directory) or name in runs:
+            raise InputError(f"--runs takes NAME=DIRECTORY, each name once. Received: {run!r}")
+        runs[name] = directory
+    page = claims_page(runs)
+    with atomic_path(pathlib.Path(_OUTPUT.value)) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    print(_OUTPUT.value)
+
+
+if __name__ == "__main__":
+    cli.run(main)

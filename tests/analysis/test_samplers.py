@@ -1,0 +1,164 @@
+"""Samplers on data whose distribution is known, and the Fréchet distance against closed forms."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+from scipy.stats import ks_2samp, norm, rankdata
+
+from tfinvert.analysis.samplers import (
+    GaussianCopula,
+    IndependentHistograms,
+    Mixture,
+    TruncatedGaussian,
+    frechet_distance,
+    normal_scores,
+)
+
+ALL = [IndependentHistograms, TruncatedGaussian, GaussianCopula, Mixture]
+EXACT = [IndependentHistograms, GaussianCopula, Mixture]  # with the histograms themselves
+
+
+@pytest.fixture(scope="module")
+def layer():
+    """Like a layer's: 40 units of 3 common causes, from always active to always zero."""
+    rng = np.random.default_rng(0)
+    causes = rng.standard_normal((600, 3)) @ rng.standard_normal((3, 40))
+    values = causes + 0.3 * rng.standard_normal(causes.shape)
+    return np.maximum(values + np.linspace(-5, 5, 40), 0).astype(np.float32)
+
+
+@pytest.mark.parametrize("sampler", ALL)
+def test_draws_have_the_shape_given_and_are_the_same_for_the_same_seed(sampler, layer):
+    grids = layer[:40].reshape(40, 2, 4, 5)
+    drawn = [sampler(grids).draw(7, np.random.default_rng(seed)) for seed in (3, 3, 4)]
+    assert drawn[0].shape == (7, 2, 4, 5) and drawn[0].dtype == np.float32
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert (drawn[0] != drawn[2]).any()
+    flat = sampler(layer[:40]).draw(7, np.random.default_rng(3))
+    np.testing.assert_array_equal(flat, drawn[0].reshape(7, 40))
+
+
+@pytest.mark.parametrize("sampler", EXACT)
+def test_histograms_are_matched(sampler, layer):
+    drawn = sampler(layer).draw(2000, np.random.default_rng(0))
+    for own, theirs in zip(drawn.T, layer.T, strict=True):
+        assert np.isin(own, theirs).all()
+        assert ks_2samp(own, theirs).pvalue > 1e-4
+    np.testing.assert_allclose((drawn == 0).mean(0), (layer == 0).mean(0), atol=0.05)
+
+
+def test_a_truncated_gaussian_has_the_zeros_and_the_mean_of_each_dimension(layer):
+    drawn = TruncatedGaussian(layer).draw(20000, np.random.default_rng(0))
+    assert drawn.min() == 0
+    some = (layer == 0).mean(0) > 0.01
+    np.testing.assert_allclose((drawn == 0).mean(0)[some], (layer == 0).mean(0)[some], atol=0.02)
+    np.testing.assert_allclose(drawn.mean(0), layer.mean(0), atol=0.1)
+    never = (layer == 0).all(0)
+    assert never.any() and not drawn[:, never].any()
+
+
+def test_a_truncated_gaussian_of_signed_features_is_the_gaussian():
+    features = np.random.default_rng(0).normal([-2, 0, 3], [1, 2, 0.5], (4000, 3))
+    drawn = TruncatedGaussian(features).draw(20000, np.random.default_rng(1))
+    np.testing.assert_allclose(drawn.mean(0), [-2, 0, 3], atol=0.1)
+    np.testing.assert_allclose(drawn.std(0), [1, 2, 0.5], rtol=0.05)
+
+
+def test_the_copula_keeps_correlations_that_independent_draws_lose(layer):
+    active = (layer > 0).mean(0) > 0.2
+    off = ~np.eye(active.sum(), dtype=bool)
+    real = np.corrcoef(layer[:, active].T)[off]
+
+    def error(sampler):
+        drawn = sampler(layer).draw(2000, np.random.default_rng(0))
+        own = np.corrcoef(drawn[:, active].T)[off]
+        return np.abs(own - real).mean(), np.abs(own).mean()
+
+    assert np.abs(real).mean() > 0.4
+    difference, strength = error(IndependentHistograms)
+    assert difference > 0.4 and strength < 0.03
+    for sampler in (GaussianCopula, Mixture):
+        assert error(sampler)[0] < 0.1
+
+
+@pytest.mark.parametrize(("share", "dimensions"), [(0.0, 30), (0.3, 12), (0.6, 40)])
+def test_ranking_equal_values_by_the_model_recovers_what_random_ranks_dilute(share, dimensions):
+    rng = np.random.default_rng(0)
+    own = rng.standard_normal((2000, dimensions))
+    values = np.sqrt(share) * rng.standard_normal((2000, 1)) + np.sqrt(1 - share) * own
+    sparse = np.maximum(values - 1, 0)  # five of six are zero
+    off = ~np.eye(dimensions, dtype=bool)
+    real = np.corrcoef(sparse.T)[off].mean()
+
+    def difference(**rounds):
+        drawn = GaussianCopula(sparse, **rounds).draw(4000, np.random.default_rng(1))
+        return np.corrcoef(drawn.T)[off].mean() - real
+
+    if share:
+        assert difference(rounds=0) < -0.75 * real
+        assert abs(difference()) < 0.6 * abs(difference(rounds=0))
+    else:
+        assert abs(difference()) < 0.01
+
+
+def test_a_mixture_is_recovered_where_no_pair_of_dimensions_is_correlated():
+    rng = np.random.default_rng(0)
+    signs = rng.choice([-1.0, 1.0], (800, 2))
+    signs = np.column_stack([signs, signs.prod(1)])  # of three, any two are independent
+    features = 1.5 * signs + 0.8 * rng.standard_normal(signs.shape)
+
+    def parity(drawn):
+        return (np.sign(drawn).prod(1) > 0).mean()
+
+    assert parity(features) > 0.9
+    drawn = Mixture(features, clusters=16).draw(2000, np.random.default_rng(1))
+    assert parity(drawn) > 0.75
+    right = np.sign(drawn[np.sign(drawn).prod(1) > 0])
+    patterns, counts = np.unique(right, axis=0, return_counts=True)
+    assert len(patterns) == 4 and counts.min() > 300
+    one = GaussianCopula(features).draw(2000, np.random.default_rng(1))
+    assert abs(parity(one) - 0.5) < 0.05
+
+
+def test_few_images_are_enough_to_fit():
+    features = np.maximum(np.random.default_rng(0).standard_normal((8, 50)), 0)
+    for sampler in ALL:
+        drawn = sampler(features).draw(8, np.random.default_rng(0))
+        assert np.isfinite(drawn).all() and drawn.min() >= 0
+
+
+def test_normal_scores_are_those_of_the_ranks_and_ties_go_by_the_second_array():
+    features = np.array([[3.0, 0], [1, 0], [2, 5], [9, 0]])
+    among_equal = np.array([[0.0, 0.3], [0, 0.1], [0, 0.0], [0, 0.2]])
+    ranks = np.column_stack([rankdata(features[:, 0]), [3, 1, 4, 2]])
+    expected = norm.ppf((ranks - 0.5) / 4)
+    expected /= expected.std(0, ddof=1)
+    np.testing.assert_allclose(normal_scores(features, among_equal), expected, rtol=1e-6)
+
+
+def test_frechet_distance_of_commuting_covariances_is_the_closed_form():
+    rng = np.random.default_rng(0)
+    white = rng.standard_normal((500, 5))
+    white = (white - white.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(white.T))).T
+    turn = np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    first, second = np.array([1, 2, 3, 4, 5.0]), np.array([2, 2, 0.5, 1, 0])
+    a, b = white * first @ turn + 1.0, white[:, ::-1] * second @ turn
+    expected = 5.0 + np.square(first - second).sum()
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
+    assert frechet_distance(b, a) == pytest.approx(expected, rel=1e-9)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(a, a + 2.0) == pytest.approx(20)
+
+
+@pytest.mark.parametrize(("n", "m", "dimensions"), [(60, 40, 6), (9, 7, 12), (30, 5, 12)])
+def test_frechet_distance_is_that_of_the_root_of_the_product(n, m, dimensions):
+    rng = np.random.default_rng(n)
+    a = rng.standard_normal((n, dimensions)) @ rng.standard_normal((dimensions, dimensions))
+    b = 2.0 + rng.standard_normal((m, dimensions))
+    # The eigenvalues of a product of two positive semidefinite matrices are not negative.
+    values = scipy.linalg.eigvals(np.cov(a.T) @ np.cov(b.T)).real
+    root = np.sqrt(np.maximum(values, 0)).sum()
+    expected = (
+        np.square(a.mean(0) - b.mean(0)).sum() + np.trace(np.cov(a.T) + np.cov(b.T)) - 2 * root
+    )
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,68 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfinvert
+from tfinvert.analysis.result import Claim, Result
+from tfinvert.experiments.results import load_result, save_result
+from tfinvert.reporting.image_rows import image_rows
+from tfinvert.reporting.report import Figure
+
+
+@pytest.fixture
+def result(photos):
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 3)).save(buffer, format="GIF")
+    return Result(
+        "What?",
+        "How.",
+        ["It was 0.5."],
+        [{"layer": "fc6", "error": 0.5, "steps": None}],
+        [
+            image_rows({"a": photos[:2]}, title="Pictures: both / all", caption="Two."),
+            Figure("Moving", "", gif=buffer.getvalue()),
+        ],
+        [Claim("a finding", "a number above 0.4", "0.5 ± 0.1", True)],
+    )
+
+
+def test_a_result_comes_back_as_it_was(tmp_path, result):
+    save_result(tmp_path / "layers", result, seconds=1.5)
+    assert sorted(path.name for path in (tmp_path / "layers").iterdir()) == [
+        "01-pictures-both-all.png",
+        "01-pictures-both-all.svg",
+        "02-moving.gif",
+        "results.json",
+    ]
+    again, facts = load_result(tmp_path / "layers")
+    assert facts == {"seconds": 1.5}
+    for part in ("title", "lead", "findings", "rows", "claims"):
+        assert getattr(again, part) == getattr(result, part)
+    for figure, expected in zip(again.figures, result.figures, strict=True):
+        assert (figure.title, figure.caption) == (expected.title, expected.caption)
+        assert (figure.svg, figure.gif) == (expected.svg, expected.gif)
+        np.testing.assert_array_equal(figure.image, expected.image)
+
+
+def test_the_vectors_are_files_of_their_own(tmp_path, result):
+    save_result(tmp_path / "a", result)
+    assert (tmp_path / "a" / "01-pictures-both-all.svg").read_text().startswith("<?xml")
+
+
+def test_missing_and_damaged_results(tmp_path, result):
+    with pytest.raises(tfinvert.InputError, match="holds no result of an experiment"):
+        load_result(tmp_path)
+    save_result(tmp_path / "a", result)
+    path = tmp_path / "a" / "results.json"
+    values = json.loads(path.read_text())
+    for damaged in ("{", "[]", json.dumps(values | {"claims": [{"other": 1}]})):
+        path.write_text(damaged)
+        with pytest.raises(tfinvert.InputError, match="results.json is damaged"):
+            load_result(tmp_path / "a")
+    path.write_text(json.dumps(values))
+    (tmp_path / "a" / "02-moving.gif").unlink()
+    with pytest.raises(tfinvert.InputError, match="results.json is damaged: .* has no picture"):
+        load_result(tmp_path / "a")

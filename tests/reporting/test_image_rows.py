@@ -1,0 +1,58 @@
+import base64
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfinvert.reporting.image_rows import image_rows
+
+RNG = np.random.default_rng(0)
+ROWS = {name: RNG.random((3, 16, 12, 3), np.float32) for name in ("original", "conv1 & <co>")}
+
+
+def texts(svg):
+    return {"".join(e.itertext()) for e in ElementTree.fromstring(svg).iter() if "text" in e.tag}
+
+
+def test_the_vectors_hold_every_image_with_its_own_pixels_in_order():
+    svg = image_rows(ROWS, title="T", caption="C").svg
+    found = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+        for data in re.findall(r'"data:image/png;base64,([^"]+)"', svg)
+    ]
+    given = [np.rint(image * 255).astype(np.uint8) for batch in ROWS.values() for image in batch]
+    assert len(found) == 6
+    for image, expected in zip(found, given, strict=True):
+        if not np.array_equal(image, expected):  # some writers keep the first line last
+            np.testing.assert_array_equal(image[::-1], expected)
+
+
+def test_rows_and_columns_are_named():
+    figure = image_rows(ROWS, title="T", caption="C", columns=["a", "b", "a long name"])
+    assert texts(figure.svg) == {"original", "conv1 & <co>", "a", "b", "a long name"}
+    assert (figure.title, figure.caption) == ("T", "C")
+
+
+def test_in_pixels_every_image_is_where_it_belongs():
+    flat = {"first": np.zeros((2, 4, 4, 3)), "second": np.zeros((2, 4, 4, 3))}
+    flat["first"][1], flat["second"][0] = (1, 0, 0), (0, 0, 1)
+    picture = image_rows(flat, title="T", caption="C").image
+
+    def middle(colour):
+        rows, columns = np.nonzero((picture == colour).all(-1))
+        assert len(rows) > 1000
+        return rows.mean(), columns.mean()
+
+    (red_y, red_x), (blue_y, blue_x) = middle((255, 0, 0)), middle((0, 0, 255))
+    assert red_y < blue_y
+    assert red_x > blue_x
+
+
+def test_wrong_names_and_images():
+    with pytest.raises(ValueError, match="must name 3 columns. Received: 2"):
+        image_rows(ROWS, title="T", caption="C", columns=["a", "b"])
+    with pytest.raises(ValueError, match="at least one row"):
+        image_rows({}, title="T", caption="C")

@@ -1,0 +1,71 @@
+"""What is done to features to see which part of them carries the image (section 5 of the paper).
+
+All take `[B, ...]`, the features of B images, and give float32 of that shape. An image's feature is
+treated as one vector, whatever its shape; one that is all zeros stays so. The random ones work on
+any generator, so that two features can be given the same draws.
+"""
+
+import numpy as np
+
+
+def binarize(features: np.ndarray) -> np.ndarray:
+    """The pattern alone: the sign of every entry, times one magnitude for each image.
+
+    Zeros stay zeros, and the L2 norm of each image's feature is what it was.
+    """
+    return _with_norm_of(features, np.sign(features))
+
+
+def dropout(features: np.ndarray, rng: np.random.Generator, rate: float = 0.5) -> np.ndarray:
+    """Zeroes entries at random and scales the others up to the L2 norm that was.
+
+    Args:
+      features: `[B, ...]`.
+      rng: draws which.
+      rate: the chance of each entry to be zeroed, in [0, 1]. Where none but zeros is left, there is
+        nothing to scale, and the feature is all zeros.
+    """
+    kept = rng.random(features.shape, np.float32) >= rate
+    return _with_norm_of(features, np.where(kept, features, 0.0))
+
+
+def keep_largest(features: np.ndarray, fraction: float = 0.5) -> np.ndarray:
+    """Zeroes the non-zero entries of smallest magnitude and scales up to the L2 norm that was.
+
+    Args:
+      features: `[B, ...]`.
+      fraction: of each image's n non-zero entries that are kept, in [0, 1]: ⌊(1 - fraction)·n⌋ are
+        zeroed. Of entries of equal magnitude those that come first are kept.
+    """
+    flat = np.abs(features.reshape(len(features), -1))
+    count = np.count_nonzero(flat, 1)
+    zeroed = np.floor((1.0 - fraction) * count + 1e-9)  # 0.1·10 is a little less than 1
+    order = np.argsort(-flat, 1, kind="stable")
+    kept = np.empty(flat.shape, bool)
+    np.put_along_axis(kept, order, np.arange(flat.shape[1]) < (count - zeroed)[:, None], 1)
+    return _with_norm_of(features, np.where(kept.reshape(features.shape), features, 0.0))
+
+
+def add_noise(features: np.ndarray, rng: np.random.Generator, level: float) -> np.ndarray:
+    """Adds Gaussian noise to every entry, those that are zero included.
+
+    Args:
+      features: `[B, ...]`.
+      rng: draws.
+      level: the noise's L2 norm (its root mean square over draws) by that of the image's feature.
+    """
+    noise = rng.standard_normal(features.shape, np.float32)
+    deviation = level * _norm(features) / np.sqrt(np.prod(features.shape[1:]))
+    return (features + deviation * noise).astype(np.float32)
+
+
+def _norm(features: np.ndarray) -> np.ndarray:
+    """L2 norm of each image's feature: `[B, ...]` becomes `[B, 1, ...]`."""
+    axes = tuple(range(1, features.ndim))
+    return np.sqrt(np.square(features).sum(axes, keepdims=True, dtype=np.float64))
+
+
+def _with_norm_of(features: np.ndarray, changed: np.ndarray) -> np.ndarray:
+    own = _norm(changed)
+    factor = np.divide(_norm(features), own, out=np.zeros_like(own), where=own > 0)
+    return (changed * factor).astype(np.float32)
