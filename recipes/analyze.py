@@ -47,14 +47,8 @@ from tfinvert.reporting.run_report import REPORT
 LONG = "baselines"  # half an hour, and learns from training images: not a part of "all"
 
 FLAGS = flags.FLAGS
-_FACTS = (
-    "data",
-    "training_data",
-    "training_images",
-    "gradient_images",
-    "gradient_steps",
-    "seed",
-)
+_FACTS = ("data", "gradient_images", "gradient_steps", "seed")
+_FACTS_OF_LONG = ("training_data", "training_images")
 
 _EXPERIMENT = flags.DEFINE_list(
     "experiment",
@@ -105,7 +99,8 @@ def main() -> None:
         other = _TRAINING_DATA.value
         training = open_source(other) if other else open_source(_DATA.value, "training")
         settings["training"] = read_images(training, size, _TRAINING_IMAGES.value)
-    facts = {name: FLAGS[name].value for name in _FACTS} | {"images": len(images)}
+    named = (*_FACTS, *_FACTS_OF_LONG) if learns else _FACTS
+    facts = {name: FLAGS[name].value for name in named} | {"images": len(images)}
     run_experiments(_WORKDIR.value, experiments, images, settings, facts)
     print(f"report: {pathlib.Path(_WORKDIR.value) / REPORT}")
 

@@ -130,7 +130,7 @@ def test_the_page_of_claims(tmp_path, ask):
     assert "photographs are grey \\| dark" in rows[2]
     assert rows[2].endswith("| **no** |")
     assert rows[3].endswith("| yes |")
-    assert "Of data photos, seed 0." in page
+    assert "Of data photos, seed 0, hog." in page
 
 
 def test_a_page_of_claims_needs_some(tmp_path, ask):

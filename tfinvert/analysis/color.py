@@ -30,7 +30,6 @@ _CHANCE = 90.0  # degrees by which a hue drawn at random is off
 _NEAR_CHANCE = 80.0
 _CONFIRMS = 45.0
 _DEEPEST = 2  # fully connected layers that the claim is about
-_LINES = 12  # a chart can show
 _BATCH = 64
 
 FOLLOWS, STAYS = "part that follows", "part that stays"
@@ -228,7 +227,7 @@ def _findings(
 
 
 def _turn_chart(agreements: Mapping[str, np.ndarray], turns: np.ndarray) -> Figure:
-    shown = list(agreements.items())[:_LINES]
+    shown = list(agreements.items())[: plots.MAX_ORDERED]
     rest = len(agreements) - len(shown)
     lines = {}
     for label, values in shown:

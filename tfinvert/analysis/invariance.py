@@ -33,7 +33,6 @@ _BATCH = 64
 _PAIRED = 128  # photographs whose features are measured against each other
 _FEWEST = 3  # layers of one network that have a rank correlation
 _CONFIRMS = -0.5
-_LINES = 12  # a chart can show
 
 COEFFICIENT, COEFFICIENT_SE = "coefficient", "standard error"
 FEATURE = "change of the feature"
@@ -332,7 +331,7 @@ def _layer_chart(
 
 def _strength_charts(rows: list[dict[str, Any]], names: Mapping[str, str]) -> list[Figure]:
     """One for each transformation that has several strengths."""
-    shown = list(names)[:_LINES]
+    shown = list(names)[: plots.MAX_ORDERED]
     rest = len(names) - len(shown)
     charts = []
     for transformation in dict.fromkeys(row["transformation"] for row in rows):

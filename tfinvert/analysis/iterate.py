@@ -17,7 +17,7 @@ from tfinvert.analysis.result import Result
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.reporting.plots import line_chart
+from tfinvert.reporting.plots import MAX_ORDERED, line_chart
 from tfinvert.reporting.report import Figure
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
@@ -25,7 +25,6 @@ from tfinvert.sampling import evenly
 _STILL, _SAME = 0.01, 0.05  # of N
 _SHOWN = 10
 _SHOWN_TIMES = (0, 1, 2, 5, 10, 20)
-_LINES = 12  # that a chart can tell apart
 
 
 class _Loop(NamedTuple):
@@ -187,7 +186,7 @@ def _charts(loops: Mapping[str, _Loop]) -> list[Figure]:
     ticks = [str(k) if k % max(1, times // 4) == 0 else "" for k in range(times + 1)]
     for own in dict.fromkeys(loop.kind for loop in loops.values()):
         chosen = {label: loop for label, loop in loops.items() if loop.kind == own}
-        chosen = dict(list(chosen.items())[:_LINES])
+        chosen = dict(list(chosen.items())[:MAX_ORDERED])
         for title, caption, y, values in (
             (
                 "How far an iteration moves an image",

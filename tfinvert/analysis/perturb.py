@@ -19,7 +19,7 @@ from tfinvert.analysis.result import Claim, Result
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.reporting.plots import dot_chart, line_chart
+from tfinvert.reporting.plots import MAX_LINES, MAX_ORDERED, dot_chart, line_chart
 from tfinvert.reporting.report import Figure
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
@@ -34,7 +34,6 @@ _STRUCTURAL = (BINARIZED, DROPPED, DROPPED_BINARIZED, LARGEST_BINARIZED)
 _CLAIMED = ("fc6", "fc7")
 _HARDLY, _POINTS, _SENSITIVE = 0.25, 0.10, 1.5
 _SHOWN, _DRAWN = 8, 4
-_UNORDERED, _ORDERED = 7, 12  # lines that a chart can tell apart
 
 
 class _Perturbation(NamedTuple):
@@ -309,11 +308,11 @@ def _charts(outcomes: Sequence[Outcome], levels: Sequence[float]) -> list[Figure
     """Charts of all inverters that a chart can hold, else of each kind's first ones."""
     useful = [outcome for outcome in outcomes if outcome.gains]
     groups = {"": useful} if useful else {}
-    ordered = len(useful) > _UNORDERED
+    ordered = len(useful) > MAX_LINES
     if ordered:
         kinds = dict.fromkeys(outcome.kind for outcome in useful)
         groups = {
-            f", {kind}": [outcome for outcome in useful if outcome.kind == kind][:_ORDERED]
+            f", {kind}": [outcome for outcome in useful if outcome.kind == kind][:MAX_ORDERED]
             for kind in kinds
         }
     figures = []

@@ -25,7 +25,6 @@ from tfinvert.sampling import evenly
 _EDGE = 0.2  # of the object's diameter
 _CANDIDATES = 8  # photographs drawn for each background, of which the most unlike gives the object
 _CONFIRMS = 0.5
-_LINES = 12  # a chart can show
 
 CORRELATION, CORRELATION_SE = "correlation", "standard error of the correlation"
 DISTANCE, DISTANCE_SE = "distance (widths)", "standard error of the distance"
@@ -274,7 +273,7 @@ def _place_chart(measured: Mapping[str, np.ndarray], true: np.ndarray) -> Figure
     """Of the horizontal coordinate."""
     columns, index = np.unique(true[:, 0], return_inverse=True)
     lines = {}
-    for label, found in list(measured.items())[:_LINES]:
+    for label, found in list(measured.items())[: plots.MAX_ORDERED]:
         lines[label] = []
         for i, column in enumerate(columns):
             values = found[index == i, :, 0].mean(0)

@@ -27,7 +27,7 @@ from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.reporting.plots import dot_chart
+from tfinvert.reporting.plots import MAX_ORDERED, dot_chart
 from tfinvert.reporting.report import Figure
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
@@ -39,7 +39,7 @@ JOINT = (COPULA, MIXTURE)
 _FEWEST, _LARGEST = 12, 10_000
 _COMPARED = 128
 _GAIN = 2.0
-_SHOWN, _DRAWN = 8, 12
+_SHOWN = 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -309,7 +309,7 @@ def _charts(called: Mapping[str, str], outcomes: Mapping[str, Mapping[str, Drawn
     figures = []
     for title, (measure, caption) in measures.items():
         series: dict[str, dict[str, tuple[float, float]]] = {}
-        for name, drawn in list(outcomes.items())[:_DRAWN]:
+        for name, drawn in list(outcomes.items())[:MAX_ORDERED]:
             floor = getattr(drawn[REAL], measure).mean()
             values = {source: getattr(own, measure) / floor for source, own in drawn.items()}
             series[called[name]] = {

@@ -30,16 +30,19 @@ def claims_page(runs: Mapping[str, str | pathlib.Path]) -> str:
     for label, directory in runs.items():
         directory = pathlib.Path(directory)
         flags = read_flags(directory)
-        done = [path.parent for path in directory.glob(f"*/{RESULTS}")]
-        rows = [
-            (path.name, claim.finding, claim.measure, claim.value, _VERDICT[claim.holds])
-            for path in sorted(done, key=_place)
-            for claim in load_result(path)[0].claims
-        ]
+        done = sorted((path.parent for path in directory.glob(f"*/{RESULTS}")), key=_place)
+        rows, used = [], {}
+        for path in done:
+            result, made_of = load_result(path)
+            used |= made_of["inverters"]
+            rows += [
+                (path.name, claim.finding, claim.measure, claim.value, _VERDICT[claim.holds])
+                for claim in result.claims
+            ]
         if not rows:
             raise InputError(f"{directory} has no experiment that tests a finding")
-        facts = ", ".join(f"{name} {value}" for name, value in flags.items() if value is not None)
-        parts += [f"## {label}", f"Of {facts}.", _table(rows)]
+        facts = [f"{name} {value}" for name, value in flags.items() if value is not None]
+        parts += [f"## {label}", f"Of {', '.join([*facts, *used])}.", _table(rows)]
     return "\n\n".join(parts) + "\n"
 
 

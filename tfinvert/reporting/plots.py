@@ -19,7 +19,9 @@ _LOG_RATIO = 10.0
 _MAX_MARKERS = 40
 # An ordered family, as the layers of a network, goes from the first to the last of this map's
 # colours, whose end is too pale for white paper.
-_ORDERED, _PALEST, _MAX_ORDERED = "viridis", 0.9, 12
+_ORDERED, _PALEST = "viridis", 0.9
+# The most lines of a chart, and of an ordered family, that can be told apart.
+MAX_LINES, MAX_ORDERED = len(LINES), 12
 
 Point = tuple[float, float] | tuple[float, float, float]
 
@@ -185,7 +187,7 @@ def dot_chart(
 
 def _looks(count: int, ordered: bool) -> Sequence[tuple[str, str]]:
     """Colour and marker of each line."""
-    most = _MAX_ORDERED if ordered else len(LINES)
+    most = MAX_ORDERED if ordered else MAX_LINES
     if not 1 <= count <= most:
         raise ValueError(f"a chart must have 1 to {most} lines. Received: {count}")
     if not ordered:
