@@ -71,7 +71,7 @@ _GRADIENT_IMAGES = flags.DEFINE_integer(
     "gradient_images",
     None,
     "At most so many for gradient-based inversion; else 256 for baselines, an eighth of the "
-    "images and at most 64 for others.",
+    "images, from 6 to 64, for others.",
     0,
 )
 _GRADIENT_STEPS = flags.DEFINE_integer(
@@ -94,7 +94,7 @@ def main() -> None:
     if _GRADIENT_IMAGES.value is not None:
         settings["gradient_images"] = _GRADIENT_IMAGES.value
     elif not learns:
-        settings["gradient_images"] = min(64, max(2, len(images) // 8))
+        settings["gradient_images"] = min(64, max(6, len(images) // 8))
     if learns:
         other = _TRAINING_DATA.value
         training = open_source(other) if other else open_source(_DATA.value, "training")

@@ -288,9 +288,9 @@ def _claims(
         return []
     return [
         Claim(
-            "The colour of the object comes back even from the highest layers",
-            f"mean angular error of the hue below {_CONFIRMS:g}° (chance: 90°) at the deepest "
-            f"fully connected layers given, at most {_DEEPEST}",
+            "The colour of the object comes back even from the highest layers.",
+            f"The mean angular error of the hue is below {_CONFIRMS:g}° (chance: 90°) at the "
+            f"deepest fully connected layers given, at most {_DEEPEST}.",
             ", ".join(_error(row, names) for row in connected),
             all(row[ERROR] < _CONFIRMS for row in connected),
         )

@@ -408,10 +408,10 @@ def _claims(
     rank = float(scipy.stats.spearmanr(range(len(values)), values).statistic)
     return [
         Claim(
-            "Low layers follow what is done to the image, high layers less",
-            "coefficient, averaged over transformations, higher at the first convolution given "
-            "than at the deepest layer, and rank correlation with depth below "
-            f"{_CONFIRMS} over {len(network)} layers",
+            "Low layers follow what is done to the image, high layers less.",
+            "The coefficient, averaged over transformations, is higher at the first convolution "
+            "given than at the deepest layer, and its rank correlation with depth is below "
+            f"{_CONFIRMS} over {len(network)} layers.",
             f"{_value(names[first], means[first])}, {_value(names[last], means[last])}; rank "
             f"correlation {rank:.2f}",
             means[first][0] > means[last][0] and rank < _CONFIRMS,

@@ -336,9 +336,9 @@ def _claims(
         return []
     return [
         Claim(
-            "Rough position survives in fully connected layers",
-            f"correlation of measured and true place above {_CONFIRMS} at every fully connected "
-            "layer given",
+            "Rough position survives in fully connected layers.",
+            f"The correlation of measured and true place is above {_CONFIRMS} at every fully "
+            "connected layer given.",
             ", ".join(_value(row, names) for row in connected),
             all(row[CORRELATION] > _CONFIRMS for row in connected),
         )

@@ -112,7 +112,9 @@ def _write_report(
     else:
         title = "What the representations keep"
         lead = f"{len(results)} experiments: {', '.join(results)}."
-        findings = [result.findings[0] for result in results.values() if result.findings]
+        findings = [
+            f"{name}: {result.findings[0]}" for name, result in results.items() if result.findings
+        ]
         chapters = table + [
             Chapter(result.title, result.lead, result.findings, result.figures, result.rows)
             for result in results.values()

@@ -20,7 +20,7 @@ h3 { font-size: 16px; line-height: 1.4; margin: 0 0 10px; }
 .lead { font-size: 18px; line-height: 1.5; color: var(--soft); margin: 0; max-width: 48em; }
 .chapter-lead { margin: 0 0 12px; max-width: 52em; }
 summary { cursor: pointer; color: var(--soft); margin: 0 0 10px; }
-.findings { margin: 0; padding-left: 1.3em; max-width: 52em; }
+.findings { margin: 0 0 18px; padding-left: 1.3em; max-width: 52em; }
 .findings li { margin: 0 0 7px; padding-left: 0.2em; }
 .findings li::marker { color: var(--accent); }
 h1, .lead, li, h3, figcaption, th, td, dt, dd { overflow-wrap: anywhere; }
