@@ -65,6 +65,12 @@ def test_layers_of_shipped_inverters_and_own_runs(runs):
         ("none", "mean image", ""),
     ]
     assert "Error by layer" in (runs / "layers" / "report.html").read_text()
+    for kind in ("svg", "png"):
+        assert (runs / "layers" / "layers" / f"01-error-by-layer.{kind}").stat().st_size > 1000
+    finished = call("claims.py", "--runs=AlexNet=layers", "--output=claims.md", cwd=runs)
+    assert finished.returncode == 0, finished.stderr
+    page = (runs / "claims.md").read_text()
+    assert "## AlexNet" in page and "| layers | The error grows with depth. |" in page
 
 
 def test_a_run_says_which_weights_and_how_fast(runs):
@@ -87,6 +93,18 @@ def test_wrong_input_is_one_line_and_leaves_no_directory(place, flags, message):
     finished = call(*TRAIN, *flags, "--workdir=new", cwd=place)
     assert message in error_line(finished)
     assert not (place / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--runs=layers", "--output=c.md"], "takes NAME=DIRECTORY"),
+        (["--runs=A=nothing", "--output=c.md"], "nothing is no run directory"),
+    ],
+)
+def test_wrong_input_of_claims(runs, flags, message):
+    assert message in error_line(call("claims.py", *flags, cwd=runs))
+    assert not (runs / "c.md").exists()
 
 
 def test_two_inverters_of_one_name(runs):

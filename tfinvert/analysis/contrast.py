@@ -8,6 +8,7 @@ import numpy as np
 
 from tfinvert import metrics
 from tfinvert.analysis.result import Result
+from tfinvert.analysis.scores import image_contrast
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
@@ -52,8 +53,9 @@ def contrast(
                     "contrast": factor,
                     "change of the photographs": _distance(images, copies) / scale,
                     "change of the reconstructions": _distance(rebuilt[0], reconstructions) / own,
-                    "contrast of the reconstructions": _contrast(reconstructions)
-                    / _contrast(rebuilt[0]),
+                    "contrast of the reconstructions": float(
+                        image_contrast(reconstructions).mean() / image_contrast(rebuilt[0]).mean()
+                    ),
                 }
             )
         halved = rows[-len(factors) + 1]
@@ -76,10 +78,6 @@ def contrast(
 
 def _distance(images: np.ndarray, others: np.ndarray) -> float:
     return float(metrics.per_image_distance(images, others).mean())
-
-
-def _contrast(images: np.ndarray) -> float:
-    return float(images.std((1, 2)).mean())
 
 
 def _figure(

@@ -14,6 +14,7 @@ import tqdm
 from tfinvert import metrics
 from tfinvert.analysis.inverters import NETWORK, common_size, kind, labels, layer_of
 from tfinvert.analysis.result import Claim, Result
+from tfinvert.analysis.scores import image_contrast
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.animation import animation
@@ -174,7 +175,7 @@ def _draw(images: np.ndarray, pairs: int, seed: int) -> tuple[np.ndarray, np.nda
 def _row(
     name: str, inverter: Inverter, way: str, overlays: np.ndarray, rebuilt: list[np.ndarray]
 ) -> dict[str, Any]:
-    first, middle, last = (each.std((1, 2)).mean(-1) for each in rebuilt)
+    first, middle, last = map(image_contrast, rebuilt)
     return {
         "inverter": name,
         "layer": layer_of(inverter),

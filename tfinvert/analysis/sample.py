@@ -23,6 +23,7 @@ from tfinvert.analysis.samplers import (
     TruncatedGaussian,
     frechet_distance,
 )
+from tfinvert.analysis.scores import image_contrast
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter
@@ -187,7 +188,7 @@ def _draw(
             rebuilt, encoded = decoded(features)
             distances.append(space.distance(features))
             again.append(image_space.distance(encoded))
-            contrasts.append(_contrast(rebuilt))
+            contrasts.append(image_contrast(rebuilt).mean())
             if shown is None:
                 shown = rebuilt[evenly(len(rebuilt), _SHOWN)]
         active = np.mean([(features != 0).mean() for features in draws])
@@ -200,10 +201,6 @@ def _draw(
         model, rng = fit(features), np.random.default_rng([seed, i])
         outcome[name] = measured([model.draw(len(features), rng) for _ in range(repeats)])
     return outcome, space.dimensions
-
-
-def _contrast(images: np.ndarray) -> float:
-    return float(images.std((1, 2)).mean())
 
 
 def standard_error(values: np.ndarray) -> float:

@@ -15,6 +15,11 @@ def scores(images: np.ndarray, rebuilt: np.ndarray, scale: float) -> dict[str, f
     }
 
 
+def image_contrast(images: np.ndarray) -> np.ndarray:
+    """Standard deviation over an image's pixels, mean over channels: `[n, H, W, 3]` become `[n]`."""
+    return images.std((1, 2)).mean(-1)
+
+
 def brightness_error(images: np.ndarray, reconstructions: np.ndarray) -> float:
     """Root mean squared error of luma: two of `[n, H, W, 3]` in [0, 1]."""
     return _rms(_ycbcr(images)[..., 0] - _ycbcr(reconstructions)[..., 0])
