@@ -16,7 +16,7 @@ def scores(images: np.ndarray, rebuilt: np.ndarray, scale: float) -> dict[str, f
 
 
 def image_contrast(images: np.ndarray) -> np.ndarray:
-    """Standard deviation over an image's pixels, mean over channels: `[n, H, W, 3]` become `[n]`."""
+    """Deviation over an image's pixels, mean over channels: `[n, H, W, 3]` become `[n]`."""
     return images.std((1, 2)).mean(-1)
 
 
