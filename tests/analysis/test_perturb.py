@@ -129,6 +129,7 @@ def test_claims_of_fc6_and_fc7_both_ways():
         False,
         False,
     ]
+    assert held([outcome("fire9", binarized=0.2, dropped=0.4, largest=0.25)]) == [True] * 3
     binarizing, _, smallest = claims([good])
     assert binarizing.value == "fc6 20.0% ± 0.0%" and smallest.value == "fc6 +5.0 ± 0.0 points"
 

@@ -157,7 +157,7 @@ def claims(rows: Sequence[Mapping[str, Any]], compared: Mapping[str, float]) -> 
     if deep:
         found.append(
             Claim(
-                "Colour and rough position survive in fc8.",
+                "Colour and rough position survive in the class scores (fc8).",
                 f"Of images reduced to {_CELLS}×{_CELLS} pixels, reconstructions from it explain "
                 f"more than {_SURVIVES:.0%} of the variance.",
                 ", ".join(f"{layer} {part:.0%}" for layer, part in deep.items()),

@@ -31,7 +31,7 @@ DROPPED = "dropout 50 %"
 DROPPED_BINARIZED = "dropout 50 %, binarised"
 LARGEST_BINARIZED = "smallest 50 % zeroed, binarised"
 _STRUCTURAL = (BINARIZED, DROPPED, DROPPED_BINARIZED, LARGEST_BINARIZED)
-_CLAIMED = ("fc6", "fc7")
+_CLAIMED = ("fc6", "fc7", "fire9")  # the last hidden layers of AlexNet and of SqueezeNet
 _HARDLY, _POINTS, _SENSITIVE = 0.25, 0.10, 1.5
 _SHOWN, _DRAWN = 8, 4
 
@@ -183,7 +183,7 @@ def claims(outcomes: Sequence[Outcome]) -> list[Claim]:
 def _binarizing(tested: Sequence[Outcome]) -> Claim:
     lost = [outcome.lost(BINARIZED) for outcome in tested]
     return Claim(
-        "Binarising fc6 and fc7 hardly hurts.",
+        "Binarising the last hidden layers (fc6 and fc7) hardly hurts.",
         f"Less than {_HARDLY:.0%} of what the feature gives is lost, at each of them.",
         _each(tested, lost, "{:.1%} ± {:.1%}"),
         all(share < _HARDLY for share, _ in lost),
@@ -194,7 +194,7 @@ def _dropping(tested: Sequence[Outcome]) -> Claim:
     further = [outcome.rises[DROPPED] - outcome.rises[BINARIZED] for outcome in tested]
     compared = [(float(rise.mean()), float(scipy.stats.sem(rise))) for rise in further]
     return Claim(
-        "Dropping half of fc6 and fc7 hurts more than binarising them.",
+        "Dropping half of the last hidden layers (fc6 and fc7) hurts more than binarising them.",
         "The error is higher, at each of them by more than 2 standard errors, paired over images.",
         _each(tested, compared, "{:+.4f} ± {:.4f}"),
         all(rise > 2 * error for rise, error in compared),
@@ -207,7 +207,8 @@ def _smallest(tested: Sequence[Outcome]) -> Claim:
         for outcome in tested
     ]
     return Claim(
-        "The smaller half of the active units of fc6 and fc7 hardly matters.",
+        "The smaller half of the active units of the last hidden layers (fc6 and fc7) hardly "
+        "matters.",
         "Zeroing it before binarising changes the share that is lost by less than "
         f"{100 * _POINTS:.0f} points, at each of them.",
         _each(tested, [(100 * a, 100 * b) for a, b in further], "{:+.1f} ± {:.1f} points"),
