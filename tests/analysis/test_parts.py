@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 
 import tfinvert
+from tfinvert.analysis.invariance import invariance
+from tfinvert.analysis.iterate import iterate
 from tfinvert.analysis.parts import Parts
+from tfinvert.analysis.position import position
 
 
 def test_a_part_is_made_once_and_read_again_by_another_run(tmp_path):
@@ -46,3 +49,28 @@ def test_a_damaged_part_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:150])
     with pytest.raises(tfinvert.InputError, match="a.npz is damaged: "):
         parts("a", lambda: {})
+
+
+@pytest.mark.parametrize("experiment", [invariance, iterate, position])
+def test_experiments_that_take_minutes_go_on_from_what_they_had(
+    tmp_path, photos, inverter, experiment
+):
+    class Stopped(Parts):
+        """Is interrupted before the second inverter."""
+
+        def __call__(self, name, make):
+            if name.endswith("second"):
+                raise KeyboardInterrupt
+            return super().__call__(name, make)
+
+    inverters = {"first": inverter, "second": inverter}
+    few = {iterate: {"times": 2}, position: {"places": 2}}.get(experiment, {})
+    whole = experiment(inverters, photos[:4], **few)
+    with pytest.raises(KeyboardInterrupt):
+        experiment(inverters, photos[:4], **few, parts=Stopped(tmp_path))
+    (kept,) = tmp_path.glob("*/first.npz")
+    written = kept.stat().st_mtime_ns
+    again = experiment(inverters, photos[:4], **few, parts=Parts(tmp_path))
+    assert again.rows == whole.rows
+    assert again.findings == whole.findings
+    assert kept.stat().st_mtime_ns == written

@@ -4,6 +4,7 @@ A layer that has become invariant to a transformation gives back the same image 
 has not gives back the transformed image.
 """
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis.inverters import NETWORK, kind, labels, layer_of
+from tfinvert.analysis.parts import NOTHING_KEPT, Arrays, Parts
 from tfinvert.analysis.result import Claim, Result
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
@@ -161,6 +163,7 @@ def invariance(
     scales: Sequence[float] = SCALES,
     blurs: Sequence[float] = BLURS,
     most: int = 512,
+    parts: Parts = NOTHING_KEPT,
 ) -> Result:
     """Transforms photographs and measures how far their reconstructions follow.
 
@@ -176,6 +179,7 @@ def invariance(
       scales: factors.
       blurs: standard deviations, as fractions of the image's width.
       most: at most so many of the images, evenly spaced.
+      parts: keeps what is measured of each inverter.
 
     Raises:
       InputError: there are fewer than two images, a scale or blur is not above 0, or a
@@ -191,7 +195,10 @@ def invariance(
     changes = transformations(turns, shifts, scales, blurs)
     names, rows, follows = labels(inverters), [], {}
     for name, inverter in tqdm.tqdm(inverters.items(), "invariance", leave=False):
-        shared, wanted, moved = _measure(inverter, images, ways, changes)
+        kept = parts(
+            f"invariance/{name}", functools.partial(_measure, inverter, images, ways, changes)
+        )
+        shared, wanted, moved = kept["shared"], kept["wanted"], kept["moved"]
         for change, total in zip(changes, wanted.sum(1), strict=True):
             if not total:
                 raise InputError(f"{name}: no reconstruction is changed by being {change.label}")
@@ -239,11 +246,11 @@ def _middle(image: np.ndarray) -> tuple[float, float]:
 
 def _measure(
     inverter: Inverter, images: np.ndarray, ways: np.ndarray, changes: Sequence[Transformation]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Arrays:
     """`following` of each transformation and image, and the mean change of the feature.
 
     Returns:
-      Two of `[transformations, n]`, and `[transformations]`.
+      "shared" and "wanted", `[transformations, n]`, and "moved", `[transformations]`.
     """
     shared, wanted, moved = np.zeros((3, len(changes), len(images)))
     for start in range(0, len(images), _BATCH):
@@ -257,7 +264,8 @@ def _measure(
                 rebuilt, change(rebuilt, ways[part]), inverter.invert(others)
             )
     few = inverter.encode(images[evenly(len(images), _PAIRED)])
-    return shared, wanted, moved.mean(1) / metrics.mean_pairwise_distance(few)
+    moved = moved.mean(1) / metrics.mean_pairwise_distance(few)
+    return {"shared": shared, "wanted": wanted, "moved": moved}
 
 
 def _averages(

@@ -4,6 +4,7 @@ A reconstruction is the average of what shares a feature, and so is that of the 
 the loop does not change is what feature and network agree on.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from sklearn.cluster import DBSCAN
 
 from tfinvert import metrics
 from tfinvert.analysis.inverters import common_size, kind, labels, layer_of
+from tfinvert.analysis.parts import NOTHING_KEPT, Arrays, Parts
 from tfinvert.analysis.result import Result
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
@@ -49,7 +51,13 @@ class _Loop(NamedTuple):
     shown: dict[int, np.ndarray]
 
 
-def iterate(inverters: dict[str, Inverter], images: np.ndarray, *, times: int = 20) -> Result:
+def iterate(
+    inverters: dict[str, Inverter],
+    images: np.ndarray,
+    *,
+    times: int = 20,
+    parts: Parts = NOTHING_KEPT,
+) -> Result:
     """Reconstructs images, reconstructs the reconstructions, and so on.
 
     Reconstructions are resized to the images' size, which is what the feature takes, and compared
@@ -59,6 +67,7 @@ def iterate(inverters: dict[str, Inverter], images: np.ndarray, *, times: int = 
       inverters: by name, from the first layer to the last.
       images: `[n, H, W, 3]` in [0, 1], of the size the features take; at least two.
       times: how often each is encoded and decoded.
+      parts: keeps what each inverter does.
 
     Raises:
       InputError: the images are fewer than two or all the same, or `times` is below 1.
@@ -73,7 +82,10 @@ def iterate(inverters: dict[str, Inverter], images: np.ndarray, *, times: int = 
         raise InputError(f"the {len(images)} images are all the same: there is nothing to lose")
     names, rows, loops = labels(inverters), [], {}
     for name, inverter in tqdm.tqdm(inverters.items(), "iterate", leave=False):
-        loop = _loop(inverter, images, times, scale)
+        arrays = parts(
+            f"iterate/{name}", functools.partial(_iterated, inverter, images, times, scale)
+        )
+        loop = _read(kind(inverter), arrays)
         loops[names[name]] = loop
         rows += _rows(name, inverter, loop)
     return Result(
@@ -100,7 +112,8 @@ def end_points(images: np.ndarray, distance: float) -> int:
     return int(DBSCAN(eps=distance, min_samples=1).fit_predict(flat).max()) + 1
 
 
-def _loop(inverter: Inverter, images: np.ndarray, times: int, scale: float) -> _Loop:
+def _iterated(inverter: Inverter, images: np.ndarray, times: int, scale: float) -> Arrays:
+    """What `_Loop` holds, as arrays; `at` are the iterations of `shown`."""
     chosen, current = evenly(len(images), _SHOWN), images
     steps, errors, diversity, shown = [], [0.0], [1.0], {0: images[chosen]}
     for k in range(1, times + 1):
@@ -112,7 +125,27 @@ def _loop(inverter: Inverter, images: np.ndarray, times: int, scale: float) -> _
         if k in _SHOWN_TIMES or k == times:
             shown[k] = current[chosen]
     still, ends = float((moved < _STILL).mean()), end_points(current, _SAME * scale)
-    return _Loop(kind(inverter), steps, errors, diversity, still, ends, shown)
+    return {
+        "steps": np.array(steps),
+        "errors": np.array(errors),
+        "diversity": np.array(diversity),
+        "still": np.array(still),
+        "ends": np.array(ends),
+        "shown": np.stack(list(shown.values())),
+        "at": np.array(list(shown)),
+    }
+
+
+def _read(kind_of: str, arrays: Arrays) -> _Loop:
+    return _Loop(
+        kind_of,
+        arrays["steps"].tolist(),
+        arrays["errors"].tolist(),
+        arrays["diversity"].tolist(),
+        float(arrays["still"]),
+        int(arrays["ends"]),
+        dict(zip(arrays["at"].tolist(), arrays["shown"], strict=True)),
+    )
 
 
 def _rows(name: str, inverter: Inverter, loop: _Loop) -> list[dict[str, Any]]:

@@ -4,7 +4,8 @@ The paper sees rough positions come back even from fully connected layers. Here 
 into photographs at known places, and what it changes in the reconstructions tells where it is.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import tqdm
 
 from tfinvert.analysis.inverters import NETWORK, kind, labels, layer_of
 from tfinvert.analysis.masks import soft_disc
+from tfinvert.analysis.parts import NOTHING_KEPT, Arrays, Parts
 from tfinvert.analysis.result import Claim, Result
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
@@ -126,6 +128,7 @@ def position(
     places: int = 4,
     size: float = 0.3,
     backgrounds: int = 256,
+    parts: Parts = NOTHING_KEPT,
 ) -> Result:
     """Puts an object at the places of a grid and measures where reconstructions change.
 
@@ -139,6 +142,7 @@ def position(
       places: of the grid along each side, at least 2; the outermost touch the image's border.
       size: the object's diameter, as a fraction of the image's width.
       backgrounds: at most so many of the images, evenly spaced.
+      parts: keeps where each inverter's reconstructions change.
 
     Raises:
       InputError: there are fewer than two images or backgrounds, or a setting is out of range.
@@ -162,15 +166,8 @@ def position(
     true = np.array([_from_middle(corner, side, height, width) for corner in corners])
     names, rows, measured = labels(inverters), [], {}
     for name, inverter in tqdm.tqdm(inverters.items(), "position", leave=False):
-        before = inverter.reconstruct(without)
-        found = np.stack(
-            [
-                center_of_change(
-                    _change(before, inverter.reconstruct(paste(without, objects, mask, *corner)))
-                )
-                for corner in corners
-            ]
-        )
+        measure = functools.partial(_measure, inverter, without, objects, mask, corners)
+        found = parts(f"position/{name}", measure)["centers"]
         measured[names[name]] = found
         facts = {"inverter": name, "layer": layer_of(inverter), "kind": kind(inverter)}
         rows.append(facts | _row(true, found))
@@ -193,6 +190,24 @@ def position(
         ],
         _claims(inverters, rows, names),
     )
+
+
+def _measure(
+    inverter: Inverter,
+    without: np.ndarray,
+    objects: np.ndarray,
+    mask: np.ndarray,
+    corners: Sequence[tuple[int, int]],
+) -> Arrays:
+    """Where reconstructions change, `[places, backgrounds, 2]`."""
+    before = inverter.reconstruct(without)
+    centers = [
+        center_of_change(
+            _change(before, inverter.reconstruct(paste(without, objects, mask, *corner)))
+        )
+        for corner in corners
+    ]
+    return {"centers": np.stack(centers)}
 
 
 def _scenes(
