@@ -24,8 +24,8 @@ def claims_page(runs: Mapping[str, str | pathlib.Path]) -> str:
     parts = [
         "# What the paper found, and what is seen here",
         "Written by `recipes/claims.py`; each number is of an experiment of `recipes/analyze.py`, "
-        "whose report has the pictures. A finding is confirmed by a criterion fixed before the "
-        "experiment ran. ± is a standard error.",
+        "whose report has the pictures. The criteria are part of the experiments' code. "
+        "± is a standard error.",
     ]
     for label, directory in runs.items():
         directory = pathlib.Path(directory)
