@@ -6,6 +6,7 @@ need not be near. Their combination, which the paper leaves to future work, star
 what the first gives and keeps it near.
 """
 
+import functools
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -15,10 +16,9 @@ import scipy.stats
 import tqdm
 
 from tfinvert import metrics
-from tfinvert.analysis.baselines import GradientInversion
-from tfinvert.analysis.baselines.gradient_inversion import smoothness_for
+from tfinvert.analysis.descent import GRADIENT, descend
 from tfinvert.analysis.inverters import NETWORK, common_size, kind, labels, layer_of
-from tfinvert.analysis.parts import NOTHING_KEPT, Arrays, Parts
+from tfinvert.analysis.parts import NOTHING_KEPT, Parts
 from tfinvert.analysis.result import Claim, Result
 from tfinvert.analysis.scores import scores
 from tfinvert.errors import InputError
@@ -29,7 +29,7 @@ from tfinvert.reporting.report import Figure
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
-GRADIENT, HYBRID = "gradient-based inversion", "hybrid"
+HYBRID = "hybrid"
 # Small steps, or the good start would be lost at once.
 _HYBRID_RATE, _NEARNESS = 0.01, 100.0
 _SHOWN = 8
@@ -223,22 +223,17 @@ def _methods(
         yield name, kind(given[name]), rebuilt, seconds
     name, network = next(iter(given.items()))
     start, seconds = networks[name]
-    settings = {"steps": steps, "smoothness": smoothness_for(network.feature), "seed": seed}
-
-    def from_noise() -> Arrays:
-        return _descend(GradientInversion(network.feature, **settings), features)
-
-    def from_network() -> Arrays:
-        careful = {"learning_rate": _HYBRID_RATE, "nearness": _NEARNESS}
-        initial = resize_images(start, network.feature.image_shape[:2])
-        return _descend(
-            GradientInversion(network.feature, **settings, **careful), features, initial
-        )
-
+    from_noise = functools.partial(descend, network.feature, features, steps=steps, seed=seed)
+    from_network = functools.partial(
+        from_noise,
+        resize_images(start, network.feature.image_shape[:2]),
+        learning_rate=_HYBRID_RATE,
+        nearness=_NEARNESS,
+    )
     found = parts(f"compare/{name}-gradient", from_noise)
-    yield name, GRADIENT, found["images"], float(found["seconds"])
+    yield name, GRADIENT, found["images"], float(found["seconds"]) / len(images)
     found = parts(f"compare/{name}-hybrid", from_network)
-    yield name, HYBRID, found["images"], seconds + float(found["seconds"])
+    yield name, HYBRID, found["images"], seconds + float(found["seconds"]) / len(images)
 
 
 def _timed(inverter: Inverter, features: np.ndarray) -> tuple[np.ndarray, float]:
@@ -247,14 +242,6 @@ def _timed(inverter: Inverter, features: np.ndarray) -> tuple[np.ndarray, float]
     begin = time.perf_counter()
     rebuilt = inverter.invert(features)
     return rebuilt, (time.perf_counter() - begin) / len(features)
-
-
-def _descend(
-    descent: GradientInversion, features: np.ndarray, initial: np.ndarray | None = None
-) -> Arrays:
-    begin = time.perf_counter()
-    found = descent.invert(features, initial)
-    return {"images": found, "seconds": np.float64((time.perf_counter() - begin) / len(features))}
 
 
 def _row(

@@ -11,6 +11,8 @@ NETWORK, AUTOENCODER, FROM_SCRATCH = (
     "autoencoder",
     "autoencoder from scratch",
 )
+# Layers of one value a class, before the softmax.
+CLASS_SCORES = ("fc8", "logits")
 
 
 def layer_of(inverter: Inverter) -> str:

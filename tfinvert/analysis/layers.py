@@ -4,17 +4,16 @@ What is rebuilt from a layer shows what it keeps. An autoencoder's encoder is tr
 purpose: the distance to it is what the network's own task made it throw away.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tqdm
 
 from tfinvert import metrics
-from tfinvert.analysis.baselines import GradientInversion
-from tfinvert.analysis.baselines.gradient_inversion import smoothness_for
-from tfinvert.analysis.inverters import AUTOENCODER, NETWORK, kind, layer_of
+from tfinvert.analysis.descent import GRADIENT, descend
+from tfinvert.analysis.inverters import AUTOENCODER, CLASS_SCORES, NETWORK, kind, layer_of
 from tfinvert.analysis.parts import NOTHING_KEPT, Parts
 from tfinvert.analysis.result import Claim, Result
 from tfinvert.analysis.scores import scores
@@ -27,11 +26,10 @@ from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
 MEAN = "mean image"
-GRADIENT = "gradient-based inversion"
 COARSE = "explained when coarse"
 _SHOWN = 6
 _CELLS = 4  # a side
-_SCORES, _HIGH = ("fc8", "logits"), ("fc6", "fc7", "fc8")
+_HIGH = ("fc6", "fc7", "fc8")
 _SURVIVES, _FAR = 0.25, 0.1
 
 
@@ -84,10 +82,12 @@ def layers(
         rebuilt = inverter.reconstruct(images)
         add(name, kind(inverter), rebuilt, every, **made)
         if kind(inverter) == NETWORK and inverter.feature.differentiable and gradient_images:
-            found = parts(
-                f"layers/{name}-gradient", _descend(inverter, images[few], gradient_steps, seed)
+            features = inverter.encode(images[few])
+            search = functools.partial(
+                descend, inverter.feature, features, steps=gradient_steps, seed=seed
             )
-            made = {"steps": gradient_steps, "minutes": float(found["minutes"])}
+            found = parts(f"layers/{name}-gradient", search)
+            made = {"steps": gradient_steps, "minutes": float(found["seconds"]) / 60}
             add(name, GRADIENT, found["images"], few, **made)
             ours = resize_images(rebuilt[few], size)
             compared[name] = metrics.normalized_error(images[few], ours, scale)
@@ -153,7 +153,7 @@ def claims(rows: Sequence[Mapping[str, Any]], compared: Mapping[str, float]) -> 
                 all(np.diff(list(errors.values())) > 0),
             )
         )
-    deep = {layer: own[layer][COARSE] for layer in _SCORES if layer in own}
+    deep = {layer: own[layer][COARSE] for layer in CLASS_SCORES if layer in own}
     if deep:
         found.append(
             Claim(
@@ -202,24 +202,6 @@ def _pairs(errors: Mapping[str, tuple[float, float]]) -> str:
 
 def _coarse(images: np.ndarray) -> np.ndarray:
     return resize_images(images, (_CELLS, _CELLS))
-
-
-def _descend(
-    inverter: Inverter, images: np.ndarray, steps: int, seed: int
-) -> Callable[[], dict[str, np.ndarray]]:
-    """Gradient-based inversion of the images' features, with the minutes it took."""
-
-    def descend() -> dict[str, np.ndarray]:
-        feature = inverter.feature
-        method = GradientInversion(
-            feature, steps=steps, smoothness=smoothness_for(feature), seed=seed
-        )
-        features = inverter.encode(images)
-        begin = time.perf_counter()
-        found = method.invert(features)
-        return {"images": found, "minutes": np.float64((time.perf_counter() - begin) / 60)}
-
-    return descend
 
 
 def _check_unlike(inverters: dict[str, Inverter]) -> None:

@@ -17,7 +17,7 @@ import scipy.stats
 import tqdm
 
 from tfinvert import metrics
-from tfinvert.analysis.inverters import NETWORK, kind, layer_of
+from tfinvert.analysis.inverters import CLASS_SCORES, NETWORK, kind, layer_of
 from tfinvert.analysis.result import Claim, Result
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
@@ -33,7 +33,6 @@ ALL = "all classes"
 KEPT, REMOVED = "top only", "all but the top"
 REST_EVEN, TOP_EVEN = "all but the top evened out", "top evened out"
 TEMPERED = "temperature"
-_LOGITS = ("fc8", "logits")
 _CLAIMED = 5
 _SHOWN, _DRAWN = 8, 4
 
@@ -158,11 +157,11 @@ def check(name: str, inverter: Inverter) -> None:
         encoder has left the classes behind.
     """
     feature, made = inverter.feature, kind(inverter)
-    scores = feature.log_floor > 0 or layer_of(inverter) in _LOGITS
+    scores = feature.log_floor > 0 or layer_of(inverter) in CLASS_SCORES
     if not scores or len(feature.spec.shape) != 1 or made != NETWORK:
         raise InputError(
             "probabilities takes inversion networks of class probabilities or of a layer named "
-            f"{' or '.join(_LOGITS)}. Received: {name}, {made} of {feature.name}"
+            f"{' or '.join(CLASS_SCORES)}. Received: {name}, {made} of {feature.name}"
         )
 
 
