@@ -1,4 +1,4 @@
-"""The exception that means "the user's input is wrong", as opposed to a defect of ours."""
+"""The exception that means "the user's input is wrong", and what is said of others' errors."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,8 @@ class InputError(ValueError):
 
     The command line programs print it and end with exit status 2; in Python it is a ValueError.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or, if it says nothing, what it is."""
+    return (str(error).strip().splitlines() or [repr(error)])[0]

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, first_line
 from tfinvert.features import describe, from_description
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
@@ -173,7 +173,7 @@ class Inverter:
         except InputError:
             raise
         except Exception as error:  # Keras has many kinds for a damaged model
-            reason = (str(error).splitlines() or [""])[0]
+            reason = first_line(error)
             raise InputError(
                 f"{path} is not a whole inverter: {CARD} and {ARRAYS} do not fit ({reason})"
             ) from error

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfinvert.data.sources import Source, digest
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, first_line
 
 _SHUFFLE_BUFFER = 4096
 _LABEL = "label"
@@ -33,7 +33,7 @@ class Tfds(Source):
             self._builder = tfds.builder(name)
             self._builder.download_and_prepare()
         except Exception as error:  # a data set is a program of its own, and may raise anything
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            reason = first_line(error)
             raise InputError(f"TFDS has no data set {name!r} to offer: {reason}") from error
         self._key = _image_key(self._builder.info, name)
         self._split = _split(self._builder.info, part, name)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tfinvert.analysis.result import Claim, Result
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, first_line
 from tfinvert.files import atomic_directory
 from tfinvert.reporting.grids import write_png
 from tfinvert.reporting.report import Figure
@@ -73,7 +73,7 @@ def load_result(path: pathlib.Path) -> tuple[Result, dict[str, Any]]:
             f"{path} holds no result of an experiment: {error.filename} is missing"
         ) from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = (str(error).splitlines() or [""])[0]
+        reason = first_line(error)
         raise InputError(f"{path / RESULTS} is damaged: {reason}") from error
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, first_line
 from tfinvert.features.base import ImageShape, checked_shape
 from tfinvert.features.taps import Tap, cut
 from tfinvert.networks.layers import PREPROCESSING, Preprocess
@@ -40,7 +40,7 @@ def find_application(family: str) -> Callable[..., Tap] | None:
                     keras.utils.set_random_seed(0)  # so that the same name is the same feature
                 model = getattr(module, name)(weights=given, include_top=not shape, **shape)
         except Exception as error:  # a download, a file or a size, each with errors of its own
-            reason = (str(error).strip().splitlines() or [repr(error)])[0]
+            reason = first_line(error)
             raise InputError(
                 f"{family} cannot be had with weights={weights} (imagenet, random or a file of "
                 f"weights) and input_size={input_size}: {reason}"
@@ -73,7 +73,7 @@ def keras_tap(
     try:
         loaded = keras.models.load_model(model, compile=False, safe_mode=True)
     except Exception as error:  # a zip, JSON, HDF5 and layers, each with errors of its own
-        reason = (str(error).strip().splitlines() or [repr(error)])[0]
+        reason = first_line(error)
         raise InputError(f"{model} is not a readable .keras model: {reason}") from error
     config = {"model": model, "preprocessing": preprocessing}
     return _tap(f"keras/{layer}", loaded, layer, image_shape, preprocessing, config)

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, first_line
 from tfinvert.features.base import Feature, Stem
 
 # A tap's name, and the layer before which a model runs once for all taps behind it.
@@ -121,7 +121,7 @@ def cut(name: str, model: keras.Model, layer: str) -> keras.Model:
         return keras.Model(inputs, model.get_layer(layer).output)
     except (ValueError, AttributeError, RuntimeError) as error:
         # A model in the model knows its own input only.
-        reason = (str(error).splitlines() or [""])[0]
+        reason = first_line(error)
         raise InputError(f"{name}: the model cannot be cut behind {layer}: {reason}") from error
 
 

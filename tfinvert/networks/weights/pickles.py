@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, first_line
 
 Admitted = Mapping[tuple[str, str], Any]
 
@@ -131,7 +131,7 @@ def load(
     except InputError:
         raise
     except Exception as error:  # an opcode in the wrong place can raise anything
-        reason = (str(error).splitlines() or [""])[0]
+        reason = first_line(error)
         raise InputError(f"its pickle is damaged or truncated ({reason})") from error
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import safetensors
 from google.protobuf.message import DecodeError
 
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, first_line
 from tfinvert.networks.alexnet import VARIANTS
 from tfinvert.networks.weights import torch_files
 from tfinvert.networks.weights.caffemodel import read_caffemodel
@@ -59,7 +59,7 @@ def read(path: str | os.PathLike[str], variant: str = "") -> Weights:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except _DAMAGE as error:
-        reason = (str(error).splitlines() or [""])[0]
+        reason = first_line(error)
         raise InputError(f"{path} is damaged or truncated: {reason}") from error
     return Weights(variant, layers, contents.input_size, contents.facts)
 

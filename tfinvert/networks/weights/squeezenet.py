@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import safetensors
 
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, first_line
 from tfinvert.networks.squeezenet import CLASSES, FIRES
 from tfinvert.networks.weights import pickles
 from tfinvert.networks.weights.layouts import Layers, as_float32, check_shape
@@ -89,7 +89,7 @@ def read_squeezenet(path: str | os.PathLike[str]) -> Layers:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:
-        reason = (str(error).splitlines() or [""])[0]
+        reason = first_line(error)
         raise InputError(f"{path} is damaged or truncated: {reason}") from error
 
 
