@@ -40,9 +40,9 @@ from tfinvert.analysis.inverters import common_size
 from tfinvert.data.open import FORMS, open_source
 from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES, read_images
-from tfinvert.experiments.analysis import run_experiments
-from tfinvert.experiments.experiment import INVERTER
 from tfinvert.reporting.run_report import REPORT
+from tfinvert.runs.analyses import run_experiments
+from tfinvert.runs.training import INVERTER
 
 LONG = "baselines"  # half an hour, and learns from training images: not a part of "all"
 

@@ -10,8 +10,8 @@ from absl import flags
 
 from tfinvert import cli
 from tfinvert.errors import InputError
-from tfinvert.experiments.claims import claims_page
 from tfinvert.files import atomic_path
+from tfinvert.runs.claims import claims_page
 
 _RUNS = flags.DEFINE_list(
     "runs", None, "Work directories of analyze.py, each as NAME=DIRECTORY.", required=True

@@ -16,8 +16,8 @@ from tfinvert import cli, inverter
 from tfinvert.data.open import FORMS, open_source
 from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES, evaluate, mean_image_baseline, read_images
-from tfinvert.experiments.experiment import held_out
 from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
+from tfinvert.runs.training import held_out
 
 _INVERTER = flags.DEFINE_string(
     "inverter", None, "A saved inverter's directory or a shipped name.", required=True

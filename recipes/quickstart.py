@@ -18,9 +18,9 @@ from absl import flags
 
 from tfinvert import cli, inverter
 from tfinvert.data.photos import PARTS, photograph, square_tiles
-from tfinvert.experiments.experiment import INVERTER, Experiment, run_experiment
 from tfinvert.reporting.grids import write_png
 from tfinvert.reporting.run_report import REPORT
+from tfinvert.runs.training import INVERTER, TrainingRun, run_training
 from tfinvert.serving import client
 from tfinvert.serving.export import export_savedmodel
 from tfinvert.training import loop
@@ -32,8 +32,8 @@ _STEPS = flags.DEFINE_integer("steps", 1500, "Optimiser steps.")
 
 def main() -> None:
     """The whole way, one step after the other."""
-    run = run_experiment(
-        Experiment(feature="hog", data="photos", image_size=192),
+    run = run_training(
+        TrainingRun(feature="hog", data="photos", image_size=192),
         Settings(
             steps=_STEPS.value,
             batch_size=16,

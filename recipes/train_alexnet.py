@@ -24,9 +24,9 @@ from absl import flags
 
 from tfinvert import cli
 from tfinvert.data.open import FORMS
-from tfinvert.experiments.classifier import Classification, run_classification
-from tfinvert.experiments.training_flags import define_training_flags, pace_of_flags
 from tfinvert.networks import alexnet, weights
+from tfinvert.runs.classifier import Classification, run_classification
+from tfinvert.runs.training_flags import define_training_flags, pace_of_flags
 from tfinvert.training import classifier
 from tfinvert.training.classifier import ClassifierSettings
 

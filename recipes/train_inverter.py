@@ -36,8 +36,8 @@ from tfinvert import cli, features
 from tfinvert.data.open import FORMS
 from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES
-from tfinvert.experiments.experiment import Experiment, run_experiment
-from tfinvert.experiments.training_flags import define_training_flags, pace_of_flags
+from tfinvert.runs.training import TrainingRun, run_training
+from tfinvert.runs.training_flags import define_training_flags, pace_of_flags
 from tfinvert.training.settings import Settings
 
 FLAGS = flags.FLAGS
@@ -75,12 +75,12 @@ flags.mark_flags_as_required(["feature", "workdir"])
 def main() -> None:
     """From flags to a run."""
     FLAGS.feature = _with_alexnet(FLAGS.feature)
-    experiment, settings = (
+    asked, settings = (
         kind(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(kind)})
-        for kind in (Experiment, Settings)
+        for kind in (TrainingRun, Settings)
     )
     pace = pace_of_flags()
-    run_experiment(experiment, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache)
+    run_training(asked, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache)
 
 
 def _with_alexnet(feature: str) -> str:

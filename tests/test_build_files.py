@@ -10,7 +10,7 @@ import sys
 from collections import namedtuple
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-NOT_SOURCE = re.compile(r"\..*|__pycache__|build|dist|env|venv|runs|models|bazel-.*|.*\.egg-info")
+NOT_SOURCE = re.compile(r"\..*|__pycache__|build|dist|env|venv|models|bazel-.*|.*\.egg-info")
 PYTHON_RULES = ("py_library", "py_binary", "py_test")
 Target = namedtuple("Target", "kind folder srcs data deps others")
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -32,14 +32,14 @@ NETWORKS = {"tfinvert/networks", "tfinvert/networks/weights"}
 INVERTER = {"tfinvert", "tfinvert/data", "tfinvert/features"} | NETWORKS
 RUN = {"tfinvert/reporting", "tfinvert/training"}
 ANALYSIS = {"tfinvert/analysis", "tfinvert/analysis/baselines"}
-LIBRARY = INVERTER | RUN | ANALYSIS | {"tfinvert/experiments", "tfinvert/serving"}
+LIBRARY = INVERTER | RUN | ANALYSIS | {"tfinvert/runs", "tfinvert/serving"}
 MAY_NEED = {
     "tfinvert": INVERTER,
     "tfinvert/data": {"tfinvert"},
     "tfinvert/features": {"tfinvert"} | NETWORKS,
     "tfinvert/networks": {"tfinvert"},
     "tfinvert/networks/weights": {"tfinvert", "tfinvert/networks"},
-    "tfinvert/experiments": INVERTER | RUN | ANALYSIS,
+    "tfinvert/runs": INVERTER | RUN | ANALYSIS,
     "tfinvert/analysis": INVERTER | {"tfinvert/analysis/baselines", "tfinvert/reporting"},
     "tfinvert/analysis/baselines": INVERTER,
     **dict.fromkeys(("tfinvert/reporting", "tfinvert/serving", "tfinvert/training"), INVERTER),

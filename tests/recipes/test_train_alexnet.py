@@ -12,8 +12,8 @@ from tests.recipes import programs
 from tfinvert import features
 from tfinvert.data.folder import Folder
 from tfinvert.evaluation import read_images
-from tfinvert.experiments.classifier import Classification, run_classification
 from tfinvert.networks import weights
+from tfinvert.runs.classifier import Classification, run_classification
 from tfinvert.training.classifier import ClassifierSettings, accuracy
 from tfinvert.training.loop import Pace
 

@@ -14,10 +14,10 @@ from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES, evaluate, mean_image_baseline, read_images
-from tfinvert.experiments.run_directory import open_run
 from tfinvert.networks import inversion
 from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
 from tfinvert.resize import resize_images
+from tfinvert.runs.run_directory import open_run
 from tfinvert.training import loop, strategies
 from tfinvert.training.examples import Examples, open_examples
 from tfinvert.training.history import minutes
@@ -27,7 +27,7 @@ INVERTER = "inverter"
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
+class TrainingRun:
     """What is trained on what: with `Settings`, everything that determines the result.
 
     Attributes:
@@ -53,8 +53,8 @@ class Experiment:
             )
 
 
-def run_experiment(
-    experiment: Experiment,
+def run_training(
+    asked: TrainingRun,
     settings: Settings,
     workdir: str | pathlib.Path,
     strategy: str = "auto",
@@ -69,17 +69,17 @@ def run_experiment(
     Raises:
       InputError: something given is wrong; nothing of the user's is overwritten.
     """
-    side = experiment.image_size
-    feature = features.get(experiment.feature, image_shape=(side, side, 3))
+    side = asked.image_size
+    feature = features.get(asked.feature, image_shape=(side, side, 3))
     # Before the data: what cannot be ends here.
     inversion.build(feature, width=settings.width, units=settings.units)
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.to_train()
     devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
-    training, validation = _open(experiment)
+    training, validation = _open(asked)
     examples = open_examples(feature, training, settings, cache)
-    facts = dataclasses.asdict(experiment) | dataclasses.asdict(settings)
+    facts = dataclasses.asdict(asked) | dataclasses.asdict(settings)
     # With the number of images, since a position means another image when it changes.
     run = open_run(workdir, facts | {"training_images": len(training)})
     if all((run / name).exists() for name in (INVERTER, METRICS, REPORT)):
@@ -90,9 +90,9 @@ def run_experiment(
         f"images; {devices.num_replicas_in_sync} × {_device_kind()}; the input pipeline alone "
         f"gives {pipeline.images_per_second(examples.batches()):.0f} images/s"
     )
-    images = read_images(validation, feature.image_shape[:2], experiment.validation_images)
+    images = read_images(validation, feature.image_shape[:2], asked.validation_images)
     inverter, history = loop.fit(feature, examples, images, settings, run, devices, pace)
-    inverter.round_weights(experiment.dtype)
+    inverter.round_weights(asked.dtype)
     evaluation = evaluate(inverter, images)
     mean_image = resize_images(_mean_image(examples, settings)[np.newaxis], inverter.output_size)[0]
     baseline = mean_image_baseline(evaluation, mean_image)
@@ -105,7 +105,7 @@ def run_experiment(
         metrics=evaluation.metrics,
     )
     if not (run / INVERTER).exists():
-        inverter.save(run / INVERTER, experiment.dtype)
+        inverter.save(run / INVERTER, asked.dtype)
     write_run_report(
         run,
         feature=feature.name,
@@ -125,12 +125,12 @@ def held_out(data: str, inverter_card: dict[str, Any]) -> bool:
     return data == inverter_card.get("data") and not inverter_card.get("validation_data")
 
 
-def _open(experiment: Experiment) -> tuple[Source, Source]:
-    if experiment.validation_data:
-        training, validation = map(open_source, (experiment.data, experiment.validation_data))
+def _open(asked: TrainingRun) -> tuple[Source, Source]:
+    if asked.validation_data:
+        training, validation = map(open_source, (asked.data, asked.validation_data))
     else:
         training, validation = (
-            open_source(experiment.data, part) for part in ("training", "validation")
+            open_source(asked.data, part) for part in ("training", "validation")
         )
     if validation.evaluation_size < 2:
         raise InputError(f"{validation.name} has one image; validation takes at least two")

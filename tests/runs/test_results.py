@@ -7,9 +7,9 @@ from PIL import Image
 
 import tfinvert
 from tfinvert.analysis.result import Claim, Result
-from tfinvert.experiments.results import load_result, save_result
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
+from tfinvert.runs.results import load_result, save_result
 
 
 @pytest.fixture

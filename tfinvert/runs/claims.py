@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from tfinvert.analysis.experiments import EXPERIMENTS
 from tfinvert.errors import InputError
-from tfinvert.experiments.results import RESULTS, load_result
-from tfinvert.experiments.run_directory import read_flags
+from tfinvert.runs.results import RESULTS, load_result
+from tfinvert.runs.run_directory import read_flags
 
 _HEAD = ("experiment", "the paper found", "decided by", "here", "confirmed")
 _VERDICT = {True: "yes", False: "**no**"}

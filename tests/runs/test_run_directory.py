@@ -5,7 +5,7 @@ import json
 import pytest
 
 import tfinvert
-from tfinvert.experiments.run_directory import open_run
+from tfinvert.runs.run_directory import open_run
 
 FLAGS = {"feature": "hog", "steps": 10, "min_crop": None}
 

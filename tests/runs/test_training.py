@@ -10,21 +10,21 @@ import skimage.data
 from PIL import Image
 
 import tfinvert
-from tfinvert.experiments.experiment import Experiment, held_out, run_experiment
+from tfinvert.runs.training import TrainingRun, held_out, run_training
 from tfinvert.training.loop import Pace
 from tfinvert.training.settings import Settings
 
-EXPERIMENT = {"feature": "hog", "data": "photos", "image_size": 64}
+WHAT = {"feature": "hog", "data": "photos", "image_size": 64}
 SETTINGS = {"steps": 4, "batch_size": 8, "width": 0.125}
 PACE = Pace(log=2, validate=4, checkpoint=4)
 
 
 def run(workdir, strategy="one", cache=None, **changes):
-    experiment, settings = (
+    asked, settings = (
         kind(**{k: v for k, v in (defaults | changes).items() if k in kind.__annotations__})
-        for kind, defaults in ((Experiment, EXPERIMENT), (Settings, SETTINGS))
+        for kind, defaults in ((TrainingRun, WHAT), (Settings, SETTINGS))
     )
-    return run_experiment(experiment, settings, workdir, strategy, PACE, cache)
+    return run_training(asked, settings, workdir, strategy, PACE, cache)
 
 
 @pytest.mark.parametrize("changes", [{"strategy": "mirrored"}, {"feature": "skimage_hog"}])

@@ -15,11 +15,11 @@ from tfinvert.analysis.parts import Parts
 from tfinvert.analysis.result import Result
 from tfinvert.card import make_card
 from tfinvert.errors import InputError
-from tfinvert.experiments.results import load_result, save_result
-from tfinvert.experiments.run_directory import open_run
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.report import Chapter, write_report
 from tfinvert.reporting.run_report import REPORT
+from tfinvert.runs.results import load_result, save_result
+from tfinvert.runs.run_directory import open_run
 
 _PARTS, _SUMMARIES = "parts", "summaries"
 

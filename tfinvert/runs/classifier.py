@@ -15,11 +15,11 @@ from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source, digest
 from tfinvert.errors import InputError
 from tfinvert.evaluation import read_images
-from tfinvert.experiments.run_directory import open_run
 from tfinvert.features.alexnet import RANDOM
 from tfinvert.features.base import Feature
 from tfinvert.files import write_json
 from tfinvert.networks import alexnet, weights
+from tfinvert.runs.run_directory import open_run
 from tfinvert.training import classifier, strategies
 from tfinvert.training.classifier import ClassifierSettings, Start
 from tfinvert.training.examples import CachedExamples, Examples, open_examples

@@ -7,9 +7,9 @@ import tensorflow as tf
 import tfinvert
 from tfinvert.analysis.experiments import EXPERIMENTS, Experiment
 from tfinvert.analysis.result import Claim, Result
-from tfinvert.experiments.analysis import run_experiments
-from tfinvert.experiments.claims import claims_page
 from tfinvert.reporting.image_rows import image_rows
+from tfinvert.runs.analyses import run_experiments
+from tfinvert.runs.claims import claims_page
 
 FACTS = {"data": "photos", "seed": 0}
 
