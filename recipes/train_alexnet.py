@@ -61,7 +61,9 @@ def main() -> None:
         for kind in (Classification, ClassifierSettings)
     )
     pace = pace_of_flags()
-    run_classification(classification, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache)
+    run_classification(
+        classification, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache, FLAGS.memory_gb
+    )
 
 
 if __name__ == "__main__":

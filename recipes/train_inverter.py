@@ -80,7 +80,7 @@ def main() -> None:
         for kind in (TrainingRun, Settings)
     )
     pace = pace_of_flags()
-    run_training(asked, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache)
+    run_training(asked, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache, FLAGS.memory_gb)
 
 
 def _with_alexnet(feature: str) -> str:

@@ -9,11 +9,11 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from tfinvert import InputError
-from tfinvert.data import tfds as tfds_module
 from tfinvert.data.folder import Folder
 from tfinvert.data.open import open_source
-from tfinvert.data.sources import shuffled
 from tfinvert.data.tfds import Tfds
+from tfinvert.training.labelled import LabelledImages
+from tfinvert.training.settings import Settings
 
 LABELS = np.random.default_rng(0).integers(0, 3, 40)
 
@@ -65,19 +65,17 @@ def prepared(root, monkeypatch):
     monkeypatch.setattr(tfds, "builder", functools.partial(tfds.builder, data_dir=root))
 
 
-def brightness(images):
-    return [int(image[0, 0, 0]) // 10 for image in images.as_numpy_iterator()]
-
-
 def check_streams(source, count):
     """Labels are those of the images in the same place, over epochs and from any start."""
     for seed, start in ((0, 0), (3, 0), (3, 11), (3, len(source) + 5)):
-        images = source.stream(seed, start).map(lambda position, image: image)
-        labels = source.stream_labels(seed, start)
-        assert labels.element_spec == tf.TensorSpec((), tf.int64)
-        assert [*labels.take(count).as_numpy_iterator()] == brightness(images.take(count))
+        settings = Settings(steps=1, batch_size=1, seed=seed)
+        batches = LabelledImages(source, (4, 4), settings).batches(start).take(count)
+        assert batches.element_spec[1] == tf.TensorSpec((1,), tf.int64)
+        for images, labels in batches.as_numpy_iterator():
+            assert np.round(images[0, 0, 0, 0] * 25.5) == labels[0]
     assert source.once_labels().dtype == np.int64
-    assert source.once_labels().tolist() == brightness(source.once())
+    drawn = [int(image[0, 0, 0]) // 10 for image in source.once().as_numpy_iterator()]
+    assert source.once_labels().tolist() == drawn
 
 
 def test_sub_folders_are_classes_and_a_broken_image_moves_no_label(folder):
@@ -85,14 +83,6 @@ def test_sub_folders_are_classes_and_a_broken_image_moves_no_label(folder):
     assert source.classes == ["a", "b", "c"]
     assert source.once_labels().tolist() == [0] * 4 + [1] * 7 + [2] * 5
     check_streams(source, 40)
-
-
-def test_a_folders_labels_follow_the_order_of_its_epochs(folder):
-    source = Folder(folder)
-    order = [int(index) for _, index in shuffled(16, 5).take(32)]
-    assert order[:16] != order[16:]
-    labels = source.stream_labels(5).take(32).as_numpy_iterator()
-    assert [*labels] == source.once_labels()[order].tolist()
 
 
 def test_both_parts_of_a_folder_have_the_classes_of_all(folder):
@@ -105,27 +95,24 @@ def test_both_parts_of_a_folder_have_the_classes_of_all(folder):
 
 def test_images_beside_the_sub_folders_have_no_class(folder):
     write(folder / "stray.png", 0)
-    for use in (lambda source: source.classes, lambda source: source.stream_labels(0)):
+    for use in (lambda source: source.classes, lambda source: source.once_labels()):
         with pytest.raises(InputError, match="no classes: it holds images outside sub-folders"):
             use(Folder(folder))
 
 
-@pytest.mark.parametrize("buffer", [4, 4096])
-def test_labels_of_tfds_follow_its_shuffling(prepared, monkeypatch, buffer):
-    monkeypatch.setattr(tfds_module, "_SHUFFLE_BUFFER", buffer)
+def test_labels_of_tfds_are_those_of_its_images(prepared):
     source = Tfds("labelled")
     assert source.classes == ["cat", "ant", "bee"]
     assert source.once_labels().tolist() == LABELS.tolist()
     check_streams(source, 90)
 
 
-@pytest.mark.parametrize("use", ["classes", "stream_labels", "once_labels"])
+@pytest.mark.parametrize("use", ["classes", "once_labels"])
 @pytest.mark.parametrize("name", ["photos", "tfds:numbered"])
 def test_what_has_no_classes_says_so(prepared, name, use):
     source = open_source(name)
     with pytest.raises(InputError, match=f"{name} has no classes; classifiers take") as caught:
-        value = getattr(source, use)
-        value(*[0] * (use == "stream_labels"))
+        getattr(source, use)()
     assert "\n" not in str(caught.value)
 
 

@@ -4,6 +4,7 @@ from PIL import Image
 from tfinvert import InputError
 from tfinvert.data import tfds as tfds_source
 from tfinvert.data.folder import Folder
+from tfinvert.data.held import Held
 from tfinvert.data.open import FORMS, open_source
 from tfinvert.data.photos import Photos
 
@@ -29,8 +30,9 @@ def test_folder(tmp_path):
 
 def test_tfds(monkeypatch):
     monkeypatch.setattr(tfds_source, "Tfds", lambda *arguments: arguments)
-    assert open_source("tfds:mnist") == ("mnist", "all")
-    assert open_source("tfds:a/b:1.0.0", "training") == ("a/b:1.0.0", "training")
+    assert open_source("tfds:mnist") == ("mnist", "all", None)
+    held = Held()
+    assert open_source("tfds:a/b:1.0.0", "training", held) == ("a/b:1.0.0", "training", held)
 
 
 @pytest.mark.parametrize(

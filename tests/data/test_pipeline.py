@@ -7,14 +7,13 @@ from PIL import Image
 from skimage.transform import resize
 
 from tfinvert import InputError
+from tfinvert.data import pipeline
+from tfinvert.data.held import Held
 from tfinvert.data.open import open_source
-from tfinvert.data.pipeline import (
-    central_view,
-    evaluation_batches,
-    images_per_second,
-    training_batches,
-)
+from tfinvert.data.order import WHOLE
+from tfinvert.data.pipeline import central_view, evaluation_batches
 from tfinvert.data.sources import IndexedSource
+from tfinvert.data.views import Views
 
 
 class Memory(IndexedSource):
@@ -39,6 +38,13 @@ def located(height, width):
     """Every pixel says where it is: row and column."""
     rows, columns = np.mgrid[0:height, 0:width]
     return np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
+
+
+def training_batches(source, size, batch_size, seed, *, start_step=0, part=WHOLE, **how):
+    how.setdefault("min_crop", source.min_crop)
+    how.setdefault("jitter", source.jitter)
+    views = Views(size, **how)
+    return pipeline.training_batches(source, views, batch_size, seed, start_step, part)
 
 
 def first(batches, count):
@@ -179,16 +185,6 @@ def test_a_min_crop_that_cannot_be_is_refused(min_crop):
     assert str(min_crop) in str(caught.value)
 
 
-def test_min_crop_is_the_sources_unless_given():
-    source = Memory([located(100, 100)])
-    source.min_crop = 1.0
-    one = first(training_batches(source, (10, 10), 8, seed=0), 1)[0]
-    same = first(training_batches(source, (10, 10), 8, seed=0, min_crop=1.0), 1)[0]
-    other = first(training_batches(source, (10, 10), 8, seed=0, min_crop=0.3), 1)[0]
-    np.testing.assert_array_equal(one, same)
-    assert not np.array_equal(one, other)
-
-
 def test_evaluation_covers_each_image_once_in_order():
     batches = first(evaluation_batches(shades(11), (4, 4), 4), 99)
     assert [len(batch) for batch in batches] == [4, 4, 3]
@@ -250,11 +246,6 @@ def test_the_whole_of_a_square_image_is_in_its_central_view(size):
         assert view[:, -1].min() > 0.5, side
 
 
-def test_images_per_second():
-    assert images_per_second(training_batches(shades(3), (4, 4), 2, seed=0), 0.05) > 0
-    assert images_per_second(evaluation_batches(shades(9), (4, 4), 2), 5) > 0
-
-
 def test_jitter_varies_colour_and_stays_an_image():
     source = open_source("photos", "training")
     plain, varied = (
@@ -265,15 +256,13 @@ def test_jitter_varies_colour_and_stays_an_image():
     assert varied.max() <= 1
     means = plain.mean((1, 2)), varied.mean((1, 2))
     assert np.abs(means[0] - means[1]).mean() > 0.05
-    again = next(training_batches(source, (32, 32), 16, 0, min_crop=1.0).as_numpy_iterator())
-    np.testing.assert_array_equal(
-        again,
-        next(
-            training_batches(
-                source, (32, 32), 16, 0, min_crop=1.0, jitter=source.jitter
-            ).as_numpy_iterator()
-        ),
-    )
+
+
+def test_jitter_of_a_grey_image_leaves_it_grey_and_none_leaves_all_as_it_was():
+    grey = np.repeat(noise(4, 16, 16)[..., :1] // 2 + 64, 3, -1)
+    views = first(training_batches(Memory(grey), (16, 16), 8, 0, min_crop=1.0, jitter=0.4), 1)[0]
+    np.testing.assert_allclose(views, np.repeat(views[..., :1], 3, -1), atol=1.1 / 255)
+    assert views.std() > 0.02
 
 
 def test_jitter_out_of_range():
@@ -310,3 +299,62 @@ def test_a_shift_is_the_same_for_the_same_seed_and_position():
 def test_shift_out_of_range(shift):
     with pytest.raises(InputError, match="shift must be from 0 to below the image's sides"):
         training_batches(Memory(noise(1, 16, 16)), (16, 16), 1, 0, shift=shift)
+
+
+@pytest.mark.parametrize("of", [2, 3])
+def test_parts_of_a_batch_are_together_the_batch(of):
+    source = Memory(noise(7, 16, 16))
+    whole = first(training_batches(source, (8, 8), 6, 1, start_step=2), 4)
+    parts = [
+        first(training_batches(source, (8, 8), 6, 1, start_step=2, part=(i, of)), 4)
+        for i in range(of)
+    ]
+    for batch, *others in zip(whole, *parts, strict=True):
+        assert {len(other) for other in others} == {6 // of}
+        np.testing.assert_array_equal(np.concatenate(others), batch)
+
+
+@pytest.mark.parametrize("memory_gb", [1, 15e-6, 0])
+def test_held_photographs_give_the_views_of_decoded_ones(memory_gb):
+    source = Memory([*noise(3, 90, 130), *noise(2, 40, 30), *noise(2, 64, 20)])
+    views = Views((16, 24), 0.5, 3, 0.3)
+    decoded = first(pipeline.training_batches(source, views, 5, 3), 4)
+    held = Held(views.reduced, memory_gb)
+    for index in range(len(source)):
+        held.append(source.image(index))
+    assert held.in_memory <= memory_gb * 1e9
+    assert held.in_memory + held.on_disk < sum(source.image(i).nbytes for i in range(7)) / 2
+    assert (held.on_disk > 0) == (memory_gb < 1)
+    source.held = held
+    source.image = None  # nobody decodes any more
+    np.testing.assert_array_equal(first(pipeline.training_batches(source, views, 5, 3), 4), decoded)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((96, 128), (32, 32)), ((500, 40), (20, 10))])
+@pytest.mark.parametrize("min_crop", [1.0, 0.5, 0.3])
+def test_the_smallest_crop_of_a_reduced_photograph_has_the_size_of_a_view(shape, size, min_crop):
+    views = Views(size, min_crop)
+    reduced = views.reduced(noise(1, *shape)[0])
+    largest = max(reduced.shape[0] / size[0] * min_crop, reduced.shape[1] / size[1] * min_crop)
+    smallest = min(reduced.shape[0] / size[0] * min_crop, reduced.shape[1] / size[1] * min_crop)
+    assert smallest == pytest.approx(1, abs=0.1) or reduced.shape[:2] == shape
+    assert largest / smallest == pytest.approx(
+        max(shape[0] / size[0], shape[1] / size[1]) / min(shape[0] / size[0], shape[1] / size[1]),
+        rel=0.1,
+    )
+    assert views.reduced(reduced) is reduced
+
+
+def test_a_disk_without_room_for_decoded_photographs_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(InputError, match="no room to hold decoded photographs in .*gone.*TMPDIR"):
+        Held(memory_gb=0).append(noise(1, 8, 8)[0])
+
+
+def test_a_view_of_a_larger_photograph_is_an_antialiased_reduction():
+    image = noise(1, 96, 96)[0]
+    views = first(training_batches(Memory([image]), (32, 32), 8, 0, min_crop=1.0), 1)[0]
+    expected = central_view(tf.constant(image), (32, 32)).numpy()
+    for view in views:
+        nearest = min(abs(view - expected).max(), abs(view[:, ::-1] - expected).max())
+        assert nearest < 1.5 / 255

@@ -8,8 +8,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfinvert import InputError
+from tfinvert.data.held import Held
 from tfinvert.data.pipeline import evaluation_batches, training_batches
 from tfinvert.data.tfds import Tfds
+from tfinvert.data.views import Views
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 6, 9, 4), dtype=np.uint8)
 DEEP = PIXELS[..., :1].astype(np.uint16) * 256 + 128
@@ -119,44 +121,19 @@ def test_the_end_of_the_only_split_is_held_out(prepared):
     np.testing.assert_array_equal(np.concatenate([read(part) for part in parts]), PIXELS[..., :3])
 
 
-def stream(source, seed, start, count):
-    drawn = list(source.stream(seed, start).take(count).as_numpy_iterator())
-    assert [position for position, _ in drawn] == list(range(start, start + count))
-    return np.stack([image for _, image in drawn])
-
-
-def test_every_epoch_has_all_images_in_an_order_of_its_own(prepared):
-    drawn = stream(Tfds("colour"), 0, 0, 120).reshape(3, 40, -1)
-    whole = sorted(map(bytes, PIXELS[..., :3]))
-    assert all(sorted(map(bytes, epoch)) == whole for epoch in drawn)
-    assert len({epoch.tobytes() for epoch in drawn}) == 3
-    assert not np.array_equal(drawn[0], stream(Tfds("colour"), 1, 0, 40).reshape(40, -1))
-
-
-@pytest.mark.parametrize("start", [1, 39, 40, 57, 400])
-def test_a_later_start_goes_on_as_without_a_break(prepared, start):
+def test_training_images_are_those_of_the_files(prepared):
     source = Tfds("colour")
-    unbroken = stream(source, 5, 0, start + 45)[start:]
-    np.testing.assert_array_equal(unbroken, stream(source, 5, start, 45))
+    drawn = [source.photograph(index) for index in range(len(source))]
+    np.testing.assert_array_equal(drawn, PIXELS[..., :3])
 
 
-def test_a_shuffle_buffer_smaller_than_the_data(prepared, monkeypatch):
-    monkeypatch.setattr("tfinvert.data.tfds._SHUFFLE_BUFFER", 8)
-    source = Tfds("colour")
-    drawn = stream(source, 5, 0, 100)
-    assert sorted(map(bytes, drawn[40:80])) == sorted(map(bytes, PIXELS[..., :3]))
-    np.testing.assert_array_equal(drawn[53:], stream(source, 5, 53, 47))
-
-
-@pytest.mark.parametrize("seed", [0, 7])
-def test_the_programs_global_seed_changes_nothing(prepared, seed):
-    source = Tfds("colour")
-    before = stream(source, 5, 0, 45)
-    tf.random.set_seed(seed)
-    expected = tf.random.uniform((4,)).numpy()
-    tf.random.set_seed(seed)
-    np.testing.assert_array_equal(before, stream(source, 5, 0, 45))
-    np.testing.assert_array_equal(expected, tf.random.uniform((4,)).numpy())
+def test_images_are_decoded_once_and_held_where_they_are_asked_to_be(prepared, monkeypatch):
+    held = Held()
+    source = Tfds("colour", held=held)
+    first = source.photograph(3)
+    assert len(held) == 40
+    monkeypatch.setattr(source, "once", None)
+    assert source.photograph(3) is first
 
 
 def test_the_identity_is_that_of_the_split_and_its_files(prepared):
@@ -172,8 +149,10 @@ def test_the_identity_is_that_of_the_split_and_its_files(prepared):
 
 def test_training_batches_start_at_any_step(prepared):
     source = Tfds("colour")
-    unbroken = list(training_batches(source, (4, 6), 7, seed=3).take(13).as_numpy_iterator())
-    resumed = training_batches(source, (4, 6), 7, seed=3, start_step=5).take(8)
+    unbroken = list(
+        training_batches(source, Views((4, 6), 0.6), 7, seed=3).take(13).as_numpy_iterator()
+    )
+    resumed = training_batches(source, Views((4, 6), 0.6), 7, seed=3, start_step=5).take(8)
     for one, two in zip(unbroken[5:], resumed.as_numpy_iterator(), strict=True):
         assert one.shape == (7, 4, 6, 3)
         np.testing.assert_array_equal(one, two)
@@ -239,7 +218,10 @@ def test_data_sets_of_tfds_by_name_on_its_own_mock_data(tmp_path, name):
     builder.info.write_to_directory(builder.data_dir)
     with tfds.testing.mock_data(num_examples=7, data_dir=tmp_path):
         held_out = list(evaluation_batches(Tfds(name, "validation"), (32, 32), 4))
-        batch = next(iter(training_batches(Tfds(name, "training"), (32, 32), 5, seed=0)))
+    with tfds.testing.mock_data(num_examples=11, data_dir=tmp_path):
+        batch = next(
+            iter(training_batches(Tfds(name, "training"), Views((32, 32), 0.6), 5, seed=0))
+        )
     assert [len(images) for images in held_out] == [4, 3]
     assert batch.shape == (5, 32, 32, 3)
     assert float(tf.math.reduce_std(batch)) > 0

@@ -64,7 +64,7 @@ def train(source, tap, images, tmp_path_factory):
         workdir.mkdir(exist_ok=True)
         examples = Examples(feature, source, settings)
         chosen = strategies.make(strategy)
-        return fit(feature, examples, images, settings, workdir, chosen, EVERY_STEP)
+        return fit(feature, examples, images, settings, workdir, chosen, EVERY_STEP)[:2]
 
     return run
 

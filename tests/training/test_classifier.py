@@ -12,7 +12,7 @@ import tfinvert
 from tfinvert import features
 from tfinvert.data.cache import open_cache
 from tfinvert.data.folder import Folder
-from tfinvert.data.sources import shuffled
+from tfinvert.data.order import order
 from tfinvert.evaluation import read_images
 from tfinvert.training import classifier, labelled, strategies
 from tfinvert.training.classifier import ClassifierSettings, Start, accuracy, fit
@@ -222,8 +222,7 @@ def test_batches_pair_every_feature_with_its_label_and_resume(
     cache = open_cache(tmp_path, "n", {}, 2 * count, lambda: iter([(blank, numbers)]))
     training = LabelledFeatures(cache, source, SETTINGS.views)
     assert ("held in memory" if held else "read from disk") in capsys.readouterr().out
-    order = [int(index) for _, index in shuffled(count, SETTINGS.seed).take(2 * count)]
-    expected = source.once_labels()[order]
+    expected = source.once_labels()[order(count, SETTINGS.seed, np.arange(2 * count))]
     drawn = [*training.batches().take(20).as_numpy_iterator()]
     for values, labels in drawn:
         assert values.dtype == np.float32

@@ -13,7 +13,7 @@ from tfinvert.features.standardization import Standardization
 from tfinvert.networks import alexnet, weights
 from tfinvert.networks.weights import Weights
 from tfinvert.reporting.grids import write_png
-from tfinvert.training.examples import CachedExamples, Examples
+from tfinvert.training.examples import CachedExamples, Examples, views_of
 from tfinvert.training.settings import Settings
 
 SETTINGS = Settings(steps=1, batch_size=4, jitter=0.0, min_crop=0.5)
@@ -37,10 +37,11 @@ def test_fresh_examples_hold_features_where_the_device_has_none(name, parts):
     examples = Examples(feature, open_source("photos", "training"), SETTINGS)
     (batch,) = drawn(examples, 1)
     assert len(batch) == parts
-    np.testing.assert_array_equal(next(examples.images().as_numpy_iterator()), batch[0])
+    images, values = next(examples.first())
+    np.testing.assert_array_equal(images, batch[0])
     if parts == 2:
         np.testing.assert_array_equal(batch[1], feature(batch[0]))
-    np.testing.assert_allclose(next(examples.features()), feature(batch[0]), atol=1e-5)
+    np.testing.assert_allclose(values, feature(batch[0]), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["hog", "sift", "skimage_lbp"])
@@ -49,7 +50,7 @@ def test_cached_features_are_those_of_the_cached_views(folder, tmp_path, name):
     examples = CachedExamples(feature, Folder(folder), CACHED, tmp_path / "cache")
     for images, values in drawn(examples, 3):
         np.testing.assert_allclose(values, feature(images), atol=1e-5)
-    assert sum(len(values) for values in examples.features()) == 6
+    assert sum(len(values) for _, values in examples.first()) == 6
 
 
 def test_each_photograph_has_as_many_views_as_asked_and_no_two_are_the_same(folder, tmp_path):
@@ -78,7 +79,7 @@ def test_a_changed_photograph_or_feature_is_another_cache(folder, tmp_path, chan
     def values(cell_size=8):
         feature = features.get("hog", cell_size=cell_size)
         examples = CachedExamples(feature, Folder(folder), CACHED, tmp_path / "cache")
-        return np.concatenate([*examples.features()])
+        return np.concatenate([values for _, values in examples.first()])
 
     before = values()
     if change == "pixels":
@@ -115,9 +116,9 @@ def test_cached_layers_are_those_of_the_cached_views(folder, tmp_path, layer, na
         assert values.shape == (4, *feature.spec.shape)
         np.testing.assert_allclose(values, feature(images), rtol=1e-4, atol=1e-4)
     views = examples.cache.read(np.arange(6))[0] / np.float32(255)
-    found = np.concatenate([*examples.features()])
+    found = np.concatenate([values for _, values in examples.first()])
     np.testing.assert_allclose(found, feature(views), rtol=1e-4, atol=1e-4)
-    measured = Standardization.measure(feature, examples.features())
+    measured = Standardization.measure(feature, (values for _, values in examples.first()))
     axes = (0, 1, 2) if name == "conv5" else None  # by channel, or as a whole
     mean, deviation = feature(views).numpy().mean(axes), feature(views).numpy().std(axes)
     np.testing.assert_allclose(measured.mean, mean, atol=1e-3)
@@ -143,9 +144,17 @@ def test_fully_connected_layers_share_what_conv5_keeps_on_disk(folder, tmp_path,
     assert len([*(tmp_path / "cache").iterdir()]) == 2
 
 
+def test_min_crop_and_jitter_are_the_sources_unless_given():
+    photos = open_source("photos")
+    unsaid = views_of(Settings(steps=1), photos, (64, 64))
+    assert (unsaid.min_crop, unsaid.jitter) == (photos.min_crop, photos.jitter)
+    said = views_of(Settings(steps=1, min_crop=0.9, jitter=0.0), photos, (64, 64))
+    assert (said.min_crop, said.jitter) == (0.9, 0.0)
+
+
 def test_layers_without_a_cache_are_computed_on_the_device(folder, layer):
     feature = layer("fc6")
     examples = Examples(feature, Folder(folder), SETTINGS)
     (batch,) = drawn(examples, 1)
     assert len(batch) == 1
-    np.testing.assert_allclose(next(examples.features())[:3], feature(batch[0][:3]), atol=1e-5)
+    np.testing.assert_allclose(next(examples.first())[1][:3], feature(batch[0][:3]), atol=1e-5)

@@ -48,7 +48,7 @@ def train(source, hog, photos, tmp_path):
         workdir.mkdir(exist_ok=True)
         chosen = strategies.make(strategy)
         examples = Examples(feature, source, settings)
-        return fit(feature, examples, validation, settings, workdir, chosen, pace)
+        return fit(feature, examples, validation, settings, workdir, chosen, pace)[:2]
 
     return run
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.data.sources import shuffled
+from tfinvert.data.order import WHOLE, Part, batches_of_indices
 from tfinvert.errors import InputError
 from tfinvert.files import atomic_directory, write_json
 
@@ -80,22 +80,23 @@ class FeatureCache:
                 raise InputError(f"the cache {self.path} is damaged: {error}; delete it") from error
         return self._images[indices], features
 
-    def batches(self, batch_size: int, seed: int, start_step: int = 0) -> tf.data.Dataset:
+    def batches(
+        self, batch_size: int, seed: int, start_step: int = 0, part: Part = WHOLE
+    ) -> tf.data.Dataset:
         """Endless batches `(images [B, H, W, 3] float32 in [0, 1], features [B, *shape])`.
 
-        Every epoch has its own order, fixed by (seed, epoch); `start_step` batches are left out.
+        Every epoch has its own order, fixed by (seed, epoch); `start_step` batches are left out,
+        and of every batch all but the `part` (index, of).
         """
 
         def load(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             images, features = tf.numpy_function(self.read, [indices], (tf.uint8, tf.float32))
-            images = tf.ensure_shape(images, (batch_size, *self._images.shape[1:]))
-            features = tf.ensure_shape(features, (batch_size, *self._shape))
+            images = tf.ensure_shape(images, (*indices.shape, *self._images.shape[1:]))
+            features = tf.ensure_shape(features, (*indices.shape, *self._shape))
             return tf.cast(images, tf.float32) / 255.0, features
 
         return (
-            shuffled(len(self), seed, start_step * batch_size)
-            .map(lambda position, index: index)
-            .batch(batch_size, drop_remainder=True)
+            batches_of_indices(len(self), seed, batch_size, start_step, part)
             .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .prefetch(tf.data.AUTOTUNE)
         )

@@ -10,10 +10,12 @@ import numpy as np
 from absl import logging
 
 from tfinvert.data.decode import EXTENSIONS, read_rgb
+from tfinvert.data.held import Held
 from tfinvert.data.sources import IndexedSource, digest
 from tfinvert.errors import InputError
 
 _HELD_OUT = 0.05
+_AT_ONCE = 256
 _NAMED = 5  # unreadable files named in the warning; `unreadable` has them all
 
 
@@ -28,6 +30,7 @@ class Folder(IndexedSource):
       part: "all"; or "validation" for about 5 % of the files, chosen by a hash of the relative
         path, and "training" for the others. Adding files moves none to the other part, except in
         a folder so small that two files are chosen to have a pair of images to validate on.
+      held: where the images are kept as they are decoded, for training; None keeps none.
 
     Attributes:
       unreadable: one message for each file skipped.
@@ -36,7 +39,7 @@ class Folder(IndexedSource):
       InputError: there is no such folder, or no readable image in it.
     """
 
-    def __init__(self, path: str | pathlib.Path, part: str = "all"):
+    def __init__(self, path: str | pathlib.Path, part: str = "all", held: Held | None = None):
         self.name = f"folder:{path}"
         root = pathlib.Path(path)
         if not os.path.isdir(root):
@@ -49,7 +52,8 @@ class Folder(IndexedSource):
         if part != "all":
             files = _split(files, root, part)
         self._root = root
-        self._files, self.unreadable = _readable(files)
+        self.held = held
+        self._files, self.unreadable = _readable(files, held)
         if self.unreadable:
             more = len(self.unreadable) - _NAMED
             logging.warning(
@@ -128,8 +132,8 @@ def _split(files: list[pathlib.Path], root: pathlib.Path, part: str) -> list[pat
         return hashlib.sha256(os.fsencode(file.relative_to(root).as_posix())).digest()
 
     ranked = sorted(files, key=rank)
-    first = list(itertools.islice((file for file in ranked if _problem(file) is None), 2))
-    last = next((file for file in reversed(ranked) if _problem(file) is None), None)
+    first = list(itertools.islice((file for file in ranked if _try(file)[1] is None), 2))
+    last = next((file for file in reversed(ranked) if _try(file)[1] is None), None)
     if last is None:
         return files  # none is left, which is for the caller to say
     if last in first:
@@ -149,16 +153,23 @@ def _sha256(file: pathlib.Path) -> bytes:
         raise InputError(f"{file}: {error.strerror or error}") from error
 
 
-def _problem(file: pathlib.Path) -> str | None:
-    try:
-        read_rgb(file)
-    except InputError as error:
-        return str(error)
-    return None
-
-
-def _readable(files: list[pathlib.Path]) -> tuple[list[pathlib.Path], list[str]]:
+def _readable(files: list[pathlib.Path], held: Held | None) -> tuple[list[pathlib.Path], list[str]]:
+    good, problems = [], []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        problems = list(pool.map(_problem, files))
-    good = [file for file, found in zip(files, problems, strict=True) if found is None]
-    return good, [found for found in problems if found is not None]
+        for begin in range(0, len(files), _AT_ONCE):  # so that few wait to be held
+            some = files[begin : begin + _AT_ONCE]
+            for file, (image, problem) in zip(some, pool.map(_try, some), strict=True):
+                if problem is not None:
+                    problems.append(problem)
+                    continue
+                good.append(file)
+                if held is not None:
+                    held.append(image)
+    return good, problems
+
+
+def _try(file: pathlib.Path) -> tuple[np.ndarray | None, str | None]:
+    try:
+        return read_rgb(file), None
+    except InputError as error:
+        return None, str(error)

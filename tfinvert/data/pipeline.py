@@ -2,70 +2,54 @@
 
 import contextlib
 import re
-import time
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
+from tfinvert.data.order import WHOLE, Part, order, positions
 from tfinvert.data.sources import Source
+from tfinvert.data.views import Size, Views
 from tfinvert.errors import InputError
-
-Size = tuple[int, int]
 
 
 def training_batches(
     source: Source,
-    size: Size,
+    views: Views,
     batch_size: int,
     seed: int,
-    *,
     start_step: int = 0,
-    min_crop: float | None = None,
-    shift: int = 0,
-    jitter: float | None = None,
+    part: Part = WHOLE,
 ) -> tf.data.Dataset:
-    """Endless batches of random crops, mirrored half of the time: `[B, *size, 3]` in [0, 1].
+    """Endless batches of random views: `[batch_size / of, *views.size, 3]` in [0, 1].
 
-    A crop has the shape of `size` and between `min_crop` and 1 of the largest such crop's side,
-    and is resized with antialiasing. Which view an image gets depends on (seed, position) alone,
-    so a run that starts at `start_step` sees what an unbroken run would have seen.
+    Which view an image gets depends on (seed, position) alone, so a run that starts at `start_step`
+    sees what an unbroken run would have seen, and workers that each take a part see together what
+    one alone would.
 
     Args:
       source: the photographs.
-      size: (height, width) of the result.
-      batch_size: images a batch.
+      views: how they are cut.
+      batch_size: images a batch, over all parts.
       seed: of order and views.
       start_step: batches to leave out.
-      min_crop: in (0, 1]; None takes what suits the source.
-      shift: pixels of the result by which it is moved at random, at most, down or up and right or
-        left; what comes in at the border is mirrored.
-      jitter: how strongly hue, saturation, contrast and brightness vary, in [0, 1], with quarter
-        turns of square images unless it is 0; None takes what suits the source.
-
-    Raises:
-      InputError: min_crop, shift or jitter is out of range.
+      part: (index, of): which of so many equal parts of every batch.
     """
-    smallest, strength = source.augmentation(min_crop, jitter)
-    if not 0 < smallest <= 1:
-        raise InputError(f"min_crop must be in (0, 1]. Received: {min_crop}")
-    if not 0 <= shift < min(size):
-        raise InputError(f"shift must be from 0 to below the image's sides. Received: {shift}")
-    if not 0 <= strength <= 1:
-        raise InputError(f"jitter must be in [0, 1]. Received: {jitter}")
 
-    def view(position: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-        key = tf.stack([np.int64(seed), position])
-        crop = _random_view(image, size, smallest, key)
-        if shift:
-            crop = _shifted(crop, shift, key)
-        return _jittered(crop, strength, key) if strength else crop
+    def cut(at: np.ndarray) -> np.ndarray:
+        photos = [source.photograph(index) for index in order(len(source), seed, at)]
+        return views.cut(photos, at, seed)
 
+    def load(at: tf.Tensor) -> tf.Tensor:
+        images = tf.numpy_function(cut, [at], tf.uint8)
+        images = tf.ensure_shape(images, (*at.shape, *views.size, 3))
+        return tf.cast(images, tf.float32) / 255.0
+
+    # Two batches at once: decoding, where photographs are not held, goes on in both.
     return (
-        source.stream(seed, start_step * batch_size)
-        .map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=True)
-        .prefetch(tf.data.AUTOTUNE)
+        positions(batch_size, start_step, part)
+        .map(load, num_parallel_calls=2, deterministic=True)
+        .prefetch(2)
     )
 
 
@@ -92,20 +76,6 @@ def central_view(image: tf.Tensor, size: Size) -> tf.Tensor:
     return _cut(image, (tf.shape(image, tf.int64)[:2] - crop) // 2, crop, size)
 
 
-def images_per_second(batches: tf.data.Dataset, seconds: float = 1.0) -> float:
-    """Throughput of an input pipeline on its own, over about so many seconds after a warm-up."""
-    iterator = iter(batches)
-    with one_line_errors():
-        next(iterator)
-        count, begin = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - begin) < seconds:
-            batch = next(iterator, None)
-            if batch is None:
-                break
-            count += len(batch[0] if isinstance(batch, tuple) else batch)
-    return count / max(elapsed, 1e-9)
-
-
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turns what fails inside a tf.data pipeline, file or function, into an InputError."""
@@ -115,35 +85,6 @@ def one_line_errors() -> Iterator[None]:
         found = re.search(r"\w*Error: .*", error.message)
         reason = found[0] if found else error.message.splitlines()[0]
         raise InputError(f"the input pipeline failed: {reason}") from error
-
-
-def _random_view(image: tf.Tensor, size: Size, smallest: float, seed: tf.Tensor) -> tf.Tensor:
-    draw = tf.random.stateless_uniform((4,), seed)
-    # Uniform in the logarithm: a crop of half the side is as likely as its enlargement is strong.
-    scale = tf.exp(draw[0] * np.float32(np.log(smallest)))
-    largest = tf.cast(_largest_crop(image, size), tf.float32)
-    crop = tf.minimum(tf.maximum(tf.round(largest * scale), 1.0), largest)
-    room = tf.cast(tf.shape(image)[:2], tf.float32) - crop
-    view = _cut(image, tf.floor(draw[1:3] * (room + 1.0)), crop, size)
-    return tf.where(draw[3] < 0.5, view, view[:, ::-1])
-
-
-def _shifted(image: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:
-    key = tf.random.experimental.stateless_fold_in(seed, 1)
-    corner = tf.random.stateless_uniform((2,), key, 0, 2 * most + 1, tf.int32)
-    padded = tf.pad(image, [[most, most], [most, most], [0, 0]], "REFLECT")
-    return tf.slice(padded, [corner[0], corner[1], 0], image.shape)
-
-
-def _jittered(image: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
-    keys = tf.unstack(tf.random.experimental.stateless_split(seed, 5))
-    if image.shape[0] == image.shape[1]:  # quarter turns, as another way to be unlike the original
-        image = tf.image.rot90(image, tf.random.stateless_uniform((), keys[4], 0, 4, tf.int32))
-    image = tf.image.stateless_random_hue(image, 0.5 * strength, keys[0])
-    image = tf.image.stateless_random_saturation(image, 1 - strength, 1 + 1e-6, keys[1])
-    image = tf.image.stateless_random_contrast(image, 1 - strength / 2, 1 + strength / 2, keys[2])
-    image = tf.image.stateless_random_brightness(image, 0.3 * strength, keys[3])
-    return tf.clip_by_value(image, 0.0, 1.0)
 
 
 def _largest_crop(image: tf.Tensor, size: Size) -> tf.Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
+from tfinvert.data.held import Held
 from tfinvert.errors import InputError
 
 
@@ -26,7 +27,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def __len__(self) -> int:
-        """Images in an epoch of `stream`."""
+        """Training images in an epoch."""
 
     @property
     @abc.abstractmethod
@@ -34,11 +35,10 @@ class Source(abc.ABC):
         """Images of `once`."""
 
     @abc.abstractmethod
-    def stream(self, seed: int, start: int = 0) -> tf.data.Dataset:
-        """Endless training images: `(position int64, image uint8 [H, W, 3])`.
+    def photograph(self, index: int) -> np.ndarray:
+        """The training image of that index, uint8 `[H, W, 3]`; called from several threads.
 
-        Every epoch has its own order, fixed by (seed, epoch). `position` counts from 0 over all
-        epochs; `start` begins there, and what follows is what would have followed without a break.
+        Of a held source (see `held.Held`) as it is held, which may be smaller.
         """
 
     @abc.abstractmethod
@@ -54,28 +54,13 @@ class Source(abc.ABC):
         """
         raise self._no_classes()
 
-    def stream_labels(self, seed: int, start: int = 0) -> tf.data.Dataset:
-        """The labels, int64, of the images of `stream(seed, start)`, which are not decoded.
-
-        Raises:
-          InputError: the images have no classes.
-        """
-        raise self._no_classes()
-
     def once_labels(self) -> np.ndarray:
-        """The labels of the images of `once`: int64 `[evaluation_size]`.
+        """The labels of the images of `once`, or by index: int64 `[evaluation_size]`.
 
         Raises:
           InputError: the images have no classes, or one of them has none.
         """
         raise self._no_classes()
-
-    def augmentation(self, min_crop: float | None, jitter: float | None) -> tuple[float, float]:
-        """Smallest crop and jitter as asked for or, where that is None, as suits these images."""
-        return (
-            self.min_crop if min_crop is None else min_crop,
-            self.jitter if jitter is None else jitter,
-        )
 
     @abc.abstractmethod
     def identity(self) -> str:
@@ -88,24 +73,6 @@ class Source(abc.ABC):
         )
 
 
-def shuffled(count: int, seed: int, start: int = 0) -> tf.data.Dataset:
-    """Endless epochs over `count` things: `(position, index)`, both int64.
-
-    Every epoch has its own order, fixed by (seed, epoch). `position` counts from `start` over all
-    epochs.
-    """
-
-    def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(count, dtype=tf.int64), seed=tf.stack([np.int64(seed), number])
-        )
-        return tf.data.Dataset.from_tensor_slices(order)
-
-    epochs = tf.data.Dataset.range(start // count, np.iinfo(np.int64).max)
-    indices = epochs.flat_map(epoch).skip(start % count)
-    return tf.data.Dataset.zip(tf.data.Dataset.counter(start=start), indices)
-
-
 def digest(parts: Iterable[bytes]) -> str:
     """SHA-256 over byte strings, each with its length, in hexadecimal."""
     total = hashlib.sha256()
@@ -116,7 +83,13 @@ def digest(parts: Iterable[bytes]) -> str:
 
 
 class IndexedSource(Source):
-    """A source with random access to its images; subclasses give `image(index)`."""
+    """A source with random access to its images; subclasses give `image(index)`.
+
+    Attributes:
+      held: the images, decoded already; None decodes an image whenever it is asked for.
+    """
+
+    held: Held | None = None
 
     @property
     def evaluation_size(self) -> int:
@@ -127,24 +100,15 @@ class IndexedSource(Source):
     def image(self, index: int) -> np.ndarray:
         """One image, uint8 `[H, W, 3]`; called from several threads at once."""
 
-    def stream(self, seed: int, start: int = 0) -> tf.data.Dataset:
-        """See `Source.stream`; images before `start` are never decoded."""
-        return shuffled(len(self), seed, start).map(
-            lambda position, index: (position, self._load(index)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
+    def photograph(self, index: int) -> np.ndarray:
+        """See `Source.photograph`."""
+        return self.image(index) if self.held is None else self.held[index]
 
     def once(self) -> tf.data.Dataset:
         """See `Source.once`."""
         return tf.data.Dataset.range(len(self)).map(
             self._load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-
-    def stream_labels(self, seed: int, start: int = 0) -> tf.data.Dataset:
-        """See `Source.stream_labels`."""
-        labels = tf.constant(self.once_labels())
-        return shuffled(len(self), seed, start).map(lambda position, index: labels[index])
 
     def identity(self) -> str:
         """See `Source.identity`; from the pixels."""

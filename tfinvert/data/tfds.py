@@ -1,15 +1,16 @@
 """Any image data set of TensorFlow Datasets."""
 
 import pathlib
+import threading
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tfinvert.data.held import Held
 from tfinvert.data.sources import Source, digest
 from tfinvert.errors import InputError, first_line
 
-_SHUFFLE_BUFFER = 4096
 _LABEL = "label"
 
 
@@ -22,13 +23,15 @@ class Tfds(Source):
       name: NAME or NAME/CONFIG.
       part: "training" is the split "train"; "validation" the split "validation" or "test", or,
         where there is neither, the last 5 % of "train"; "all" is the split "train".
+      held: where the images are kept when they are trained on.
 
     Raises:
       InputError: TFDS has no such data set, it cannot be had, or it has no images.
     """
 
-    def __init__(self, name: str, part: str = "all"):
+    def __init__(self, name: str, part: str = "all", held: Held | None = None):
         self.name = f"tfds:{name}"
+        self._held, self._lock = Held() if held is None else held, threading.Lock()
         try:
             self._builder = tfds.builder(name)
             self._builder.download_and_prepare()
@@ -49,33 +52,18 @@ class Tfds(Source):
         """The size of the split."""
         return self._count
 
-    def stream(self, seed: int, start: int = 0) -> tf.data.Dataset:
-        """See `Source.stream`; shuffled with a buffer of 4 096, the files in a fixed order.
-
-        Images before `start` are read and not decoded; nor are those in the buffer.
-        """
-        return self._shuffled(self._encoded(), seed, start).map(
-            lambda position, image: (position, self._decode(image)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-
-    def _shuffled(self, examples: tf.data.Dataset, seed: int, start: int) -> tf.data.Dataset:
-        """`(position, example)` for ever; the order depends on the number of examples alone."""
-
-        def epoch(number: tf.Tensor) -> tf.data.Dataset:
-            # Of this function's graph alone: shuffle() would mix in the program's global seed,
-            # and fails where that is 0.
-            tf.random.set_seed(1)
-            mixed = tf.random.stateless_uniform(
-                (), tf.stack([np.int64(seed), number]), None, None, tf.int64
-            )
-            buffer = min(self._count, _SHUFFLE_BUFFER)
-            return examples.shuffle(buffer, seed=mixed, reshuffle_each_iteration=False)
-
-        epochs = tf.data.Dataset.range(start // self._count, np.iinfo(np.int64).max)
-        ordered = epochs.flat_map(epoch).skip(start % self._count)
-        return tf.data.Dataset.zip(tf.data.Dataset.counter(start=start), ordered)
+    def photograph(self, index: int) -> np.ndarray:
+        """See `Source.photograph`; the first call decodes all images, in the order of the files."""
+        with self._lock:
+            if not len(self._held):
+                for image in self.once().as_numpy_iterator():
+                    self._held.append(image)
+                if len(self._held) != self._count:
+                    raise InputError(
+                        f"{self.name}: the split {self._split!r} should have {self._count} images, "
+                        f"and has {len(self._held)}; prepare it anew"
+                    )
+        return self._held[index]
 
     def once(self) -> tf.data.Dataset:
         """See `Source.once`."""
@@ -90,11 +78,6 @@ class Tfds(Source):
         if not isinstance(kind, tfds.features.ClassLabel):
             return super().classes
         return list(kind.names)
-
-    def stream_labels(self, seed: int, start: int = 0) -> tf.data.Dataset:
-        """See `Source.stream_labels`; the images are read for them, and not decoded."""
-        shuffled = self._shuffled(self._labels(), seed, start)
-        return shuffled.map(lambda position, label: label)
 
     def once_labels(self) -> np.ndarray:
         """See `Source.once_labels`."""

@@ -11,6 +11,7 @@ import keras
 from tfinvert import features
 from tfinvert.card import make_card
 from tfinvert.data import pipeline
+from tfinvert.data.held import MEMORY_GB, Held
 from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source, digest
 from tfinvert.errors import InputError
@@ -22,7 +23,7 @@ from tfinvert.networks import alexnet, weights
 from tfinvert.runs.run_directory import open_run
 from tfinvert.training import classifier, strategies
 from tfinvert.training.classifier import ClassifierSettings, Start
-from tfinvert.training.examples import CachedExamples, Examples, open_examples
+from tfinvert.training.examples import CachedExamples, Examples, held_for, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.labelled import LabelledFeatures, LabelledImages
 from tfinvert.training.stepping import PACE, Pace
@@ -74,11 +75,12 @@ def run_classification(
     strategy: str = "auto",
     pace: Pace = PACE,
     cache: str | pathlib.Path | None = None,
+    memory_gb: float = MEMORY_GB,
 ) -> pathlib.Path:
     """Trains, saves and evaluates, and prints what it does; returns the directory.
 
     A run that was interrupted goes on; one that is whole is left as it is. `cache` is the folder
-    for cached views, if the settings ask for some.
+    for cached views, if the settings ask for some; photographs take at most `memory_gb` of memory.
 
     Raises:
       InputError: something given is wrong; nothing of the user's is overwritten.
@@ -95,7 +97,9 @@ def run_classification(
     )
     devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
-    training, validation = _open(classification)
+    training, validation = _open(
+        classification, held_for(settings.views, trunk.image_shape[:2], memory_gb)
+    )
     examples = open_examples(trunk, training, settings.views, cache)
     start, facts = _start(classification, settings, trunk, len(training.classes))
     flags = {
@@ -114,8 +118,7 @@ def run_classification(
     labelled = _labelled(examples, training, trunk, settings)
     print(
         f"{len(training)} training images and {validation.evaluation_size} validation images of "
-        f"{len(training.classes)} classes; {devices.num_replicas_in_sync} device(s); the input "
-        f"pipeline alone gives {pipeline.images_per_second(labelled.batches()):.0f} images/s; "
+        f"{len(training.classes)} classes; {devices.num_replicas_in_sync} device(s); "
         f"from {classification.weights}: {', '.join(start.layers) or 'nothing'}"
     )
     images = read_images(validation, trunk.image_shape[:2], VALIDATION_IMAGES)
@@ -153,14 +156,13 @@ def evaluate_file(path: pathlib.Path, validation: Source, image_size: int) -> di
     return {**classifier.accuracy(logits, labels), "images": len(labels)}
 
 
-def _open(classification: Classification) -> tuple[Source, Source]:
+def _open(classification: Classification, held: Held) -> tuple[Source, Source]:
     if classification.validation_data:
-        given = classification.data, classification.validation_data
-        training, validation = map(open_source, given)
+        training = open_source(classification.data, held=held)
+        validation = open_source(classification.validation_data)
     else:
-        training, validation = (
-            open_source(classification.data, part) for part in ("training", "validation")
-        )
+        training = open_source(classification.data, "training", held)
+        validation = open_source(classification.data, "validation")
     if len(training.classes) < 2:
         raise InputError(f"{training.name} has one class; a classifier takes at least two")
     different = sorted(set(training.classes) ^ set(validation.classes))

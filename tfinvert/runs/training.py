@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfinvert import features
 from tfinvert.card import make_card
-from tfinvert.data import pipeline
+from tfinvert.data.held import MEMORY_GB, Held
 from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
@@ -19,7 +19,7 @@ from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
 from tfinvert.resize import resize_images
 from tfinvert.runs.run_directory import open_run
 from tfinvert.training import loop, strategies
-from tfinvert.training.examples import Examples, open_examples
+from tfinvert.training.examples import held_for, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.settings import Settings
 
@@ -60,11 +60,12 @@ def run_training(
     strategy: str = "auto",
     pace: loop.Pace = loop.PACE,
     cache: str | pathlib.Path | None = None,
+    memory_gb: float = MEMORY_GB,
 ) -> pathlib.Path:
     """Trains, evaluates, saves and reports, and prints what it does; returns the directory.
 
     A run that was interrupted goes on; one that is whole is left as it is. `cache` is the folder
-    for cached views, if the settings ask for some.
+    for cached views, if the settings ask for some; photographs take at most `memory_gb` of memory.
 
     Raises:
       InputError: something given is wrong; nothing of the user's is overwritten.
@@ -77,7 +78,7 @@ def run_training(
         feature.to_train()
     devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
-    training, validation = _open(asked)
+    training, validation = _open(asked, held_for(settings, (side, side), memory_gb))
     examples = open_examples(feature, training, settings, cache)
     facts = dataclasses.asdict(asked) | dataclasses.asdict(settings)
     # With the number of images, since a position means another image when it changes.
@@ -87,14 +88,13 @@ def run_training(
         return run
     print(
         f"{len(training)} training images an epoch, {validation.evaluation_size} validation "
-        f"images; {devices.num_replicas_in_sync} × {_device_kind()}; the input pipeline alone "
-        f"gives {pipeline.images_per_second(examples.batches()):.0f} images/s"
+        f"images; {devices.num_replicas_in_sync} × {_device_kind()}"
     )
     images = read_images(validation, feature.image_shape[:2], asked.validation_images)
-    inverter, history = loop.fit(feature, examples, images, settings, run, devices, pace)
+    inverter, history, mean = loop.fit(feature, examples, images, settings, run, devices, pace)
     inverter.round_weights(asked.dtype)
     evaluation = evaluate(inverter, images)
-    mean_image = resize_images(_mean_image(examples, settings)[np.newaxis], inverter.output_size)[0]
+    mean_image = resize_images(mean[np.newaxis], inverter.output_size)[0]
     baseline = mean_image_baseline(evaluation, mean_image)
     spent = minutes(history, settings.batch_size)
     inverter.card = make_card(
@@ -125,22 +125,16 @@ def held_out(data: str, inverter_card: dict[str, Any]) -> bool:
     return data == inverter_card.get("data") and not inverter_card.get("validation_data")
 
 
-def _open(asked: TrainingRun) -> tuple[Source, Source]:
+def _open(asked: TrainingRun, held: Held) -> tuple[Source, Source]:
     if asked.validation_data:
-        training, validation = map(open_source, (asked.data, asked.validation_data))
+        training = open_source(asked.data, held=held)
+        validation = open_source(asked.validation_data)
     else:
-        training, validation = (
-            open_source(asked.data, part) for part in ("training", "validation")
-        )
+        training = open_source(asked.data, "training", held)
+        validation = open_source(asked.data, "validation")
     if validation.evaluation_size < 2:
         raise InputError(f"{validation.name} has one image; validation takes at least two")
     return training, validation
-
-
-def _mean_image(examples: Examples, settings: Settings) -> np.ndarray:
-    """Of about a thousand training crops: `[H, W, 3]`."""
-    some = examples.images().take(-(-1024 // settings.batch_size))
-    return np.mean([images.numpy().mean(0) for images in some], axis=0)
 
 
 def _device_kind() -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from absl import flags
 
+from tfinvert.data.held import MEMORY_GB
 from tfinvert.training import strategies
 from tfinvert.training.stepping import PACE, Pace
 
@@ -32,6 +33,9 @@ def define_training_flags(defaults: Mapping[str, Any], dtype: str) -> None:
     flags.DEFINE_string("cache", None, "Folder for cached views, if there are --cached_views.")
     flags.DEFINE_integer(
         "cached_views", defaults["cached_views"], "Fixed views of each photograph kept on disk."
+    )
+    flags.DEFINE_float(
+        "memory_gb", MEMORY_GB, "Memory for decoded photographs; more go to a file in TMPDIR."
     )
     flags.DEFINE_integer("seed", defaults["seed"], "Of weights, order, crops and dropout.")
     flags.DEFINE_enum("dtype", dtype, ["float32", "float16"], "Of the saved weights.")

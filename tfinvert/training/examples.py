@@ -14,13 +14,32 @@ import tqdm
 from tfinvert.card import versions
 from tfinvert.data import pipeline
 from tfinvert.data.cache import FeatureCache, open_cache
+from tfinvert.data.held import MEMORY_GB, Held
+from tfinvert.data.order import WHOLE, Part
 from tfinvert.data.sources import Source
+from tfinvert.data.views import Size, Views
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.sampling import evenly
 from tfinvert.training.settings import Settings
 
-STANDARDIZE_IMAGES = 2048
+MEASURED_IMAGES = 2048
+
+
+def views_of(settings: Settings, source: type[Source] | Source, size: Size) -> Views:
+    """How a run cuts views: as its settings say and, where they do not, as suits the source.
+
+    Raises:
+      InputError: min_crop, shift or jitter is out of range.
+    """
+    min_crop = source.min_crop if settings.min_crop is None else settings.min_crop
+    jitter = source.jitter if settings.jitter is None else settings.jitter
+    return Views(size, min_crop, settings.shift, jitter)
+
+
+def held_for(settings: Settings, size: Size, memory_gb: float = MEMORY_GB) -> Held:
+    """Where photographs to train on are held, no larger than their views need."""
+    return Held(views_of(settings, Source, size).reduced, memory_gb)
 
 
 class Examples:
@@ -32,42 +51,40 @@ class Examples:
       settings: batch size, seed and augmentation.
 
     Raises:
-      InputError: min_crop or jitter is out of range.
+      InputError: min_crop, shift or jitter is out of range.
     """
 
     def __init__(self, feature: Feature, source: Source, settings: Settings):
         self._feature, self._source, self._settings = feature, source, settings
-        Examples.images(self)  # refuses an augmentation that cannot be, before anything is written
+        self._views = views_of(settings, source, feature.image_shape[:2])
 
-    def batches(self, start_step: int = 0) -> tf.data.Dataset:
+    def batches(self, start_step: int = 0, part: Part = WHOLE) -> tf.data.Dataset:
         """The endless batches a run trains on, without the first `start_step`.
 
         `(images,)` for a feature that runs on the device, `(images, features)` for one that is
-        computed here; images `[batch_size, *feature.image_shape]` in [0, 1].
+        computed here; images `[batch_size / of, *feature.image_shape]` in [0, 1].
+
+        Args:
+          start_step: batches to leave out.
+          part: (index, of): which of so many equal parts of every batch.
         """
-        images = self.images(start_step)
+        images = self._images(start_step, part)
         if self._feature.in_graph:
             return images.map(lambda batch: (batch,))
         return images.map(lambda batch: (batch, self._feature(batch))).prefetch(tf.data.AUTOTUNE)
 
-    def images(self, start_step: int = 0) -> tf.data.Dataset:
-        """The images of `batches` alone."""
-        return pipeline.training_batches(
-            self._source,
-            self._feature.image_shape[:2],
-            self._settings.batch_size,
-            self._settings.seed,
-            start_step=start_step,
-            min_crop=self._settings.min_crop,
-            jitter=self._settings.jitter,
-            shift=self._settings.shift,
-        )
+    def first(self) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
+        """Batches of images and features to measure before training: 2 048 images, or an epoch."""
+        count = max(1, min(MEASURED_IMAGES, len(self._source)) // self._settings.batch_size)
+        for images in self._images().take(count):
+            # Eagerly, where a feature that is not as it says raises a plain error.
+            yield images.numpy(), self._feature(images)
 
-    def features(self) -> Iterator[tf.Tensor]:
-        """Batches of features to standardise on: of about 2 048 images, or of an epoch."""
-        count = max(1, min(STANDARDIZE_IMAGES, len(self._source)) // self._settings.batch_size)
-        # Eagerly, where a feature that is not as it says raises a plain error.
-        return (self._feature(images) for images in self.images().take(count))
+    def _images(self, start_step: int = 0, part: Part = WHOLE) -> tf.data.Dataset:
+        settings = self._settings
+        return pipeline.training_batches(
+            self._source, self._views, settings.batch_size, settings.seed, start_step, part
+        )
 
 
 class CachedExamples(Examples):
@@ -92,42 +109,38 @@ class CachedExamples(Examples):
 
     @functools.cached_property
     def cache(self) -> FeatureCache:
-        """Every view and its feature, in the order of `Examples.images`."""
+        """Every view and its feature, in the order of a run with fresh ones."""
         feature, source, settings = self._stem, self._source, self._settings
-        min_crop, jitter = source.augmentation(settings.min_crop, settings.jitter)
         key = {
             "feature": feature.identity(),
             "photographs": source.identity(),
             "seed": settings.seed,
-            "min_crop": min_crop,
-            "jitter": jitter,
-            "shift": settings.shift,
+            "min_crop": self._views.min_crop,
+            "jitter": self._views.jitter,
+            "shift": self._views.shift,
             "versions": versions(),
         }
         count = settings.cached_views * len(source)
         return open_cache(self._folder, feature.name, key, count, lambda: self._compute(count))
 
-    def batches(self, start_step: int = 0) -> tf.data.Dataset:
+    def batches(self, start_step: int = 0, part: Part = WHOLE) -> tf.data.Dataset:
         """As `Examples.batches`, always `(images, features)`."""
         settings = self._settings
-        stored = self.cache.batches(settings.batch_size, settings.seed, start_step)
+        stored = self.cache.batches(settings.batch_size, settings.seed, start_step, part)
         return stored.map(lambda images, features: (images, self._rest(features)))
 
-    def images(self, start_step: int = 0) -> tf.data.Dataset:
-        """The images of `batches` alone."""
-        return self.batches(start_step).map(lambda images, features: images)
-
-    def features(self) -> Iterator[tf.Tensor]:
-        """Batches of features to standardise on: of 2 048 evenly spaced views."""
+    def first(self) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
+        """As `Examples.first`, of 2 048 evenly spaced views."""
         size = self._settings.batch_size
-        indices = evenly(len(self.cache), STANDARDIZE_IMAGES)
-        parts = (indices[i : i + size] for i in range(0, len(indices), size))
-        return (self._rest(self.cache.read(part)[1]) for part in parts)
+        indices = evenly(len(self.cache), MEASURED_IMAGES)
+        for begin in range(0, len(indices), size):
+            images, features = self.cache.read(indices[begin : begin + size])
+            yield images / np.float32(255), self._rest(features)
 
     def _compute(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         compute = tf.function(self._stem) if self._stem.in_graph else self._stem
         with tqdm.tqdm(total=count, unit="view", desc="caching", mininterval=1.0) as bar:
-            for batch in super().images():
+            for batch in self._images():
                 images = np.round(batch.numpy() * 255).astype(np.uint8)
                 yield images, np.asarray(compute(images / np.float32(255)))
                 bar.update(len(images))

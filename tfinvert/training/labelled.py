@@ -8,8 +8,11 @@ import tensorflow as tf
 
 from tfinvert.data import pipeline
 from tfinvert.data.cache import FeatureCache
-from tfinvert.data.sources import Source, shuffled
+from tfinvert.data.order import WHOLE, Part, batches_of_indices, order
+from tfinvert.data.sources import Source
+from tfinvert.data.views import Size
 from tfinvert.errors import InputError
+from tfinvert.training.examples import views_of
 from tfinvert.training.settings import Settings
 
 HELD_BYTES = 6e9
@@ -28,26 +31,21 @@ class LabelledImages:
       InputError: the source has no classes, or min_crop, shift or jitter is out of range.
     """
 
-    def __init__(self, source: Source, size: pipeline.Size, settings: Settings):
-        self._source, self._size, self._settings = source, size, settings
-        self.batches()  # refuses what cannot be, before anything is written
+    def __init__(self, source: Source, size: Size, settings: Settings):
+        self._source, self._settings = source, settings
+        self._views = views_of(settings, source, size)
+        self._labels = tf.constant(source.once_labels())
 
-    def batches(self, start_step: int = 0) -> tf.data.Dataset:
-        """Endless `(images [B, *size, 3] in [0, 1], labels int64 [B])`, after `start_step`."""
-        settings = self._settings
-        images = pipeline.training_batches(
-            self._source,
-            self._size,
-            settings.batch_size,
-            settings.seed,
-            start_step=start_step,
-            min_crop=settings.min_crop,
-            jitter=settings.jitter,
-            shift=settings.shift,
-        )
-        start = start_step * settings.batch_size
-        labels = self._source.stream_labels(settings.seed, start)
-        return tf.data.Dataset.zip(images, labels.batch(settings.batch_size, drop_remainder=True))
+    def batches(self, start_step: int = 0, part: Part = WHOLE) -> tf.data.Dataset:
+        """Endless `(images [B / of, *size, 3] in [0, 1], labels int64 [B / of])`.
+
+        Without the first `start_step` batches; `part` is (index, of).
+        """
+        size, seed = self._settings.batch_size, self._settings.seed
+        images = pipeline.training_batches(self._source, self._views, size, seed, start_step, part)
+        indices = batches_of_indices(len(self._source), seed, size, start_step, part)
+        labels = indices.map(lambda at: tf.gather(self._labels, at))
+        return tf.data.Dataset.zip(images, labels)
 
 
 class LabelledFeatures:
@@ -57,7 +55,7 @@ class LabelledFeatures:
     every batch is read from disk.
 
     Args:
-      cache: features of views in the order of `source.stream(settings.seed)`.
+      cache: features of views in the order of `settings.seed`.
       source: the photographs they are of.
       settings: batch size and seed.
 
@@ -67,28 +65,26 @@ class LabelledFeatures:
 
     def __init__(self, cache: FeatureCache, source: Source, settings: Settings):
         self._cache, self._settings = cache, settings
-        stream = source.stream_labels(settings.seed).take(len(cache))
-        self.labels = np.fromiter(stream.as_numpy_iterator(), np.int64, len(cache))
+        views = order(len(source), settings.seed, np.arange(len(cache)))
+        self.labels = source.once_labels()[views]
         self.shape = tuple(cache.card["feature_shape"])
         size = 2 * len(cache) * int(np.prod(self.shape))
         self._held = _unpack(cache, self.shape) if size < HELD_BYTES else None
         where = "read from disk every time" if self._held is None else "held in memory"
         print(f"{len(cache)} cached features, {size / 1e9:.2f} GB as float16: {where}")
 
-    def batches(self, start_step: int = 0) -> tf.data.Dataset:
-        """Endless `(features float32 [B, *shape], labels int64 [B])`, after `start_step`."""
+    def batches(self, start_step: int = 0, part: Part = WHOLE) -> tf.data.Dataset:
+        """As `LabelledImages.batches`: `(features float32 [B / of, *shape], labels)`."""
         size, seed = self._settings.batch_size, self._settings.seed
 
         def load(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             kinds = (tf.float32 if self._held is None else tf.float16, tf.int64)
             features, labels = tf.numpy_function(self.read, [indices], kinds)
-            features = tf.cast(tf.ensure_shape(features, (size, *self.shape)), tf.float32)
-            return features, tf.ensure_shape(labels, (size,))
+            features = tf.ensure_shape(features, (*indices.shape, *self.shape))
+            return tf.cast(features, tf.float32), tf.ensure_shape(labels, indices.shape)
 
         return (
-            shuffled(len(self.labels), seed, start_step * size)
-            .map(lambda position, index: index)
-            .batch(size, drop_remainder=True)
+            batches_of_indices(len(self.labels), seed, size, start_step, part)
             .map(load, num_parallel_calls=2, deterministic=True)
             .prefetch(2)
         )

@@ -1,11 +1,14 @@
 """Training the network that inverts a feature, and for an autoencoder the feature's too."""
 
 import pathlib
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfinvert import metrics
+from tfinvert.data import pipeline
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
@@ -23,6 +26,21 @@ from tfinvert.training.summaries import Summaries
 VALIDATION_IMAGES = 512
 
 
+class Fitted(NamedTuple):
+    """What a training leaves.
+
+    Attributes:
+      inverter: with the averaged weights, without a card.
+      history: entries with step, loss (since the entry before), images_per_second and at times
+        validation_error.
+      mean_image: of the first training images, `[*feature.image_shape]` in [0, 1].
+    """
+
+    inverter: Inverter
+    history: list[Entry]
+    mean_image: np.ndarray
+
+
 def fit(
     feature: Feature,
     training: Examples,
@@ -31,7 +49,7 @@ def fit(
     workdir: pathlib.Path,
     strategy: tf.distribute.Strategy,
     pace: Pace = PACE,
-) -> tuple[Inverter, list[Entry]]:
+) -> Fitted:
     """Trains the inversion network of a feature, from where `workdir` left off.
 
     Args:
@@ -43,10 +61,6 @@ def fit(
       workdir: an existing directory; gets `checkpoints/`, `summaries/` and `history.jsonl`.
       strategy: from `strategies.make`.
       pace: how often to log, validate and save.
-
-    Returns:
-      The inverter with the averaged weights, without a card, and the history: a list of entries
-      with step, loss (since the entry before), images_per_second and at times validation_error.
 
     Raises:
       InputError: the batch cannot be shared among the devices, a checkpoint is damaged, an image
@@ -60,13 +74,13 @@ def fit(
         checkpoints = Checkpoints(state, workdir / "checkpoints")
         done = checkpoints.restore()
         if not done:
-            state.standardization = Standardization.measure(feature, training.features())
+            _measure(state, training)
     kept = (state.averaged_feature, state.averaged), (state.feature, state.network)
     encoder, network = kept[0 if settings.averaging else 1]
     inverter = Inverter(encoder, state.standardization, network)
     history = History(workdir / "history.jsonl", done)
     if done >= settings.steps:
-        return inverter, history.entries
+        return Fitted(inverter, history.entries, state.mean_image.numpy())
     summaries = Summaries(workdir / "summaries", validation, inverter.output_size)
     take_steps(
         make_step(state, settings, strategy),
@@ -80,7 +94,22 @@ def fit(
         summaries=summaries,
         pace=pace,
     )
-    return inverter, history.entries
+    return Fitted(inverter, history.entries, state.mean_image.numpy())
+
+
+def _measure(state: State, training: Examples) -> None:
+    """Standardisation and mean image, from one pass over the first training images."""
+    total, count = np.zeros(state.feature.image_shape), 0
+
+    def features() -> Iterator[tf.Tensor]:
+        nonlocal total, count
+        with pipeline.one_line_errors():
+            for images, values in training.first():
+                total, count = total + images.sum(0, np.float64), count + len(images)
+                yield values
+
+    state.standardization = Standardization.measure(state.feature, features())
+    state.mean_image.assign(total / count)
 
 
 def _validate(inverter: Inverter, validation: np.ndarray, summaries: Summaries, step: int) -> float:

@@ -25,6 +25,7 @@ class State:
       optimizer: Adam with its schedule.
       mean: of the feature, for its standardisation.
       scale: likewise.
+      mean_image: of the images it was measured on.
       step: steps done.
     """
 
@@ -42,6 +43,7 @@ class State:
         shape = (feature.spec.shape[-1],) if feature.standardize == "channel" else ()
         self.mean = tf.Variable(tf.zeros(shape), trainable=False)
         self.scale = tf.Variable(tf.ones(shape), trainable=False)
+        self.mean_image = tf.Variable(tf.zeros(feature.image_shape), trainable=False)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     @property
@@ -62,6 +64,7 @@ class State:
         """What a checkpoint holds beside the step, by the names there."""
         models = [model for pair in self.models for model in pair]
         rest = {"optimizer": self.optimizer, "mean": self.mean, "scale": self.scale}
+        rest["mean_image"] = self.mean_image
         return {**dict(zip(_NAMES, models, strict=False)), **rest}
 
     @property
