@@ -73,6 +73,7 @@ def train(source, tap, images, tmp_path_factory):
 class Run:
     inverter: Inverter
     losses: list[float]
+    errors: list[float]  # of validation, after each step
     encoders: list[list[np.ndarray]]  # the weights after each step
 
 
@@ -105,7 +106,8 @@ def watched(train):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(loop, "make_step", make_step)
             inverter, history = train(settings, **options)
-        return Run(inverter, losses(history), encoders)
+        errors = [entry["validation_error"] for entry in history]
+        return Run(inverter, losses(history), errors, encoders)
 
     return run
 
@@ -129,7 +131,7 @@ def test_the_encoder_is_trained_and_the_feature_given_is_not(whole, before, tap,
     assert whole.inverter.feature is not tap
     assert whole.inverter.feature.name == tap.name
     assert np.abs(whole.inverter.encode(images) - tap(images)).max() > 1e-3
-    assert whole.losses[-1] < whole.losses[0]
+    assert whole.errors[-1] < whole.errors[0]
 
 
 def test_what_is_kept_is_the_moving_average_of_the_encoder(whole, before):
