@@ -27,7 +27,7 @@ SETTINGS = Settings(
     averaging=0.9,
     train_encoder=True,
 )
-EVERY_STEP = Pace(log=1, validate=6, checkpoint=2)
+EVERY_STEP = Pace(log=1, validate=1, checkpoint=2)
 
 
 @pytest.fixture(scope="module")

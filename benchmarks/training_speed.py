@@ -1,0 +1,178 @@
+"""How much of training is the step: real runs beside the same step on one synthetic batch.
+
+    python benchmarks/training_speed.py --data=folder:/images
+
+prints, for each feature, images a second
+
+- of the bare step: network, loss, gradient and optimiser on one batch of random numbers, without
+  the feature, standardisation, clipping and averaging;
+- of our step on one batch of random images or, for features from a cache, of cached ones;
+- of a whole run's loop on real photographs: views, features, steps, averaging, logging,
+  validation, checkpoints;
+
+and what the loop and the step cost beside each other. Where torch is installed, and for HOG also
+VLFeat's C library, PyTorch trains the identical network on the same images: a DataLoader cuts crops
+and computes HOG, and the step is forward, backward, clipping and Adam, without an average.
+"""
+
+import dataclasses
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+import torch_peer
+from absl import flags
+
+from tfinvert import cli, features
+from tfinvert.data.open import FORMS, open_source
+from tfinvert.evaluation import read_images
+from tfinvert.features.base import Feature
+from tfinvert.training import loop, strategies
+from tfinvert.training.examples import Examples, held_for, open_examples
+from tfinvert.training.settings import Settings
+from tfinvert.training.state import State
+from tfinvert.training.step import make_step
+
+_DATA = flags.DEFINE_string("data", "photos", f"Training photographs: {FORMS}.")
+_SECONDS = flags.DEFINE_float("seconds", 20.0, "For each measurement.")
+_ROWS = flags.DEFINE_list("rows", None, "Some rows of the table, by name; all where not given.")
+_PRECISION = flags.DEFINE_string("precision", "float32", "Of the step.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What is trained.
+
+    Attributes:
+      feature: its name.
+      side: of the images, in pixels.
+      batch: images a step.
+      width: of the network.
+      cached: views of each photograph whose features come from a cache; 0 computes them.
+    """
+
+    feature: str
+    side: int
+    batch: int
+    width: float = 0.5
+    cached: int = 0
+
+
+ROWS = {
+    "hog-64": Row("hog", 64, 64),
+    "hog-128": Row("hog", 128, 32),
+    "hog-256": Row("hog", 256, 8),
+    "lbp-64": Row("lbp:cell_size=8", 64, 64),
+    "sift-64": Row("sift", 64, 64, cached=1),
+    "fc6-64": Row("alexnet/fc6", 64, 64, cached=1),
+    "conv5-64": Row("alexnet/conv5", 64, 64, cached=1),
+}
+
+
+def main() -> None:
+    """Prints the table."""
+    names = _ROWS.value or list(ROWS)
+    print(f"{_PRECISION.value}, images/s; each figure over {_SECONDS.value:.0f} s")
+    print(
+        "| run | bare step | our step | loop | loop time ÷ step time | PyTorch | loop ÷ PyTorch |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            print(f"| {name} | {' | '.join(measure(ROWS[name], pathlib.Path(folder)))} |")
+
+
+def measure(row: Row, folder: pathlib.Path) -> list[str]:
+    """The cells of a row."""
+    feature = features.get(row.feature, image_shape=(row.side, row.side, 3))
+    settings = Settings(steps=10**6, batch_size=row.batch, width=row.width, cached_views=row.cached)
+    if _PRECISION.value != "float32":
+        settings = dataclasses.replace(settings, precision=_PRECISION.value)
+    source = open_source(_DATA.value, "training", held_for(settings, feature.image_shape[:2]))
+    cache = folder / "cache" if row.cached else None
+    examples = open_examples(feature, source, settings, cache)
+    validation = read_images(open_source(_DATA.value, "validation"), (row.side, row.side), 512)
+    bare = _speed(_bare_step(feature, settings), row.batch)
+    step = _our_step(feature, examples, settings)
+    before = _speed(step, row.batch)
+    whole = _loop_speed(feature, examples, validation, settings, folder, before)
+    # Once more: a machine's speed drifts, and ratios are what counts.
+    synthetic = statistics.mean([before, _speed(step, row.batch)])
+    peer = torch_peer.images_per_second(feature, source, settings, _SECONDS.value)
+    cells = [f"{bare:.0f}", f"{synthetic:.0f}", f"{whole:.0f}", f"{synthetic / whole:.3f}"]
+    return cells + (["–", "–"] if peer is None else [f"{peer:.0f}", f"{whole / peer:.2f}"])
+
+
+def _speed(step: Callable[[], tf.Tensor], batch: int) -> float:
+    for _ in range(3):
+        step().numpy()
+    steps, begin = 0, time.perf_counter()
+    while time.perf_counter() - begin < _SECONDS.value:
+        loss = step()
+        steps += 1
+    loss.numpy()
+    return steps * batch / (time.perf_counter() - begin)
+
+
+def _state(feature: Feature, settings: Settings) -> tuple[State, tf.distribute.Strategy]:
+    strategy = strategies.make("one")
+    with strategy.scope():
+        return State(feature, settings), strategy
+
+
+def _bare_step(feature: Feature, settings: Settings) -> Callable[[], tf.Tensor]:
+    state, _ = _state(feature, settings)
+    inputs = tf.random.normal((settings.batch_size, *feature.spec.shape))
+    targets = tf.random.uniform((settings.batch_size, *state.network.output_shape[1:]))
+    variables = state.network.trainable_variables
+
+    @tf.function
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(state.network(inputs, training=True) - targets))
+        state.optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+    return step
+
+
+def _our_step(feature: Feature, examples: Examples, settings: Settings) -> Callable[[], tf.Tensor]:
+    state, strategy = _state(feature, settings)
+    batch = next(iter(examples.batches()))
+    step = make_step(state, settings, strategy)
+    return lambda: step(*batch)
+
+
+def _loop_speed(
+    feature: Feature,
+    examples: Examples,
+    validation: np.ndarray,
+    settings: Settings,
+    folder: pathlib.Path,
+    expected: float,
+) -> float:
+    """Of the loop from its first log entry to its end, all that it does included."""
+    steps = max(60, round(_SECONDS.value * expected / settings.batch_size))
+    settings = dataclasses.replace(settings, steps=steps)
+    with tempfile.TemporaryDirectory(dir=folder) as workdir:
+        _, history, _ = loop.fit(
+            feature,
+            examples,
+            validation,
+            settings,
+            pathlib.Path(workdir),
+            strategies.make("one"),
+            loop.Pace(log=10, validate=1000, checkpoint=1000),
+        )
+    timed = history[1:]  # the first entry has the compilation in it
+    return settings.batch_size / statistics.mean(
+        settings.batch_size / entry["images_per_second"] for entry in timed
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
