@@ -64,7 +64,7 @@ def test_a_representation_is_added_as_the_document_says(tmp_path, monkeypatch):
     feature = tfinvert.features.get("cell_moments", image_shape=(64, 64, 3))
     settings = Settings(steps=6, batch_size=8, width=0.125, warmup_steps=0, learning_rate=2e-3)
     photos = read_images(open_source("photos", "validation"), (64, 64))
-    inverter, history = fit(
+    inverter, history, _ = fit(
         feature,
         Examples(feature, open_source("photos", "training"), settings),
         photos,

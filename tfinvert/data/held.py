@@ -40,6 +40,11 @@ class Held:
     def __len__(self) -> int:
         return len(self._photos)
 
+    def __str__(self) -> str:
+        """For people; nothing where nothing is held."""
+        disk = f" and {self.on_disk / 1e9:.2f} GB on disk" if self.on_disk else ""
+        return f"; photographs held: {self.in_memory / 1e9:.2f} GB{disk}" if len(self) else ""
+
     def append(self, photo: np.ndarray) -> None:
         """Holds one more, uint8 `[H, W, 3]`.
 

@@ -85,8 +85,9 @@ class Views:
             view = view[:, ::-1]
         if self.shift:
             down, right = (int(u * (2 * self.shift + 1)) for u in drawn[_SHIFT_DOWN:_COLOURS])
-            pad = [(self.shift, self.shift)] * 2 + [(0, 0)]
-            padded = np.pad(view, pad, "reflect")
+            around = [self.shift] * 4
+            view = np.ascontiguousarray(view)
+            padded = cv2.copyMakeBorder(view, *around, cv2.BORDER_REFLECT_101)
             view = padded[down : down + self.size[0], right : right + self.size[1]]
         return _jittered(view, self.jitter, drawn[_COLOURS:]) if self.jitter else view
 

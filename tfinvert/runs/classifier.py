@@ -97,9 +97,8 @@ def run_classification(
     )
     devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
-    training, validation = _open(
-        classification, held_for(settings.views, trunk.image_shape[:2], memory_gb)
-    )
+    held = held_for(settings.views, trunk.image_shape[:2], memory_gb)
+    training, validation = _open(classification, held)
     examples = open_examples(trunk, training, settings.views, cache)
     start, facts = _start(classification, settings, trunk, len(training.classes))
     flags = {
@@ -118,7 +117,7 @@ def run_classification(
     labelled = _labelled(examples, training, trunk, settings)
     print(
         f"{len(training)} training images and {validation.evaluation_size} validation images of "
-        f"{len(training.classes)} classes; {devices.num_replicas_in_sync} device(s); "
+        f"{len(training.classes)} classes; {devices.num_replicas_in_sync} device(s){held}; "
         f"from {classification.weights}: {', '.join(start.layers) or 'nothing'}"
     )
     images = read_images(validation, trunk.image_shape[:2], VALIDATION_IMAGES)

@@ -78,7 +78,8 @@ def run_training(
         feature.to_train()
     devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
-    training, validation = _open(asked, held_for(settings, (side, side), memory_gb))
+    held = held_for(settings, (side, side), memory_gb)
+    training, validation = _open(asked, held)
     examples = open_examples(feature, training, settings, cache)
     facts = dataclasses.asdict(asked) | dataclasses.asdict(settings)
     # With the number of images, since a position means another image when it changes.
@@ -88,7 +89,7 @@ def run_training(
         return run
     print(
         f"{len(training)} training images an epoch, {validation.evaluation_size} validation "
-        f"images; {devices.num_replicas_in_sync} × {_device_kind()}"
+        f"images; {devices.num_replicas_in_sync} × {_device_kind()}{held}"
     )
     images = read_images(validation, feature.image_shape[:2], asked.validation_images)
     inverter, history, mean = loop.fit(feature, examples, images, settings, run, devices, pace)
