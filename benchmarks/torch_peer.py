@@ -40,7 +40,7 @@ def images_per_second(
         shuffle=True,
         drop_last=True,
     )
-    half = getattr(settings, "precision", "") == "bfloat16"
+    half = settings.precision == "bfloat16"
 
     def endless() -> Iterator[Any]:
         while True:

@@ -89,9 +89,13 @@ def main() -> None:
 def measure(row: Row, folder: pathlib.Path) -> list[str]:
     """The cells of a row."""
     feature = features.get(row.feature, image_shape=(row.side, row.side, 3))
-    settings = Settings(steps=10**6, batch_size=row.batch, width=row.width, cached_views=row.cached)
-    if _PRECISION.value != "float32":
-        settings = dataclasses.replace(settings, precision=_PRECISION.value)
+    settings = Settings(
+        steps=10**6,
+        batch_size=row.batch,
+        width=row.width,
+        cached_views=row.cached,
+        precision=_PRECISION.value,
+    )
     source = open_source(_DATA.value, "training", held_for(settings, feature.image_shape[:2]))
     cache = folder / "cache" if row.cached else None
     examples = open_examples(feature, source, settings, cache)

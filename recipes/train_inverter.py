@@ -36,8 +36,11 @@ from tfinvert import cli, features
 from tfinvert.data.open import FORMS
 from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES
+from tfinvert.networks import inversion
 from tfinvert.runs.training import TrainingRun, run_training
 from tfinvert.runs.training_flags import define_training_flags, pace_of_flags
+from tfinvert.training.losses import LOSSES
+from tfinvert.training.optimizers import OPTIMIZERS
 from tfinvert.training.settings import Settings
 
 FLAGS = flags.FLAGS
@@ -59,6 +62,14 @@ flags.DEFINE_string("data", "photos", f"Training photographs: {FORMS}.")
 flags.DEFINE_integer("validation_images", MAX_IMAGES, "At most so many, evenly spaced.")
 flags.DEFINE_float("clip_norm", DEFAULTS["clip_norm"], "Largest norm of the gradient.")
 flags.DEFINE_float("averaging", DEFAULTS["averaging"], "Decay of the averaged weights; 0: none.")
+flags.DEFINE_float(
+    "spike", DEFAULTS["spike"], "Largest norm of the gradient, as a multiple of its running mean."
+)
+flags.DEFINE_enum("loss", DEFAULTS["loss"], sorted(LOSSES), "What reconstructions are fitted by.")
+flags.DEFINE_enum("optimizer", DEFAULTS["optimizer"], sorted(OPTIMIZERS), "What fits them.")
+flags.DEFINE_enum(
+    "network", DEFAULTS["network"], sorted(inversion.NETWORKS), "The network's design."
+)
 flags.DEFINE_float("width", DEFAULTS["width"], "Scales the channels of the network.")
 flags.DEFINE_integer(
     "units",

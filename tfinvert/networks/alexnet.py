@@ -123,7 +123,7 @@ def build(
             x = keras.layers.ReLU(name=f"relu{i}")(x)
             x = keras.layers.Dropout(dropout, name=f"drop{i}")(x)
         glorot = keras.initializers.GlorotUniform(seed)
-        x = keras.layers.Dense(units[2], kernel_initializer=glorot, name="fc8")(x)
+        x = keras.layers.Dense(units[2], kernel_initializer=glorot, name="fc8", dtype="float32")(x)
         x = keras.layers.Softmax(name="prob")(x)
     return keras.Model(inputs, x, name=f"alexnet_{variant}")
 

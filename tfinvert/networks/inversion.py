@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from tfinvert.errors import InputError
-from tfinvert.networks.upconv import conv, dense, enlarge, upconv
+from tfinvert.networks.upconv import computing_in, conv, dense, enlarge, upconv
 
 Size = tuple[int, int]
 _Table = TypeVar("_Table")
@@ -103,6 +103,8 @@ def build(
     output_size: Size | None = None,
     width: float = 1.0,
     units: int = 0,
+    network: str = "paper",
+    precision: str = "float32",
 ) -> keras.Model:
     """The inversion network for a feature.
 
@@ -112,6 +114,9 @@ def build(
         the next size the up-convolutions reach.
       width: scales the channels of every layer but the last.
       units: of the first two fully connected layers of a network for vectors; 0 for 4096 × width.
+      network: a key of `NETWORKS`.
+      precision: what all layers but the last compute in, "float32", "bfloat16" or "float16"; the
+        weights are float32.
 
     Returns:
       A functional model from `[B, *feature.spec.shape]`, standardised, to `[B, height, width, 3]`,
@@ -122,14 +127,16 @@ def build(
     """
     if not width > 0:
         raise InputError(f"width must be positive. Received: {width}")
-    if feature.decoder not in _BUILDERS:
+    builders = NETWORKS[network]
+    if feature.decoder not in builders:
         raise InputError(
             f"{feature.name} asks for the decoder {feature.decoder!r}; there are: "
-            f"{', '.join(sorted(_BUILDERS))}"
+            f"{', '.join(sorted(builders))}"
         )
     if units < 0:
         raise InputError(f"units must not be negative. Received: {units}")
-    return _BUILDERS[feature.decoder](feature, output_size, width, units)
+    with computing_in(precision):
+        return builders[feature.decoder](feature, output_size, width, units)
 
 
 def _two_stream(
@@ -220,11 +227,14 @@ def _fully_connected(
     return _model(feature, inputs, _expand(x, IMAGE, doublings, width))
 
 
-_BUILDERS = {
-    "two_stream": _two_stream,
-    "one_stream": _one_stream,
-    "convolutional": _convolutional,
-    "fully_connected": _fully_connected,
+# By the name of a design, a builder for each family of features.
+NETWORKS = {
+    "paper": {
+        "two_stream": _two_stream,
+        "one_stream": _one_stream,
+        "convolutional": _convolutional,
+        "fully_connected": _fully_connected,
+    }
 }
 
 

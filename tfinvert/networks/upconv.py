@@ -3,7 +3,24 @@
 Pure Keras layers, so that they run on every Keras backend.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
+
+
+@contextlib.contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Layers made in the block compute in "float32", "bfloat16" or "float16"; weights are float32.
+
+    All but linear ones, which give the image.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision if precision == "float32" else f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _activate(x: keras.KerasTensor, name: str, linear: bool) -> keras.KerasTensor:

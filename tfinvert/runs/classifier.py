@@ -21,7 +21,7 @@ from tfinvert.features.base import Feature
 from tfinvert.files import write_json
 from tfinvert.networks import alexnet, weights
 from tfinvert.runs.run_directory import open_run
-from tfinvert.training import classifier, strategies
+from tfinvert.training import classifier, precision, strategies
 from tfinvert.training.classifier import ClassifierSettings, Start
 from tfinvert.training.examples import CachedExamples, Examples, held_for, open_examples
 from tfinvert.training.history import minutes
@@ -97,6 +97,7 @@ def run_classification(
     )
     devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
+    precision.check(settings.precision)
     held = held_for(settings.views, trunk.image_shape[:2], memory_gb)
     training, validation = _open(classification, held)
     examples = open_examples(trunk, training, settings.views, cache)

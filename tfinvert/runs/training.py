@@ -18,7 +18,7 @@ from tfinvert.networks import inversion
 from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
 from tfinvert.resize import resize_images
 from tfinvert.runs.run_directory import open_run
-from tfinvert.training import loop, strategies
+from tfinvert.training import loop, precision, strategies
 from tfinvert.training.examples import held_for, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.settings import Settings
@@ -73,11 +73,12 @@ def run_training(
     side = asked.image_size
     feature = features.get(asked.feature, image_shape=(side, side, 3))
     # Before the data: what cannot be ends here.
-    inversion.build(feature, width=settings.width, units=settings.units)
+    inversion.build(feature, width=settings.width, units=settings.units, network=settings.network)
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.to_train()
     devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
+    precision.check(settings.precision)
     held = held_for(settings, (side, side), memory_gb)
     training, validation = _open(asked, held)
     examples = open_examples(feature, training, settings, cache)

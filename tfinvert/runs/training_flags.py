@@ -7,6 +7,8 @@ from absl import flags
 
 from tfinvert.data.held import MEMORY_GB
 from tfinvert.training import strategies
+from tfinvert.training.precision import PRECISIONS
+from tfinvert.training.settings import JIT
 from tfinvert.training.stepping import PACE, Pace
 
 flags.disclaim_key_flags()  # they are the program's that asks for them, and in its --help
@@ -38,6 +40,17 @@ def define_training_flags(defaults: Mapping[str, Any], dtype: str) -> None:
         "memory_gb", MEMORY_GB, "Memory for decoded photographs; more go to a file in TMPDIR."
     )
     flags.DEFINE_integer("seed", defaults["seed"], "Of weights, order, crops and dropout.")
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        PRECISIONS,
+        "What the network computes in: bfloat16 is faster where the processor has it, float16 is "
+        "for GPUs. Weights, averages and loss stay float32.",
+    )
+    flags.DEFINE_integer(
+        "accumulate", 1, "Parts a device takes its share of a batch in, to need less memory."
+    )
+    flags.DEFINE_enum("jit", "auto", JIT, "Whether XLA compiles the step; auto: on a GPU.")
     flags.DEFINE_enum("dtype", dtype, ["float32", "float16"], "Of the saved weights.")
     flags.DEFINE_enum("strategy", "auto", strategies.NAMES, "How to use several devices.")
     flags.DEFINE_string("workdir", None, "The run's directory.")

@@ -14,11 +14,15 @@ import tqdm
 
 from tfinvert.errors import InputError
 from tfinvert.networks import alexnet
+from tfinvert.networks.upconv import computing_in
 from tfinvert.training import strategies
+from tfinvert.training.guard import Guard
 from tfinvert.training.history import Entry, History
 from tfinvert.training.labelled import LabelledFeatures, LabelledImages
+from tfinvert.training.optimizers import schedule
 from tfinvert.training.settings import Settings
-from tfinvert.training.state import Checkpoints, schedule
+from tfinvert.training.state import Checkpoints
+from tfinvert.training.step import check_accumulation, compile_step
 from tfinvert.training.stepping import PACE, Pace, take_steps
 from tfinvert.training.summaries import Scalars
 
@@ -37,8 +41,8 @@ class ClassifierSettings:
       momentum: of stochastic gradient descent.
       dropout: share of the units of fc6 and fc7 that a step leaves out.
       weight_decay: pulls kernels, not biases, to 0: this share of them is added to the gradient.
-      steps, batch_size, learning_rate, warmup_steps, min_crop, shift, jitter, cached_views, seed:
-        see `Settings`.
+      steps, batch_size, learning_rate, warmup_steps, min_crop, shift, jitter, cached_views,
+        precision, accumulate, jit, seed: see `Settings`.
 
     Raises:
       InputError: a value is out of range.
@@ -57,6 +61,9 @@ class ClassifierSettings:
     jitter: float | None = None
     cached_views: int = 0
     units: int = 4096
+    precision: str = "float32"
+    accumulate: int = 1
+    jit: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -99,9 +106,15 @@ class Start:
     def build(self, settings: ClassifierSettings) -> keras.Model:
         """The network, from images to probabilities."""
         units = (settings.units, settings.units, self.classes)
-        network = alexnet.build(
-            self.variant, self.image_size, self.input_size, units, settings.dropout, settings.seed
-        )
+        with computing_in(settings.precision):
+            network = alexnet.build(
+                self.variant,
+                self.image_size,
+                self.input_size,
+                units,
+                settings.dropout,
+                settings.seed,
+            )
         for name, weights in self.layers.items():
             network.get_layer(name).set_weights(weights)
         return network
@@ -115,6 +128,7 @@ class ClassifierState:
       frozen: from images to what `fitted` takes; None where that is images.
       fitted: the part that is trained, to the logits of fc8.
       optimizer: stochastic gradient descent with its schedule.
+      guard: scales the loss for float16.
       step: steps done.
     """
 
@@ -129,19 +143,30 @@ class ClassifierState:
         else:
             self.fitted = keras.Model(images, logits)
         self.optimizer = keras.optimizers.SGD(schedule(settings), settings.momentum)
-        self.optimizer.build(self.fitted.trainable_variables)
+        self.optimizer.build(self.variables)
+        self.guard = Guard(scaled=settings.precision == "float16")
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """What the optimiser fits."""
+        return self.fitted.trainable_variables
 
     @property
     def trackables(self) -> dict[str, Any]:
         """See `state.Tracked`; Keras leaves out where dropout stands in its random numbers."""
         dropouts = [x for x in self.fitted.layers if isinstance(x, keras.layers.Dropout) and x.rate]
         seeds = {layer.name: layer.seed_generator.state.value for layer in dropouts}
-        return {"network": self.fitted, "optimizer": self.optimizer, **seeds}
+        parts = {"network": self.fitted, "optimizer": self.optimizer, "guard": self.guard}
+        return parts | seeds
 
     def is_finite(self) -> bool:
         """Whether every weight is a finite number."""
         return all(np.isfinite(weight).all() for weight in self.fitted.get_weights())
+
+    def notes(self) -> dict[str, float]:
+        """See `state.Tracked`."""
+        return self.guard.notes()
 
 
 def fit(
@@ -174,6 +199,7 @@ def fit(
         kept.
     """
     strategies.check_batch(strategy, settings.batch_size)
+    check_accumulation(strategy, settings.batch_size, settings.accumulate)
     with strategy.scope():
         state = ClassifierState(start, settings)
         checkpoints = Checkpoints(state, workdir / "checkpoints")
@@ -218,30 +244,21 @@ def make_step(
     The loss is the cross-entropy alone, without the weight decay. `before` is what is applied to
     the batch first, and not trained.
     """
-    variables = state.fitted.trainable_variables
     decay = settings.weight_decay / strategy.num_replicas_in_sync  # the optimiser sums replicas
 
-    def replica_step(inputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def losses(inputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         if before is not None:
-            inputs = before(inputs, training=False)
-        with tf.GradientTape() as tape:
-            logits = state.fitted(inputs, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.nn.compute_average_loss(losses, global_batch_size=settings.batch_size)
-        gradients = tape.gradient(loss, variables)
-        if decay:
-            gradients = [
-                gradient + decay * variable.value if len(variable.shape) > 1 else gradient
-                for gradient, variable in zip(gradients, variables, strict=True)
-            ]
-        state.optimizer.apply(gradients, variables)
-        return loss
+            inputs = tf.stop_gradient(before(inputs, training=False))
+        logits = tf.cast(state.fitted(inputs, training=True), tf.float32)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
-    @tf.function
-    def step(inputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return strategy.reduce("sum", strategy.run(replica_step, args=(inputs, labels)), axis=None)
+    def decayed(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        return [
+            gradient + decay * variable.value if decay and len(variable.shape) > 1 else gradient
+            for gradient, variable in zip(gradients, state.variables, strict=True)
+        ]
 
-    return step
+    return compile_step(losses, state, settings, strategy, penalty=decayed)
 
 
 def predictor(model: keras.Model) -> Callable[[Iterable[Any]], np.ndarray]:

@@ -19,7 +19,7 @@ from tfinvert.training.examples import Examples
 from tfinvert.training.history import Entry, History
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import Checkpoints, State
-from tfinvert.training.step import make_step
+from tfinvert.training.step import check_accumulation, make_step
 from tfinvert.training.stepping import PACE, Pace, take_steps
 from tfinvert.training.summaries import Summaries
 
@@ -68,6 +68,7 @@ def fit(
         checkpoint is kept.
     """
     strategies.check_batch(strategy, settings.batch_size)
+    check_accumulation(strategy, settings.batch_size, settings.accumulate)
     validation = validation[evenly(len(validation), VALIDATION_IMAGES)]
     with strategy.scope():
         state = State(feature, settings)
@@ -75,9 +76,7 @@ def fit(
         done = checkpoints.restore()
         if not done:
             _measure(state, training)
-    kept = (state.averaged_feature, state.averaged), (state.feature, state.network)
-    encoder, network = kept[0 if settings.averaging else 1]
-    inverter = Inverter(encoder, state.standardization, network)
+    inverter = Inverter(state.averaged_feature, state.standardization, state.averaged)
     history = History(workdir / "history.jsonl", done)
     if done >= settings.steps:
         return Fitted(inverter, history.entries, state.mean_image.numpy())

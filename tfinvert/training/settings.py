@@ -4,6 +4,19 @@ import dataclasses
 import math
 
 from tfinvert.errors import InputError
+from tfinvert.networks.inversion import NETWORKS
+from tfinvert.training.losses import LOSSES
+from tfinvert.training.optimizers import OPTIMIZERS
+from tfinvert.training.precision import PRECISIONS
+
+JIT = ("auto", "on", "off")
+_CHOICES = {
+    "loss": LOSSES,
+    "optimizer": OPTIMIZERS,
+    "network": NETWORKS,
+    "precision": PRECISIONS,
+    "jit": JIT,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +30,7 @@ class Settings:
       warmup_steps: steps over which the rate rises linearly from almost 0; then it falls to 0
         along a cosine until the last step. At most a fifth of all steps.
       clip_norm: the most the norm of the whole gradient may be; inf does not clip.
+      spike: the most it may be as a multiple of its running mean; inf does not look.
       averaging: decay of the moving average of the weights, which is what is kept; 0 keeps the
         last weights.
       min_crop: the smallest random crop, as a fraction of the largest; None leaves it to the
@@ -27,10 +41,17 @@ class Settings:
         data source.
       cached_views: fixed views of each photograph that are computed once, with their features, and
         kept on disk; 0 computes a fresh view for every step.
+      network: a key of `inversion.NETWORKS`.
       width: scales the channels of the network.
       units: of the first two fully connected layers of a network for vectors; 0 for 4096 × width.
       train_encoder: whether the model that gives the feature is trained too, from its own weights:
         an autoencoder.
+      loss: a key of `losses.LOSSES`.
+      optimizer: a key of `optimizers.OPTIMIZERS`.
+      precision: what the network computes in: see `precision`.
+      accumulate: parts a device takes its share of a batch in, one after the other, to need less
+        memory; the result is the same to rounding.
+      jit: whether XLA compiles the gradient: "on", "off", or "auto" for where it pays.
       seed: of the weights and of the order and crops of the images.
 
     Raises:
@@ -42,23 +63,37 @@ class Settings:
     learning_rate: float = 1e-3
     warmup_steps: int = 200
     clip_norm: float = 1.0
+    spike: float = 5.0
     averaging: float = 0.999
     min_crop: float | None = None
     shift: int = 0
     jitter: float | None = None
     cached_views: int = 0
+    network: str = "paper"
     width: float = 1.0
     units: int = 0
     train_encoder: bool = False
+    loss: str = "squared"
+    optimizer: str = "adam"
+    precision: str = "float32"
+    accumulate: int = 1
+    jit: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "learning_rate", "clip_norm", "width"):
+        for name in ("steps", "batch_size", "learning_rate", "clip_norm", "width", "accumulate"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive. Received: {getattr(self, name)}")
         for name in ("learning_rate", "width"):
             if math.isinf(getattr(self, name)):
                 raise InputError(f"{name} must be finite. Received: {getattr(self, name)}")
+        if not self.spike > 1:
+            raise InputError(f"spike must be above 1. Received: {self.spike}")
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"{name} must be one of {', '.join(known)}. Received: {getattr(self, name)!r}"
+                )
         if not 0 <= self.averaging < 1:
             raise InputError(f"averaging must be in [0, 1). Received: {self.averaging}")
         if self.warmup_steps < 0:

@@ -11,6 +11,8 @@ from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.networks import inversion
+from tfinvert.training.guard import Guard
+from tfinvert.training.optimizers import OPTIMIZERS
 from tfinvert.training.settings import Settings
 
 
@@ -21,8 +23,9 @@ class State:
       feature: what is inverted; a copy whose model is fitted too for an autoencoder.
       network: the network being fitted.
       averaged_feature: the same feature with the moving average of its weights.
-      averaged: the same network with the moving average of its weights.
-      optimizer: Adam with its schedule.
+      averaged: the same network, in float32, with the moving average of its weights.
+      optimizer: with its schedule.
+      guard: bounds the gradient.
       mean: of the feature, for its standardisation.
       scale: likewise.
       mean_image: of the images it was measured on.
@@ -34,11 +37,20 @@ class State:
         self.feature = self.averaged_feature = feature
         if settings.train_encoder:
             self.feature, self.averaged_feature = feature.to_train(), feature.to_train()
-        self.network = inversion.build(feature, width=settings.width, units=settings.units)
-        self.averaged = keras.models.clone_model(self.network)
+        self.network, self.averaged = (
+            inversion.build(
+                feature,
+                width=settings.width,
+                units=settings.units,
+                network=settings.network,
+                precision=precision,
+            )
+            for precision in (settings.precision, "float32")
+        )
         self.averaged.set_weights(self.network.get_weights())
         self._train_encoder = settings.train_encoder
-        self.optimizer = keras.optimizers.Adam(schedule(settings))
+        self.optimizer = OPTIMIZERS[settings.optimizer](settings)
+        self.guard = Guard(settings.clip_norm, settings.spike, settings.precision == "float16")
         self.optimizer.build(self.variables)
         shape = (feature.spec.shape[-1],) if feature.standardize == "channel" else ()
         self.mean = tf.Variable(tf.zeros(shape), trainable=False)
@@ -64,7 +76,7 @@ class State:
         """What a checkpoint holds beside the step, by the names there."""
         models = [model for pair in self.models for model in pair]
         rest = {"optimizer": self.optimizer, "mean": self.mean, "scale": self.scale}
-        rest["mean_image"] = self.mean_image
+        rest |= {"mean_image": self.mean_image, "guard": self.guard}
         return {**dict(zip(_NAMES, models, strict=False)), **rest}
 
     @property
@@ -82,6 +94,10 @@ class State:
         weights = (weight for model, _ in self.models for weight in model.get_weights())
         return all(np.isfinite(weight).all() for weight in weights)
 
+    def notes(self) -> dict[str, float]:
+        """See `Tracked`."""
+        return self.guard.notes()
+
 
 _NAMES = ("network", "averaged", "encoder", "averaged_encoder")  # in a checkpoint
 
@@ -94,6 +110,12 @@ class Tracked(Protocol):
     @property
     def trackables(self) -> dict[str, Any]:
         """By the names in the checkpoint."""
+
+    def is_finite(self) -> bool:
+        """Whether every weight is a finite number."""
+
+    def notes(self) -> dict[str, float]:
+        """What the history is to hold of it beside the loss."""
 
 
 class Checkpoints:
@@ -154,14 +176,3 @@ class Checkpoints:
             f"on from one of them, say step-N, let the file {self._folder / 'checkpoint'} hold "
             'just the line model_checkpoint_path: "step-N"; or give another --workdir'
         )
-
-
-def schedule(settings: Settings) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate: a linear warm-up, then a cosine that ends at 0 with the last step."""
-    warmup = min(settings.warmup_steps, settings.steps // 5)
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=settings.learning_rate / 100,
-        decay_steps=max(settings.steps - warmup, 1),
-        warmup_target=settings.learning_rate,
-        warmup_steps=warmup,
-    )
