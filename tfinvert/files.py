@@ -58,20 +58,37 @@ def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
-def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def read_arrays(path: str | os.PathLike[str], most: int | None = None) -> dict[str, np.ndarray]:
     """The arrays of an `.npz` file, by name; no pickled object is read.
 
+    Args:
+        path: The file.
+        most: Bytes that the arrays may take; a file that would inflate to more is refused before
+            it takes them. None takes any.
+
     Raises:
-        InputError: If the file is damaged.
+        InputError: If the file is damaged, or holds more than `most`.
         FileNotFoundError: If there is none.
     """
     try:
         # Opened here: NumPy leaves a damaged file open.
         with pathlib.Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            # No member gives more than its entry in the archive says: zipfile stops there.
+            size = sum(member.file_size for member in file.zip.infolist())
+            if most is not None and size > most:
+                raise InputError(f"{path} inflates to {size} bytes; {most} are expected at most")
             return {name: np.asarray(file[name]) for name in file.files}
-    except FileNotFoundError:
+    except (FileNotFoundError, InputError):
         raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        AttributeError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise InputError(f"{path} is damaged: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -21,6 +22,9 @@ FORMAT = 1
 CARD, ARRAYS = "inverter.json", "weights.npz"
 _SHIPPED = pathlib.Path(__file__).parent / "inverters"
 _BATCH = 64
+# Of an archive of weights: bytes of the widest number, of a member's header, and the most channels
+# that a feature has a mean and a scale for.
+_WIDEST, _HEADER, _CHANNELS = 8, 256, 2**16
 
 
 class Inverter:
@@ -154,15 +158,18 @@ class Inverter:
         """Reads what `save` wrote; no code in the directory is run.
 
         Raises:
-          InputError: a file is missing, truncated, or of another format.
+          InputError: a file is missing, truncated, or of another format, holds more than the card
+            tells of, or a weight that is not finite.
         """
         path = pathlib.Path(path)
         card = _read_card(path)
-        arrays = _read_arrays(path / ARRAYS)
         try:
-            network = _read_model(card["network"], lambda _, v: arrays[f"network/{v.path}"])
-            if "encoder" in card:
-                encoder = _read_model(card["encoder"], lambda i, _: arrays[f"encoder/{i}"])
+            network = _model(card["network"])
+            encoder = _model(card["encoder"]) if "encoder" in card else None
+            arrays = _read_arrays(path / ARRAYS, [network, *filter(None, [encoder])])
+            _fill(network, lambda _, v: arrays[f"network/{v.path}"])
+            if encoder is not None:
+                _fill(encoder, lambda i, _: arrays[f"encoder/{i}"])
                 feature = restore_tap(card["feature"], encoder)
             else:
                 feature = from_description(card["feature"])
@@ -198,12 +205,15 @@ def load(path: str | pathlib.Path) -> Inverter:
     return Inverter.load(path)
 
 
-def _read_model(config: Any, array: Callable[[int, keras.Variable], np.ndarray]) -> keras.Model:
-    """A model as its card describes it; `array` gives the value of each variable."""
-    model = keras.models.model_from_json(json.dumps(config))
+def _model(config: Any) -> keras.Model:
+    """A model as its card describes it, with weights that mean nothing yet."""
+    return keras.models.model_from_json(json.dumps(config))
+
+
+def _fill(model: keras.Model, array: Callable[[int, keras.Variable], np.ndarray]) -> None:
+    """Gives a model its weights; `array` gives the value of each variable."""
     for i, variable in enumerate(model.weights):
         variable.assign(array(i, variable))
-    return model
 
 
 def _shortest(array: np.ndarray) -> np.ndarray:
@@ -247,14 +257,20 @@ def _read_card(path: pathlib.Path) -> dict[str, Any]:
     return card
 
 
-def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _read_arrays(path: pathlib.Path, models: list[keras.Model]) -> dict[str, np.ndarray]:
+    """All arrays, as float32; as much as the models can need, and what a feature is measured by."""
+    sizes = [math.prod(weight.shape) for model in models for weight in model.weights]
+    most = _WIDEST * sum(sizes) + _HEADER * (len(sizes) + 3) + 2 * _WIDEST * _CHANNELS
     try:
-        arrays = read_arrays(path)
+        arrays = read_arrays(path, most)
+        found = {name: array.astype(np.float32) for name, array in arrays.items()}
     except FileNotFoundError as error:
         raise InputError(
             f"{path.parent} is not a whole inverter: {path.name} is missing"
         ) from error
-    try:
-        return {name: array.astype(np.float32) for name, array in arrays.items()}
     except ValueError as error:
         raise InputError(f"{path} is damaged: {error}") from error
+    for name, array in found.items():
+        if not np.isfinite(array).all():
+            raise InputError(f"{path} holds a weight that is not finite, in {name}")
+    return found

@@ -1,0 +1,147 @@
+"""One step: micro-batches, precision, what guards the weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfinvert import InputError, features
+from tfinvert.features.standardization import Standardization
+from tfinvert.training import precision, strategies
+from tfinvert.training.guard import Guard
+from tfinvert.training.settings import Settings
+from tfinvert.training.state import State
+from tfinvert.training.step import check_accumulation, make_step
+
+SETTINGS = Settings(steps=100, batch_size=8, width=0.125, learning_rate=2e-3, warmup_steps=0)
+FEATURE = features.get("hog", image_shape=(32, 32, 3))
+
+
+@pytest.fixture(scope="module")
+def batch(photos):
+    return tf.image.resize(photos[:8], (32, 32), antialias=True)
+
+
+@pytest.fixture(scope="module")
+def taken(batch):
+    """The losses of some steps, and the state after them."""
+
+    def take(steps=3, strategy="one", batches=None, **changes):
+        settings = dataclasses.replace(SETTINGS, **changes)
+        devices = strategies.make(strategy)
+        with devices.scope():
+            state = State(FEATURE, settings)
+            state.standardization = Standardization.measure(FEATURE, [FEATURE(batch)])
+        step = make_step(state, settings, devices)
+        data = tf.data.Dataset.from_tensor_slices(np.stack(batches or [batch] * steps))
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        data = data.unbatch().batch(len(batch), drop_remainder=True).with_options(options)
+        losses = [float(step(x)) for x in devices.experimental_distribute_dataset(data)]
+        return losses, state
+
+    return take
+
+
+@pytest.fixture(scope="module")
+def plain(taken):
+    return taken()
+
+
+@pytest.mark.parametrize(("parts", "strategy"), [(2, "one"), (8, "one"), (4, "mirrored")])
+def test_micro_batches_make_the_step_of_the_whole_batch(taken, plain, parts, strategy):
+    losses, state = taken(strategy=strategy, accumulate=parts)
+    np.testing.assert_allclose(losses, plain[0], rtol=1e-4)
+    for one, other in zip(state.network.get_weights(), plain[1].network.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def test_micro_batches_must_divide_a_devices_part():
+    check_accumulation(strategies.make("mirrored"), 8, 4)
+    with pytest.raises(InputError, match=r"8 over 2 device\(s\). Received: 8"):
+        check_accumulation(strategies.make("mirrored"), 8, 8)
+    with pytest.raises(InputError, match="accumulate must be positive. Received: 0"):
+        Settings(steps=1, accumulate=0)
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+def test_half_precision_follows_float32_with_float32_weights(taken, plain, kind):
+    losses, state = taken(precision=kind)
+    np.testing.assert_allclose(losses, plain[0], rtol=0.03)
+    assert losses != plain[0]
+    assert {weight.dtype for weight in state.network.weights} == {"float32"}
+    dtypes = {layer.name: layer.compute_dtype for layer in state.network.layers}
+    assert dtypes.pop("image") == "float32"
+    assert kind in {*dtypes.values()}
+    assert {layer.compute_dtype for layer in state.averaged.layers} == {"float32"}
+    assert tf.keras.mixed_precision.global_policy().name == "float32"
+
+
+def test_xla_makes_the_same_step(taken, plain):
+    losses, _ = taken(jit="on")
+    np.testing.assert_allclose(losses, plain[0], rtol=1e-3)
+    with pytest.raises(InputError, match="jit=on takes one device"):
+        taken(jit="on", strategy="mirrored")
+
+
+def test_float16_asks_for_a_gpu():
+    precision.check("float32")
+    precision.check("bfloat16")
+    with pytest.raises(InputError, match="float16 takes a GPU, and there is none"):
+        precision.check("float16")
+
+
+@pytest.mark.parametrize("name", ["loss", "optimizer", "network", "precision", "jit"])
+def test_parts_that_do_not_exist_are_refused_with_those_that_do(name):
+    with pytest.raises(InputError, match=f"{name} must be one of .*. Received: 'best'"):
+        Settings(steps=1, **{name: "best"})
+
+
+def norms(guard, values):
+    """What each of some norms becomes."""
+    found = []
+    for value in values:
+        norm = tf.constant(value, tf.float32)
+        found.append(float(norm * guard.factor(norm)) if np.isfinite(value) else 0.0)
+        guard.update(norm)
+    return found
+
+
+def test_a_guard_bounds_norms_and_spikes_and_follows_what_stays():
+    guard = Guard(clip_norm=10.0, spike=5.0)
+    assert norms(guard, [2.0, 30.0, 1.0]) == pytest.approx([2.0, 10.0, 1.0], rel=0.01)
+    kept = norms(guard, [300.0] * 400)
+    assert kept[0] == pytest.approx(10.0)
+    assert norms(Guard(spike=5.0), [1.0, 300.0])[1] == pytest.approx(5.0)
+    assert norms(Guard(spike=5.0), [1.0] + [300.0] * 100)[-1] == pytest.approx(300.0)
+
+
+def test_a_guard_leaves_out_what_is_not_finite_and_scales_the_loss():
+    guard = Guard(scaled=True)
+    first = float(guard.scale)
+    norms(guard, [1.0, np.inf, np.nan])
+    assert float(guard.scale) == first / 4
+    assert guard.notes() == {"held_back": 2}
+    norms(guard, [1.0] * 2000)
+    assert float(guard.scale) == first / 2
+    assert Guard().notes() == {}
+
+
+@pytest.mark.parametrize("bad", [np.nan, 1e12])
+def test_a_poisoned_batch_does_not_throw_training_off(taken, batch, bad):
+    poisoned = np.where(np.arange(8)[:, None, None, None] == 3, bad, batch).astype(np.float32)
+    batches = [batch.numpy()] * 5 + [poisoned] + [batch.numpy()] * 6
+    losses, state = taken(batches=batches, clip_norm=float("inf"))
+    assert state.is_finite()
+    assert state.notes()["held_back"] >= 1
+    assert max(losses[6:]) < losses[0]
+    if np.isfinite(bad):  # what it would do
+        wild, _ = taken(batches=batches, clip_norm=float("inf"), spike=float("inf"))
+        assert max(wild[6:]) > max(losses[6:])
+
+
+def test_ordinary_training_is_as_without_a_guard(taken, plain):
+    losses, state = taken(spike=float("inf"))
+    assert losses == plain[0]
+    assert plain[1].notes() == state.notes() == {}
