@@ -32,6 +32,8 @@ DISTRIBUTIONS = {
     "sklearn": "scikit_learn",
     "tensorflow_serving": "tensorflow_serving_api",
 }
+# What is compared with where it is installed, and never asked for.
+OPTIONAL = {"torch"}
 
 # What tests read or start and do not import, by their folder.
 TEST_DATA = {
@@ -110,7 +112,7 @@ class Tree:
                     yield found[0]
                     break
             else:
-                if parts[0] not in sys.stdlib_module_names:
+                if parts[0] not in sys.stdlib_module_names | OPTIONAL:
                     yield f"@pypi//{DISTRIBUTIONS.get(parts[0], parts[0])}"
 
     @functools.cached_property
