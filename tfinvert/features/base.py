@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -59,6 +59,8 @@ class Feature(abc.ABC):
       model: the Keras model that computes it, where one does.
       portable: whether `get_config` makes it again wherever the package is installed; if not, a
         saved inverter carries the model.
+      keras_layer: what makes a Keras layer of it, put here by `features/layer.py`: that layer needs
+        the registered names, and the contract needs none.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Feature(abc.ABC):
     decoder: str = "two_stream"
     model: keras.Model | None = None
     portable: bool = True
+    keras_layer: ClassVar[Callable[["Feature"], keras.layers.Layer]]
 
     def __init__(self, image_shape: ImageShape = (64, 64, 3)):
         self.image_shape: ImageShape = checked_shape(image_shape)
@@ -93,7 +96,7 @@ class Feature(abc.ABC):
             be seen (eagerly), not finite.
         """
         if isinstance(images, keras.KerasTensor):
-            return FeatureLayer(self)(images)
+            return self.keras_layer(self)(images)
         images = tf.convert_to_tensor(images)
         if not images.dtype.is_floating:
             raise InputError(
@@ -139,37 +142,3 @@ class Feature(abc.ABC):
     def from_config(cls, config: Mapping[str, Any]) -> "Feature":
         """The inverse of `get_config`."""
         return cls(**config)
-
-
-@keras.saving.register_keras_serializable(package="tfinvert")
-class FeatureLayer(keras.layers.Layer):
-    """A feature as a Keras layer, for functional models that start from photographs."""
-
-    def __init__(self, feature: Feature | Mapping[str, Any], **kwargs: Any):
-        super().__init__(trainable=False, dtype="float32", **kwargs)
-        if not isinstance(feature, Feature):
-            from tfinvert.features import (
-                registry,  # base is what the registered features import
-            )
-
-            feature = registry.from_description(feature)
-        self.feature = feature
-
-    def call(self, images: tf.Tensor) -> tf.Tensor:
-        """`[B, *image_shape]` becomes `[B, *spec.shape]`."""
-        return self.feature(images)
-
-    def compute_output_spec(self, images: keras.KerasTensor) -> keras.KerasTensor:
-        """The feature's declared spec, so that host features need no tracing."""
-        if tuple(images.shape[1:]) != self.feature.image_shape:
-            raise InputError(
-                f"{self.feature.name} was made for images of shape {self.feature.image_shape}. "
-                f"Received: {images.shape[1:]}"
-            )
-        return keras.KerasTensor((images.shape[0], *self.feature.spec.shape), dtype="float32")
-
-    def get_config(self) -> dict[str, Any]:
-        """The feature's description beside the layer's own arguments."""
-        from tfinvert.features import registry
-
-        return {"name": self.name, "feature": registry.describe(self.feature)}
