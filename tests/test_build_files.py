@@ -184,7 +184,8 @@ def small(tmp_path):
         "tfinvert/shipped/hog/weights.npz": "",
         "tfinvert/data/crops.py": "from tfinvert.errors import InputError\n",
         "tests/data/test_crops.py": "def test():\n    from tfinvert.data import crops\n",
-        "recipes/train.py": "import torch\nimport tfinvert.inverter\n\nif __name__ == '__main__':\n    pass\n",
+        "recipes/train.py": "import torch\nimport tfinvert.inverter\n\n"
+        "if __name__ == '__main__':\n    pass\n",
     }
 
     def build(**changes):

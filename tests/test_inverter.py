@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import zipfile
 
 import keras
@@ -108,6 +109,37 @@ def test_bits_flipped_anywhere_never_end_in_another_error(saved):
         archive.writestr("network/x.npy", b"no array")
     with pytest.raises(tfinvert.InputError, match="weights.npz is damaged"):
         tfinvert.load(saved)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_that_is_not_finite_is_named(saved, value):
+    with np.load(saved / "weights.npz") as file:
+        arrays = dict(file)
+    name = "network/detail_conv1/kernel"
+    arrays[name].flat[5] = value
+    np.savez_compressed(saved / "weights.npz", **arrays)
+    with pytest.raises(tfinvert.InputError, match=f"a weight that is not finite, in {name}"):
+        tfinvert.load(saved)
+
+
+@pytest.mark.parametrize("name", ["more", "network/detail_conv1/kernel"])
+def test_an_archive_that_inflates_to_more_than_it_can_need_is_refused_at_once(saved, name):
+    with np.load(saved / "weights.npz") as file:
+        arrays = {key: array for key, array in file.items() if key != name}
+    np.savez_compressed(saved / "weights.npz", **arrays)
+    mebibyte = np.zeros(2**18, np.float32).tobytes()
+    header = {"descr": "<f4", "fortran_order": False, "shape": (2**28,)}
+    with (
+        zipfile.ZipFile(saved / "weights.npz", "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(f"{name}.npy", "w", force_zip64=True) as member,
+    ):
+        np.lib.format.write_array_header_1_0(member, header)
+        for _ in range(1024):
+            member.write(mebibyte)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(tfinvert.InputError, match="inflates to 1[0-9]{9} bytes; [0-9]+ are"):
+        tfinvert.load(saved)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024  # KiB
 
 
 def test_card_of_another_format_or_feature(saved):

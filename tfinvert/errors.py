@@ -8,6 +8,22 @@ class InputError(ValueError):
     """
 
 
+class Interrupted(Exception):
+    """A run was told to stop, and has saved where it is.
+
+    The command line programs print the line and end with the status that shells give a process
+    which a signal ended.
+
+    Args:
+      message: one line, with where it stands and how it goes on.
+      signal: the number of the signal.
+    """
+
+    def __init__(self, message: str, signal: int):
+        super().__init__(message)
+        self.status = 128 + signal
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, or, if it says nothing, what it is."""
     return (str(error).strip().splitlines() or [repr(error)])[0]

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import secrets
 import shutil
 import zipfile
@@ -50,6 +51,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(folder: str | os.PathLike[str]) -> None:
+    """Removes what killed processes left of `atomic_path` and `atomic_directory` in a folder.
+
+    Args:
+        folder: One that nobody else writes to.
+    """
+    for path in pathlib.Path(folder).glob(".*"):
+        if re.match(r"\.[0-9a-f]{12}\.", path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:

@@ -207,7 +207,10 @@ def load(path: str | pathlib.Path) -> Inverter:
 
 def _model(config: Any) -> keras.Model:
     """A model as its card describes it, with weights that mean nothing yet."""
-    return keras.models.model_from_json(json.dumps(config))
+    model = keras.models.model_from_json(json.dumps(config))
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"{config!r:.40} describes no model")
+    return model
 
 
 def _fill(model: keras.Model, array: Callable[[int, keras.Variable], np.ndarray]) -> None:

@@ -1,11 +1,21 @@
 """A run is only ever continued with the flags it was made with."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 import tfinvert
-from tfinvert.runs.run_directory import open_run
+from tfinvert.runs import run_directory
+
+
+def open_run(path, flags):
+    """Opened and left again."""
+    with run_directory.open_run(path, flags) as run:
+        return run
+
 
 FLAGS = {"feature": "hog", "steps": 10, "min_crop": None}
 
@@ -44,3 +54,38 @@ def test_a_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(tfinvert.InputError, match="the work directory .*file.run"):
         open_run(tmp_path / "file" / "run", FLAGS)
+
+
+HOLDER = """
+import sys, time
+from tfinvert.runs.lock import locked
+import pathlib
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_directory_in_use_says_by_whom_and_a_killed_process_leaves_no_lock(tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-c", HOLDER, str(run)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(tfinvert.InputError, match=f"in use by process {holder.pid} on ") as e:
+            open_run(run, FLAGS)
+        assert "\n" not in str(e.value)
+        assert not (run / "flags.json").exists()
+        holder.kill()
+    open_run(run, FLAGS)
+    ours = f"in use by process {os.getpid()}"
+    with run_directory.open_run(run, FLAGS), pytest.raises(tfinvert.InputError, match=ours):
+        open_run(run, FLAGS)
+
+
+def test_what_a_killed_process_left_unfinished_is_removed(tmp_path):
+    open_run(tmp_path, FLAGS)
+    (tmp_path / ".0123456789ab.report.html").write_text("half")
+    (tmp_path / ".ba9876543210.inverter").mkdir()
+    (tmp_path / ".mine").write_text("the user's own")
+    open_run(tmp_path, FLAGS)
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", ".mine", "flags.json"}

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -130,32 +132,97 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_damaged_checkpoint_is_named_and_the_advice_works(train, tmp_path):
-    train()
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+@pytest.mark.parametrize("kind", ["data", "index"])
+def test_a_checkpoint_cut_short_is_named_and_the_one_before_is_taken(
+    train, tmp_path, capsys, kind, share
+):
+    whole, whole_history = train()
     folder = tmp_path / "run" / "checkpoints"
-    newest = next(folder.glob("step-6.data*"))
-    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
-    before = contents(folder)
-    with pytest.raises(tfinvert.InputError, match="step-6 cannot be read; there are step-2") as e:
-        train()
-    assert "\n" not in str(e.value)
-    assert contents(folder) == before
-    (folder / "checkpoint").write_text('model_checkpoint_path: "step-4"\n')
-    _, history = train()
-    assert [entry["step"] for entry in history] == [1, 2, 3, 4, 5, 6]
+    newest = next(folder.glob(f"step-6.{kind}*"))
+    newest.write_bytes(newest.read_bytes()[: int(newest.stat().st_size * share)])
+    again, history = train()
+    assert "step-6 cannot be read; going on from step-4" in capsys.readouterr().out
+    assert losses(history) == losses(whole_history)
+    for a, b in zip(whole.network.get_weights(), again.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert train()[1] == history  # and step 6 is whole again
 
 
 @pytest.mark.parametrize("pointer", [None, b"", b"garbled", b"\xff\xfe\x00"])
-def test_a_damaged_pointer_never_starts_the_run_anew(train, tmp_path, pointer):
+def test_a_damaged_pointer_is_made_anew(train, tmp_path, pointer):
+    _, history = train()
+    path = tmp_path / "run" / "checkpoints" / "checkpoint"
+    path.unlink()
+    if pointer is not None:
+        path.write_bytes(pointer)
+    assert train()[1] == history
+    assert b"step-6" in path.read_bytes()
+
+
+@pytest.mark.parametrize("pointer", [None, b"garbled"])
+def test_where_no_checkpoint_is_whole_a_run_is_never_begun_anew(train, tmp_path, pointer):
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
     (run / "checkpoints" / "step-4.index").write_bytes(b"")
     (run / "history.jsonl").write_text('{"step": 1}\n')
     if pointer is not None:
         (run / "checkpoints" / "checkpoint").write_bytes(pointer)
-    with pytest.raises(tfinvert.InputError, match="pointer to the newest .*there are step-4"):
+    with pytest.raises(tfinvert.InputError, match="there is none to go on from") as error:
         train()
+    assert "\n" not in str(error.value)
     assert (run / "history.jsonl").read_text() == '{"step": 1}\n'
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_run_goes_on(
+    train, tmp_path, monkeypatch
+):
+    whole, _ = train(name="whole")
+    save = tf.train.CheckpointManager.save
+
+    def full(self, checkpoint_number=None):
+        if checkpoint_number == 4:
+            raise tf.errors.ResourceExhaustedError(None, None, "No space left on device\n; more")
+        return save(self, checkpoint_number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.train.CheckpointManager, "save", full)
+        with pytest.raises(tfinvert.InputError, match="step-4 cannot be written: .*step-2") as e:
+            train()
+    assert "\n" not in str(e.value)
+    resumed, _ = train()
+    for a, b in zip(whole.network.get_weights(), resumed.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("at", [3, 4])
+def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(train, monkeypatch, number, at):
+    pace = Pace(log=4, validate=100, checkpoint=4)
+    whole, whole_history = train(name="whole", pace=pace)
+    made = loop.make_step
+
+    def make_step(state, *arguments):
+        step = made(state, *arguments)
+
+        def signalled(*batch):
+            if state.optimizer.iterations == at - 1:
+                os.kill(os.getpid(), number)
+            return step(*batch)
+
+        return signalled
+
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "make_step", make_step)
+        with pytest.raises(tfinvert.errors.Interrupted, match=f"after step {at} of 6") as stopped:
+            train(pace=pace)
+    assert stopped.value.status == 128 + number
+    assert signal.getsignal(number) is handler
+    resumed, history = train(pace=pace)
+    assert losses(history) == losses(whole_history)
+    for a, b in zip(whole.network.get_weights(), resumed.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_nan_stops_with_the_last_good_checkpoint(train, tmp_path, monkeypatch):

@@ -54,7 +54,17 @@ def run_experiments(
     for experiment, inverters in experiments.values():
         for label, inverter in inverters.items():
             experiment.check(label, inverter)
-    directory = open_run(workdir, facts)
+    with open_run(workdir, facts) as directory:
+        return _run(directory, experiments, images, settings, facts)
+
+
+def _run(
+    directory: pathlib.Path,
+    experiments: Mapping[str, tuple[Experiment, dict[str, Inverter]]],
+    images: np.ndarray,
+    settings: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> dict[str, Result]:
     settings = {**settings, "parts": Parts(directory / _PARTS)}
     results = {}
     for name, (experiment, inverters) in experiments.items():

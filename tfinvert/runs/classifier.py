@@ -1,5 +1,6 @@
 """A whole run of a classifier: train AlexNet, save it, and measure what was saved."""
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -84,7 +85,22 @@ def run_classification(
 
     Raises:
       InputError: something given is wrong; nothing of the user's is overwritten.
+      Interrupted: it was told to stop, and did after a step.
     """
+    with contextlib.ExitStack() as held:
+        return _run(classification, settings, workdir, strategy, pace, cache, memory_gb, held)
+
+
+def _run(
+    classification: Classification,
+    settings: ClassifierSettings,
+    workdir: str | pathlib.Path,
+    strategy: str,
+    pace: Pace,
+    cache: str | pathlib.Path | None,
+    memory_gb: float,
+    stack: contextlib.ExitStack,
+) -> pathlib.Path:
     if settings.train == "all" and (cache or settings.cached_views):
         raise InputError("only features of frozen convolutions can be cached, with --train=head")
     side = classification.image_size
@@ -111,7 +127,7 @@ def run_classification(
         "classes_digest": digest(name.encode() for name in training.classes)[:12],
         "trunk_digest": trunk.identity()["tap"][:12],
     }
-    run = open_run(workdir, flags)
+    run = stack.enter_context(open_run(workdir, flags))
     if all((run / name).exists() for name in (WEIGHTS, CARD)):
         print(f"{run} is whole already")
         return run

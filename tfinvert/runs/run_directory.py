@@ -1,42 +1,59 @@
 """A run's directory: `flags.json` first, so that a run is never continued with other flags."""
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tfinvert.errors import InputError
 from tfinvert.files import write_json
+from tfinvert.runs.lock import LOCK, locked
 
 FLAGS = "flags.json"
 
 
-def open_run(path: str | pathlib.Path, flags: Mapping[str, Any]) -> pathlib.Path:
-    """Makes a run directory, or takes up one that was made with the same flags.
+@contextlib.contextmanager
+def open_run(path: str | pathlib.Path, flags: Mapping[str, Any]) -> Iterator[pathlib.Path]:
+    """Makes a run directory, or takes up one that was made with the same flags, and holds it.
 
     Args:
       path: a directory that is missing or empty, or an earlier run's.
       flags: what determines the run's result, as JSON values.
 
+    Yields:
+      The directory, in which no other process runs until the block ends.
+
     Raises:
-      InputError: the directory holds something else, a run with other flags, or cannot be
-        written; nothing in it is touched.
+      InputError: the directory holds something else, a run with other flags, is in use by another
+        process, or cannot be written; nothing in it is touched.
     """
     path = pathlib.Path(path)
+    _check(path, flags)
+    with locked(path):
+        if not _check(path, flags):  # again, since nobody can be in between now
+            try:
+                write_json(path / FLAGS, flags)
+            except OSError as error:
+                raise InputError(f"the work directory {path}: {error.strerror or error}") from error
+        yield path
+
+
+def _check(path: pathlib.Path, flags: Mapping[str, Any]) -> bool:
+    """Whether there is a run with these flags; False where one may be begun."""
     if path.exists() and not path.is_dir():
         raise InputError(f"the work directory {path} is a file")
     try:
         if (path / FLAGS).exists():
             _compare(path / FLAGS, json.loads(json.dumps(flags)))
-        elif path.exists() and any(path.iterdir()):
+            return True
+        if path.exists() and any(file.name != LOCK for file in path.iterdir()):
             raise InputError(
                 f"the work directory {path} is neither empty nor a run: no {FLAGS} in it"
             )
-        else:
-            write_json(path / FLAGS, flags)
     except OSError as error:
         raise InputError(f"the work directory {path}: {error.strerror or error}") from error
-    return path
+    return False
 
 
 def read_flags(path: pathlib.Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A whole run: train, evaluate, save and report, into one directory."""
 
+import contextlib
 import dataclasses
 import pathlib
 from typing import Any
@@ -69,7 +70,22 @@ def run_training(
 
     Raises:
       InputError: something given is wrong; nothing of the user's is overwritten.
+      Interrupted: it was told to stop, and did after a step.
     """
+    with contextlib.ExitStack() as held:
+        return _run(asked, settings, workdir, strategy, pace, cache, memory_gb, held)
+
+
+def _run(
+    asked: TrainingRun,
+    settings: Settings,
+    workdir: str | pathlib.Path,
+    strategy: str,
+    pace: loop.Pace,
+    cache: str | pathlib.Path | None,
+    memory_gb: float,
+    stack: contextlib.ExitStack,
+) -> pathlib.Path:
     side = asked.image_size
     feature = features.get(asked.feature, image_shape=(side, side, 3))
     # Before the data: what cannot be ends here.
@@ -84,7 +100,7 @@ def run_training(
     examples = open_examples(feature, training, settings, cache)
     facts = dataclasses.asdict(asked) | dataclasses.asdict(settings)
     # With the number of images, since a position means another image when it changes.
-    run = open_run(workdir, facts | {"training_images": len(training)})
+    run = stack.enter_context(open_run(workdir, facts | {"training_images": len(training)}))
     if all((run / name).exists() for name in (INVERTER, METRICS, REPORT)):
         print(f"{run} is whole already")
         return run

@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, first_line
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
+from tfinvert.files import atomic_path
 from tfinvert.networks import inversion
 from tfinvert.training.guard import Guard
 from tfinvert.training.optimizers import OPTIMIZERS
@@ -119,60 +120,108 @@ class Tracked(Protocol):
 
 
 class Checkpoints:
-    """Numbered checkpoints of a state in a folder; the newest complete one is where a run resumes.
+    """Numbered checkpoints of a state in a folder; the newest that is whole is where a run resumes.
 
     TensorFlow's manager writes the files first and then moves the pointer to them, so a run that
-    is killed while writing resumes from the checkpoint before.
+    is killed while writing resumes from the checkpoint before. A pointer that is damaged is made
+    anew from the files there are.
 
-    Raises:
-      InputError: there are checkpoints and no readable pointer to the newest.
+    Attributes:
+      state: what they are of.
+      losses: of the steps since the last entry of the history, which it will need.
     """
 
     def __init__(self, state: Tracked, folder: pathlib.Path, keep: int = 3):
-        self._folder = folder
+        self._folder, self._keep = folder, keep
         self.state = state
-        self._checkpoint = tf.train.Checkpoint(**state.trackables, step=state.step)
+        self.losses: list[float] = []
+        self._losses = tf.Variable([], shape=(None,), dtype=tf.float32, trainable=False)
+        self._checkpoint = tf.train.Checkpoint(
+            **state.trackables, step=state.step, losses=self._losses
+        )
         try:
-            self._manager = tf.train.CheckpointManager(
-                self._checkpoint, folder, max_to_keep=keep, checkpoint_name="step"
-            )
-        except (tf.errors.OpError, ValueError) as error:
-            raise InputError(self._advice("the pointer to the newest is damaged")) from error
-        if self.latest is None and self._present():
-            raise InputError(self._advice("the pointer to the newest is missing or damaged"))
+            self._manager = self._manage()
+            damaged = self.latest is None and bool(self._present())
+        except (tf.errors.OpError, ValueError):
+            damaged = True
+        if damaged:
+            self._point_to(self._present())
 
     @property
     def latest(self) -> str | None:
-        """The newest complete checkpoint's path prefix."""
+        """The newest checkpoint's path prefix."""
         return self._manager.latest_checkpoint
 
     def save(self, step: int) -> None:
-        """Writes the state as it is after so many steps."""
-        self.state.step.assign(step)
-        self._manager.save(checkpoint_number=step)
-
-    def restore(self) -> int:
-        """Brings the state to the newest checkpoint and returns its step; 0 where there is none.
+        """Writes the state as it is after so many steps, and `losses`.
 
         Raises:
-          InputError: the checkpoint is damaged, or of another network.
+          InputError: it cannot be written; the checkpoints before are what they were.
         """
-        if self.latest is None:
-            return 0
+        self.state.step.assign(step)
+        self._losses.assign(self.losses)
         try:
-            self._checkpoint.restore(self.latest).assert_consumed()
-        except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
-            name = pathlib.Path(self.latest).name
-            raise InputError(self._advice(f"checkpoint {name} cannot be read")) from error
-        return int(self.state.step.numpy())
+            self._manager.save(checkpoint_number=step)
+        except (tf.errors.OpError, OSError) as error:
+            kept = f"the last one is {self.latest}" if self.latest else "there is none yet"
+            raise InputError(
+                f"checkpoint step-{step} cannot be written: {first_line(error)}; {kept}, and the "
+                "same command goes on from there"
+            ) from error
+
+    def restore(self) -> int:
+        """Brings the state to the newest checkpoint that can be read; 0 where there is none.
+
+        One that cannot be read is named, and the one before is taken.
+
+        Returns:
+          Its step.
+
+        Raises:
+          InputError: there are checkpoints, and none can be read.
+        """
+        present = [
+            path for path in self._manager.checkpoints if tf.compat.v1.train.checkpoint_exists(path)
+        ]
+        lost = len(self._manager.checkpoints) - len(present)
+        problems = [f"{lost} files are missing"] if lost else []
+        for path in reversed(present):
+            name = pathlib.Path(path).name
+            try:
+                self._checkpoint.restore(path).assert_consumed()
+            except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
+                problems.append(f"checkpoint {name} cannot be read")
+                last = error
+                continue
+            if problems:
+                print(f"{self._folder}: {', '.join(problems)}; going on from {name}")
+                self._point_to(present[: present.index(path) + 1])
+            self.losses = self._losses.numpy().tolist()
+            return int(self.state.step.numpy())
+        if not problems and not self._present():
+            return 0
+        raise InputError(
+            f"{self._folder}: {', '.join(problems) or 'no checkpoint is whole'}; there is none to "
+            "go on from; give another --workdir, or remove this one to begin anew"
+        ) from (last if present else None)
+
+    def _manage(self) -> tf.train.CheckpointManager:
+        return tf.train.CheckpointManager(
+            self._checkpoint, self._folder, max_to_keep=self._keep, checkpoint_name="step"
+        )
+
+    def _point_to(self, paths: list[str]) -> None:
+        """Makes the pointer anew, to the last of these."""
+        names = [pathlib.Path(path).name for path in paths]
+        # As TensorFlow writes it; there is no function for it that is not deprecated.
+        lines = [f'model_checkpoint_path: "{name}"' for name in names[-1:]]
+        lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
+        lines += [f"all_model_checkpoint_timestamps: {i}.0" for i in range(len(names))]
+        with atomic_path(self._folder / "checkpoint") as pointer:
+            pointer.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self._manager = self._manage()
 
     def _present(self) -> list[str]:
+        """Path prefixes by step."""
         steps = sorted(int(path.stem.split("-")[1]) for path in self._folder.glob("step-*.index"))
-        return [f"step-{step}" for step in steps]
-
-    def _advice(self, problem: str) -> str:
-        return (
-            f"{self._folder}: {problem}; there are {', '.join(self._present()) or 'none'}; to go "
-            f"on from one of them, say step-N, let the file {self._folder / 'checkpoint'} hold "
-            'just the line model_checkpoint_path: "step-N"; or give another --workdir'
-        )
+        return [str(self._folder / f"step-{step}") for step in steps]

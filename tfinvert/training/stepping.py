@@ -4,7 +4,7 @@ import dataclasses
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,9 +12,10 @@ import tensorflow as tf
 import tqdm
 
 from tfinvert.data import pipeline
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, Interrupted
 from tfinvert.training.history import Entry, History
 from tfinvert.training.state import Checkpoints
+from tfinvert.training.stopping import listening
 from tfinvert.training.summaries import Scalars
 
 
@@ -76,16 +77,17 @@ def take_steps(
       pace: how often.
 
     Raises:
-      InputError: an image or its feature cannot be had, or the loss or a weight is no longer
-        finite; the last good checkpoint is kept.
+      InputError: an image or its feature cannot be had, the loss or a weight is no longer finite,
+        or a checkpoint cannot be written; the last good checkpoint is kept.
+      Interrupted: the process was told to stop (SIGTERM or Ctrl-C); the step it was at is saved.
     """
     # Shared among the devices, each in the order of the data set.
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     iterator = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
-    losses: list[tf.Tensor] = []
+    losses: list[float | tf.Tensor] = [*checkpoints.losses]
     last_time, last_step = time.perf_counter(), done
-    with _progress(done, length.steps) as bar:
+    with _progress(done, length.steps) as bar, listening() as stopping:
         for number in range(done + 1, length.steps + 1):
             with pipeline.one_line_errors():
                 batch = next(iterator)
@@ -95,8 +97,11 @@ def take_steps(
             checkpoint = last or number % pace.checkpoint == 0
             validation = last or number % pace.validate == 0
             if not (checkpoint or validation or number % pace.log == 0):
+                if stopping.signal:
+                    _save_at_once(checkpoints, number, losses)
+                    raise _stopped(number, length, stopping.signal)
                 continue
-            loss = float(np.mean([loss.numpy() for loss in losses]))
+            loss = float(np.mean([float(loss) for loss in losses]))
             losses.clear()
             if not math.isfinite(loss) or checkpoint and not checkpoints.state.is_finite():
                 raise InputError(_diverged(number, loss, checkpoints.latest))
@@ -110,8 +115,28 @@ def take_steps(
             history.add(entry)
             summaries.scalars(entry)
             if checkpoint:
+                checkpoints.losses = []
                 checkpoints.save(number)
+            if stopping.signal and not last:
+                if not checkpoint:
+                    _save_at_once(checkpoints, number, losses)
+                raise _stopped(number, length, stopping.signal)
             last_time, last_step = time.perf_counter(), number
+
+
+def _save_at_once(checkpoints: Checkpoints, step: int, losses: Sequence[float | tf.Tensor]) -> None:
+    """A checkpoint between two entries of the history, with the losses for the next of them."""
+    if not checkpoints.state.is_finite():
+        raise InputError(_diverged(step, 0.0, checkpoints.latest))
+    checkpoints.losses = [float(loss) for loss in losses]
+    checkpoints.save(step)
+
+
+def _stopped(step: int, length: Length, signal: int) -> Interrupted:
+    return Interrupted(
+        f"stopped after step {step} of {length.steps}, which is saved; the same command goes on",
+        signal,
+    )
 
 
 def _progress(done: int, steps: int) -> tqdm.tqdm:
