@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfinvert import features
-from tfinvert.card import make_card
+from tfinvert.card import make_card, versions
 from tfinvert.data import pipeline
 from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source, digest
@@ -26,6 +27,7 @@ from tfinvert.training.examples import CachedExamples, Examples, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.labelled import LabelledFeatures, LabelledImages
 from tfinvert.training.stepping import PACE, Pace
+from tfinvert.training.workers import Team
 
 WEIGHTS, CARD = "alexnet.safetensors", "card.json"
 VALIDATION_IMAGES = 1000  # while training; all of them at the end
@@ -78,13 +80,30 @@ def run_classification(
     """Trains, saves and evaluates, and prints what it does; returns the directory.
 
     A run that was interrupted goes on; one that is whole is left as it is. `cache` is the folder
-    for cached views, if the settings ask for some.
+    for cached views, if the settings ask for some. With the strategy "multi_worker" every worker
+    calls this before TensorFlow does anything else, and the chief alone writes.
 
     Raises:
       InputError: something given is wrong; nothing of the user's is overwritten.
     """
     if settings.train == "all" and (cache or settings.cached_views):
         raise InputError("only features of frozen convolutions can be cached, with --train=head")
+    given = dataclasses.asdict(classification) | dataclasses.asdict(settings) | versions()
+    devices = strategies.make(strategy, given)  # first: it may have to start TensorFlow
+    with strategies.team(devices) as team:
+        run = pathlib.Path(workdir)
+        return _run(classification, settings, run, devices, team, pace, cache)
+
+
+def _run(
+    classification: Classification,
+    settings: ClassifierSettings,
+    run: pathlib.Path,
+    devices: tf.distribute.Strategy,
+    team: Team,
+    pace: Pace,
+    cache: str | pathlib.Path | None,
+) -> pathlib.Path:
     side = classification.image_size
     trunk = features.get(
         "alexnet/conv5",
@@ -93,7 +112,6 @@ def run_classification(
         variant=classification.variant,
         input_size=classification.input_size,
     )
-    devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
     training, validation = _open(classification)
     examples = open_examples(trunk, training, settings.views, cache)
@@ -107,21 +125,34 @@ def run_classification(
         "classes_digest": digest(name.encode() for name in training.classes)[:12],
         "trunk_digest": trunk.identity()["tap"][:12],
     }
-    run = open_run(workdir, flags)
-    if all((run / name).exists() for name in (WEIGHTS, CARD)):
-        print(f"{run} is whole already")
+    team.agree(flags)
+
+    def begin() -> bool:
+        open_run(run, flags)
+        if all((run / name).exists() for name in (WEIGHTS, CARD)):
+            print(f"{run} is whole already")
+            return False
+        if isinstance(examples, CachedExamples):
+            _ = examples.cache  # makes it: the other workers find it
+        return True
+
+    if not team.from_chief(begin):
         return run
     labelled = _labelled(examples, training, trunk, settings)
-    print(
-        f"{len(training)} training images and {validation.evaluation_size} validation images of "
-        f"{len(training.classes)} classes; {devices.num_replicas_in_sync} device(s); the input "
-        f"pipeline alone gives {pipeline.images_per_second(labelled.batches()):.0f} images/s; "
-        f"from {classification.weights}: {', '.join(start.layers) or 'nothing'}"
-    )
+    if team.chief:
+        print(
+            f"{len(training)} training images and {validation.evaluation_size} validation images "
+            f"of {len(training.classes)} classes; {devices.num_replicas_in_sync} device(s); the "
+            f"input pipeline alone gives "
+            f"{pipeline.images_per_second(labelled.batches()):.0f} images/s; "
+            f"from {classification.weights}: {', '.join(start.layers) or 'nothing'}"
+        )
     images = read_images(validation, trunk.image_shape[:2], VALIDATION_IMAGES)
     every = -(-validation.evaluation_size // VALIDATION_IMAGES)
     shown = images, validation.once_labels()[::every]
     network, history = classifier.fit(start, labelled, shown, settings, run, devices, pace)
+    if not team.chief:
+        return run
     _save(run / WEIGHTS, network, start, {**facts, "classes": training.classes}, classification)
     scores = evaluate_file(run / WEIGHTS, validation, side)
     spent = minutes(history, settings.batch_size)
@@ -132,6 +163,7 @@ def run_classification(
         parameters=network.count_params(),
         training_minutes=round(spent, 1),
         training_images_per_second=speed,
+        workers=team.of,
         metrics=scores,
     )
     write_json(run / CARD, card)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert import features
-from tfinvert.card import make_card
+from tfinvert.card import make_card, versions
 from tfinvert.data import pipeline
 from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source
@@ -22,6 +22,7 @@ from tfinvert.training import loop, strategies
 from tfinvert.training.examples import Examples, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.settings import Settings
+from tfinvert.training.workers import Team
 
 INVERTER = "inverter"
 
@@ -64,34 +65,61 @@ def run_training(
     """Trains, evaluates, saves and reports, and prints what it does; returns the directory.
 
     A run that was interrupted goes on; one that is whole is left as it is. `cache` is the folder
-    for cached views, if the settings ask for some.
+    for cached views, if the settings ask for some. With the strategy "multi_worker" every worker
+    calls this before TensorFlow does anything else, and the chief alone writes.
 
     Raises:
       InputError: something given is wrong; nothing of the user's is overwritten.
     """
+    given = dataclasses.asdict(asked) | dataclasses.asdict(settings) | versions()
+    devices = strategies.make(strategy, given)  # first: it may have to start TensorFlow
+    with strategies.team(devices) as team:
+        return _run(asked, settings, pathlib.Path(workdir), devices, team, pace, cache)
+
+
+def _run(
+    asked: TrainingRun,
+    settings: Settings,
+    run: pathlib.Path,
+    devices: tf.distribute.Strategy,
+    team: Team,
+    pace: loop.Pace,
+    cache: str | pathlib.Path | None,
+) -> pathlib.Path:
     side = asked.image_size
     feature = features.get(asked.feature, image_shape=(side, side, 3))
     # Before the data: what cannot be ends here.
     inversion.build(feature, width=settings.width, units=settings.units)
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.to_train()
-    devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
     training, validation = _open(asked)
     examples = open_examples(feature, training, settings, cache)
     facts = dataclasses.asdict(asked) | dataclasses.asdict(settings)
     # With the number of images, since a position means another image when it changes.
-    run = open_run(workdir, facts | {"training_images": len(training)})
-    if all((run / name).exists() for name in (INVERTER, METRICS, REPORT)):
-        print(f"{run} is whole already")
+    flags = facts | {"training_images": len(training)}
+    team.agree(flags)
+
+    def begin() -> bool:
+        open_run(run, flags)
+        if all((run / name).exists() for name in (INVERTER, METRICS, REPORT)):
+            print(f"{run} is whole already")
+            return False
+        # Makes the cache too, if there is to be one: the other workers find it.
+        print(
+            f"{len(training)} training images an epoch, {validation.evaluation_size} validation "
+            f"images; {devices.num_replicas_in_sync} × {_device_kind()}; the input pipeline alone "
+            f"gives {pipeline.images_per_second(examples.batches()):.0f} images/s"
+        )
+        return True
+
+    if not team.from_chief(begin):
         return run
-    print(
-        f"{len(training)} training images an epoch, {validation.evaluation_size} validation "
-        f"images; {devices.num_replicas_in_sync} × {_device_kind()}; the input pipeline alone "
-        f"gives {pipeline.images_per_second(examples.batches()):.0f} images/s"
-    )
-    images = read_images(validation, feature.image_shape[:2], asked.validation_images)
+    seen = asked.validation_images if team.chief else 1
+    images = read_images(validation, feature.image_shape[:2], seen)
     inverter, history = loop.fit(feature, examples, images, settings, run, devices, pace)
+    if not team.chief:
+        return run
     inverter.round_weights(asked.dtype)
     evaluation = evaluate(inverter, images)
     mean_image = resize_images(_mean_image(examples, settings)[np.newaxis], inverter.output_size)[0]
@@ -102,6 +130,7 @@ def run_training(
         parameters=inverter.network.count_params(),
         training_minutes=round(spent, 1),
         training_images_per_second=round(settings.steps * settings.batch_size / spent / 60, 1),
+        workers=team.of,
         metrics=evaluation.metrics,
     )
     if not (run / INVERTER).exists():

@@ -21,6 +21,8 @@ from tfinvert.sampling import evenly
 from tfinvert.training.settings import Settings
 
 STANDARDIZE_IMAGES = 2048
+Part = tuple[int, int]
+WHOLE = (0, 1)
 
 
 class Examples:
@@ -39,15 +41,19 @@ class Examples:
         self._feature, self._source, self._settings = feature, source, settings
         Examples.images(self)  # refuses an augmentation that cannot be, before anything is written
 
-    def batches(self, start_step: int = 0) -> tf.data.Dataset:
+    def batches(self, start_step: int = 0, part: Part = WHOLE) -> tf.data.Dataset:
         """The endless batches a run trains on, without the first `start_step`.
 
         `(images,)` for a feature that runs on the device, `(images, features)` for one that is
         computed here; images `[batch_size, *feature.image_shape]` in [0, 1].
+
+        Args:
+          start_step: batches to leave out.
+          part: (index, of): of every batch the rows from index/of to (index + 1)/of alone.
         """
-        images = self.images(start_step)
+        images = rows(self.images(start_step), self._settings.batch_size, part)
         if self._feature.in_graph:
-            return images.map(lambda batch: (batch,))
+            return images
         return images.map(lambda batch: (batch, self._feature(batch))).prefetch(tf.data.AUTOTUNE)
 
     def images(self, start_step: int = 0) -> tf.data.Dataset:
@@ -107,10 +113,11 @@ class CachedExamples(Examples):
         count = settings.cached_views * len(source)
         return open_cache(self._folder, feature.name, key, count, lambda: self._compute(count))
 
-    def batches(self, start_step: int = 0) -> tf.data.Dataset:
+    def batches(self, start_step: int = 0, part: Part = WHOLE) -> tf.data.Dataset:
         """As `Examples.batches`, always `(images, features)`."""
         settings = self._settings
         stored = self.cache.batches(settings.batch_size, settings.seed, start_step)
+        stored = rows(stored, settings.batch_size, part)
         return stored.map(lambda images, features: (images, self._rest(features)))
 
     def images(self, start_step: int = 0) -> tf.data.Dataset:
@@ -131,6 +138,13 @@ class CachedExamples(Examples):
                 images = np.round(batch.numpy() * 255).astype(np.uint8)
                 yield images, np.asarray(compute(images / np.float32(255)))
                 bar.update(len(images))
+
+
+def rows(batches: tf.data.Dataset, batch_size: int, part: Part) -> tf.data.Dataset:
+    """Of batches, as tuples, the rows of one part: see `Examples.batches`."""
+    index, of = part
+    begin, end = index * batch_size // of, (index + 1) * batch_size // of
+    return batches.map(lambda *tensors: tuple(tensor[begin:end] for tensor in tensors))
 
 
 def open_examples(

@@ -10,6 +10,7 @@ from tfinvert.data import pipeline
 from tfinvert.data.cache import FeatureCache
 from tfinvert.data.sources import Source, shuffled
 from tfinvert.errors import InputError
+from tfinvert.training.examples import WHOLE, Part, rows
 from tfinvert.training.settings import Settings
 
 HELD_BYTES = 6e9
@@ -32,8 +33,11 @@ class LabelledImages:
         self._source, self._size, self._settings = source, size, settings
         self.batches()  # refuses what cannot be, before anything is written
 
-    def batches(self, start_step: int = 0) -> tf.data.Dataset:
-        """Endless `(images [B, *size, 3] in [0, 1], labels int64 [B])`, after `start_step`."""
+    def batches(self, start_step: int = 0, part: Part = WHOLE) -> tf.data.Dataset:
+        """Endless `(images [B, *size, 3] in [0, 1], labels int64 [B])`, after `start_step`.
+
+        For `part` see `Examples.batches`.
+        """
         settings = self._settings
         images = pipeline.training_batches(
             self._source,
@@ -47,7 +51,8 @@ class LabelledImages:
         )
         start = start_step * settings.batch_size
         labels = self._source.stream_labels(settings.seed, start)
-        return tf.data.Dataset.zip(images, labels.batch(settings.batch_size, drop_remainder=True))
+        both = tf.data.Dataset.zip(images, labels.batch(settings.batch_size, drop_remainder=True))
+        return rows(both, settings.batch_size, part)
 
 
 class LabelledFeatures:
@@ -75,20 +80,24 @@ class LabelledFeatures:
         where = "read from disk every time" if self._held is None else "held in memory"
         print(f"{len(cache)} cached features, {size / 1e9:.2f} GB as float16: {where}")
 
-    def batches(self, start_step: int = 0) -> tf.data.Dataset:
-        """Endless `(features float32 [B, *shape], labels int64 [B])`, after `start_step`."""
+    def batches(self, start_step: int = 0, part: Part = WHOLE) -> tf.data.Dataset:
+        """Endless `(features float32 [B, *shape], labels int64 [B])`, after `start_step`.
+
+        For `part` see `Examples.batches`.
+        """
         size, seed = self._settings.batch_size, self._settings.seed
+        own = size // part[1]
 
         def load(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             kinds = (tf.float32 if self._held is None else tf.float16, tf.int64)
             features, labels = tf.numpy_function(self.read, [indices], kinds)
-            features = tf.cast(tf.ensure_shape(features, (size, *self.shape)), tf.float32)
-            return features, tf.ensure_shape(labels, (size,))
+            features = tf.cast(tf.ensure_shape(features, (own, *self.shape)), tf.float32)
+            return features, tf.ensure_shape(labels, (own,))
 
+        order = shuffled(len(self.labels), seed, start_step * size)
+        indices = order.map(lambda position, index: index).batch(size, drop_remainder=True)
         return (
-            shuffled(len(self.labels), seed, start_step * size)
-            .map(lambda position, index: index)
-            .batch(size, drop_remainder=True)
+            rows(indices, size, part)
             .map(load, num_parallel_calls=2, deterministic=True)
             .prefetch(2)
         )

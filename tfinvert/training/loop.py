@@ -15,7 +15,7 @@ from tfinvert.training import strategies
 from tfinvert.training.examples import Examples
 from tfinvert.training.history import Entry, History
 from tfinvert.training.settings import Settings
-from tfinvert.training.state import Checkpoints, State
+from tfinvert.training.state import Checkpoints, State, variables
 from tfinvert.training.step import make_step
 from tfinvert.training.stepping import PACE, Pace, take_steps
 from tfinvert.training.summaries import Summaries
@@ -54,23 +54,27 @@ def fit(
         checkpoint is kept.
     """
     strategies.check_batch(strategy, settings.batch_size)
+    team = strategies.team(strategy)
     validation = validation[evenly(len(validation), VALIDATION_IMAGES)]
     with strategy.scope():
         state = State(feature, settings)
         checkpoints = Checkpoints(state, workdir / "checkpoints")
-        done = checkpoints.restore()
-        if not done:
+        if team.chief and not checkpoints.restore():
             state.standardization = Standardization.measure(feature, training.features())
+    strategies.share(strategy, variables(state))
+    done = int(state.step.numpy())
     kept = (state.averaged_feature, state.averaged), (state.feature, state.network)
     encoder, network = kept[0 if settings.averaging else 1]
     inverter = Inverter(encoder, state.standardization, network)
-    history = History(workdir / "history.jsonl", done)
+    history = History(workdir / "history.jsonl", done) if team.chief else None
     if done >= settings.steps:
-        return inverter, history.entries
-    summaries = Summaries(workdir / "summaries", validation, inverter.output_size)
+        return inverter, history.entries if history else []
+    summaries = None
+    if team.chief:
+        summaries = Summaries(workdir / "summaries", validation, inverter.output_size)
     take_steps(
         make_step(state, settings, strategy),
-        training.batches(done),
+        training.batches(done, team.part),
         lambda step: {"validation_error": _validate(inverter, validation, summaries, step)},
         done=done,
         length=settings,
@@ -80,7 +84,7 @@ def fit(
         summaries=summaries,
         pace=pace,
     )
-    return inverter, history.entries
+    return inverter, history.entries if history else []
 
 
 def _validate(inverter: Inverter, validation: np.ndarray, summaries: Summaries, step: int) -> float:

@@ -13,6 +13,7 @@ import tqdm
 
 from tfinvert.data import pipeline
 from tfinvert.errors import InputError
+from tfinvert.training import strategies
 from tfinvert.training.history import Entry, History
 from tfinvert.training.state import Checkpoints
 from tfinvert.training.summaries import Scalars
@@ -56,36 +57,36 @@ def take_steps(
     length: Length,
     strategy: tf.distribute.Strategy,
     checkpoints: Checkpoints,
-    history: History,
-    summaries: Scalars,
+    history: History | None,
+    summaries: Scalars | None,
     pace: Pace,
 ) -> None:
     """Trains until the last step.
 
+    Where several processes train together, only the chief validates and writes.
+
     Args:
       step: trains on one distributed batch and returns the loss.
-      batches: endless, from step `done` on.
+      batches: endless, from step `done` on; this process' part of each.
       validate: what the history and TensorBoard are to hold of the network after a step.
       done: steps done already.
       length: of the run.
       strategy: the devices that share a batch.
       checkpoints: of the state that `step` changes.
       history: gets step, loss (since the entry before), images_per_second and, at times, what
-        `validate` gives.
-      summaries: get the same.
+        `validate` gives; None for all but the chief.
+      summaries: get the same; None likewise.
       pace: how often.
 
     Raises:
       InputError: an image or its feature cannot be had, or the loss or a weight is no longer
         finite; the last good checkpoint is kept.
     """
-    # Shared among the devices, each in the order of the data set.
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    iterator = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
+    team = strategies.team(strategy)
+    iterator = iter(strategies.distribute(strategy, batches, length.batch_size))
     losses: list[tf.Tensor] = []
     last_time, last_step = time.perf_counter(), done
-    with _progress(done, length.steps) as bar:
+    with _progress(done, length.steps, not team.chief) as bar:
         for number in range(done + 1, length.steps + 1):
             with pipeline.one_line_errors():
                 batch = next(iterator)
@@ -99,7 +100,11 @@ def take_steps(
             loss = float(np.mean([loss.numpy() for loss in losses]))
             losses.clear()
             if not math.isfinite(loss) or checkpoint and not checkpoints.state.is_finite():
-                raise InputError(_diverged(number, loss, checkpoints.latest))
+                raise InputError(
+                    team.from_chief(lambda: _diverged(number, loss, checkpoints.latest))
+                )
+            if not history or not summaries:
+                continue
             images = (number - last_step) * length.batch_size
             speed = images / (time.perf_counter() - last_time)
             entry: Entry = {"step": number, "loss": loss, "images_per_second": round(speed, 1)}
@@ -113,11 +118,12 @@ def take_steps(
             last_time, last_step = time.perf_counter(), number
 
 
-def _progress(done: int, steps: int) -> tqdm.tqdm:
+def _progress(done: int, steps: int, hidden: bool) -> tqdm.tqdm:
     """A bar on standard error; sparing where nobody looks at it."""
     return tqdm.tqdm(
         initial=done,
         total=steps,
+        disable=hidden,
         unit="step",
         dynamic_ncols=True,
         mininterval=0.5 if sys.stderr.isatty() else 30.0,
