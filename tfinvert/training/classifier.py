@@ -177,9 +177,10 @@ def fit(
     team = strategies.team(strategy)
     with strategy.scope():
         state = ClassifierState(start, settings)
-        checkpoints = Checkpoints(state, workdir / "checkpoints")
-        if team.chief:
-            checkpoints.restore()
+    # Outside the scope, where variables are made by all workers together.
+    checkpoints = Checkpoints(state, workdir / "checkpoints")
+    if team.chief:
+        checkpoints.restore()
     strategies.share(strategy, variables(state))
     done = int(state.step.numpy())
     history = History(workdir / "history.jsonl", done) if team.chief else None

@@ -58,9 +58,10 @@ def fit(
     validation = validation[evenly(len(validation), VALIDATION_IMAGES)]
     with strategy.scope():
         state = State(feature, settings)
-        checkpoints = Checkpoints(state, workdir / "checkpoints")
-        if team.chief and not checkpoints.restore():
-            state.standardization = Standardization.measure(feature, training.features())
+    # Outside the scope, where variables are made by all workers together.
+    checkpoints = Checkpoints(state, workdir / "checkpoints")
+    if team.chief and not checkpoints.restore():
+        state.standardization = Standardization.measure(feature, training.features())
     strategies.share(strategy, variables(state))
     done = int(state.step.numpy())
     kept = (state.averaged_feature, state.averaged), (state.feature, state.network)

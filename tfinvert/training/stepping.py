@@ -100,9 +100,8 @@ def take_steps(
             loss = float(np.mean([loss.numpy() for loss in losses]))
             losses.clear()
             if not math.isfinite(loss) or checkpoint and not checkpoints.state.is_finite():
-                raise InputError(
-                    team.from_chief(lambda: _diverged(number, loss, checkpoints.latest))
-                )
+                # All of them say the same, and the chief knows what was saved.
+                raise InputError(team.exchange(_diverged(number, loss, checkpoints.latest))[0])
             if not history or not summaries:
                 continue
             images = (number - last_step) * length.batch_size

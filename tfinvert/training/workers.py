@@ -222,7 +222,10 @@ class Workers(Team):
                     line.send(message)
 
     def _listen(self, index: int) -> None:
-        line = self._lines[index]
+        with contextlib.closing(self._lines[index]) as line:
+            self._hear(index, line)
+
+    def _hear(self, index: int, line: _Line) -> None:
         line.wait_at_most(self._silence)
         while True:
             try:
@@ -326,7 +329,7 @@ def _listener(place: Place) -> socket.socket:
     try:
         return socket.create_server(("", int(address.rpartition(":")[2])))
     except OSError as error:
-        reason = error.strerror or error
+        reason = os.strerror(error.errno) if error.errno else error
         raise InputError(
             f"{place.name(place.index)} cannot listen at its port: {reason}"
         ) from error
@@ -425,7 +428,7 @@ def _call(place: Place, own: dict[str, Any], deadline: float, patience: float) -
         try:
             line = _Line(socket.create_connection((host.strip("[]"), int(port)), timeout=_GRACE))
             try:
-                line.wait_at_most(max(deadline - time.monotonic(), 1.0))
+                line.wait_at_most(max(deadline - time.monotonic(), 0.0) + _GRACE)  # it says why
                 line.send(own)
                 answer = line.receive()
             except (OSError, ValueError):
@@ -441,6 +444,7 @@ def _call(place: Place, own: dict[str, Any], deadline: float, patience: float) -
             time.sleep(0.5)
             continue
         if answer.get("problem"):
+            line.close()
             raise InputError(answer["problem"])
         return line
 
