@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfinvert import features
-from tfinvert.card import make_card
+from tfinvert.card import make_card, versions
 from tfinvert.data import pipeline
 from tfinvert.data.held import MEMORY_GB, Held
 from tfinvert.data.open import open_source
@@ -28,6 +29,7 @@ from tfinvert.training.examples import CachedExamples, Examples, held_for, open_
 from tfinvert.training.history import minutes
 from tfinvert.training.labelled import LabelledFeatures, LabelledImages
 from tfinvert.training.stepping import PACE, Pace
+from tfinvert.training.workers import Team
 
 WEIGHTS, CARD = "alexnet.safetensors", "card.json"
 VALIDATION_IMAGES = 1000  # while training; all of them at the end
@@ -82,27 +84,34 @@ def run_classification(
 
     A run that was interrupted goes on; one that is whole is left as it is. `cache` is the folder
     for cached views, if the settings ask for some; photographs take at most `memory_gb` of memory.
+    With the strategy "multi_worker" every worker calls this before TensorFlow does anything else,
+    and the chief alone writes.
 
     Raises:
       InputError: something given is wrong; nothing of the user's is overwritten.
       Interrupted: it was told to stop, and did after a step.
     """
-    with contextlib.ExitStack() as held:
-        return _run(classification, settings, workdir, strategy, pace, cache, memory_gb, held)
+    if settings.train == "all" and (cache or settings.cached_views):
+        raise InputError("only features of frozen convolutions can be cached, with --train=head")
+    given = dataclasses.asdict(classification) | dataclasses.asdict(settings) | versions()
+    devices = strategies.make(strategy, given)  # first: it may have to start TensorFlow
+    with contextlib.ExitStack() as stack:
+        team = stack.enter_context(strategies.team(devices))
+        run = pathlib.Path(workdir)
+        return _run(classification, settings, run, devices, team, pace, cache, memory_gb, stack)
 
 
 def _run(
     classification: Classification,
     settings: ClassifierSettings,
-    workdir: str | pathlib.Path,
-    strategy: str,
+    run: pathlib.Path,
+    devices: tf.distribute.Strategy,
+    team: Team,
     pace: Pace,
     cache: str | pathlib.Path | None,
     memory_gb: float,
     stack: contextlib.ExitStack,
 ) -> pathlib.Path:
-    if settings.train == "all" and (cache or settings.cached_views):
-        raise InputError("only features of frozen convolutions can be cached, with --train=head")
     side = classification.image_size
     trunk = features.get(
         "alexnet/conv5",
@@ -111,7 +120,6 @@ def _run(
         variant=classification.variant,
         input_size=classification.input_size,
     )
-    devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
     precision.check(settings.precision)
     held = held_for(settings.views, trunk.image_shape[:2], memory_gb)
@@ -127,20 +135,31 @@ def _run(
         "classes_digest": digest(name.encode() for name in training.classes)[:12],
         "trunk_digest": trunk.identity()["tap"][:12],
     }
-    run = stack.enter_context(open_run(workdir, flags))
-    if all((run / name).exists() for name in (WEIGHTS, CARD)):
-        print(f"{run} is whole already")
+    team.agree(flags)
+
+    def begin() -> bool:
+        stack.enter_context(open_run(run, flags))
+        if all((run / name).exists() for name in (WEIGHTS, CARD)):
+            print(f"{run} is whole already")
+            return False
+        if isinstance(examples, CachedExamples):
+            _ = examples.cache  # makes it: the other workers find it
+        print(
+            f"{len(training)} training images and {validation.evaluation_size} validation images "
+            f"of {len(training.classes)} classes; {devices.num_replicas_in_sync} device(s){held}; "
+            f"from {classification.weights}: {', '.join(start.layers) or 'nothing'}"
+        )
+        return True
+
+    if not team.from_chief(begin):
         return run
     labelled = _labelled(examples, training, trunk, settings)
-    print(
-        f"{len(training)} training images and {validation.evaluation_size} validation images of "
-        f"{len(training.classes)} classes; {devices.num_replicas_in_sync} device(s){held}; "
-        f"from {classification.weights}: {', '.join(start.layers) or 'nothing'}"
-    )
     images = read_images(validation, trunk.image_shape[:2], VALIDATION_IMAGES)
     every = -(-validation.evaluation_size // VALIDATION_IMAGES)
     shown = images, validation.once_labels()[::every]
     network, history = classifier.fit(start, labelled, shown, settings, run, devices, pace)
+    if not team.chief:
+        return run
     _save(run / WEIGHTS, network, start, {**facts, "classes": training.classes}, classification)
     scores = evaluate_file(run / WEIGHTS, validation, side)
     spent = minutes(history, settings.batch_size)
@@ -151,6 +170,7 @@ def _run(
         parameters=network.count_params(),
         training_minutes=round(spent, 1),
         training_images_per_second=speed,
+        workers=team.of,
         metrics=scores,
     )
     write_json(run / CARD, card)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert import features
-from tfinvert.card import make_card
+from tfinvert.card import make_card, versions
 from tfinvert.data.held import MEMORY_GB, Held
 from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source
@@ -20,9 +20,10 @@ from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
 from tfinvert.resize import resize_images
 from tfinvert.runs.run_directory import open_run
 from tfinvert.training import loop, precision, strategies
-from tfinvert.training.examples import held_for, open_examples
+from tfinvert.training.examples import CachedExamples, held_for, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.settings import Settings
+from tfinvert.training.workers import Team
 
 INVERTER = "inverter"
 
@@ -67,20 +68,27 @@ def run_training(
 
     A run that was interrupted goes on; one that is whole is left as it is. `cache` is the folder
     for cached views, if the settings ask for some; photographs take at most `memory_gb` of memory.
+    With the strategy "multi_worker" every worker calls this before TensorFlow does anything else,
+    and the chief alone writes.
 
     Raises:
       InputError: something given is wrong; nothing of the user's is overwritten.
       Interrupted: it was told to stop, and did after a step.
     """
-    with contextlib.ExitStack() as held:
-        return _run(asked, settings, workdir, strategy, pace, cache, memory_gb, held)
+    given = dataclasses.asdict(asked) | dataclasses.asdict(settings) | versions()
+    devices = strategies.make(strategy, given)  # first: it may have to start TensorFlow
+    with contextlib.ExitStack() as stack:
+        team = stack.enter_context(strategies.team(devices))
+        run = pathlib.Path(workdir)
+        return _run(asked, settings, run, devices, team, pace, cache, memory_gb, stack)
 
 
 def _run(
     asked: TrainingRun,
     settings: Settings,
-    workdir: str | pathlib.Path,
-    strategy: str,
+    run: pathlib.Path,
+    devices: tf.distribute.Strategy,
+    team: Team,
     pace: loop.Pace,
     cache: str | pathlib.Path | None,
     memory_gb: float,
@@ -92,7 +100,6 @@ def _run(
     inversion.build(feature, width=settings.width, units=settings.units, network=settings.network)
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.to_train()
-    devices = strategies.make(strategy)
     strategies.check_batch(devices, settings.batch_size)
     precision.check(settings.precision)
     held = held_for(settings, (side, side), memory_gb)
@@ -100,16 +107,29 @@ def _run(
     examples = open_examples(feature, training, settings, cache)
     facts = dataclasses.asdict(asked) | dataclasses.asdict(settings)
     # With the number of images, since a position means another image when it changes.
-    run = stack.enter_context(open_run(workdir, facts | {"training_images": len(training)}))
-    if all((run / name).exists() for name in (INVERTER, METRICS, REPORT)):
-        print(f"{run} is whole already")
+    flags = facts | {"training_images": len(training)}
+    team.agree(flags)
+
+    def begin() -> bool:
+        stack.enter_context(open_run(run, flags))
+        if all((run / name).exists() for name in (INVERTER, METRICS, REPORT)):
+            print(f"{run} is whole already")
+            return False
+        if isinstance(examples, CachedExamples):
+            _ = examples.cache  # makes it: the other workers find it
+        print(
+            f"{len(training)} training images an epoch, {validation.evaluation_size} validation "
+            f"images; {devices.num_replicas_in_sync} × {_device_kind()}{held}"
+        )
+        return True
+
+    if not team.from_chief(begin):
         return run
-    print(
-        f"{len(training)} training images an epoch, {validation.evaluation_size} validation "
-        f"images; {devices.num_replicas_in_sync} × {_device_kind()}{held}"
-    )
-    images = read_images(validation, feature.image_shape[:2], asked.validation_images)
+    seen = asked.validation_images if team.chief else 1
+    images = read_images(validation, feature.image_shape[:2], seen)
     inverter, history, mean = loop.fit(feature, examples, images, settings, run, devices, pace)
+    if not team.chief:
+        return run
     inverter.round_weights(asked.dtype)
     evaluation = evaluate(inverter, images)
     mean_image = resize_images(mean[np.newaxis], inverter.output_size)[0]
@@ -120,6 +140,7 @@ def _run(
         parameters=inverter.network.count_params(),
         training_minutes=round(spent, 1),
         training_images_per_second=round(settings.steps * settings.batch_size / spent / 60, 1),
+        workers=team.of,
         metrics=evaluation.metrics,
     )
     if not (run / INVERTER).exists():

@@ -21,7 +21,7 @@ from tfinvert.training.history import Entry, History
 from tfinvert.training.labelled import LabelledFeatures, LabelledImages
 from tfinvert.training.optimizers import schedule
 from tfinvert.training.settings import Settings
-from tfinvert.training.state import Checkpoints
+from tfinvert.training.state import Checkpoints, variables
 from tfinvert.training.step import check_accumulation, compile_step
 from tfinvert.training.stepping import PACE, Pace, take_steps
 from tfinvert.training.summaries import Scalars
@@ -200,15 +200,20 @@ def fit(
     """
     strategies.check_batch(strategy, settings.batch_size)
     check_accumulation(strategy, settings.batch_size, settings.accumulate)
+    team = strategies.team(strategy)
     with strategy.scope():
         state = ClassifierState(start, settings)
-        checkpoints = Checkpoints(state, workdir / "checkpoints")
-        done = checkpoints.restore()
-    history = History(workdir / "history.jsonl", done)
+    # Outside the scope, where variables are made by all workers together.
+    checkpoints = Checkpoints(state, workdir / "checkpoints")
+    if team.chief:
+        checkpoints.restore()
+    strategies.share(strategy, variables(state))
+    done = int(state.step.numpy())
+    history = History(workdir / "history.jsonl", done) if team.chief else None
     if done >= settings.steps:
-        return state.whole, history.entries
+        return state.whole, history.entries if history else []
     inputs, labels = validation
-    if state.frozen:
+    if state.frozen and team.chief:
         inputs = predictor(state.frozen)(_in_batches(inputs))
     predict = predictor(state.fitted)
     images_given = isinstance(training, LabelledImages)
@@ -220,17 +225,17 @@ def fit(
 
     take_steps(
         make_step(state, settings, strategy, state.frozen if images_given else None),
-        training.batches(done),
+        training.batches(done, team.part),
         validate,
         done=done,
         length=settings,
         strategy=strategy,
         checkpoints=checkpoints,
         history=history,
-        summaries=Scalars(workdir / "summaries"),
+        summaries=Scalars(workdir / "summaries") if team.chief else None,
         pace=pace,
     )
-    return state.whole, history.entries
+    return state.whole, history.entries if history else []
 
 
 def make_step(

@@ -18,7 +18,7 @@ from tfinvert.training import strategies
 from tfinvert.training.examples import Examples
 from tfinvert.training.history import Entry, History
 from tfinvert.training.settings import Settings
-from tfinvert.training.state import Checkpoints, State
+from tfinvert.training.state import Checkpoints, State, variables
 from tfinvert.training.step import check_accumulation, make_step
 from tfinvert.training.stepping import PACE, Pace, take_steps
 from tfinvert.training.summaries import Summaries
@@ -69,21 +69,27 @@ def fit(
     """
     strategies.check_batch(strategy, settings.batch_size)
     check_accumulation(strategy, settings.batch_size, settings.accumulate)
+    team = strategies.team(strategy)
     validation = validation[evenly(len(validation), VALIDATION_IMAGES)]
     with strategy.scope():
         state = State(feature, settings)
-        checkpoints = Checkpoints(state, workdir / "checkpoints")
-        done = checkpoints.restore()
-        if not done:
-            _measure(state, training)
+    # Outside the scope, where variables are made by all workers together.
+    checkpoints = Checkpoints(state, workdir / "checkpoints")
+    if team.chief and not checkpoints.restore():
+        _measure(state, training)
+    strategies.share(strategy, variables(state))
+    done = int(state.step.numpy())
     inverter = Inverter(state.averaged_feature, state.standardization, state.averaged)
-    history = History(workdir / "history.jsonl", done)
+    history = History(workdir / "history.jsonl", done) if team.chief else None
+    summaries = None
+    if team.chief and done < settings.steps:
+        summaries = Summaries(workdir / "summaries", validation, inverter.output_size)
+    fitted = Fitted(inverter, history.entries if history else [], state.mean_image.numpy())
     if done >= settings.steps:
-        return Fitted(inverter, history.entries, state.mean_image.numpy())
-    summaries = Summaries(workdir / "summaries", validation, inverter.output_size)
+        return fitted
     take_steps(
         make_step(state, settings, strategy),
-        training.batches(done),
+        training.batches(done, team.part),
         lambda step: {"validation_error": _validate(inverter, validation, summaries, step)},
         done=done,
         length=settings,
@@ -93,7 +99,7 @@ def fit(
         summaries=summaries,
         pace=pace,
     )
-    return Fitted(inverter, history.entries, state.mean_image.numpy())
+    return fitted
 
 
 def _measure(state: State, training: Examples) -> None:

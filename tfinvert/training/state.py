@@ -119,6 +119,14 @@ class Tracked(Protocol):
         """What the history is to hold of it beside the loss."""
 
 
+def variables(state: Tracked) -> list[tf.Variable]:
+    """Everything a checkpoint holds, one by one."""
+    found = [state.step]
+    for tracked in state.trackables.values():
+        found += [tracked] if isinstance(tracked, tf.Variable) else tracked.variables
+    return [each.value if isinstance(each, keras.Variable) else each for each in found]
+
+
 class Checkpoints:
     """Numbered checkpoints of a state in a folder; the newest that is whole is where a run resumes.
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import tqdm
 
 from tfinvert.data import pipeline
 from tfinvert.errors import InputError, Interrupted
+from tfinvert.training import strategies
 from tfinvert.training.history import Entry, History
 from tfinvert.training.state import Checkpoints
 from tfinvert.training.stopping import listening
@@ -57,23 +59,25 @@ def take_steps(
     length: Length,
     strategy: tf.distribute.Strategy,
     checkpoints: Checkpoints,
-    history: History,
-    summaries: Scalars,
+    history: History | None,
+    summaries: Scalars | None,
     pace: Pace,
 ) -> None:
     """Trains until the last step.
 
+    Where several processes train together, only the chief validates and writes.
+
     Args:
       step: trains on one distributed batch and returns the loss.
-      batches: endless, from step `done` on.
+      batches: endless, from step `done` on; this process' part of each.
       validate: what the history and TensorBoard are to hold of the network after a step.
       done: steps done already.
       length: of the run.
       strategy: the devices that share a batch.
       checkpoints: of the state that `step` changes.
       history: gets step, loss (since the entry before), images_per_second and, at times, what
-        `validate` gives.
-      summaries: get the same.
+        `validate` gives; None for all but the chief.
+      summaries: get the same; None likewise.
       pace: how often.
 
     Raises:
@@ -81,13 +85,11 @@ def take_steps(
         or a checkpoint cannot be written; the last good checkpoint is kept.
       Interrupted: the process was told to stop (SIGTERM or Ctrl-C); the step it was at is saved.
     """
-    # Shared among the devices, each in the order of the data set.
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    iterator = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
+    team = strategies.team(strategy)
+    iterator = iter(strategies.distribute(strategy, batches, length.batch_size))
     losses: list[float | tf.Tensor] = [*checkpoints.losses]
     last_time, last_step = time.perf_counter(), done
-    with _progress(done, length.steps) as bar, listening() as stopping:
+    with _progress(done, length.steps, not team.chief) as bar, listening() as stopping:
         for number in range(done + 1, length.steps + 1):
             with pipeline.one_line_errors():
                 batch = next(iterator)
@@ -96,32 +98,33 @@ def take_steps(
             last = number == length.steps
             checkpoint = last or number % pace.checkpoint == 0
             validation = last or number % pace.validate == 0
-            if not (checkpoint or validation or number % pace.log == 0):
-                if stopping.signal:
+            # Asked by all workers after every step, so that they stop after the same one.
+            stop = team.stop(bool(stopping.signal) and not last)
+            if checkpoint or validation or number % pace.log == 0:
+                loss = float(np.mean([float(loss) for loss in losses]))
+                losses.clear()
+                if not math.isfinite(loss) or checkpoint and not checkpoints.state.is_finite():
+                    problem = _diverged(number, loss, checkpoints.latest)
+                    # All of them say the same, and the chief knows what was saved.
+                    raise InputError(problem if stop else team.exchange(problem)[0])
+                if history and summaries:
+                    images = (number - last_step) * length.batch_size
+                    speed = images / (time.perf_counter() - last_time)
+                    entry: Entry = {"step": number, "loss": loss}
+                    entry |= {"images_per_second": round(speed, 1)} | checkpoints.state.notes()
+                    bar.set_postfix_str(f"loss {loss:.5f}, {speed:.0f} images/s")
+                    if validation:
+                        entry |= validate(number)
+                    history.add(entry)
+                    summaries.scalars(entry)
+                    if checkpoint:
+                        checkpoints.losses = []
+                        checkpoints.save(number)
+                last_time, last_step = time.perf_counter(), number
+            if stop:
+                if team.chief and not checkpoint:
                     _save_at_once(checkpoints, number, losses)
-                    raise _stopped(number, length, stopping.signal)
-                continue
-            loss = float(np.mean([float(loss) for loss in losses]))
-            losses.clear()
-            if not math.isfinite(loss) or checkpoint and not checkpoints.state.is_finite():
-                raise InputError(_diverged(number, loss, checkpoints.latest))
-            images = (number - last_step) * length.batch_size
-            speed = images / (time.perf_counter() - last_time)
-            entry: Entry = {"step": number, "loss": loss, "images_per_second": round(speed, 1)}
-            entry |= checkpoints.state.notes()
-            bar.set_postfix_str(f"loss {loss:.5f}, {speed:.0f} images/s")
-            if validation:
-                entry |= validate(number)
-            history.add(entry)
-            summaries.scalars(entry)
-            if checkpoint:
-                checkpoints.losses = []
-                checkpoints.save(number)
-            if stopping.signal and not last:
-                if not checkpoint:
-                    _save_at_once(checkpoints, number, losses)
-                raise _stopped(number, length, stopping.signal)
-            last_time, last_step = time.perf_counter(), number
+                raise _stopped(number, length, stopping.signal or signal.SIGTERM)
 
 
 def _save_at_once(checkpoints: Checkpoints, step: int, losses: Sequence[float | tf.Tensor]) -> None:
@@ -132,18 +135,19 @@ def _save_at_once(checkpoints: Checkpoints, step: int, losses: Sequence[float | 
     checkpoints.save(step)
 
 
-def _stopped(step: int, length: Length, signal: int) -> Interrupted:
+def _stopped(step: int, length: Length, number: int) -> Interrupted:
     return Interrupted(
         f"stopped after step {step} of {length.steps}, which is saved; the same command goes on",
-        signal,
+        number,
     )
 
 
-def _progress(done: int, steps: int) -> tqdm.tqdm:
+def _progress(done: int, steps: int, hidden: bool) -> tqdm.tqdm:
     """A bar on standard error; sparing where nobody looks at it."""
     return tqdm.tqdm(
         initial=done,
         total=steps,
+        disable=hidden,
         unit="step",
         dynamic_ncols=True,
         mininterval=0.5 if sys.stderr.isatty() else 30.0,
