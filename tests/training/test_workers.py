@@ -226,7 +226,8 @@ def test_a_port_that_is_taken_is_one_line():
 def test_one_that_is_gone_ends_the_others(lost):
     meeting = Meeting(3)
     teams = results(meeting.meet())
-    # As the kernel does for a process that is killed.
+    # As the kernel does for a process that is killed, which says nothing any more.
+    teams[lost]._leaving.set()
     for line in teams[lost]._lines.values():
         line._connection.shutdown(socket.SHUT_RDWR)
     for index in {0, 1, 2} - {lost}:
