@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 
@@ -374,3 +375,43 @@ def test_stopped_and_killed_two_go_on_and_train_what_one_does(tmp_path, alone):
     statuses, errors = end(processes.start())
     assert statuses == [0, 0], errors
     assert_equals(processes, alone)
+
+
+def manifest():
+    text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    return text.partition("```yaml\n")[2].partition("```")[0]
+
+
+def test_the_script_of_the_kubernetes_example_composes_tf_config(tmp_path):
+    script = textwrap.dedent(
+        manifest().partition("        - |\n")[2].partition("        volumeM")[0]
+    )
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\nprintf %s "$TF_CONFIG"\n')
+    fake.chmod(0o755)
+    given = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "WORKERS": "3",
+        "JOB_COMPLETION_INDEX": "2",
+    }
+    composed = subprocess.run(
+        ["bash", "-euc", script], env=given, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    place = read_tf_config(composed)
+    assert [address for _, address in place.tasks] == [f"hog-{i}.hog:2222" for i in range(3)]
+    assert place.name(place.index) == "worker 2 (hog-2.hog:2222)"
+
+
+def test_the_kubernetes_example_is_yaml():
+    yaml = pytest.importorskip("yaml")
+    service, job = yaml.safe_load_all(manifest())
+    pod = job["spec"]["template"]["spec"]
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["selector"] == {"batch.kubernetes.io/job-name": job["metadata"]["name"]}
+    (container,) = pod["containers"]
+    assert int(container["env"][0]["value"]) == job["spec"]["completions"]
+    assert {each["name"] for each in container["volumeMounts"]} == {
+        x["name"] for x in pod["volumes"]
+    }
+    ignored = job["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"]
+    assert ignored == [GONE, 143]
