@@ -5,9 +5,11 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 
@@ -16,6 +18,7 @@ import pytest
 
 import tfinvert
 from tfinvert.runs.training import TrainingRun, run_training
+from tfinvert.training import workers
 from tfinvert.training.loop import Pace
 from tfinvert.training.settings import Settings
 from tfinvert.training.workers import GONE, Place, Team, meet, read_tf_config
@@ -81,6 +84,12 @@ def test_one_process_is_a_team_of_itself():
         assert team.from_chief(lambda: 4) == 4
         assert team.stop(True) and not team.stop(False)
         team.agree({"steps": 1})
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Less time to end by oneself, so that tests are fast."""
+    monkeypatch.setattr(workers, "_GRACE", 0.5)
 
 
 class Meeting:
@@ -154,7 +163,7 @@ def test_one_that_wants_to_stop_stops_all():
     assert not any(end.done() for end in meeting.ends)
 
 
-def test_flags_that_differ_are_said_by_everyone():
+def test_flags_that_differ_are_said_by_everyone(hasty):
     meeting = Meeting(3)
     facts = [{"steps": 1, "seed": 0}, {"steps": 1, "seed": 0}, {"steps": 2}]
     said = lines(meeting.meet(facts=facts))
@@ -169,7 +178,7 @@ def test_flags_that_differ_are_said_by_everyone():
     }
 
 
-def test_a_cluster_that_differs_is_said_by_everyone():
+def test_a_cluster_that_differs_is_said_by_everyone(hasty):
     meeting = Meeting(2)
     longer = [*meeting.addresses, "127.0.0.1:1"]
     configs = tf_config(meeting.addresses, 0), tf_config(longer, 2)
@@ -178,7 +187,7 @@ def test_a_cluster_that_differs_is_said_by_everyone():
     assert "TF_CONFIG disagrees between workers: worker 2 (127.0.0.1:1) has the cluster" in said[0]
 
 
-def test_a_task_that_two_have_is_said_by_everyone():
+def test_a_task_that_two_have_is_said_by_everyone(hasty):
     meeting = Meeting(3)
     tasks = tuple((f"worker {i}", address) for i, address in enumerate(meeting.addresses))
     said = lines(meeting.meet([Place(tasks, 0), Place(tasks, 1), Place(tasks, 1)]))
@@ -223,10 +232,10 @@ def test_a_port_that_is_taken_is_one_line():
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_one_that_is_gone_ends_the_others(lost):
+def test_one_that_is_gone_ends_the_others(hasty, lost):
     meeting = Meeting(3)
     teams = results(meeting.meet())
-    # As the kernel does for a process that is killed, which says nothing any more.
+    # As the kernel does for a process that is killed, which itself says nothing more.
     teams[lost]._leaving.set()
     for line in teams[lost]._lines.values():
         line._connection.shutdown(socket.SHUT_RDWR)
@@ -236,7 +245,7 @@ def test_one_that_is_gone_ends_the_others(lost):
         assert status == GONE
 
 
-def test_one_that_is_silent_ends_the_others():
+def test_one_that_is_silent_ends_the_others(hasty):
     meeting = Meeting(3)
     teams = results(meeting.meet(silence=1.0))
     teams[2]._leaving.set()  # its sign of life stops
@@ -248,7 +257,7 @@ def test_one_that_is_silent_ends_the_others():
     assert 0.5 < time.monotonic() - begin < 8
 
 
-def test_an_error_of_one_is_told_by_the_others():
+def test_an_error_of_one_is_told_by_the_others(hasty):
     meeting = Meeting(3)
     teams = results(meeting.meet())
     with pytest.raises(tfinvert.InputError), teams[1]:
@@ -299,12 +308,12 @@ class Processes:
         path = self.run / "history.jsonl"
         return len(path.read_text().splitlines()) if path.exists() else 0
 
-    def kill(self, started, index, after):
+    def kill(self, started, index, after, number):
         while self.steps() < after:
             assert started[index].poll() is None, started[index].communicate()
             time.sleep(0.02)
         (inner,) = pathlib.Path(f"/proc/{started[index].pid}/task").glob("*/children")
-        os.kill(int(inner.read_text()), 9)
+        os.kill(int(inner.read_text()), number)
         return time.monotonic()
 
 
@@ -321,29 +330,88 @@ def alone(tmp_path_factory):
     return tfinvert.load(run / "inverter").network.get_weights()
 
 
-@pytest.mark.parametrize(("count", "killed"), [(2, 1), (3, 0)])
-def test_killed_and_gone_on_the_weights_are_a_single_process(tmp_path, alone, count, killed):
-    processes = Processes(tmp_path, count)
+def assert_equals(processes, alone):
+    """A whole run, written by the chief alone, with the weights of a single process."""
+    inverter = tfinvert.load(processes.run / "inverter")
+    assert inverter.card["workers"] == processes.count
+    for ours, theirs in zip(inverter.network.get_weights(), alone, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    entries = (processes.run / "history.jsonl").read_text().splitlines()
+    assert [json.loads(entry)["step"] for entry in entries] == [*range(1, SETTINGS["steps"] + 1)]
+    for index in range(1, processes.count):
+        assert not [*(processes.place / str(index)).iterdir()]
+
+
+def test_three_train_what_one_does(tmp_path, alone):
+    processes = Processes(tmp_path, 3)
+    statuses, errors = end(processes.start())
+    assert statuses == [0, 0, 0], errors
+    assert_equals(processes, alone)
+
+
+def test_stopped_and_killed_two_go_on_and_train_what_one_does(tmp_path, alone):
+    processes = Processes(tmp_path, 2)
     started = processes.start()
-    begin = processes.kill(started, killed, after=6)
+    processes.kill(started, 1, after=2, number=signal.SIGTERM)
+    statuses, errors = end(started)
+    assert statuses == [143, 143], errors
+    said = [error.splitlines()[-1] for error in errors]
+    step = processes.steps()
+    assert (
+        said == [f"stopped after step {step} of 20, which is saved; the same command goes on"] * 2
+    )
+
+    started = processes.start()
+    begin = processes.kill(started, 0, after=step + 2, number=signal.SIGKILL)
     statuses, errors = end(started)
     assert time.monotonic() - begin < 30
-    others = [index for index in range(count) if index != killed]
-    assert [statuses[index] for index in others] == [GONE] * len(others), errors
-    for index in others:
-        last = errors[index].splitlines()[-1]
-        assert last.startswith(f"error: worker {killed} (127.0.0.1:") and "is gone" in last
-        assert "Traceback" not in errors[index]
-    assert 0 < processes.steps() < SETTINGS["steps"]
+    assert statuses[1] == GONE, errors
+    last = errors[1].splitlines()[-1]
+    assert last.startswith("error: worker 0 (127.0.0.1:") and "is gone" in last
+    assert "Traceback" not in errors[1]
+    assert step < processes.steps() < SETTINGS["steps"]
     assert not (processes.run / "inverter").exists()
 
     statuses, errors = end(processes.start())
-    assert statuses == [0] * count, errors
-    entries = (processes.run / "history.jsonl").read_text().splitlines()
-    assert [json.loads(entry)["step"] for entry in entries] == [*range(1, SETTINGS["steps"] + 1)]
-    inverter = tfinvert.load(processes.run / "inverter")
-    assert inverter.card["workers"] == count
-    for ours, theirs in zip(inverter.network.get_weights(), alone, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    for index in range(1, count):  # only the chief writes
-        assert not [*(tmp_path / str(index)).iterdir()]
+    assert statuses == [0, 0], errors
+    assert_equals(processes, alone)
+
+
+def manifest():
+    text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    return text.partition("```yaml\n")[2].partition("```")[0]
+
+
+def test_the_script_of_the_kubernetes_example_composes_tf_config(tmp_path):
+    script = textwrap.dedent(
+        manifest().partition("        - |\n")[2].partition("        volumeM")[0]
+    )
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\nprintf %s "$TF_CONFIG"\n')
+    fake.chmod(0o755)
+    given = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "WORKERS": "3",
+        "JOB_COMPLETION_INDEX": "2",
+    }
+    composed = subprocess.run(
+        ["bash", "-euc", script], env=given, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    place = read_tf_config(composed)
+    assert [address for _, address in place.tasks] == [f"hog-{i}.hog:2222" for i in range(3)]
+    assert place.name(place.index) == "worker 2 (hog-2.hog:2222)"
+
+
+def test_the_kubernetes_example_is_yaml():
+    yaml = pytest.importorskip("yaml")
+    service, job = yaml.safe_load_all(manifest())
+    pod = job["spec"]["template"]["spec"]
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["selector"] == {"batch.kubernetes.io/job-name": job["metadata"]["name"]}
+    (container,) = pod["containers"]
+    assert int(container["env"][0]["value"]) == job["spec"]["completions"]
+    assert {each["name"] for each in container["volumeMounts"]} == {
+        x["name"] for x in pod["volumes"]
+    }
+    ignored = job["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"]
+    assert ignored == [GONE, 143]

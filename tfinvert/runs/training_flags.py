@@ -52,7 +52,12 @@ def define_training_flags(defaults: Mapping[str, Any], dtype: str) -> None:
     )
     flags.DEFINE_enum("jit", "auto", JIT, "Whether XLA compiles the step; auto: on a GPU.")
     flags.DEFINE_enum("dtype", dtype, ["float32", "float16"], "Of the saved weights.")
-    flags.DEFINE_enum("strategy", "auto", strategies.NAMES, "How to use several devices.")
+    flags.DEFINE_enum(
+        "strategy",
+        "auto",
+        strategies.NAMES,
+        "How to use several devices; multi_worker, several machines, as TF_CONFIG says.",
+    )
     flags.DEFINE_string("workdir", None, "The run's directory.")
     flags.DEFINE_integer("log_every", PACE.log, "Steps between log entries.")
     flags.DEFINE_integer("validate_every", PACE.validate, "Steps between validations.")

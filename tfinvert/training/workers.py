@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tfinvert.errors import InputError, first_line
+from tfinvert.errors import InputError, Interrupted, first_line
 
 PATIENCE = 600.0  # seconds in which all workers must have started
 SILENCE = 30.0  # seconds without a sign of life after which a worker counts as gone
@@ -201,7 +201,9 @@ class Workers(Team):
             self.exchange(None)
             self._leave()
             return
-        if not isinstance(error, InputError | OSError | KeyboardInterrupt | SystemExit):
+        if not isinstance(
+            error, InputError | Interrupted | OSError | KeyboardInterrupt | SystemExit
+        ):
             # Such as TensorFlow's, of a collective without a worker: then its own line comes first.
             self._leaving.wait(_GRACE)
         line = "interrupted" if isinstance(error, KeyboardInterrupt) else first_line(error)
