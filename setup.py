@@ -21,6 +21,7 @@ setup(
     package_data={"tfinvert": ["inverters/*/*", "networks/weights/files/*"]},
     install_requires=[
         "absl-py>=2.1",
+        "array_record>=0.8.1",
         "importlib-resources>=5.0",  # imported by tensorflow-datasets, which does not ask for it
         "keras>=3.12",
         "matplotlib>=3.9",
