@@ -5,7 +5,7 @@
 
 import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -149,11 +149,14 @@ class CachedExamples(Examples):
         Where `begin` is a multiple of 64, as in every shard of a cache, they are computed in the
         same batches wherever that is done, and equal to the last bit.
         """
-        stem = tf.function(self._stem) if self._stem.in_graph else self._stem
         at = tf.data.Dataset.range(begin, end).batch(_AT_ONCE)
         for images in pipeline.views_at(at, self._source, self._views, self._settings.seed):
             images = images.numpy()
-            yield images, np.asarray(stem(images / np.float32(255)))
+            yield images, np.asarray(self._to_keep(images / np.float32(255)))
+
+    @functools.cached_property
+    def _to_keep(self) -> Callable[[np.ndarray], tf.Tensor]:
+        return tf.function(self._stem) if self._stem.in_graph else self._stem
 
 
 def open_examples(
