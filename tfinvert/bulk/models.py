@@ -46,23 +46,20 @@ def open_model(path: str) -> Reconstructor:
         model = tf.saved_model.load(path)
     except Exception as error:  # of many kinds, for a damaged one
         raise InputError(f"{path} cannot be loaded: {first_line(error)}") from error
-    if _SIGNATURE not in model.signatures:
+    signature = model.signatures.get(_SIGNATURE)
+    takes = signature.structured_input_signature[1] if signature else {}
+    if {*takes} != {_IMAGES} or _RECONSTRUCTION not in signature.structured_outputs:
         raise InputError(
-            f"{path} has no endpoint {_SIGNATURE}, from images; it has "
-            f"{', '.join(model.signatures) or 'none'}: give the inverter it was exported from"
+            f"{path} has no endpoint {_SIGNATURE} from {_IMAGES} to {_RECONSTRUCTION}; give the "
+            "inverter that it was exported from"
         )
-    signature = model.signatures[_SIGNATURE]
 
     def reconstruct(images: np.ndarray) -> np.ndarray:
         _ = model  # the signature alone does not keep its variables
         return signature(**{_IMAGES: tf.constant(images)})[_RECONSTRUCTION].numpy()
 
-    try:
-        given = signature.structured_input_signature[1][_IMAGES].shape
-        made = signature.structured_outputs[_RECONSTRUCTION].shape
-        return Reconstructor(tuple(given[1:3]), tuple(made[1:3]), reconstruct)
-    except KeyError as error:
-        raise InputError(f"{path} is not an exported inverter: it has no {error}") from error
+    made = signature.structured_outputs[_RECONSTRUCTION].shape
+    return Reconstructor(tuple(takes[_IMAGES].shape[1:3]), tuple(made[1:3]), reconstruct)
 
 
 class ReconstructionHandler(ModelHandler[np.ndarray, PredictionResult, Reconstructor]):

@@ -1,12 +1,17 @@
 """Running a Beam pipeline: Beam's own flags, and one line where it fails."""
 
 import argparse
+import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    StandardOptions,
+    WorkerOptions,
+)
 
 from tfinvert.errors import InputError, Interrupted, first_line
 
@@ -29,6 +34,8 @@ def options_of(flags: Sequence[str]) -> PipelineOptions:
     options = PipelineOptions(list(flags))
     standard = options.view_as(StandardOptions)
     standard.runner = standard.runner or RUNNER
+    workers = options.view_as(WorkerOptions)
+    workers.default_sdk_harness_log_level = workers.default_sdk_harness_log_level or "ERROR"
     return options
 
 
@@ -39,6 +46,7 @@ def run(build: Callable[[beam.Pipeline], None], flags: Sequence[str]) -> None:
       InputError: the flags are wrong, or it failed: one line that says how.
     """
     options = options_of(flags)
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)  # what fails is told below
     try:
         pipeline = beam.Pipeline(options=options)
         build(pipeline)
