@@ -1,6 +1,7 @@
 """Reconstructions in bulk: the files, the errors beside those of evaluate, and wrong input."""
 
 import csv
+import functools
 import json
 import subprocess
 import sys
@@ -107,7 +108,8 @@ def test_images_of_tfds(place, tmp_path, photos, monkeypatch, inverter):
         data_dir=tmp_path / "tfds",
         disable_shuffling=True,
     )
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    builder = functools.partial(tfds.builder, data_dir=tmp_path / "tfds")
+    monkeypatch.setattr(tfds, "builder", builder)
     summary = reconstruct(str(place / "inverter"), "tfds:few", tmp_path / "out")
     rows = rows_of(tmp_path / "out" / "errors.csv")
     assert [row["image"] for row in rows] == [f"{i:08d}" for i in range(5)]
