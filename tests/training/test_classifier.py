@@ -219,7 +219,7 @@ def test_batches_pair_every_feature_with_its_label_and_resume(
     count = len(source)
     numbers = np.arange(2.0 * count, dtype=np.float32)[:, None]
     blank = np.zeros((2 * count, 2, 2, 3), np.uint8)
-    cache = open_cache(tmp_path, "n", {}, 2 * count, lambda: iter([(blank, numbers)]))
+    cache = open_cache(tmp_path, "n", {}, 2 * count, lambda begin, end: iter([(blank, numbers)]))
     training = LabelledFeatures(cache, source, SETTINGS.views)
     assert ("held in memory" if held else "read from disk") in capsys.readouterr().out
     expected = source.once_labels()[order(count, SETTINGS.seed, np.arange(2 * count))]
@@ -249,7 +249,7 @@ def test_fresh_views_come_with_their_labels_from_any_step(source):
 def test_values_float16_cannot_hold(source, tmp_path):
     views = np.zeros((4, 2, 2, 3), np.uint8)
     cache = open_cache(
-        tmp_path, "n", {}, 4, lambda: iter([(views, np.full((4, 1), 7e4, np.float32))])
+        tmp_path, "n", {}, 4, lambda begin, end: iter([(views, np.full((4, 1), 7e4, np.float32))])
     )
     with pytest.raises(tfinvert.InputError, match="features that float16 cannot"):
         LabelledFeatures(cache, source, SETTINGS.views)

@@ -1,34 +1,46 @@
-"""Views of photographs and their features on disk, for features that are slow to compute."""
+"""Views of photographs and their features on disk, for features that are slow to compute.
 
-import concurrent.futures
+A cache is a directory of ArrayRecord files, `views-00000-of-00008.arrayrecord`, and `cache.json`,
+which says what is in them. A record is one view: its pixels, uint8, and its feature, little-endian
+float32, one after the other. ArrayRecord compresses each (zstd) and keeps a checksum of it.
+"""
+
 import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tqdm
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
 from tfinvert.data.order import WHOLE, Part, batches_of_indices
-from tfinvert.errors import InputError
-from tfinvert.files import atomic_directory, write_json
+from tfinvert.errors import InputError, first_line
+from tfinvert.files import atomic_directory, atomic_path, write_json
 
-FORMAT = 1
-CARD, IMAGES, OFFSETS, FEATURES = "cache.json", "images.raw", "offsets.npy", "features.zlib"
+FORMAT = 2
+CARD = "cache.json"
 
 Batches = Iterable[tuple[np.ndarray, np.ndarray]]
+Shape = tuple[int, ...]
+Compute = Callable[[int, int], Batches]
+Fill = Callable[[pathlib.Path, int, Compute], tuple[Shape, Shape]]
+
+_WRITING = "group_size:1,zstd:1"  # one view a chunk: a view is read without its neighbours
+_READING = {
+    "options": "readahead_buffer_size:0,max_parallelism:0",
+    "file_reader_buffer_size": 2**15,
+}
+_SHARD_VIEWS, _MOST_SHARDS, _MULTIPLE = 512, 128, 64
 
 
 class FeatureCache:
     """A whole cache, opened to be read; any number of threads and processes may.
-
-    Features are compressed one by one without loss, which makes little of those that are mostly
-    zero: a SIFT grid of 136 KB takes about 9.
 
     Args:
       path: what `open_cache` wrote.
@@ -46,39 +58,48 @@ class FeatureCache:
         self.path = path
         try:
             self.card = json.loads((path / CARD).read_text(encoding="utf-8"))
-            if self.card.get("format") != FORMAT:
-                raise ValueError(f"format {self.card.get('format')}, this version has {FORMAT}")
-            self._shape = tuple(self.card["feature_shape"])
-            views = np.memmap(path / IMAGES, np.uint8, "r")
-            self._images = views.reshape(self.card["count"], *self.card["image_shape"])
-            self._offsets = np.load(path / OFFSETS, allow_pickle=False)
-            self._features = np.memmap(path / FEATURES, np.uint8, "r")
-            if len(self._images) != len(self._offsets) - 1:
-                raise ValueError(f"{OFFSETS} is not whole")
-            if len(self._features) != self._offsets[-1]:
-                raise ValueError(f"{FEATURES} is not whole")
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"the cache {path} is damaged: {error}; delete it") from error
+            _check_format(path, self.card)
+            self._shapes = tuple(self.card["image_shape"]), tuple(self.card["feature_shape"])
+            self._readers, counts = [], []
+            for shard in self.card["shards"]:
+                self._readers.append(_open_shard(path / shard["file"], shard))
+                counts.append(shard["views"])
+            self._ends = np.cumsum(counts)
+            if not counts or self._ends[-1] != self.card["count"]:
+                raise ValueError(f"{CARD} counts {self.card['count']} views, its shards {counts}")
+        except InputError:
+            raise
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._damaged(error) from error
         self.size = _size(path)
 
     def __len__(self) -> int:
-        return len(self._images)
+        return int(self._ends[-1])
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Views uint8 `[n, H, W, 3]` and their features float32 `[n, *shape]`.
 
         Raises:
-          InputError: a feature on disk is damaged.
+          InputError: a record on disk is damaged.
         """
-        features = np.empty((len(indices), *self._shape), np.float32)
-        for row, index in zip(features, indices, strict=True):
-            begin, end = self._offsets[index : index + 2]
-            try:
-                values = np.frombuffer(zlib.decompress(self._features[begin:end]), np.float32)
-                row[...] = values.reshape(self._shape)
-            except (zlib.error, ValueError) as error:
-                raise InputError(f"the cache {self.path} is damaged: {error}; delete it") from error
-        return self._images[indices], features
+        indices = np.asarray(indices)
+        image_shape, feature_shape = self._shapes
+        images = np.empty((len(indices), *image_shape), np.uint8)
+        features = np.empty((len(indices), *feature_shape), np.float32)
+        pixels = int(np.prod(image_shape))
+        shards = np.searchsorted(self._ends, indices, side="right")
+        try:
+            for shard in np.unique(shards):
+                rows = np.flatnonzero(shards == shard)
+                begin = self._ends[shard - 1] if shard else 0
+                records = self._readers[shard].read((indices[rows] - begin).tolist())
+                for row, record in zip(rows, records, strict=True):
+                    images[row] = np.frombuffer(record, np.uint8, pixels).reshape(image_shape)
+                    values = np.frombuffer(record, "<f4", offset=pixels)
+                    features[row] = values.reshape(feature_shape)
+        except (RuntimeError, ValueError) as error:
+            raise self._damaged(error) from error
+        return images, features
 
     def batches(
         self, batch_size: int, seed: int, start_step: int = 0, part: Part = WHOLE
@@ -91,8 +112,8 @@ class FeatureCache:
 
         def load(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             images, features = tf.numpy_function(self.read, [indices], (tf.uint8, tf.float32))
-            images = tf.ensure_shape(images, (*indices.shape, *self._images.shape[1:]))
-            features = tf.ensure_shape(features, (*indices.shape, *self._shape))
+            images = tf.ensure_shape(images, (*indices.shape, *self._shapes[0]))
+            features = tf.ensure_shape(features, (*indices.shape, *self._shapes[1]))
             return tf.cast(images, tf.float32) / 255.0, features
 
         return (
@@ -101,13 +122,17 @@ class FeatureCache:
             .prefetch(tf.data.AUTOTUNE)
         )
 
+    def _damaged(self, error: Exception) -> InputError:
+        return InputError(f"the cache {self.path} is damaged: {first_line(error)}; delete it")
+
 
 def open_cache(
     folder: str | os.PathLike[str],
     name: str,
     key: Mapping[str, Any],
     count: int,
-    compute: Callable[[], Batches],
+    compute: Compute,
+    fill: Fill | None = None,
 ) -> FeatureCache:
     """The cache for a key; computed and written first where there is none.
 
@@ -119,26 +144,32 @@ def open_cache(
       name: how the directory's name begins, for people.
       key: everything that determines the content, as JSON values.
       count: views to keep.
-      compute: gives batches of views, uint8 `[B, H, W, 3]`, and their features, float32
-        `[B, ...]`, at least `count` in all; called only if they are needed.
+      compute: gives the views [begin, end) in batches, uint8 `[B, H, W, 3]`, and their features,
+        float32 `[B, ...]`; called only if they are needed.
+      fill: writes the files of `shards_of(count)` with what `compute` gives and returns the shapes
+        of a view and of its feature; `write_shards` unless given.
 
     Raises:
-      InputError: the folder cannot be written or is full, the cache found is damaged, or a feature
-        is not finite.
+      InputError: the folder cannot be written or is full, the cache found is damaged, a feature is
+        not finite, or the folder is itself a cache.
     """
+    folder = pathlib.Path(folder)
+    if (folder / CARD).exists():
+        raise InputError(f"{folder} is a cache itself; give the folder that it lies in")
     key = {"format": FORMAT, "count": count, **key}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
-    path = pathlib.Path(folder) / f"{name.replace('/', '_')}-{digest}"
+    path = folder / f"{name.replace('/', '_')}-{digest}"
     if path.exists():
         cache = FeatureCache(path)
         print(f"{len(cache)} cached views, {_gigabytes(cache.size)}: {path}")
         return cache
     begin = time.perf_counter()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         # Another process may have been faster; then its cache is as good.
         with contextlib.suppress(FileExistsError), atomic_directory(path) as directory:
-            _write(directory, key, count, compute())
+            shapes = (fill or write_shards)(directory, count, compute)
+            _finish(directory, key, count, shapes)
     except OSError as error:
         raise InputError(
             f"the cache {path} cannot be written: {error.strerror or error}; nothing is left of it"
@@ -152,33 +183,111 @@ def open_cache(
     return cache
 
 
-def _write(directory: pathlib.Path, key: Mapping[str, Any], count: int, batches: Batches) -> None:
-    offsets, shapes = [0], {}
-    # Plain files and not memory maps, which would end the process where the disk is full.
-    with (
-        (directory / IMAGES).open("wb") as views,
-        (directory / FEATURES).open("wb") as compressed,
-        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
-    ):
-        for images, features in _first(count, batches):
-            if not np.isfinite(features).all():
-                raise InputError("a feature is not finite, so it is not cached")
-            shapes = {"image_shape": images.shape[1:], "feature_shape": features.shape[1:]}
-            views.write(np.ascontiguousarray(images, np.uint8))
-            rows = (np.ascontiguousarray(row, np.float32) for row in features)
-            for data in pool.map(lambda row: zlib.compress(row, 1), rows):
-                compressed.write(data)
-                offsets.append(offsets[-1] + len(data))
-    np.save(directory / OFFSETS, np.array(offsets, np.int64))
-    write_json(directory / CARD, {**key, **shapes})
+def shards_of(count: int) -> dict[str, tuple[int, int]]:
+    """The files of a cache of so many views, each with the views [begin, end) it holds.
+
+    Every `begin` is a multiple of 64.
+    """
+    size = max(_SHARD_VIEWS, -(-count // _MOST_SHARDS))
+    size = -(-size // _MULTIPLE) * _MULTIPLE
+    begins = range(0, count, size)
+    return {
+        f"views-{index:05d}-of-{len(begins):05d}.arrayrecord": (begin, min(begin + size, count))
+        for index, begin in enumerate(begins)
+    }
 
 
-def _first(count: int, batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def write_shard(path: pathlib.Path, count: int, batches: Batches) -> tuple[Shape, Shape]:
+    """Writes one file of a cache, whole or not at all.
+
+    Args:
+      path: the file.
+      count: views to write, which is as many as there must be.
+      batches: of views and features, as `compute` of `open_cache` gives them.
+
+    Returns:
+      The shapes of a view and of its feature.
+
+    Raises:
+      InputError: a feature is not finite.
+      OSError: the file cannot be written.
+      ValueError: there are fewer or more views.
+    """
+    with atomic_path(path) as temporary:
+        writer, written, shapes = None, 0, ((), ())
+        try:
+            writer = ArrayRecordWriter(os.fspath(temporary), _WRITING)
+            for images, features in batches:
+                if not np.isfinite(features).all():
+                    raise InputError("a feature is not finite, so it is not cached")
+                shapes = images.shape[1:], features.shape[1:]
+                for image, feature in zip(images, features, strict=True):
+                    writer.write(image.astype(np.uint8).tobytes() + feature.astype("<f4").tobytes())
+                    written += 1
+            writer.close()
+        except RuntimeError as error:
+            # ArrayRecord's own errors: "write() failed: No space left on device; writing …".
+            if writer is not None and writer.ok():
+                raise  # not of the writer but of what computes
+            raise OSError(first_line(error).split("; writing ")[0]) from error
+        if written != count:
+            raise ValueError(f"{path.name} should have {count} views and was given {written}")
+    return shapes
+
+
+def write_shards(directory: pathlib.Path, count: int, compute: Compute) -> tuple[Shape, Shape]:
+    """Writes every file of `shards_of(count)`, one after the other; as `write_shard`."""
+    shapes = ((), ())
+    with tqdm.tqdm(total=count, unit="view", desc="caching", mininterval=1.0) as bar:
+        rows = _counted(compute(0, count), bar)
+        for name, (begin, end) in shards_of(count).items():
+            shapes = write_shard(directory / name, end - begin, _take(rows, end - begin))
+    return shapes
+
+
+def _counted(batches: Batches, bar: tqdm.tqdm) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for images, features in batches:
-        yield images[:count], features[:count]
-        count -= len(images)
-        if count <= 0:
-            return
+        bar.update(len(images))
+        yield from zip(images, features, strict=True)
+
+
+def _take(rows: Iterator[tuple[np.ndarray, np.ndarray]], count: int) -> Batches:
+    for _, (image, feature) in zip(range(count), rows, strict=False):
+        yield image[np.newaxis], feature[np.newaxis]
+
+
+def _finish(
+    directory: pathlib.Path, key: Mapping[str, Any], count: int, shapes: tuple[Shape, Shape]
+) -> None:
+    """Writes the card, which makes the shards a cache; the last thing that is written."""
+    shards = []
+    for name, (begin, end) in shards_of(count).items():
+        shards.append(
+            {"file": name, "views": end - begin, "bytes": (directory / name).stat().st_size}
+        )
+    given = {"image_shape": [*shapes[0]], "feature_shape": [*shapes[1]], "shards": shards}
+    write_json(directory / CARD, {**key, **given})
+
+
+def _check_format(path: pathlib.Path, card: Mapping[str, Any]) -> None:
+    found = card.get("format")
+    if found != FORMAT:
+        raise InputError(
+            f"the cache {path} has format {found}, this version reads {FORMAT}; nothing in it is "
+            "changed, and a cache of this version is made beside it"
+        )
+
+
+def _open_shard(file: pathlib.Path, expected: Mapping[str, Any]) -> ArrayRecordReader:
+    size = file.stat().st_size  # which says so where the file is missing; the reader does not
+    if size != expected["bytes"]:
+        raise ValueError(f"{file.name} has {size} bytes and should have {expected['bytes']}")
+    reader = ArrayRecordReader(os.fspath(file), **_READING)
+    if reader.num_records() != expected["views"]:
+        raise ValueError(
+            f"{file.name} has {reader.num_records()} views and should have {expected['views']}"
+        )
+    return reader
 
 
 def _size(path: pathlib.Path) -> int:

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
@@ -31,6 +32,8 @@ class Folder(IndexedSource):
         path, and "training" for the others. Adding files moves none to the other part, except in
         a folder so small that two files are chosen to have a pair of images to validate on.
       held: where the images are kept as they are decoded, for training; None keeps none.
+      checked: the `names` of a folder that was opened before, where it stays as it is: nothing is
+        looked at again, and `part` and `held` play no role.
 
     Attributes:
       unreadable: one message for each file skipped.
@@ -39,12 +42,22 @@ class Folder(IndexedSource):
       InputError: there is no such folder, or no readable image in it.
     """
 
-    def __init__(self, path: str | pathlib.Path, part: str = "all", held: Held | None = None):
+    def __init__(
+        self,
+        path: str | pathlib.Path,
+        part: str = "all",
+        held: Held | None = None,
+        checked: Sequence[str] | None = None,
+    ):
         self.name = f"folder:{path}"
         root = pathlib.Path(path)
+        if checked is not None:
+            self._root, self._files, self.unreadable = root, [root / n for n in checked], []
+            self._classes = sorted({_class(file, root) for file in self._files})
+            return
         if not os.path.isdir(root):
             raise InputError(f"no such folder: {root}")
-        files = _image_files(root)
+        files = image_files(root)
         if not files:
             raise InputError(f"no image in {root}: accepted are files ending in {_ENDINGS}")
         # Of the whole folder, so that a class means the same in each part.
@@ -72,6 +85,11 @@ class Folder(IndexedSource):
 
     def __len__(self) -> int:
         return len(self._files)
+
+    @property
+    def names(self) -> list[str]:
+        """The files' paths, relative to the folder."""
+        return [str(file.relative_to(self._root)) for file in self._files]
 
     def image(self, index: int) -> np.ndarray:
         """The image in a file."""
@@ -107,7 +125,8 @@ class Folder(IndexedSource):
 _ENDINGS = ", ".join(EXTENSIONS)
 
 
-def _image_files(root: pathlib.Path) -> list[pathlib.Path]:
+def image_files(root: pathlib.Path) -> list[pathlib.Path]:
+    """The files below a folder that are images by their names, in the order of their paths."""
     found, seen = [], set()
     for folder, inner, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)

@@ -35,6 +35,13 @@ def training_batches(
       start_step: batches to leave out.
       part: (index, of): which of so many equal parts of every batch.
     """
+    images = views_at(positions(batch_size, start_step, part), source, views, seed)
+    scaled = images.map(lambda cut: tf.cast(cut, tf.float32) / 255.0, num_parallel_calls=2)
+    return scaled.prefetch(2)
+
+
+def views_at(batches: tf.data.Dataset, source: Source, views: Views, seed: int) -> tf.data.Dataset:
+    """The views at some positions: batches of int64 `[B]` become uint8 `[B, *views.size, 3]`."""
 
     def cut(at: np.ndarray) -> np.ndarray:
         photos = [source.photograph(index) for index in order(len(source), seed, at)]
@@ -42,15 +49,10 @@ def training_batches(
 
     def load(at: tf.Tensor) -> tf.Tensor:
         images = tf.numpy_function(cut, [at], tf.uint8)
-        images = tf.ensure_shape(images, (*at.shape, *views.size, 3))
-        return tf.cast(images, tf.float32) / 255.0
+        return tf.ensure_shape(images, (*at.shape, *views.size, 3))
 
     # Two batches at once: decoding, where photographs are not held, goes on in both.
-    return (
-        positions(batch_size, start_step, part)
-        .map(load, num_parallel_calls=2, deterministic=True)
-        .prefetch(2)
-    )
+    return batches.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
 
 
 def evaluation_batches(

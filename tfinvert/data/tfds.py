@@ -67,8 +67,8 @@ class Tfds(Source):
 
     def once(self) -> tf.data.Dataset:
         """See `Source.once`."""
-        return self._encoded().map(
-            self._decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        return self._column(self._key).map(
+            self.decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
 
     @property
@@ -86,6 +86,10 @@ class Tfds(Source):
             raise InputError(f"{self.name}: images of the split {self._split!r} have no class")
         return labels
 
+    def encoded(self, begin: int, end: int) -> tf.data.Dataset:
+        """The images [begin, end) of the split "train" as they are stored: strings."""
+        return self._column(self._key, f"train[{begin}:{end}]")
+
     def identity(self) -> str:
         """See `Source.identity`; from names, sizes and times of the prepared files."""
         stats = [
@@ -98,19 +102,17 @@ class Tfds(Source):
         _ = self.classes  # which refuses what has none
         return self._column(_LABEL).map(lambda label: tf.cast(label, tf.int64))
 
-    def _encoded(self) -> tf.data.Dataset:
-        return self._column(self._key)
-
-    def _column(self, key: str) -> tf.data.Dataset:
+    def _column(self, key: str, split: str | None = None) -> tf.data.Dataset:
         examples = self._builder.as_dataset(
-            split=self._split,
+            split=split or self._split,
             shuffle_files=False,
             decoders={self._key: tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         )
         return examples.map(lambda example: example[key])
 
-    def _decode(self, encoded: tf.Tensor) -> tf.Tensor:
+    def decode(self, encoded: tf.Tensor) -> tf.Tensor:
+        """What `encoded` gives → uint8 `[H, W, 3]`."""
         kind = self._builder.info.features[self._key]
         return _three_channels(kind.decode_example(encoded))
 

@@ -14,7 +14,9 @@ from tfinvert.features.base import Feature, ImageShape
 
 @functools.cache
 def _threads() -> concurrent.futures.ThreadPoolExecutor:
-    return concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "host-feature")
+    # As many as TensorFlow is given where several processes share the cores (docs/bulk.md).
+    count = int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or os.cpu_count()
+    return concurrent.futures.ThreadPoolExecutor(count, "host-feature")
 
 
 class HostFeature(Feature):

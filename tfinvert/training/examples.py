@@ -5,15 +5,14 @@
 
 import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from tfinvert.card import versions
 from tfinvert.data import pipeline
-from tfinvert.data.cache import FeatureCache, open_cache
+from tfinvert.data.cache import FeatureCache, Fill, open_cache
 from tfinvert.data.held import MEMORY_GB, Held
 from tfinvert.data.order import WHOLE, Part
 from tfinvert.data.sources import Source
@@ -24,6 +23,7 @@ from tfinvert.sampling import evenly
 from tfinvert.training.settings import Settings
 
 MEASURED_IMAGES = 2048
+_AT_ONCE = 64  # views whose features are computed together for a cache
 
 
 def views_of(settings: Settings, source: type[Source] | Source, size: Size) -> Views:
@@ -98,13 +98,19 @@ class CachedExamples(Examples):
 
     Args:
       folder: where caches lie.
+      fill: how the cache's files are written, as `open_cache` takes it.
     """
 
     def __init__(
-        self, feature: Feature, source: Source, settings: Settings, folder: str | pathlib.Path
+        self,
+        feature: Feature,
+        source: Source,
+        settings: Settings,
+        folder: str | pathlib.Path,
+        fill: Fill | None = None,
     ):
         super().__init__(feature, source, settings)
-        self._folder = folder
+        self._folder, self._fill = folder, fill
         self._stem, self._rest = feature.stem()
 
     @functools.cached_property
@@ -121,7 +127,7 @@ class CachedExamples(Examples):
             "versions": versions(),
         }
         count = settings.cached_views * len(source)
-        return open_cache(self._folder, feature.name, key, count, lambda: self._compute(count))
+        return open_cache(self._folder, feature.name, key, count, self.compute, self._fill)
 
     def batches(self, start_step: int = 0, part: Part = WHOLE) -> tf.data.Dataset:
         """As `Examples.batches`, always `(images, features)`."""
@@ -137,13 +143,20 @@ class CachedExamples(Examples):
             images, features = self.cache.read(indices[begin : begin + size])
             yield images / np.float32(255), self._rest(features)
 
-    def _compute(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        compute = tf.function(self._stem) if self._stem.in_graph else self._stem
-        with tqdm.tqdm(total=count, unit="view", desc="caching", mininterval=1.0) as bar:
-            for batch in self._images():
-                images = np.round(batch.numpy() * 255).astype(np.uint8)
-                yield images, np.asarray(compute(images / np.float32(255)))
-                bar.update(len(images))
+    def compute(self, begin: int, end: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The views [begin, end), uint8, and their features, computed a few at a time.
+
+        Where `begin` is a multiple of 64, as in every shard of a cache, they are computed in the
+        same batches wherever that is done, and equal to the last bit.
+        """
+        at = tf.data.Dataset.range(begin, end).batch(_AT_ONCE)
+        for images in pipeline.views_at(at, self._source, self._views, self._settings.seed):
+            images = images.numpy()
+            yield images, np.asarray(self._to_keep(images / np.float32(255)))
+
+    @functools.cached_property
+    def _to_keep(self) -> Callable[[np.ndarray], tf.Tensor]:
+        return tf.function(self._stem) if self._stem.in_graph else self._stem
 
 
 def open_examples(

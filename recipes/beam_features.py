@@ -1,0 +1,50 @@
+"""Fills the cache of views and features that training reads, as an Apache Beam pipeline.
+
+The flags are those of train_inverter.py, which then finds the cache and computes nothing:
+
+    python recipes/beam_features.py --feature=sift --cache=cache --cached_views=4 \\
+        --data=folder:train --validation_data=folder:val --image_size=64 --min_crop=1 --shift=8 \\
+        -- --direct_running_mode=multi_processing --direct_num_workers=8
+
+What follows `--` are Beam's own flags; without them the pipeline runs in this process. Other
+machines and runners: docs/bulk.md.
+"""
+
+import dataclasses
+
+from absl import flags
+
+from tfinvert import cli
+from tfinvert.data.open import FORMS
+from tfinvert.errors import InputError
+from tfinvert.runs.training_flags import (
+    define_feature_flags,
+    define_view_flags,
+    feature_of_flags,
+)
+from tfinvert.training.settings import Settings
+
+FLAGS = flags.FLAGS
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
+VIEWS = ("min_crop", "shift", "jitter", "cached_views", "seed")
+
+define_feature_flags()
+flags.DEFINE_string("data", "photos", f"Training photographs: {FORMS}.")
+define_view_flags(DEFAULTS)
+flags.mark_flag_as_required("cache")
+
+
+def main(beam_flags: list[str]) -> None:
+    """From flags to a cache."""
+    try:
+        from tfinvert.bulk.features import FeatureJob, fill_cache
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error}; install the extra: pip install 'tfinvert[beam]'") from error
+    settings = Settings(steps=1, **{name: FLAGS[name].value for name in VIEWS})
+    part = "all" if FLAGS.validation_data else "training"
+    job = FeatureJob(feature_of_flags(), FLAGS.data, FLAGS.image_size, settings, part)
+    fill_cache(job, FLAGS.cache, beam_flags)
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments=True)

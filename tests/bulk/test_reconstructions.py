@@ -1,0 +1,189 @@
+"""Reconstructions in bulk: the files, the errors beside those of evaluate, and wrong input."""
+
+import csv
+import functools
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from PIL import Image
+
+import tfinvert
+from tests.recipes.programs import call, error_line
+from tfinvert import metrics
+from tfinvert.bulk.reconstructions import reconstruct
+from tfinvert.data.open import open_source
+from tfinvert.evaluation import evaluate, read_images
+from tfinvert.serving.export import export_savedmodel
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, inverter, photos):
+    """A folder with images, two of them broken, and an inverter beside it."""
+    place = tmp_path_factory.mktemp("bulk")
+    (place / "images" / "deep").mkdir(parents=True)
+    for index, photo in enumerate(photos[:12]):
+        name = f"deep/{index}.png" if index % 2 else f"{index}.png"
+        Image.fromarray(np.round(photo * 255).astype(np.uint8)).save(place / "images" / name)
+    (place / "images" / "cut.png").write_bytes((place / "images" / "0.png").read_bytes()[:900])
+    (place / "images" / "deep" / "a,b.jpg").write_text("no image")
+    inverter.save(place / "inverter")
+    return place
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def check(output, place, inverter):
+    """What is in the output, against one image after the other."""
+    rows = rows_of(output / "errors.csv")
+    names = sorted(
+        [f"{i}.png" for i in range(0, 12, 2)] + [f"deep/{i}.png" for i in range(1, 12, 2)]
+    )
+    assert [row["image"] for row in rows] == names
+    for row in rows:
+        image = (
+            np.asarray(Image.open(place / "images" / row["image"]), np.float32)[np.newaxis] / 255
+        )
+        rebuilt = inverter.reconstruct(image)
+        picture = Image.open(output / "reconstructions" / (row["image"] + ".png"))
+        assert np.abs(np.asarray(picture) / 255 - rebuilt[0]).max() <= 0.51 / 255
+        distance = np.sqrt(np.square(image - rebuilt).sum())
+        np.testing.assert_allclose(float(row["distance"]), distance, rtol=1e-5)
+        psnr = -10 * np.log10(np.square(image - rebuilt).mean())
+        np.testing.assert_allclose(float(row["psnr_db"]), psnr, rtol=1e-5)
+        np.testing.assert_allclose(float(row["ssim"]), metrics.ssim(image, rebuilt), rtol=1e-4)
+    broken = rows_of(output / "broken.csv")
+    assert [row["image"] for row in broken] == ["cut.png", "deep/a,b.jpg"]
+    assert all("image" in row["reason"] for row in broken)
+    summary = json.loads((output / "summary.json").read_text())
+    assert (summary["images"], summary["broken"]) == (12, 2)
+    source = open_source(f"folder:{place / 'images'}")
+    expected = evaluate(inverter, read_images(source, (64, 64))).metrics
+    for name in ("normalized_error", "psnr_db", "ssim", "mean_pairwise_distance"):
+        np.testing.assert_allclose(summary[name], expected[name], rtol=1e-4)
+    assert len([*(output / "reconstructions").rglob("*.png")]) == 12
+    assert not [*output.rglob(".*")]
+
+
+@pytest.mark.parametrize("form", ["folder:{}", "files:{}/**"])
+def test_rows_and_pictures_are_those_of_one_image_after_the_other(place, tmp_path, inverter, form):
+    reconstruct(str(place / "inverter"), form.format(place / "images"), tmp_path / "out")
+    check(tmp_path / "out", place, inverter)
+
+
+def test_an_exported_model_does_the_same_and_a_second_time_too(place, tmp_path, inverter):
+    model = export_savedmodel(inverter, tmp_path / "exported")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "summary.json").write_text("old")
+    for _ in range(2):
+        reconstruct(str(model), f"folder:{place / 'images'}", tmp_path / "out")
+        check(tmp_path / "out", place, inverter)
+
+
+def test_n_may_be_given(place, tmp_path):
+    data = f"files:{place}/images/*.png"
+    summary = reconstruct(str(place / "inverter"), data, tmp_path / "out", scale=10.0)
+    assert (summary["images"], summary["broken"], summary["paired_images"]) == (6, 1, 0)
+    assert summary["normalized_error"] == pytest.approx(summary["distance"] / 10)
+    with pytest.raises(tfinvert.InputError, match="scale must be positive"):
+        reconstruct(str(place / "inverter"), data, tmp_path / "out", scale=0.0)
+
+
+def test_images_of_tfds(place, tmp_path, photos, monkeypatch, inverter):
+    pixels = np.round(photos[:5] * 255).astype(np.uint8)
+    kind = tfds.features.Image(shape=(64, 64, 3), encoding_format="png")
+    tfds.dataset_builders.store_as_tfds_dataset(
+        "few",
+        "1.0.0",
+        tfds.features.FeaturesDict({"image": kind}),
+        {"train": tf.data.Dataset.from_tensor_slices({"image": pixels})},
+        data_dir=tmp_path / "tfds",
+        disable_shuffling=True,
+    )
+    builder = functools.partial(tfds.builder, data_dir=tmp_path / "tfds")
+    monkeypatch.setattr(tfds, "builder", builder)
+    summary = reconstruct(str(place / "inverter"), "tfds:few", tmp_path / "out")
+    rows = rows_of(tmp_path / "out" / "errors.csv")
+    assert [row["image"] for row in rows] == [f"{i:08d}" for i in range(5)]
+    images = pixels / np.float32(255)
+    distances = metrics.per_image_distance(images, inverter.reconstruct(images))
+    np.testing.assert_allclose([float(r["distance"]) for r in rows], distances, rtol=1e-5)
+    assert summary["images"] == 5
+
+
+def test_images_that_are_all_broken_are_rows_too(place, tmp_path):
+    data = f"files:{place}/images/cut.png"
+    summary = reconstruct(str(place / "inverter"), data, tmp_path / "out")
+    assert (summary["images"], summary["broken"], summary["normalized_error"]) == (0, 1, None)
+    assert rows_of(tmp_path / "out" / "errors.csv") == []
+
+
+def test_a_model_from_features_is_refused(place, tmp_path, inverter):
+    model = export_savedmodel(inverter, tmp_path / "exported", endpoints=["invert"])
+    with pytest.raises(tfinvert.InputError, match="has no endpoint serving_default from images"):
+        reconstruct(str(model), f"folder:{place / 'images'}", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "said"),
+    [
+        ("inverter", "files:{}/none/*.jpg", "files:.*/none/[*].jpg matches no file"),
+        ("inverter", "folder:{}/none", "no such folder"),
+        ("inverter", "folder:{}/inverter", "no image in"),
+        ("inverter", "photos", "data must be folder:PATH, files:GLOB or tfds"),
+        ("none", "folder:{}/images", "no inverter at"),
+    ],
+)
+def test_wrong_input_is_one_line_and_nothing_is_written(place, tmp_path, model, data, said):
+    with pytest.raises(tfinvert.InputError, match=said) as error:
+        reconstruct(str(place / model), data.format(place), tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_an_output_around_the_images_is_refused(place):
+    with pytest.raises(tfinvert.InputError, match="is one of the images and lies in the output"):
+        reconstruct(str(place / "inverter"), f"folder:{place}/images", place / "images")
+
+
+def test_a_pattern_that_matches_nothing_in_the_program(place):
+    finished = call(
+        "beam_reconstruct.py", "--model=inverter", "--data=files:x/*", "--output=out", cwd=place
+    )
+    assert error_line(finished) == "error: files:x/* matches no file"
+
+
+@pytest.mark.slow
+def test_through_a_portable_job_server(place, tmp_path, inverter):
+    port = tmp_path / "port"
+    module = "apache_beam.runners.portability.local_job_service_main"
+    command = [sys.executable, "-m", module, f"--port_file={port}", f"--staging_dir={tmp_path}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            for _ in range(300):
+                if port.exists() or server.poll() is not None:
+                    break
+                time.sleep(0.1)
+            finished = call(
+                "beam_reconstruct.py",
+                "--model=inverter",
+                "--data=folder:images",
+                f"--output={tmp_path / 'out'}",
+                "--",
+                "--runner=PortableRunner",
+                f"--job_endpoint=localhost:{port.read_text()}",
+                "--environment_type=LOOPBACK",
+                cwd=place,
+            )
+        finally:
+            server.kill()
+    assert finished.returncode == 0, finished.stderr
+    check(tmp_path / "out", place, inverter)

@@ -1,0 +1,1 @@
+"""Features and reconstructions in bulk, as Apache Beam pipelines (the extra `beam`)."""

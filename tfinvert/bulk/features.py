@@ -1,0 +1,120 @@
+"""The cache that training reads, filled by a Beam pipeline: an element is a file of it."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import threading
+from collections.abc import Sequence
+
+import apache_beam as beam
+
+from tfinvert import features
+from tfinvert.bulk.running import options_of, run
+from tfinvert.data.cache import Compute, FeatureCache, Shape, shards_of, write_shard
+from tfinvert.data.folder import Folder
+from tfinvert.data.open import open_source
+from tfinvert.data.sources import Source
+from tfinvert.errors import InputError
+from tfinvert.training.examples import CachedExamples
+from tfinvert.training.settings import Settings
+
+_CHECKED = "checked.json"
+_LOCK = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureJob:
+    """What is computed, as a program that trains would be told.
+
+    Attributes:
+      feature: the feature's name.
+      data: photographs, as `open_source` takes them.
+      image_size: height and width of the views, in pixels.
+      settings: seed, augmentation and `cached_views`.
+      part: "training" where `data` holds some out to validate on, else "all".
+    """
+
+    feature: str
+    data: str
+    image_size: int
+    settings: Settings
+    part: str = "training"
+
+    def examples(self, source: Source, folder: str, **options) -> CachedExamples:
+        """What training with such settings reads."""
+        shape = (self.image_size, self.image_size, 3)
+        feature = features.get(self.feature, image_shape=shape)
+        return CachedExamples(feature, source, self.settings, folder, **options)
+
+
+def fill_cache(job: FeatureJob, folder: str, flags: Sequence[str] = ()) -> FeatureCache:
+    """The cache for a job, computed by a pipeline where there is none; as `open_cache`.
+
+    The workers write into a folder beside the cache, so all of them have to see `folder`, and
+    photographs, under the same path. It becomes the cache when all of it is there.
+
+    Args:
+      job: what is computed.
+      folder: where caches lie.
+      flags: Beam's.
+
+    Raises:
+      InputError: see `open_cache` and `running.run`; nothing is left of it then.
+    """
+    if not job.settings.cached_views:
+        raise InputError("cached_views must be at least 1: so many views of each photograph")
+    options_of(flags)  # before anything is read
+    source = open_source(job.data, job.part)
+    shape = (job.image_size, job.image_size, 3)
+    stem, _ = features.get(job.feature, image_shape=shape).stem()
+
+    def fill(directory: pathlib.Path, count: int, _: Compute) -> tuple[Shape, Shape]:
+        if isinstance(source, Folder):  # so that no worker looks at every file again
+            (directory / _CHECKED).write_text(json.dumps(source.names), encoding="utf-8")
+        shards = [(name, *views) for name, views in shards_of(count).items()]
+
+        def build(pipeline: beam.Pipeline) -> None:
+            _ = (
+                pipeline
+                | "Shards" >> beam.Create(shards)
+                | "Spread" >> beam.Reshuffle()
+                | "Write" >> beam.ParDo(WriteShard(job, str(directory)))
+            )
+
+        run(build, flags)
+        (directory / _CHECKED).unlink(missing_ok=True)
+        return stem.image_shape, tuple(stem.spec.shape)
+
+    return job.examples(source, folder, fill=fill).cache
+
+
+class WriteShard(beam.DoFn):
+    """Writes one file of a cache; done twice, it writes the same.
+
+    Args:
+      job: what is computed.
+      directory: where the files go.
+    """
+
+    def __init__(self, job: FeatureJob, directory: str):
+        self._job, self._directory = job, directory
+
+    def process(self, shard: tuple[str, int, int]) -> None:
+        """From (name, begin, end) to a file with the views [begin, end)."""
+        name, begin, end = shard
+        with _LOCK:  # one opens the source for all threads of the process
+            examples = _examples(self._job, self._directory)
+        path = pathlib.Path(self._directory, name)
+        write_shard(path, end - begin, examples.compute(begin, end))
+
+
+@functools.lru_cache(maxsize=1)
+def _examples(job: FeatureJob, directory: str) -> CachedExamples:
+    checked = pathlib.Path(directory, _CHECKED)
+    if checked.exists():
+        names = json.loads(checked.read_text(encoding="utf-8"))
+        source = Folder(job.data.partition(":")[2], checked=names)
+    else:
+        source = open_source(job.data, job.part)
+    return job.examples(source, directory)
