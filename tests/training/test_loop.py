@@ -359,7 +359,9 @@ def test_a_batch_that_devices_cannot_share(train):
 
 
 def test_an_unknown_strategy():
-    with pytest.raises(tfinvert.InputError, match="auto, one, mirrored, multi_worker. Received: 'many'"):
+    with pytest.raises(
+        tfinvert.InputError, match="auto, one, mirrored, multi_worker. Received: 'many'"
+    ):
         strategies.make("many")
 
 
