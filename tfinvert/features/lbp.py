@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature, ImageShape
 from tfinvert.features.grey import grey
-from tfinvert.features.pooling import pool, triangles
+from tfinvert.features.histograms import cell_histograms
 
 BINS = 58
 _CONSTANT, _OTHER = 56, 57
@@ -32,11 +32,8 @@ def lbp(images: tf.Tensor, cell_size: int = 16) -> tf.Tensor:
         compared with `>` only, so any range will do.
       cell_size: pixels along the side of a cell, at least 3.
     """
-    size = images.shape[1:3]
-    bins = tf.gather(_bin_of_pattern(), _patterns(images[..., 0]))
-    votes = tf.cast(bins[:, :, tf.newaxis] == tf.range(BINS)[:, tf.newaxis], tf.float32)
-    rows, columns = (triangles(side, side // cell_size, cell_size) for side in size)
-    histogram = pool(votes, rows, columns)
+    labels = tf.gather(_bin_of_pattern(), _patterns(images[..., 0]))
+    histogram = cell_histograms(labels, BINS, cell_size)
     return tf.sqrt(histogram / tf.reduce_sum(histogram, -1, keepdims=True))
 
 
