@@ -13,7 +13,7 @@ from tfinvert.errors import InputError, Interrupted
 def run(main: Callable[..., None], arguments: bool = False) -> None:
     """Parses the flags and runs `main`.
 
-    Wrong flags and wrong input end with one line on standard error and exit status 1 or 2; an
+    Wrong flags and wrong input end with one line on standard error and exit status 1 or 2; a
     run that is told to stop ends with status 130 (Ctrl-C) or 143 (SIGTERM).
 
     Args:
