@@ -44,6 +44,7 @@ def run(place):
 
 def test_a_run_leaves_what_reproduces_it(run):
     assert {path.name for path in run.iterdir()} == {
+        ".lock",
         "flags.json",
         "checkpoints",
         "summaries",

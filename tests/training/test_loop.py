@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -35,24 +36,63 @@ def hog():
     return features.get("hog", image_shape=(64, 64, 3))
 
 
-@pytest.fixture
-def train(source, hog, photos, tmp_path):
+@pytest.fixture(scope="module")
+def train_in(source, hog, photos):
     def run(
+        workdir,
         settings=SETTINGS,
         *,
         feature=hog,
         validation=photos,
-        name="run",
         strategy="one",
         pace=EVERY_STEP,
     ):
-        workdir = tmp_path / name
         workdir.mkdir(exist_ok=True)
         chosen = strategies.make(strategy)
         examples = Examples(feature, source, settings)
         return fit(feature, examples, validation, settings, workdir, chosen, pace)[:2]
 
     return run
+
+
+@pytest.fixture
+def train(train_in, tmp_path):
+    def run(*arguments, name="run", **more):
+        return train_in(tmp_path / name, *arguments, **more)
+
+    return run
+
+
+class Unbroken:
+    """A run that nothing happened to: its directory, its network's weights, its history."""
+
+    def __init__(self, train_in, workdir, **more):
+        self.workdir = workdir
+        self.inverter, self.history = train_in(workdir, **more)
+        self.entries = [*self.history]
+
+    def assert_equal(self, inverter, history):
+        np.testing.assert_allclose(losses(history), losses(self.entries), rtol=1e-5)
+        assert [entry["step"] for entry in history] == [entry["step"] for entry in self.entries]
+        pairs = zip(
+            self.inverter.network.get_weights(), inverter.network.get_weights(), strict=True
+        )
+        for a, b in pairs:
+            np.testing.assert_allclose(a, b, atol=1e-6)
+        for name in ("mean", "scale"):
+            a, b = (getattr(each.standardization, name) for each in (self.inverter, inverter))
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture(scope="module")
+def unbroken(train_in, tmp_path_factory):
+    return Unbroken(train_in, tmp_path_factory.mktemp("unbroken") / "run")
+
+
+@pytest.fixture
+def finished(unbroken, tmp_path):
+    """A copy of that run's directory, where `train` finds it."""
+    return shutil.copytree(unbroken.workdir, tmp_path / "run")
 
 
 def losses(history):
@@ -97,28 +137,22 @@ def interrupt_after(monkeypatch, steps):
     monkeypatch.setattr(loop, "make_step", make_step)
 
 
-def test_an_interrupted_run_ends_as_an_unbroken_one(train, tmp_path, monkeypatch):
-    whole, whole_history = train(name="whole")
+def test_an_interrupted_run_ends_as_an_unbroken_one(train, tmp_path, monkeypatch, unbroken):
     with monkeypatch.context() as patch:
         interrupt_after(patch, 5)
         with pytest.raises(Interrupted):
-            train(name="broken")
-    entries = (tmp_path / "broken" / "history.jsonl").read_text().splitlines()
+            train()
+    entries = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert json.loads(entries[-1])["step"] == 5  # after the checkpoint of step 4
-    resumed, history = train(name="broken")
-    np.testing.assert_allclose(losses(history), losses(whole_history), rtol=1e-5)
-    assert [entry["step"] for entry in history] == [1, 2, 3, 4, 5, 6]
-    for a, b in zip(whole.network.get_weights(), resumed.network.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
-    np.testing.assert_array_equal(resumed.standardization.mean, whole.standardization.mean)
+    unbroken.assert_equal(*train())
 
 
-def test_a_finished_run_trains_no_further(train, monkeypatch):
-    first, history = train()
+def test_a_finished_run_trains_no_further(train, monkeypatch, unbroken, finished):
     monkeypatch.setattr(loop, "make_step", None)
-    second, again = train()
-    assert again == history
-    for a, b in zip(first.network.get_weights(), second.network.get_weights(), strict=True):
+    again, history = train()
+    assert history == unbroken.entries
+    pairs = zip(unbroken.inverter.network.get_weights(), again.network.get_weights(), strict=True)
+    for a, b in pairs:
         np.testing.assert_array_equal(a, b)
 
 
@@ -128,35 +162,26 @@ def test_numbered_checkpoints_are_kept_and_pruned(train, tmp_path):
     assert kept == {"step-6", "step-8", "step-10"}
 
 
-def contents(folder):
-    return {path: path.read_bytes() for path in folder.iterdir()}
-
-
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 @pytest.mark.parametrize("kind", ["data", "index"])
 def test_a_checkpoint_cut_short_is_named_and_the_one_before_is_taken(
-    train, tmp_path, capsys, kind, share
+    train, unbroken, finished, capsys, kind, share
 ):
-    whole, whole_history = train()
-    folder = tmp_path / "run" / "checkpoints"
-    newest = next(folder.glob(f"step-6.{kind}*"))
+    newest = next((finished / "checkpoints").glob(f"step-6.{kind}*"))
     newest.write_bytes(newest.read_bytes()[: int(newest.stat().st_size * share)])
     again, history = train()
     assert "step-6 cannot be read; going on from step-4" in capsys.readouterr().out
-    np.testing.assert_allclose(losses(history), losses(whole_history), rtol=1e-5)
-    for a, b in zip(whole.network.get_weights(), again.network.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
+    unbroken.assert_equal(again, history)
     assert train()[1] == history  # and step 6 is whole again
 
 
 @pytest.mark.parametrize("pointer", [None, b"", b"garbled", b"\xff\xfe\x00"])
-def test_a_damaged_pointer_is_made_anew(train, tmp_path, pointer):
-    _, history = train()
-    path = tmp_path / "run" / "checkpoints" / "checkpoint"
+def test_a_damaged_pointer_is_made_anew(train, unbroken, finished, pointer):
+    path = finished / "checkpoints" / "checkpoint"
     path.unlink()
     if pointer is not None:
         path.write_bytes(pointer)
-    assert train()[1] == history
+    assert train()[1] == unbroken.entries
     assert b"step-6" in path.read_bytes()
 
 
@@ -175,9 +200,8 @@ def test_where_no_checkpoint_is_whole_a_run_is_never_begun_anew(train, tmp_path,
 
 
 def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_run_goes_on(
-    train, tmp_path, monkeypatch
+    train, unbroken, monkeypatch
 ):
-    whole, _ = train(name="whole")
     save = tf.train.CheckpointManager.save
 
     def full(self, checkpoint_number=None):
@@ -190,16 +214,23 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_run_goes_on(
         with pytest.raises(tfinvert.InputError, match="step-4 cannot be written: .*step-2") as e:
             train()
     assert "\n" not in str(e.value)
-    resumed, _ = train()
-    for a, b in zip(whole.network.get_weights(), resumed.network.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
+    unbroken.assert_equal(*train())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("at", [3, 4])
-def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(train, monkeypatch, number, at):
-    pace = Pace(log=4, validate=100, checkpoint=4)
-    whole, whole_history = train(name="whole", pace=pace)
+SELDOM = Pace(log=4, validate=100, checkpoint=4)
+
+
+@pytest.fixture(scope="module")
+def seldom_logged(train_in, tmp_path_factory):
+    return Unbroken(train_in, tmp_path_factory.mktemp("seldom") / "run", pace=SELDOM)
+
+
+@pytest.mark.parametrize(
+    ("number", "at"), [(signal.SIGTERM, 3), (signal.SIGINT, 3), (signal.SIGTERM, 4)]
+)
+def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(
+    train, seldom_logged, monkeypatch, number, at
+):
     made = loop.make_step
 
     def make_step(state, *arguments):
@@ -216,13 +247,10 @@ def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(train, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(loop, "make_step", make_step)
         with pytest.raises(tfinvert.errors.Interrupted, match=f"after step {at} of 6") as stopped:
-            train(pace=pace)
+            train(pace=SELDOM)
     assert stopped.value.status == 128 + number
     assert signal.getsignal(number) is handler
-    resumed, history = train(pace=pace)
-    np.testing.assert_allclose(losses(history), losses(whole_history), rtol=1e-5)
-    for a, b in zip(whole.network.get_weights(), resumed.network.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
+    seldom_logged.assert_equal(*train(pace=SELDOM))
 
 
 def test_nan_stops_with_the_last_good_checkpoint(train, tmp_path, monkeypatch):
@@ -289,10 +317,9 @@ def test_a_rate_far_too_high_is_reported(train):
         train(settings)
 
 
-def test_averaging_lags_behind_the_weights(train):
-    averaged, _ = train(name="averaged")
-    plain, _ = train(dataclasses.replace(SETTINGS, averaging=0.0), name="plain")
-    pairs = zip(averaged.network.get_weights(), plain.network.get_weights(), strict=True)
+def test_averaging_lags_behind_the_weights(train, unbroken):
+    plain, _ = train(dataclasses.replace(SETTINGS, averaging=0.0))
+    pairs = zip(unbroken.inverter.network.get_weights(), plain.network.get_weights(), strict=True)
     assert any(np.abs(a - b).max() > 1e-5 for a, b in pairs)
 
 
@@ -312,9 +339,8 @@ def test_a_network_of_another_size_learns_the_resized_image(train):
     assert len(history) == 6
 
 
-def test_tensorboard_gets_scalars_and_pairs_of_images(train, tmp_path):
-    train()
-    (file,) = (tmp_path / "run" / "summaries").iterdir()
+def test_tensorboard_gets_scalars_and_pairs_of_images(unbroken):
+    (file,) = (unbroken.workdir / "summaries").iterdir()
     scalars, images = {}, {}
     for record in tf.data.TFRecordDataset(str(file)):
         event = tf.compat.v1.Event.FromString(record.numpy())
