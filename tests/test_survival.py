@@ -8,6 +8,7 @@ import survival
 from PIL import Image
 
 
+@pytest.mark.slow
 def test_ten_that_are_killed_end_as_unbroken_ones(tmp_path):
     trials = survival.survive(10, 1, tmp_path)
     assert [trial.wrong for trial in trials] == [""] * 10
