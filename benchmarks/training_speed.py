@@ -7,12 +7,13 @@ prints, for each feature, images a second
 - of the bare step: network, loss, gradient and optimiser on one batch of random numbers, without
   the feature, standardisation, clipping and averaging;
 - of our step on one batch of random images or, for features from a cache, of cached ones;
-- of a whole run's loop on real photographs: views, features, steps, averaging, logging,
-  validation, checkpoints;
+- of a whole run's loop on real photographs: views, features, steps, averaging, logging;
 
-and what the loop and the step cost beside each other. Where torch is installed, and for HOG also
-VLFeat's C library, PyTorch trains the identical network on the same images: a DataLoader cuts crops
-and computes HOG, and the step is forward, backward, clipping and Adam, without an average.
+and what the loop and the step cost beside each other: the median of rounds, in each of which the
+loop runs between two runs of the step, since a machine's speed drifts. Validations and checkpoints,
+of which a run has one every thousand steps, are left out. Where torch is installed, and for HOG
+also VLFeat's C library, PyTorch trains the identical network on the same images: a DataLoader cuts
+crops and computes HOG, and the step is forward, backward, clipping and Adam, without an average.
 """
 
 import dataclasses
@@ -38,7 +39,8 @@ from tfinvert.training.state import State
 from tfinvert.training.step import make_step
 
 _DATA = flags.DEFINE_string("data", "photos", f"Training photographs: {FORMS}.")
-_SECONDS = flags.DEFINE_float("seconds", 20.0, "For each measurement.")
+_SECONDS = flags.DEFINE_float("seconds", 8.0, "For each measurement.")
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Runs of the loop between runs of the step.", 1)
 _ROWS = flags.DEFINE_list("rows", None, "Some rows of the table, by name; all where not given.")
 _PRECISION = flags.DEFINE_string("precision", "float32", "Of the step.")
 
@@ -76,7 +78,9 @@ ROWS = {
 def main() -> None:
     """Prints the table."""
     names = _ROWS.value or list(ROWS)
-    print(f"{_PRECISION.value}, images/s; each figure over {_SECONDS.value:.0f} s")
+    print(
+        f"{_PRECISION.value}, images/s; medians of {_ROUNDS.value} rounds of {_SECONDS.value:.0f} s"
+    )
     print(
         "| run | bare step | our step | loop | loop time ÷ step time | PyTorch | loop ÷ PyTorch |"
     )
@@ -102,12 +106,15 @@ def measure(row: Row, folder: pathlib.Path) -> list[str]:
     validation = read_images(open_source(_DATA.value, "validation"), (row.side, row.side), 512)
     bare = _speed(_bare_step(feature, settings), row.batch)
     step = _our_step(feature, examples, settings)
-    before = _speed(step, row.batch)
-    whole = _loop_speed(feature, examples, validation, settings, folder, before)
-    # Once more: a machine's speed drifts, and ratios are what counts.
-    synthetic = statistics.mean([before, _speed(step, row.batch)])
+    steps, loops = [_speed(step, row.batch)], []
+    for _ in range(_ROUNDS.value):
+        loops.append(_loop_speed(feature, examples, validation, settings, folder, steps[-1]))
+        steps.append(_speed(step, row.batch))
+    around = zip(steps, steps[1:], loops, strict=False)
+    ratio = statistics.median((before + after) / 2 / loop for before, after, loop in around)
+    synthetic, whole = statistics.median(steps), statistics.median(loops)
     peer = torch_peer.images_per_second(feature, source, settings, _SECONDS.value)
-    cells = [f"{bare:.0f}", f"{synthetic:.0f}", f"{whole:.0f}", f"{synthetic / whole:.3f}"]
+    cells = [f"{bare:.0f}", f"{synthetic:.0f}", f"{whole:.0f}", f"{ratio:.3f}"]
     return cells + (["–", "–"] if peer is None else [f"{peer:.0f}", f"{whole / peer:.2f}"])
 
 
@@ -159,7 +166,7 @@ def _loop_speed(
     folder: pathlib.Path,
     expected: float,
 ) -> float:
-    """Of the loop from its first log entry to its end, all that it does included."""
+    """Of the loop after its first entry of the history, in which the compilation is."""
     steps = max(60, round(_SECONDS.value * expected / settings.batch_size))
     settings = dataclasses.replace(settings, steps=steps)
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
@@ -172,10 +179,7 @@ def _loop_speed(
             strategies.make("one"),
             loop.Pace(log=10, validate=1000, checkpoint=1000),
         )
-    timed = history[1:]  # the first entry has the compilation in it
-    return settings.batch_size / statistics.mean(
-        settings.batch_size / entry["images_per_second"] for entry in timed
-    )
+    return statistics.harmonic_mean(entry["images_per_second"] for entry in history[1:])
 
 
 if __name__ == "__main__":
