@@ -8,11 +8,12 @@ class InputError(ValueError):
     """
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     """A run was told to stop, and has saved where it is.
 
     The command line programs print the line and end with the status that shells give a process
-    which a signal ended.
+    which a signal ended. Like KeyboardInterrupt it is no Exception, so that nothing that catches
+    those takes it for a failure of something else.
 
     Args:
       message: one line, with where it stands and how it goes on.

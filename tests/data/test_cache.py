@@ -175,20 +175,23 @@ def test_a_shard_with_another_number_of_views_is_one_line(tmp_path, views):
 def test_a_card_of_another_version_is_one_line(tmp_path):
     card = opened(tmp_path).path / CARD
     card.write_text(json.dumps(json.loads(card.read_text()) | {"format": 99}))
-    with pytest.raises(tfinvert.InputError, match="has format 99, this version reads 2; nothing"):
+    with pytest.raises(tfinvert.InputError, match="has format 99, this version reads 2; it"):
         opened(tmp_path)
 
 
-def test_a_cache_of_the_first_format_is_left_alone(tmp_path):
+def test_a_cache_of_the_first_format_is_told_of_and_left_alone(tmp_path, capsys):
     old = tmp_path / "x-0123456789"
     old.mkdir()
     (old / CARD).write_text(json.dumps({"format": 1, "count": 10, **KEY}))
     (old / "images.raw").write_bytes(b"mine")
-    with pytest.raises(tfinvert.InputError, match="has format 1, this version reads 2; nothing"):
+    with pytest.raises(tfinvert.InputError, match="has format 1, this version reads 2; it"):
         FeatureCache(old)
     with pytest.raises(tfinvert.InputError, match="is a cache itself; give the folder that it"):
         opened(old)
     assert len(opened(tmp_path)) == 10
+    assert f"the cache {old} has format 1, this version reads 2" in capsys.readouterr().out
+    assert len(opened(tmp_path)) == 10
+    assert "has format 1" not in capsys.readouterr().out  # nothing had to be made
     assert sorted(file.name for file in old.iterdir()) == [CARD, "images.raw"]
 
 

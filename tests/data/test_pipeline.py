@@ -315,9 +315,10 @@ def test_parts_of_a_batch_are_together_the_batch(of):
 
 
 @pytest.mark.parametrize("memory_gb", [1, 15e-6, 0])
-def test_held_photographs_give_the_views_of_decoded_ones(memory_gb):
+@pytest.mark.parametrize("min_crop", [0.5, 0.6])
+def test_held_photographs_give_the_views_of_decoded_ones(memory_gb, min_crop):
     source = Memory([*noise(3, 90, 130), *noise(2, 40, 30), *noise(2, 64, 20)])
-    views = Views((16, 24), 0.5, 3, 0.3)
+    views = Views((16, 24), min_crop, 3, 0.3)
     decoded = first(pipeline.training_batches(source, views, 5, 3), 4)
     held = Held(views.reduced, memory_gb)
     for index in range(len(source)):
@@ -331,7 +332,7 @@ def test_held_photographs_give_the_views_of_decoded_ones(memory_gb):
 
 
 @pytest.mark.parametrize(("shape", "size"), [((96, 128), (32, 32)), ((500, 40), (20, 10))])
-@pytest.mark.parametrize("min_crop", [1.0, 0.5, 0.3])
+@pytest.mark.parametrize("min_crop", [1.0, 0.6, 0.5, 0.3])
 def test_the_smallest_crop_of_a_reduced_photograph_has_the_size_of_a_view(shape, size, min_crop):
     views = Views(size, min_crop)
     reduced = views.reduced(noise(1, *shape)[0])

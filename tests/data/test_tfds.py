@@ -12,6 +12,7 @@ from tfinvert.data.held import Held
 from tfinvert.data.pipeline import evaluation_batches, training_batches
 from tfinvert.data.tfds import Tfds
 from tfinvert.data.views import Views
+from tfinvert.errors import Interrupted
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 6, 9, 4), dtype=np.uint8)
 DEEP = PIXELS[..., :1].astype(np.uint16) * 256 + 128
@@ -225,3 +226,12 @@ def test_data_sets_of_tfds_by_name_on_its_own_mock_data(tmp_path, name):
     assert [len(images) for images in held_out] == [4, 3]
     assert batch.shape == (5, 32, 32, 3)
     assert float(tf.math.reduce_std(batch)) > 0
+
+
+def test_being_told_to_stop_is_no_failure_of_a_data_set(monkeypatch):
+    def stop(name):
+        raise Interrupted("terminated", 15)
+
+    monkeypatch.setattr(tfds, "builder", stop)
+    with pytest.raises(Interrupted):
+        Tfds("mnist")

@@ -91,6 +91,8 @@ def bomb():
         ({"min_crop": 0.0}, r"min_crop must be in \(0, 1\]"),
         ({"jitter": 1.5}, r"jitter must be in \[0, 1\]"),
         ({"strategy": "mirrored", "batch_size": 7}, "multiple of the 2 devices"),
+        ({"batch_size": 8, "accumulate": 3}, "accumulate must divide .* Received: 3"),
+        ({"strategy": "mirrored", "batch_size": 8, "jit": "on"}, "jit=on takes one device"),
         ({"data": "folder:nowhere"}, "no such folder: nowhere"),
         ({"data": "camera"}, "data must be photos, folder:PATH or tfds:NAME"),
         ({"data": "tfds:no_such_data_set"}, "no data set 'no_such_data_set'"),

@@ -226,7 +226,8 @@ def seldom_logged(train_in, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("number", "at"), [(signal.SIGTERM, 3), (signal.SIGINT, 3), (signal.SIGTERM, 4)]
+    ("number", "at"),
+    [(signal.SIGTERM, 3), (signal.SIGINT, 3), (signal.SIGTERM, 4), (signal.SIGTERM, 6)],
 )
 def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(
     train, seldom_logged, monkeypatch, number, at
@@ -251,6 +252,21 @@ def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(
     assert stopped.value.status == 128 + number
     assert signal.getsignal(number) is handler
     seldom_logged.assert_equal(*train(pace=SELDOM))
+
+
+def test_a_signal_while_the_last_step_is_validated(train, unbroken, monkeypatch):
+    validate = loop._validate
+
+    def signalled(*arguments):
+        if arguments[-1] == SETTINGS.steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return validate(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_validate", signalled)
+        with pytest.raises(tfinvert.errors.Interrupted, match="after step 6 of 6"):
+            train()
+    unbroken.assert_equal(*train())
 
 
 def test_nan_stops_with_the_last_good_checkpoint(train, tmp_path, monkeypatch):

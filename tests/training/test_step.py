@@ -1,5 +1,6 @@
 """One step: micro-batches, precision, what guards the weights."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -12,7 +13,7 @@ from tfinvert.training import precision, strategies
 from tfinvert.training.guard import Guard
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import State
-from tfinvert.training.step import check_accumulation, make_step
+from tfinvert.training.step import check, make_step
 
 SETTINGS = Settings(steps=100, batch_size=8, width=0.125, learning_rate=2e-3, warmup_steps=0)
 FEATURE = features.get("hog", image_shape=(32, 32, 3))
@@ -58,9 +59,9 @@ def test_micro_batches_make_the_step_of_the_whole_batch(taken, plain, parts, str
 
 
 def test_micro_batches_must_divide_a_devices_part():
-    check_accumulation(strategies.make("mirrored"), 8, 4)
+    check(dataclasses.replace(SETTINGS, accumulate=4), strategies.make("mirrored"))
     with pytest.raises(InputError, match=r"8 over 2 device\(s\). Received: 8"):
-        check_accumulation(strategies.make("mirrored"), 8, 8)
+        check(dataclasses.replace(SETTINGS, accumulate=8), strategies.make("mirrored"))
     with pytest.raises(InputError, match="accumulate must be positive. Received: 0"):
         Settings(steps=1, accumulate=0)
 
@@ -90,6 +91,25 @@ def test_float16_asks_for_a_gpu():
     precision.check("bfloat16")
     with pytest.raises(InputError, match="float16 takes a GPU, and there is none"):
         precision.check("float16")
+
+
+@pytest.mark.parametrize(
+    ("capability", "said"), [((7, 5), "bfloat16 takes a GPU of .* 8.0; T4 has 7.5"), ((9, 0), None)]
+)
+def test_bfloat16_asks_for_a_gpu_that_has_it(monkeypatch, capability, said):
+    details = {"compute_capability": capability, "device_name": "T4"}
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+    precision.check("float16")
+    with pytest.raises(InputError, match=said) if said else contextlib.nullcontext():
+        precision.check("bfloat16")
+
+
+@pytest.mark.parametrize(("has_it", "lines"), [(True, 0), (False, 1)])
+def test_a_cpu_without_bfloat16_is_told_of(monkeypatch, capsys, has_it, lines):
+    monkeypatch.setattr(precision, "_cpu_has_bfloat16", lambda: has_it)
+    precision.check("bfloat16")
+    assert len(capsys.readouterr().out.splitlines()) == lines
 
 
 @pytest.mark.parametrize("name", ["loss", "optimizer", "network", "precision", "jit"])

@@ -16,7 +16,7 @@ from tfinvert.data.folder import Folder
 from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
-from tfinvert.training.examples import CachedExamples
+from tfinvert.training.examples import CachedExamples, held_for
 from tfinvert.training.settings import Settings
 
 _CHECKED = "checked.json"
@@ -116,5 +116,6 @@ def _examples(job: FeatureJob, directory: str) -> CachedExamples:
         names = json.loads(checked.read_text(encoding="utf-8"))
         source = Folder(job.data.partition(":")[2], checked=names)
     else:
-        source = open_source(job.data, job.part)
+        size = job.image_size, job.image_size
+        source = open_source(job.data, job.part, held_for(job.settings, size))
     return job.examples(source, directory)

@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from tfinvert.errors import InputError, Interrupted, first_line
+from tfinvert.errors import InputError, first_line
 
 RUNNER = "FnApiRunner"  # the embedded one; "DirectRunner" may ask for a download
 
@@ -51,8 +51,6 @@ def run(build: Callable[[beam.Pipeline], None], flags: Sequence[str]) -> None:
         pipeline = beam.Pipeline(options=options)
         build(pipeline)
         pipeline.run().wait_until_finish()
-    except Interrupted:
-        raise
     except Exception as error:  # what a worker raised arrives as runners like to wrap it
         raise InputError(f"the pipeline failed: {reason(str(error) or repr(error))}") from error
 

@@ -163,6 +163,8 @@ def open_cache(
         cache = FeatureCache(path)
         print(f"{len(cache)} cached views, {_gigabytes(cache.size)}: {path}")
         return cache
+    for older in _of_another_format(folder, path.name.rpartition("-")[0]):
+        print(f"{older}; one of this version is made beside it")
     begin = time.perf_counter()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -273,9 +275,20 @@ def _check_format(path: pathlib.Path, card: Mapping[str, Any]) -> None:
     found = card.get("format")
     if found != FORMAT:
         raise InputError(
-            f"the cache {path} has format {found}, this version reads {FORMAT}; nothing in it is "
-            "changed, and a cache of this version is made beside it"
+            f"the cache {path} has format {found}, this version reads {FORMAT}; it stays as it is"
         )
+
+
+def _of_another_format(folder: pathlib.Path, name: str) -> list[str]:
+    """A line for each cache of that name that this version does not read."""
+    found = []
+    for card in sorted(folder.glob(f"{name}-*/{CARD}")):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            try:
+                _check_format(card.parent, json.loads(card.read_text(encoding="utf-8")))
+            except InputError as error:
+                found.append(str(error))
+    return found
 
 
 def _open_shard(file: pathlib.Path, expected: Mapping[str, Any]) -> ArrayRecordReader:

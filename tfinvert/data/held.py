@@ -70,6 +70,11 @@ class Held:
         self.on_disk += photo.nbytes
         self._mapped = None
 
+    def clear(self) -> None:
+        """Lets go of everything."""
+        self._photos, self._file, self._mapped = [], None, None
+        self.in_memory = self.on_disk = 0
+
     def __getitem__(self, index: int) -> np.ndarray:
         """The photograph held at that place, uint8 `[H, W, 3]`."""
         held = self._photos[index]

@@ -19,11 +19,13 @@ class Source(abc.ABC):
       min_crop: the smallest random training crop, as a fraction of the image's shorter side, that
         suits these images.
       jitter: how strongly colours, contrast and brightness should vary in training, in [0, 1].
+      held: the training images, decoded already; None or empty where they are not.
     """
 
     name: str
     min_crop: float = 0.6
     jitter: float = 0.0
+    held: Held | None = None
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -40,6 +42,11 @@ class Source(abc.ABC):
 
         Of a held source (see `held.Held`) as it is held, which may be smaller.
         """
+
+    def release(self) -> None:
+        """Lets go of photographs that are held: one that is asked for then is decoded anew."""
+        if self.held is not None:
+            self.held.clear()
 
     @abc.abstractmethod
     def once(self) -> tf.data.Dataset:
@@ -83,13 +90,7 @@ def digest(parts: Iterable[bytes]) -> str:
 
 
 class IndexedSource(Source):
-    """A source with random access to its images; subclasses give `image(index)`.
-
-    Attributes:
-      held: the images, decoded already; None decodes an image whenever it is asked for.
-    """
-
-    held: Held | None = None
+    """A source with random access to its images; subclasses give `image(index)`."""
 
     @property
     def evaluation_size(self) -> int:
@@ -102,7 +103,7 @@ class IndexedSource(Source):
 
     def photograph(self, index: int) -> np.ndarray:
         """See `Source.photograph`."""
-        return self.image(index) if self.held is None else self.held[index]
+        return self.held[index] if self.held else self.image(index)
 
     def once(self) -> tf.data.Dataset:
         """See `Source.once`."""

@@ -31,7 +31,7 @@ class Tfds(Source):
 
     def __init__(self, name: str, part: str = "all", held: Held | None = None):
         self.name = f"tfds:{name}"
-        self._held, self._lock = Held() if held is None else held, threading.Lock()
+        self.held, self._lock = Held() if held is None else held, threading.Lock()
         try:
             self._builder = tfds.builder(name)
             self._builder.download_and_prepare()
@@ -55,15 +55,16 @@ class Tfds(Source):
     def photograph(self, index: int) -> np.ndarray:
         """See `Source.photograph`; the first call decodes all images, in the order of the files."""
         with self._lock:
-            if not len(self._held):
-                for image in self.once().as_numpy_iterator():
-                    self._held.append(image)
-                if len(self._held) != self._count:
+            if len(self.held) < self._count:
+                # From where an earlier call failed, if one did.
+                for image in self.once().skip(len(self.held)).as_numpy_iterator():
+                    self.held.append(image)
+                if len(self.held) != self._count:
                     raise InputError(
                         f"{self.name}: the split {self._split!r} should have {self._count} images, "
-                        f"and has {len(self._held)}; prepare it anew"
+                        f"and has {len(self.held)}; prepare it anew"
                     )
-        return self._held[index]
+        return self.held[index]
 
     def once(self) -> tf.data.Dataset:
         """See `Source.once`."""

@@ -5,6 +5,7 @@ drawn from (seed, position), for a whole batch at once.
 """
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -59,19 +60,24 @@ class Views:
 
         Uint8 `[H, W, 3]`; one that is small enough comes back as it is.
         """
-        largest = largest_crop(photo.shape[:2], self.size)
-        scale = min(self.size[0] / largest[0], self.size[1] / largest[1]) / self.min_crop
-        if scale >= 1:
-            return photo
-        size = tuple(max(1, round(side * scale)) for side in photo.shape[:2])
-        return _resized(photo, size) if size != photo.shape[:2] else photo
+        # In whole numbers, so that what was reduced once is reduced no further.
+        (height, width), (rows, columns) = photo.shape[:2], self.size
+        if height * columns <= width * rows:  # the height is what bounds a crop
+            least = math.ceil(rows / self.min_crop)
+            size = least, -(-width * least // height)
+            return _resized(photo, size) if height > least else photo
+        least = math.ceil(columns / self.min_crop)
+        size = -(-height * least // width), least
+        return _resized(photo, size) if width > least else photo
 
     def cut(self, photos: list[np.ndarray], positions: np.ndarray, seed: int) -> np.ndarray:
         """One view of each photograph, for its position: uint8 `[n, *size, 3]`."""
         views = np.empty((len(photos), *self.size, 3), np.uint8)
         draws = uniforms(seed, positions, _DRAWS)
+        # Once each, as one may come several times.
+        reduced = {id(photo): self.reduced(photo) for photo in photos}
         for view, photo, drawn in zip(views, photos, draws, strict=True):
-            view[...] = self._one(self.reduced(photo), drawn)
+            view[...] = self._one(reduced[id(photo)], drawn)
         return views
 
     def _one(self, photo: np.ndarray, drawn: np.ndarray) -> np.ndarray:

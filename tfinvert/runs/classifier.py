@@ -23,7 +23,7 @@ from tfinvert.features.base import Feature
 from tfinvert.files import write_json
 from tfinvert.networks import alexnet, weights
 from tfinvert.runs.run_directory import open_run
-from tfinvert.training import classifier, precision, strategies
+from tfinvert.training import classifier, precision, step, strategies
 from tfinvert.training.classifier import ClassifierSettings, Start
 from tfinvert.training.examples import CachedExamples, Examples, held_for, open_examples
 from tfinvert.training.history import minutes
@@ -94,6 +94,7 @@ def run_classification(
     if settings.train == "all" and (cache or settings.cached_views):
         raise InputError("only features of frozen convolutions can be cached, with --train=head")
     given = dataclasses.asdict(classification) | dataclasses.asdict(settings) | versions()
+    given |= dataclasses.asdict(pace)  # they must look at the same steps
     devices = strategies.make(strategy, given)  # first: it may have to start TensorFlow
     with contextlib.ExitStack() as stack:
         team = stack.enter_context(strategies.team(devices))
@@ -120,7 +121,7 @@ def _run(
         variant=classification.variant,
         input_size=classification.input_size,
     )
-    strategies.check_batch(devices, settings.batch_size)
+    step.check(settings, devices)
     precision.check(settings.precision)
     held = held_for(settings.views, trunk.image_shape[:2], memory_gb)
     training, validation = _open(classification, held)
@@ -154,8 +155,9 @@ def _run(
     if not team.from_chief(begin):
         return run
     labelled = _labelled(examples, training, trunk, settings)
-    images = read_images(validation, trunk.image_shape[:2], VALIDATION_IMAGES)
-    every = -(-validation.evaluation_size // VALIDATION_IMAGES)
+    seen = VALIDATION_IMAGES if team.chief else 1
+    images = read_images(validation, trunk.image_shape[:2], seen)
+    every = -(-validation.evaluation_size // seen)
     shown = images, validation.once_labels()[::every]
     network, history = classifier.fit(start, labelled, shown, settings, run, devices, pace)
     if not team.chief:

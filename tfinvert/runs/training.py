@@ -19,7 +19,7 @@ from tfinvert.networks import inversion
 from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
 from tfinvert.resize import resize_images
 from tfinvert.runs.run_directory import open_run
-from tfinvert.training import loop, precision, strategies
+from tfinvert.training import loop, precision, step, strategies
 from tfinvert.training.examples import CachedExamples, held_for, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.settings import Settings
@@ -76,6 +76,7 @@ def run_training(
       Interrupted: it was told to stop, and did after a step.
     """
     given = dataclasses.asdict(asked) | dataclasses.asdict(settings) | versions()
+    given |= dataclasses.asdict(pace)  # they must look at the same steps
     devices = strategies.make(strategy, given)  # first: it may have to start TensorFlow
     with contextlib.ExitStack() as stack:
         team = stack.enter_context(strategies.team(devices))
@@ -100,7 +101,7 @@ def _run(
     inversion.build(feature, width=settings.width, units=settings.units, network=settings.network)
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.to_train()
-    strategies.check_batch(devices, settings.batch_size)
+    step.check(settings, devices)
     precision.check(settings.precision)
     held = held_for(settings, (side, side), memory_gb)
     training, validation = _open(asked, held)

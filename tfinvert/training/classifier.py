@@ -22,7 +22,7 @@ from tfinvert.training.labelled import LabelledFeatures, LabelledImages
 from tfinvert.training.optimizers import schedule
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import Checkpoints, variables
-from tfinvert.training.step import check_accumulation, compile_step
+from tfinvert.training.step import check, compile_step
 from tfinvert.training.stepping import PACE, Pace, take_steps
 from tfinvert.training.summaries import Scalars
 
@@ -198,8 +198,7 @@ def fit(
         cannot be had, or the loss or a weight is no longer finite; the last good checkpoint is
         kept.
     """
-    strategies.check_batch(strategy, settings.batch_size)
-    check_accumulation(strategy, settings.batch_size, settings.accumulate)
+    check(settings, strategy)
     team = strategies.team(strategy)
     with strategy.scope():
         state = ClassifierState(start, settings)

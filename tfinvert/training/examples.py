@@ -127,7 +127,9 @@ class CachedExamples(Examples):
             "versions": versions(),
         }
         count = settings.cached_views * len(source)
-        return open_cache(self._folder, feature.name, key, count, self.compute, self._fill)
+        cache = open_cache(self._folder, feature.name, key, count, self.compute, self._fill)
+        source.release()
+        return cache
 
     def batches(self, start_step: int = 0, part: Part = WHOLE) -> tf.data.Dataset:
         """As `Examples.batches`, always `(images, features)`."""

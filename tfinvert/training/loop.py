@@ -19,7 +19,7 @@ from tfinvert.training.examples import Examples
 from tfinvert.training.history import Entry, History
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import Checkpoints, State, variables
-from tfinvert.training.step import check_accumulation, make_step
+from tfinvert.training.step import check, make_step
 from tfinvert.training.stepping import PACE, Pace, take_steps
 from tfinvert.training.summaries import Summaries
 
@@ -67,8 +67,7 @@ def fit(
         or its feature cannot be had, or the loss or a weight is no longer finite; the last good
         checkpoint is kept.
     """
-    strategies.check_batch(strategy, settings.batch_size)
-    check_accumulation(strategy, settings.batch_size, settings.accumulate)
+    check(settings, strategy)
     team = strategies.team(strategy)
     validation = validation[evenly(len(validation), VALIDATION_IMAGES)]
     with strategy.scope():

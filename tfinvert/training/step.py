@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfinvert.errors import InputError
 from tfinvert.resize import resize_batch
+from tfinvert.training import strategies
 from tfinvert.training.guard import Guard
 from tfinvert.training.losses import LOSSES
 from tfinvert.training.settings import Settings
@@ -76,8 +77,9 @@ def compile_step(
       penalty: from a replica's gradients to what the optimiser gets, guarded already.
 
     Raises:
-      InputError: compilation by XLA is asked for on several devices.
+      InputError: as `check`.
     """
+    check(settings, strategy)
     guard = state.guard
 
     def gradients_of(*batch: tf.Tensor) -> tuple[tf.Tensor, _Gradients]:
@@ -114,14 +116,21 @@ def compile_step(
     return step
 
 
-def check_accumulation(strategy: tf.distribute.Strategy, batch_size: int, accumulate: int) -> None:
-    """Raises InputError unless every device's part of a batch splits into so many micro-batches."""
+def check(settings: How, strategy: tf.distribute.Strategy) -> None:
+    """Whether the devices can take such a step.
+
+    Raises:
+      InputError: they cannot share the batch evenly, their parts do not split into so many
+        micro-batches, or compilation by XLA is asked for on several devices.
+    """
+    strategies.check_batch(strategy, settings.batch_size)
     devices = strategy.num_replicas_in_sync
-    if batch_size % (devices * accumulate):
+    if settings.batch_size % (devices * settings.accumulate):
         raise InputError(
-            f"accumulate must divide a device's part of the batch, {batch_size} over {devices} "
-            f"device(s). Received: {accumulate}"
+            f"accumulate must divide a device's part of the batch, {settings.batch_size} over "
+            f"{devices} device(s). Received: {settings.accumulate}"
         )
+    _compiles(settings.jit, strategy)
 
 
 def _compiles(jit: str, strategy: tf.distribute.Strategy) -> bool:

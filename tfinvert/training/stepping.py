@@ -99,7 +99,7 @@ def take_steps(
             checkpoint = last or number % pace.checkpoint == 0
             validation = last or number % pace.validate == 0
             # Asked by all workers after every step, so that they stop after the same one.
-            stop = team.stop(bool(stopping.signal) and not last)
+            stop = team.stop(bool(stopping.signal))
             if checkpoint or validation or number % pace.log == 0:
                 loss = float(np.mean([float(loss) for loss in losses]))
                 losses.clear()
@@ -125,6 +125,8 @@ def take_steps(
                 if team.chief and not checkpoint:
                     _save_at_once(checkpoints, number, losses)
                 raise _stopped(number, length, stopping.signal or signal.SIGTERM)
+        if stopping.signal:  # it came while the last step was validated and saved
+            raise _stopped(length.steps, length, stopping.signal)
 
 
 def _save_at_once(checkpoints: Checkpoints, step: int, losses: Sequence[float | tf.Tensor]) -> None:
