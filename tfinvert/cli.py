@@ -1,7 +1,9 @@
 """How the command line programs start and fail."""
 
+import gc
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 from absl import app, logging
@@ -21,24 +23,19 @@ def run(main: Callable[..., None], arguments: bool = False) -> None:
       arguments: whether it takes the list of what follows the flags; else nothing may follow.
     """
 
-    def guarded(argv: Sequence[str]) -> None:
+    def guarded(argv: Sequence[str]) -> int:
         logging.set_verbosity(logging.WARNING)
         signal.signal(signal.SIGTERM, _terminated)
         if len(argv) > 1 and not arguments:
-            _fail(f"unexpected argument {argv[1]!r}; every input is a --flag")
+            return _fail(f"unexpected argument {argv[1]!r}; every input is a --flag")
         try:
             main(list(argv[1:])) if arguments else main()
             print(f"peak memory: {peak_memory():.2f} GB")
-        except InputError as error:
-            _fail(str(error))
-        except OSError as error:
-            _fail(f"{error.filename or 'file'}: {error.strerror or error}")
-        except Interrupted as stop:
-            print(f"\n{stop}", file=sys.stderr)
-            sys.exit(stop.status)
-        except KeyboardInterrupt:
-            print("\ninterrupted", file=sys.stderr)
-            sys.exit(130)
+            return 0
+        except (InputError, OSError, Interrupted, KeyboardInterrupt) as error:
+            status = _say(error)
+            _forget(error)
+            return status
 
     app.run(guarded)
 
@@ -48,6 +45,30 @@ def _terminated(number: int, frame: object) -> None:
     raise Interrupted("terminated", number)
 
 
-def _fail(message: str) -> None:
+def _say(error: BaseException) -> int:
+    """Prints the one line that an error deserves; the exit status."""
+    if isinstance(error, KeyboardInterrupt):
+        error = Interrupted("interrupted", signal.SIGINT)
+    if isinstance(error, Interrupted):
+        print(f"\n{error}", file=sys.stderr)
+        return error.status
+    if isinstance(error, InputError):
+        return _fail(str(error))
+    return _fail(f"{error.filename or 'file'}: {error.strerror or error}")
+
+
+def _fail(message: str) -> int:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    return 2
+
+
+def _forget(error: BaseException | None) -> None:
+    """Lets go of all that the functions which failed still hold.
+
+    Of an iterator of tf.data, first of all: its threads call Python, and while the interpreter
+    ends they can no more, so that TensorFlow would wait for them for ever.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+    gc.collect()
