@@ -349,6 +349,7 @@ def test_three_train_what_one_does(tmp_path, alone):
     assert_equals(processes, alone)
 
 
+@pytest.mark.slow
 def test_stopped_and_killed_two_go_on_and_train_what_one_does(tmp_path, alone):
     processes = Processes(tmp_path, 2)
     started = processes.start()
