@@ -16,6 +16,8 @@ also VLFeat's C library, PyTorch trains the identical network on the same images
 crops and computes HOG, and the step is forward, backward, clipping and Adam, without an average.
 """
 
+import tfinvert  # isort: skip  # before TensorFlow, for which it sets variables
+
 import dataclasses
 import pathlib
 import statistics
@@ -28,7 +30,7 @@ import tensorflow as tf
 import torch_peer
 from absl import flags
 
-from tfinvert import cli, features
+from tfinvert import cli
 from tfinvert.data.open import FORMS, open_source
 from tfinvert.evaluation import read_images
 from tfinvert.features.base import Feature
@@ -92,7 +94,7 @@ def main() -> None:
 
 def measure(row: Row, folder: pathlib.Path) -> list[str]:
     """The cells of a row."""
-    feature = features.get(row.feature, image_shape=(row.side, row.side, 3))
+    feature = tfinvert.features.get(row.feature, image_shape=(row.side, row.side, 3))
     settings = Settings(
         steps=10**6,
         batch_size=row.batch,
@@ -154,7 +156,7 @@ def _bare_step(feature: Feature, settings: Settings) -> Callable[[], tf.Tensor]:
 def _our_step(feature: Feature, examples: Examples, settings: Settings) -> Callable[[], tf.Tensor]:
     state, strategy = _state(feature, settings)
     batch = next(iter(examples.batches()))
-    step = make_step(state, settings, strategy)
+    step = make_step(state, settings, strategy, examples.rest)
     return lambda: step(*batch)
 
 

@@ -1,6 +1,8 @@
 """What many tests share: a folder for what is temporary, two logical CPU devices, real photographs,
 a small network."""
 
+import tfinvert  # noqa: F401  # isort: skip  # before TensorFlow, as in programs
+
 import os
 import tempfile
 

@@ -50,11 +50,15 @@ class Examples:
       source: photographs to train on.
       settings: batch size, seed and augmentation.
 
+    Attributes:
+      rest: TensorFlow ops from the features that `batches` gives to the whole, for the device.
+
     Raises:
       InputError: min_crop, shift or jitter is out of range.
     """
 
     def __init__(self, feature: Feature, source: Source, settings: Settings):
+        self.rest: Callable[[tf.Tensor], tf.Tensor] = tf.identity
         self._feature, self._source, self._settings = feature, source, settings
         self._views = views_of(settings, source, feature.image_shape[:2])
 
@@ -111,7 +115,7 @@ class CachedExamples(Examples):
     ):
         super().__init__(feature, source, settings)
         self._folder, self._fill = folder, fill
-        self._stem, self._rest = feature.stem()
+        self._stem, self.rest = feature.stem()
 
     @functools.cached_property
     def cache(self) -> FeatureCache:
@@ -132,10 +136,9 @@ class CachedExamples(Examples):
         return cache
 
     def batches(self, start_step: int = 0, part: Part = WHOLE) -> tf.data.Dataset:
-        """As `Examples.batches`, always `(images, features)`."""
+        """As `Examples.batches`, always `(images, features)`, of these what the cache keeps."""
         settings = self._settings
-        stored = self.cache.batches(settings.batch_size, settings.seed, start_step, part)
-        return stored.map(lambda images, features: (images, self._rest(features)))
+        return self.cache.batches(settings.batch_size, settings.seed, start_step, part)
 
     def first(self) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
         """As `Examples.first`, of 2 048 evenly spaced views."""
@@ -143,7 +146,7 @@ class CachedExamples(Examples):
         indices = evenly(len(self.cache), MEASURED_IMAGES)
         for begin in range(0, len(indices), size):
             images, features = self.cache.read(indices[begin : begin + size])
-            yield images / np.float32(255), self._rest(features)
+            yield images / np.float32(255), self.rest(features)
 
     def compute(self, begin: int, end: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The views [begin, end), uint8, and their features, computed a few at a time.

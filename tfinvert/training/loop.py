@@ -87,7 +87,7 @@ def fit(
     if done >= settings.steps:
         return fitted
     take_steps(
-        make_step(state, settings, strategy),
+        make_step(state, settings, strategy, training.rest),
         training.batches(done, team.part),
         lambda step: {"validation_error": _validate(inverter, validation, summaries, step)},
         done=done,

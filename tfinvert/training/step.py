@@ -34,20 +34,22 @@ class How(Protocol):
 
 
 def make_step(
-    state: State, settings: Settings, strategy: tf.distribute.Strategy
+    state: State,
+    settings: Settings,
+    strategy: tf.distribute.Strategy,
+    rest: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
 ) -> Callable[..., tf.Tensor]:
     """A compiled function of one distributed batch that trains once and returns the loss.
 
     The batch is `(images,)` for an in-graph feature, which then runs on the device, or
-    `(images, features)` for one that was computed in the input pipeline.
+    `(images, features)` for one that was computed in the input pipeline, up to the `rest`.
     """
     loss = LOSSES[settings.loss]
     standardization = state.standardization
     output_size = state.network.output_shape[1:3]
 
     def losses(images: tf.Tensor, features: tf.Tensor | None = None) -> tf.Tensor:
-        if features is None:
-            features = state.feature(images)
+        features = state.feature(images) if features is None else rest(features)
         if not settings.train_encoder:
             features = tf.stop_gradient(features)
         reconstructions = state.network(standardization(features), training=True)

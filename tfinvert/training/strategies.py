@@ -75,7 +75,7 @@ def check_batch(strategy: tf.distribute.Strategy, batch_size: int) -> None:
 
 def distribute(
     strategy: tf.distribute.Strategy, part: tf.data.Dataset, batch_size: int
-) -> tf.distribute.DistributedDataset:
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """Shares batches among the devices, each in the order of the data set.
 
     Args:
@@ -83,6 +83,8 @@ def distribute(
       part: endless batches, of which a process has its own part of the whole.
       batch_size: images a batch, over all processes.
     """
+    if strategy.num_replicas_in_sync == 1 and not tf.config.list_logical_devices("GPU"):
+        return part  # there is nobody to share with, and nothing to bring to a device ahead of time
     if team(strategy).of == 1:
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
