@@ -116,6 +116,7 @@ class Hog(Feature):
     """
 
     name = "hog"
+    reach = 3
 
     def __init__(
         self, image_shape: ImageShape = (64, 64, 3), cell_size: int = 8, color: bool = False

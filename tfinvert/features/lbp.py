@@ -71,6 +71,7 @@ class Lbp(Feature):
 
     name = "lbp"
     differentiable = False
+    reach = 2
 
     def __init__(self, image_shape: ImageShape = (64, 64, 3), cell_size: int = 16):
         super().__init__(image_shape)

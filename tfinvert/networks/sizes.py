@@ -1,0 +1,69 @@
+"""What an inversion network makes of grids of any size."""
+
+import json
+import math
+import re
+from fractions import Fraction
+
+import keras
+
+_ANY_SIZE = (
+    keras.layers.InputLayer,
+    keras.layers.Conv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.AveragePooling2D,
+    keras.layers.LeakyReLU,
+    keras.layers.Concatenate,
+    keras.layers.Add,
+)
+
+
+def takes_any_size(network: keras.Model) -> bool:
+    """Whether a network for a grid of one size has no layer that asks for that size."""
+    return all(isinstance(layer, _ANY_SIZE) for layer in network.layers)
+
+
+def of_size(network: keras.Model, grid: tuple[int | None, int | None]) -> keras.Model:
+    """The same layers, with the same weights, for grids of another size: see `takes_any_size`.
+
+    Args:
+      network: for a grid.
+      grid: its (rows, columns); None for any.
+    """
+    features = keras.Input((*grid, network.input_shape[-1]), name="features")
+    return keras.models.clone_model(network, features, clone_function=lambda layer: layer)
+
+
+def contraction(network: keras.Model) -> int:
+    """What both sides of a grid must be a multiple of: the product of all strides."""
+    convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    transposed = keras.layers.Conv2DTranspose
+    return math.prod(
+        layer.strides[0] for layer in convolutions if not isinstance(layer, transposed)
+    )
+
+
+def reach(network: keras.Model) -> int:
+    """Cells, of its input, further from which nothing has an influence on a pixel."""
+    units: dict[str, Fraction] = {}  # cells along an element of what a layer gives
+    reaches: dict[str, Fraction] = {}
+    for config in network.get_config()["layers"]:
+        name, layer = config["name"], network.get_layer(config["name"])
+        parents = re.findall(
+            r'"keras_history": \["([^"]+)"', json.dumps(config["inbound_nodes"], default=str)
+        )
+        unit = units[parents[0]] if parents else Fraction(1)
+        reaches[name] = max((reaches[parent] for parent in parents), default=Fraction(0))
+        if isinstance(layer, keras.layers.Conv2DTranspose):
+            kernel, stride = layer.kernel_size[0], layer.strides[0]
+            reaches[name] += unit * math.ceil((kernel - stride) / (2 * stride))
+            unit /= stride
+        elif isinstance(layer, keras.layers.Conv2D):
+            kernel, stride = layer.kernel_size[0], layer.strides[0]
+            # With a stride, what is padded on both sides differs.
+            reaches[name] += unit * (kernel // 2 if stride == 1 else kernel - 1)
+            unit *= stride
+        elif isinstance(layer, keras.layers.AveragePooling2D):
+            reaches[name] += unit * (max(layer.pool_size) // 2)
+        units[name] = unit
+    return math.ceil(max(reaches.values()))
