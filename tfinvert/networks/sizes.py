@@ -46,24 +46,34 @@ def contraction(network: keras.Model) -> int:
 def reach(network: keras.Model) -> int:
     """Cells, of its input, further from which nothing has an influence on a pixel."""
     units: dict[str, Fraction] = {}  # cells along an element of what a layer gives
-    reaches: dict[str, Fraction] = {}
+    reaches: dict[str, list[Fraction]] = {}  # down and across
     for config in network.get_config()["layers"]:
         name, layer = config["name"], network.get_layer(config["name"])
         parents = re.findall(
             r'"keras_history": \["([^"]+)"', json.dumps(config["inbound_nodes"], default=str)
         )
         unit = units[parents[0]] if parents else Fraction(1)
-        reaches[name] = max((reaches[parent] for parent in parents), default=Fraction(0))
-        if isinstance(layer, keras.layers.Conv2DTranspose):
-            kernel, stride = layer.kernel_size[0], layer.strides[0]
-            reaches[name] += unit * math.ceil((kernel - stride) / (2 * stride))
-            unit /= stride
-        elif isinstance(layer, keras.layers.Conv2D):
-            kernel, stride = layer.kernel_size[0], layer.strides[0]
-            # With a stride, what is padded on both sides differs.
-            reaches[name] += unit * (kernel // 2 if stride == 1 else kernel - 1)
-            unit *= stride
-        elif isinstance(layer, keras.layers.AveragePooling2D):
-            reaches[name] += unit * (max(layer.pool_size) // 2)
-        units[name] = unit
-    return math.ceil(max(reaches.values()))
+        elements, growth = _of_layer(layer)
+        before = [reaches[parent] for parent in parents] or [[Fraction(0)] * 2]
+        reaches[name] = [
+            max(axis) + unit * more
+            for axis, more in zip(zip(*before, strict=True), elements, strict=True)
+        ]
+        units[name] = unit * growth
+    return math.ceil(max(max(axes) for axes in reaches.values()))
+
+
+def _of_layer(layer: keras.layers.Layer) -> tuple[tuple[int, int], Fraction]:
+    """Elements of its input that a layer reaches, down and across, and how theirs grow."""
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        stride = layer.strides[0]
+        more = math.ceil((layer.kernel_size[0] - stride) / (2 * stride))
+        return (more, more), Fraction(1, stride)
+    if isinstance(layer, keras.layers.Conv2D):
+        kernel, stride = layer.kernel_size[0], layer.strides[0]
+        # With a stride, what is padded on both sides differs.
+        more = kernel // 2 if stride == 1 else kernel - 1
+        return (more, more), Fraction(stride)
+    if isinstance(layer, keras.layers.AveragePooling2D):
+        return tuple(window // 2 for window in layer.pool_size), Fraction(1)
+    return (0, 0), Fraction(1)
