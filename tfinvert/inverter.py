@@ -95,7 +95,12 @@ class Inverter:
     @property
     def multiple(self) -> int:
         """Where any size is taken: pixels of which the sides are made multiples."""
-        return self.feature.cell_size * sizes.contraction(self.network)
+        return self.feature.cell_size * self.contraction
+
+    @functools.cached_property
+    def contraction(self) -> int:
+        """Where any size is taken: cells of which a grid's sides are multiples."""
+        return sizes.contraction(self.network)
 
     def at(self, size: Sequence[int]) -> "Inverter":
         """The same inverter with images of another (height, width) as its own.
@@ -131,6 +136,15 @@ class Inverter:
         image = network(self.standardization(features), training=False)
         return tf.clip_by_value(tf.cast(image, tf.float32), 0.0, 1.0)
 
+    def rebuild(self, images: tf.Tensor) -> tf.Tensor:
+        """`reconstruct` in a graph, of an in-graph feature and without pieces."""
+        if not self.any_size:
+            return self.decode(self.feature(images))
+        size = tf.shape(images)[1:3]
+        more = tf.math.floormod(-size, self.multiple)
+        padded = tf.pad(images, [[0, 0], [0, more[0]], [0, more[1]], [0, 0]], "SYMMETRIC")
+        return self.decode(self.feature.compute(padded))[:, : size[0], : size[1]]
+
     def invert(self, features: Any) -> Any:
         """Features → reconstructions: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]`.
 
@@ -155,7 +169,7 @@ class Inverter:
             )
         if features.shape[1:] == self.feature.spec.shape:
             return self._in_batches(self._decode, features, (*self.output_size, 3))
-        multiple = sizes.contraction(self.network)
+        multiple = self.contraction
         if any(side % multiple or not side for side in features.shape[1:3]):
             raise InputError(
                 f"features of {self.feature.name} for this network have sides that are multiples "

@@ -28,7 +28,8 @@ def check_savedmodel(path: str | os.PathLike[str]) -> dict[str, list[str]]:
 
     Raises:
       InputError: there is no SavedModel for serving, it calls Python, or an input or output of a
-        signature has an unknown size beside the batch.
+        signature has an unknown size, that of the batch and the height and width of images or grids
+        `[B, ?, ?, channels]` excepted.
     """
     graph = _serving_graph(pathlib.Path(path))
     for function, node in _nodes(graph):
@@ -97,7 +98,10 @@ def _describe(
 
 
 def _known_beside_batch(shape: tensor_shape_pb2.TensorShapeProto) -> bool:
-    return not shape.unknown_rank and all(dim.size >= 0 for dim in shape.dim[1:])
+    if shape.unknown_rank:
+        return False
+    known = [dim.size >= 0 for dim in shape.dim[1:]]
+    return all(known) or known == [False, False, True]
 
 
 def _shape(shape: tensor_shape_pb2.TensorShapeProto) -> str:

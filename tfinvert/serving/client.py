@@ -35,7 +35,10 @@ def reconstruct_file(
     import tensorflow as tf  # late: `main` shuts Keras out first
 
     outputs = _ask(savedmodel_dir, "reconstruct_bytes", image_bytes=tf.constant([image_bytes]))
-    return outputs["reconstruction"].numpy()[0], outputs["png_bytes"].numpy()[0]
+    png = outputs["png_bytes"].numpy()[0]
+    if "reconstruction" in outputs:
+        return outputs["reconstruction"].numpy()[0], png
+    return tf.io.decode_png(png, channels=3).numpy() / np.float32(255), png  # images of any size
 
 
 def invert_file(

@@ -7,7 +7,7 @@ _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def decode_rgb(data: tf.Tensor) -> tf.Tensor:
+def decode_rgb(data: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """The image in one JPEG or PNG: a scalar string becomes uint8 `[H, W, 3]`.
 
     Grey, palette, 16-bit and CMYK images become RGB; transparent ones are laid on white. The
@@ -15,15 +15,15 @@ def decode_rgb(data: tf.Tensor) -> tf.Tensor:
 
     Raises:
       tf.errors.InvalidArgumentError: when it runs, if the bytes are no whole JPEG or PNG, or the
-        header tells of more than `MAX_PIXELS`; in that case before memory is taken for the pixels.
+        header tells of more than `max_pixels`; in that case before memory is taken for the pixels.
     """
     size = _size_in_header(data)
     known = tf.debugging.Assert(
         tf.reduce_min(size) > 0, ["image_bytes must each hold a JPEG or PNG image"]
     )
     small = tf.debugging.Assert(
-        tf.reduce_prod(size) <= MAX_PIXELS,
-        [f"image_bytes: at most {MAX_PIXELS} pixels are accepted. Received (height, width):", size],
+        tf.reduce_prod(size) <= max_pixels,
+        [f"image_bytes: at most {max_pixels} pixels are accepted. Received (height, width):", size],
     )
     # The decoders take the bytes from here, so that they cannot run before the header has passed.
     with tf.control_dependencies([known, small]):

@@ -12,6 +12,8 @@ from tfinvert.serving.decode import decode_rgb
 
 Outputs = dict[str, tf.Tensor]
 
+MAX_PIXELS = 4 * 1024 * 1024  # of a request to an inverter for any size
+
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
@@ -32,13 +34,15 @@ def serving_default(inverter: Inverter) -> Endpoint:
     """Images → reconstructions.
 
     `images` float32 `[B, *feature.image_shape]` in [0, 1] become `reconstruction` float32
-    `[B, *output_size, 3]` in [0, 1].
+    `[B, *output_size, 3]` in [0, 1]. Of an inverter for any size, `[B, H, W, 3]` become as many of
+    the same size, up to `MAX_PIXELS` together.
     """
-    spec = tf.TensorSpec((None, *inverter.feature.image_shape), tf.float32, name="images")
+    size = (None, None) if inverter.any_size else inverter.feature.image_shape[:2]
+    spec = tf.TensorSpec((None, *size, 3), tf.float32, name="images")
 
     def reconstruct(images: tf.Tensor) -> Outputs:
         images = tf.ensure_shape(images, spec.shape)
-        return {"reconstruction": _shaped(inverter, inverter.decode(inverter.feature(images)))}
+        return {"reconstruction": _rebuilt(inverter, images)}
 
     return Endpoint("serving_default", spec, reconstruct)
 
@@ -48,10 +52,20 @@ def reconstruct_bytes(inverter: Inverter) -> Endpoint:
 
     `image_bytes` string `[B]`, each a JPEG or PNG of any size up to `decode.MAX_PIXELS` pixels, of
     which the largest central crop of the feature's shape is taken, become `reconstruction` as in
-    `serving_default` and `png_bytes` string `[B]`.
+    `serving_default` and `png_bytes` string `[B]`. Of an inverter for any size, whole images up to
+    `MAX_PIXELS` become `png_bytes` of the same size.
     """
     spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
     size = inverter.feature.image_shape[:2]
+
+    def whole(data: tf.Tensor) -> tf.Tensor:
+        image = tf.cast(decode_rgb(data, MAX_PIXELS), tf.float32) / 255.0
+        return tf.io.encode_png(_pixels(_rebuilt(inverter, image[tf.newaxis]))[0])
+
+    def reconstruct_whole(image_bytes: tf.Tensor) -> Outputs:
+        image_bytes = tf.ensure_shape(image_bytes, spec.shape)
+        files = tf.map_fn(whole, image_bytes, fn_output_signature=tf.string, parallel_iterations=1)
+        return {"png_bytes": files}
 
     def reconstruct(image_bytes: tf.Tensor) -> Outputs:
         image_bytes = tf.ensure_shape(image_bytes, spec.shape)
@@ -61,22 +75,40 @@ def reconstruct_bytes(inverter: Inverter) -> Endpoint:
             fn_output_signature=tf.TensorSpec((*size, 3), tf.float32),
             parallel_iterations=1,  # a request takes the memory of one decoded image
         )
-        images = _shaped(inverter, inverter.decode(inverter.feature(images)))
-        pixels = tf.cast(tf.round(images * 255.0), tf.uint8)
-        return {"reconstruction": images, "png_bytes": tf.io.encode_png(pixels)}
+        images = _rebuilt(inverter, images)
+        return {"reconstruction": images, "png_bytes": tf.io.encode_png(_pixels(images))}
 
-    return Endpoint("reconstruct_bytes", spec, reconstruct)
+    function = reconstruct_whole if inverter.any_size else reconstruct
+    return Endpoint("reconstruct_bytes", spec, function)
 
 
 def invert(inverter: Inverter) -> Endpoint:
     """Features → reconstructions.
 
-    `features` float32 `[B, *feature.spec.shape]` become `reconstruction` as in `serving_default`.
+    `features` float32 `[B, *feature.spec.shape]`, of an inverter for any size also of other rows
+    and columns, become `reconstruction` as in `serving_default`.
     """
-    spec = tf.TensorSpec((None, *inverter.feature.spec.shape), tf.float32, name="features")
+    shape = inverter.feature.spec.shape
+    if inverter.any_size:
+        shape = (None, None, shape[-1])
+    spec = tf.TensorSpec((None, *shape), tf.float32, name="features")
 
     def reconstruct(features: tf.Tensor) -> Outputs:
         features = tf.ensure_shape(features, spec.shape)
+        if inverter.any_size:
+            cells = tf.cast(tf.shape(features)[:3], tf.int64)
+            few = tf.reduce_prod(cells) * inverter.feature.cell_size**2 <= MAX_PIXELS
+            fits = tf.reduce_all(cells[1:] % inverter.contraction == 0)
+            held = tf.debugging.Assert(
+                few & fits & (tf.reduce_min(cells[1:]) > 0),
+                [
+                    f"features of rows and columns that are multiples of {inverter.contraction} are "
+                    f"taken, of at most {MAX_PIXELS} pixels together. Received:",
+                    tf.shape(features),
+                ],
+            )
+            with tf.control_dependencies([held]):
+                features = tf.identity(features)
         return {"reconstruction": _shaped(inverter, inverter.decode(features))}
 
     return Endpoint("invert", spec, reconstruct)
@@ -111,5 +143,28 @@ def make_endpoints(inverter: Inverter, names: Sequence[str] = ENDPOINTS) -> list
     return [_MAKERS[name](inverter) for name in dict.fromkeys(names)]
 
 
+def _rebuilt(inverter: Inverter, images: tf.Tensor) -> tf.Tensor:
+    """Reconstructions of images, of which too many or too small ones are an error."""
+    if inverter.any_size:
+        size = tf.shape(images, tf.int64)
+        smallest = max(inverter.feature.cell_size, inverter.multiple // 2)
+        held = tf.debugging.Assert(
+            (tf.reduce_prod(size[:3]) <= MAX_PIXELS) & (tf.reduce_min(size[1:3]) >= smallest),
+            [
+                f"images of at least {smallest}×{smallest} pixels are taken, of at most "
+                f"{MAX_PIXELS} together. Received:",
+                size,
+            ],
+        )
+        with tf.control_dependencies([held]):
+            images = tf.identity(images)
+    return _shaped(inverter, inverter.rebuild(images))
+
+
+def _pixels(images: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.round(images * 255.0), tf.uint8)
+
+
 def _shaped(inverter: Inverter, images: tf.Tensor) -> tf.Tensor:
-    return tf.ensure_shape(images, (None, *inverter.output_size, 3))
+    size = (None, None) if inverter.any_size else inverter.output_size
+    return tf.ensure_shape(images, (None, *size, 3))
