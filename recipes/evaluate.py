@@ -30,6 +30,13 @@ _PART = flags.DEFINE_enum(
     "The whole of --data or a part of it; by default all, or, of the data that the inverter was "
     "trained on, the part that was held out.",
 )
+_SIZE = flags.DEFINE_integer(
+    "image_size",
+    None,
+    "Side of the square images in pixels, for an inverter for any size; by default that of the "
+    "images it was trained on.",
+    lower_bound=1,
+)
 _IMAGES = flags.DEFINE_integer("images", MAX_IMAGES, "At most so many images, evenly spaced.")
 _OUTPUT = flags.DEFINE_string("output", None, "Directory for metrics.json and report.html.")
 
@@ -43,6 +50,8 @@ def main() -> None:
         if (output / name).exists():
             raise InputError(f"{output / name} exists already; give another --output")
     chosen = inverter.load(_INVERTER.value)
+    if _SIZE.value:
+        chosen = chosen.at((_SIZE.value, _SIZE.value))
     part = _PART.value or ("validation" if held_out(_DATA.value, chosen.card) else "all")
     source = open_source(_DATA.value, part)
     images = read_images(source, chosen.feature.image_shape[:2], _IMAGES.value)

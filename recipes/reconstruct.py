@@ -2,7 +2,10 @@
 
     python recipes/reconstruct.py --inverter=hog-64 --output=grid.png a.jpg b.png
 
-Each photograph is cut to the largest central square and resized to the feature's image size.
+An inverter for any size rebuilds whole photographs; for another, each is cut to the largest central
+square and resized. A folder gets every reconstruction alone; so frames of a film become frames:
+
+    python recipes/reconstruct.py --inverter=hog-64 --output=rebuilt/ frames/*.png
 """
 
 import pathlib
@@ -15,38 +18,98 @@ from tfinvert import cli, inverter
 from tfinvert.data.decode import read_rgb
 from tfinvert.data.pipeline import central_view
 from tfinvert.errors import InputError
-from tfinvert.reporting.grids import image_grid, write_png
+from tfinvert.inverter import Inverter
+from tfinvert.reporting.grids import image_grid, stacked, write_png
 from tfinvert.resize import resize_images
 
 _INVERTER = flags.DEFINE_string(
     "inverter", "hog-64", "A saved inverter's directory or a shipped name."
 )
-_OUTPUT = flags.DEFINE_string("output", "grid.png", "The picture to write.")
-_COLUMNS = flags.DEFINE_integer("columns", 8, "Photographs in a row.", lower_bound=1)
-_SCALE = flags.DEFINE_integer("scale", 2, "Enlarges each pixel so many times.", lower_bound=1)
+_OUTPUT = flags.DEFINE_list(
+    "output",
+    "grid.png",
+    "Where the result goes: a .png file gets photographs and reconstructions, a folder every "
+    "reconstruction alone; both may be given.",
+)
+_COLUMNS = flags.DEFINE_integer(
+    "columns", 8, "Photographs in a row, where all have one size.", lower_bound=1
+)
+_SCALE = flags.DEFINE_integer(
+    "scale",
+    None,
+    "Enlarges each pixel of the picture so many times; by default whole photographs not at all, "
+    "others twice.",
+    lower_bound=1,
+)
 
 
 def main(files: list[str]) -> None:
-    """From image files to one picture."""
+    """From image files to pictures."""
     if not files:
         raise InputError("give the image files to reconstruct after the flags")
-    output = pathlib.Path(_OUTPUT.value)
-    if output.suffix.lower() != ".png" or output.is_dir():
-        raise InputError(f"--output must be a .png file. Received: {output}")
-    if any(output.resolve() == pathlib.Path(file).resolve() for file in files):
-        raise InputError(f"--output={output} is one of the photographs")
+    picture, folder = _places(files)
     chosen = inverter.load(_INVERTER.value)
-    size = chosen.feature.image_shape[:2]
-    images = np.stack([central_view(read_rgb(file), size) for file in files])
-    begin = time.perf_counter()
-    rebuilt = chosen.reconstruct(images)
-    speed = len(files) / (time.perf_counter() - begin)
-    rows = {
-        "original": resize_images(images, chosen.output_size),
-        "reconstruction": rebuilt,
-    }
-    write_png(output, image_grid(rows, scale=_SCALE.value, columns=_COLUMNS.value))
-    print(f"{len(files)} reconstructions at {speed:.0f} images/s, the start included: {output}")
+    seconds, pairs = 0.0, []
+    for file in files:
+        image = _read(file, chosen)
+        begin = time.perf_counter()
+        rebuilt = chosen.reconstruct(image[np.newaxis])
+        seconds += time.perf_counter() - begin
+        if folder:
+            write_png(folder / f"{pathlib.Path(file).stem}.png", rebuilt[0])
+        if picture:
+            pairs.append((resize_images(image[np.newaxis], rebuilt.shape[1:3]), rebuilt))
+    if picture:
+        write_png(picture, _picture(pairs, chosen.any_size))
+    speed = len(files) / seconds
+    places = ", ".join(str(place) for place in (picture, folder) if place)
+    print(f"{len(files)} reconstructions at {speed:.1f} images/s, the start included: {places}")
+
+
+def _places(files: list[str]) -> tuple[pathlib.Path | None, pathlib.Path | None]:
+    """The picture and the folder to write.
+
+    Raises:
+      InputError: there are more, or a photograph would be written over.
+    """
+    paths = [pathlib.Path(place) for place in _OUTPUT.value]
+    pictures = [path for path in paths if path.suffix.lower() == ".png" and not path.is_dir()]
+    folders = [path for path in paths if path not in pictures]
+    wrong = [path for path in folders if path.is_file() or (path.suffix and not path.is_dir())]
+    if not paths or wrong or max(len(pictures), len(folders)) > 1:
+        raise InputError(
+            f"--output must be a .png file, a folder, or one of both. Received: "
+            f"{','.join(_OUTPUT.value)}"
+        )
+    picture, folder = (found[0] if found else None for found in (pictures, folders))
+    written = [picture] if picture else []
+    if folder:
+        written += [folder / f"{pathlib.Path(file).stem}.png" for file in files]
+        if len({*written}) < len(files) + len(pictures):
+            raise InputError(f"two photographs have one name, in --output={folder}")
+    read = {pathlib.Path(file).resolve() for file in files}
+    for path in written:
+        if path.resolve() in read:
+            raise InputError(f"--output={path} is one of the photographs")
+    return picture, folder
+
+
+def _read(file: str, chosen: Inverter) -> np.ndarray:
+    """What of a photograph is rebuilt: float32 `[H, W, 3]` in [0, 1]."""
+    image = read_rgb(file)
+    if chosen.any_size:
+        return image / np.float32(255)
+    return central_view(image, chosen.feature.image_shape[:2]).numpy()
+
+
+def _picture(pairs: list[tuple[np.ndarray, np.ndarray]], whole: bool) -> np.ndarray:
+    scale = _SCALE.value or (1 if whole else 2)
+    labels = ("original", "reconstruction")
+    if len({original.shape for original, _ in pairs}) > 1:
+        each = [image_grid(dict(zip(labels, pair, strict=True)), scale=scale) for pair in pairs]
+        return stacked(each)
+    rows = [np.concatenate(images) for images in zip(*pairs, strict=True)]
+    return image_grid(dict(zip(labels, rows, strict=True)), scale=scale, columns=_COLUMNS.value)
 
 
 if __name__ == "__main__":

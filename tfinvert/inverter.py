@@ -4,19 +4,21 @@ import functools
 import json
 import math
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfinvert import tiles
 from tfinvert.errors import InputError, first_line
 from tfinvert.features import describe, from_description
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import restore_tap
 from tfinvert.files import atomic_directory, read_arrays
+from tfinvert.networks import sizes
 
 FORMAT = 1
 CARD, ARRAYS = "inverter.json", "weights.npz"
@@ -29,6 +31,10 @@ _WIDEST, _HEADER, _CHANNELS = 8, 256, 2**16
 
 class Inverter:
     """Turns images, or their features, back into images.
+
+    Where feature and network ask for no size (`any_size`), images may have any from a cell on, and
+    be a list of different ones. Sides that the grid does not divide are mirrored below and on the
+    right, and cut back; large images are taken in pieces that overlap, without a seam.
 
     Attributes:
       feature: the representation Φ that is inverted.
@@ -60,58 +66,210 @@ class Inverter:
         spec = tf.TensorSpec((None, *self.feature.spec.shape), tf.float32)
         return tf.function(self.decode).get_concrete_function(spec)
 
+    @functools.cached_property
+    def _free(self) -> keras.Model:
+        """The network for grids of any size."""
+        return sizes.of_size(self.network, (None, None))
+
+    @functools.cached_property
+    def _decode_any(self) -> Callable[..., tf.Tensor]:
+        spec = tf.TensorSpec(self._free.input_shape, tf.float32)
+        return tf.function(self.decode).get_concrete_function(spec)
+
+    @functools.cached_property
+    def _compute(self) -> Callable[..., tf.Tensor]:
+        """An in-graph feature of images of any size, in a graph."""
+        spec = tf.TensorSpec((None, None, None, 3), tf.float32)
+        return tf.function(self.feature.compute).get_concrete_function(spec)
+
+    @functools.cached_property
+    def any_size(self) -> bool:
+        """Whether images of any size are taken, from a cell on."""
+        return bool(self.feature.cell_size) and sizes.takes_any_size(self.network)
+
     @property
     def output_size(self) -> tuple[int, int]:
-        """(height, width) of a reconstruction."""
+        """(height, width) of the reconstruction of an image of `feature.image_shape`."""
         return tuple(self.network.output_shape[1:3])
 
+    @property
+    def multiple(self) -> int:
+        """Where any size is taken: pixels of which the sides are made multiples."""
+        return self.feature.cell_size * sizes.contraction(self.network)
+
+    def at(self, size: Sequence[int]) -> "Inverter":
+        """The same inverter with images of another (height, width) as its own.
+
+        Raises:
+          InputError: it takes images of one size only, or not of that one.
+        """
+        if tuple(size) == self.feature.image_shape[:2]:
+            return self
+        height, width = self.feature.image_shape[:2]
+        if not self.any_size:
+            self.feature.at(size)  # which says so where the feature is the reason
+            raise InputError(
+                f"the network of this inverter of {self.feature.name} takes one size, "
+                f"{height}×{width} pixels. Received: {size[0]}×{size[1]}"
+            )
+        if any(side % self.multiple or side < 1 for side in size):
+            raise InputError(
+                f"this inverter of {self.feature.name} takes a height and width that are multiples "
+                f"of {self.multiple}. Received: {size[0]}×{size[1]}"
+            )
+        feature = self.feature.at(size)
+        network = sizes.of_size(self.network, tuple(feature.spec.shape[:2]))
+        return Inverter(feature, self.standardization, network, self.card)
+
     def decode(self, features: tf.Tensor) -> tf.Tensor:
-        """f(φ; w) in a graph: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]`."""
-        image = self.network(self.standardization(features), training=False)
+        """f(φ; w) in a graph: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]`.
+
+        Where any size is taken, also other `[B, h, w, channels]`.
+        """
+        own = features.shape[1:] == self.feature.spec.shape
+        network = self.network if own or not self.any_size else self._free
+        image = network(self.standardization(features), training=False)
         return tf.clip_by_value(tf.cast(image, tf.float32), 0.0, 1.0)
 
-    def invert(self, features: Any) -> np.ndarray:
+    def invert(self, features: Any) -> Any:
         """Features → reconstructions: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]`.
 
+        Args:
+          features: an array or, for any size, also a list of `[h, w, channels]`.
+
         Returns:
-          float32 in [0, 1].
+          float32 in [0, 1], an array or a list.
 
         Raises:
           InputError: the features are of another shape.
         """
+        if isinstance(features, (list, tuple)) and self.any_size:
+            return [self.invert(np.asarray(one)[np.newaxis])[0] for one in features]
         features = np.asarray(features, np.float32)
-        if features.shape[1:] != tuple(self.feature.spec.shape):
+        shape = (self._free if self.any_size else self.network).input_shape
+        if not tf.TensorShape(shape).is_compatible_with(features.shape):
             raise InputError(
                 f"features of {self.feature.name} have the shape [B, "
-                f"{', '.join(map(str, self.feature.spec.shape))}]. Received: {features.shape}"
+                f"{', '.join(str(side or 'any') for side in shape[1:])}]. Received: "
+                f"{features.shape}"
             )
-        return self._in_batches(self._decode, features)
+        if features.shape[1:] == self.feature.spec.shape:
+            return self._in_batches(self._decode, features, (*self.output_size, 3))
+        multiple = sizes.contraction(self.network)
+        if any(side % multiple or not side for side in features.shape[1:3]):
+            raise InputError(
+                f"features of {self.feature.name} for this network have sides that are multiples "
+                f"of {multiple}. Received: {features.shape}"
+            )
+        pixels = self.output_size[0] // self.feature.spec.shape[0]
+        size = tuple(side * pixels for side in features.shape[1:3])
+        if math.prod(size) > tiles.PIXELS:
+            reach = sizes.reach(self.network)
+            decode = lambda part: self._decode_any(part).numpy()  # noqa: E731
+            pieces = [
+                tiles.image_in_pieces(decode, one, pixels, reach, multiple) for one in features
+            ]
+            return np.stack(pieces)
+        return self._in_batches(self._decode_any, features, (*size, 3), _at_once(size))
 
-    def encode(self, images: Any) -> np.ndarray:
+    def encode(self, images: Any) -> Any:
         """Images → features: `[B, *feature.image_shape]` becomes `[B, *feature.spec.shape]`.
 
+        For any size, a list of different images gives a list; sides that the grid does not divide
+        are mirrored, so that the features are those of whole cells.
+
         Raises:
           InputError: the images are of another shape, or not floating point.
         """
-        return self._in_batches(self.feature, images, self.feature.spec.shape)
+        images = self._checked(images)
+        if isinstance(images, list):
+            return [self.encode(image[np.newaxis])[0] for image in images]
+        if images.shape[1:] == self.feature.image_shape or not self.any_size:
+            return self._in_batches(self.feature, images, self.feature.spec.shape)
+        images = tiles.mirrored(images, self.multiple)
+        feature = self.feature.at(images.shape[1:3])
+        if feature.in_graph:
+            feature = self._compute
+        cell, reach = self.feature.cell_size, self.feature.reach
+        if math.prod(images.shape[1:3]) > tiles.PIXELS:
+            compute = lambda part: feature(part).numpy()  # noqa: E731
+            return np.stack(
+                [tiles.features_in_pieces(compute, image, cell, reach) for image in images]
+            )
+        shape = (*(side // cell for side in images.shape[1:3]), self.feature.spec.shape[-1])
+        return self._in_batches(feature, images, shape, _at_once(images.shape[1:3]))
 
-    def reconstruct(self, images: Any) -> np.ndarray:
+    def reconstruct(self, images: Any) -> Any:
         """Images → features → reconstructions: `[B, *feature.image_shape]` in [0, 1].
 
+        For any size, `[B, H, W, 3]` with other sides too, or a list of different images.
+
         Returns:
-          `[B, *output_size, 3]` float32 in [0, 1].
+          `[B, *output_size, 3]` float32 in [0, 1]; for any size, of the images' own size, and a
+          list for a list.
 
         Raises:
-          InputError: the images are of another shape, or not floating point.
+          InputError: the images are of another shape, smaller than a cell, or not floating point.
         """
-        return self._in_batches(lambda batch: self._decode(self.feature(batch)), images)
+        images = self._checked(images)
+        if isinstance(images, list):
+            return [self.reconstruct(image[np.newaxis])[0] for image in images]
+        if images.shape[1:] == self.feature.image_shape or not self.any_size:
+            return self._in_batches(
+                lambda batch: self._decode(self.feature(batch)), images, (*self.output_size, 3)
+            )
+        height, width = images.shape[1:3]
+        batch = _at_once((height, width))
+        parts = [images[i : i + batch] for i in range(0, len(images), batch)]
+        rebuilt = [self.invert(self.encode(part))[:, :height, :width] for part in parts]
+        return np.concatenate(rebuilt) if rebuilt else np.zeros(images.shape, np.float32)
 
-    def _in_batches(self, function: Any, values: Any, shape: Any = None) -> np.ndarray:
+    def _checked(self, images: Any) -> np.ndarray | list[np.ndarray]:
+        """A batch; for any size also a list of images of different sizes.
+
+        Raises:
+          InputError: they are not that; what else a fixed feature asks for, it says itself.
+        """
+        if isinstance(images, (list, tuple)):
+            images = [np.asarray(image) for image in images]
+            shapes = {image.shape for image in images}
+            if len(shapes) > 1 and not self.any_size:
+                raise InputError(
+                    f"{self.feature.name} was made for images of "
+                    f"{self.feature.image_shape[0]}×{self.feature.image_shape[1]} pixels. "
+                    f"Received: images of {len(shapes)} shapes"
+                )
+            if len(shapes) > 1:
+                for image in images:
+                    self._check(image[np.newaxis])
+                return images
+        images = np.asarray(images)
+        if self.any_size:
+            self._check(images)
+        return images
+
+    def _check(self, images: np.ndarray) -> None:
+        cell, name = self.feature.cell_size, self.feature.name
+        if images.ndim != 4 or images.shape[-1] != 3 or min(images.shape[1:3]) < cell:
+            raise InputError(
+                f"{name} takes RGB images [B, H, W, 3] of at least {cell}×{cell} pixels. "
+                f"Received: {images.shape}"
+            )
+        if images.dtype.kind != "f" or not np.isfinite(images).all():
+            found = "pixels that are NaN or infinite" if images.dtype.kind == "f" else images.dtype
+            raise InputError(
+                f"{name} takes floating point images in [0, 1]; divide uint8 images by 255. "
+                f"Received: {found}"
+            )
+
+    def _in_batches(
+        self, function: Any, values: Any, shape: Sequence[int], batch: int = _BATCH
+    ) -> np.ndarray:
         values = np.asarray(values)
         if not len(values):
-            return np.zeros((0, *(shape or (*self.output_size, 3))), np.float32)
-        parts = range(0, len(values), _BATCH)
-        return np.concatenate([function(values[i : i + _BATCH]).numpy() for i in parts])
+            return np.zeros((0, *shape), np.float32)
+        parts = range(0, len(values), batch)
+        return np.concatenate([function(values[i : i + batch]).numpy() for i in parts])
 
     def round_weights(self, dtype: str) -> None:
         """Rounds the weights to what a file of that type would hold, for example "float16"."""
@@ -184,6 +342,11 @@ class Inverter:
             raise InputError(
                 f"{path} is not a whole inverter: {CARD} and {ARRAYS} do not fit ({reason})"
             ) from error
+
+
+def _at_once(size: Sequence[int]) -> int:
+    """Images of a (height, width) that are taken together."""
+    return max(1, min(_BATCH, tiles.PIXELS // math.prod(size)))
 
 
 def shipped() -> list[str]:

@@ -57,6 +57,10 @@ class Feature(abc.ABC):
         first; 0 for other features.
       decoder: which family of inversion networks fits it; see `tfinvert.networks.inversion`.
       model: the Keras model that computes it, where one does.
+      cell_size: for a feature on a grid that takes images of any size (see `at`), the pixels along
+        a cell; 0 for one whose images all have `image_shape`.
+      reach: of such a feature, cells from a cell beyond which no pixel counts for it; None where
+        all do.
       portable: whether `get_config` makes it again wherever the package is installed; if not, a
         saved inverter carries the model.
       keras_layer: what makes a Keras layer of it, put here by `features/layer.py`: that layer needs
@@ -72,6 +76,8 @@ class Feature(abc.ABC):
     decoder: str = "two_stream"
     model: keras.Model | None = None
     portable: bool = True
+    cell_size: int = 0
+    reach: int | None = None
     keras_layer: ClassVar[Callable[["Feature"], keras.layers.Layer]]
 
     def __init__(self, image_shape: ImageShape = (64, 64, 3)):
@@ -115,6 +121,21 @@ class Feature(abc.ABC):
             )
         features = self.compute(tf.cast(images, tf.float32))
         return tf.ensure_shape(features, (None, *self.spec.shape))
+
+    def at(self, size: Sequence[int]) -> "Feature":
+        """The same feature of images of another (height, width).
+
+        Raises:
+          InputError: the feature takes images of one size, or not of that one.
+        """
+        if tuple(size) == self.image_shape[:2]:
+            return self
+        if not self.cell_size:
+            raise InputError(
+                f"{self.name} takes images of {self.image_shape[0]}×{self.image_shape[1]} pixels. "
+                f"Received: {size[0]}×{size[1]}"
+            )
+        return self.from_config({**self.get_config(), "image_shape": [*size, 3]})
 
     def to_train(self) -> "Feature":
         """A copy with weights of its own, for an autoencoder.

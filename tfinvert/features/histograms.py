@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.features.pooling import triangles
+from tfinvert.features.pooling import Side, sides, triangles
+
+Values = np.ndarray | tf.Tensor
 
 _LONGEST = 16  # pixels of a piece
 _BITS = (9, 12, 12, 16)  # of the sums of 1, x, y and xy over 16 × 16 pixels, x and y below 16
@@ -26,15 +28,17 @@ def cell_histograms(labels: tf.Tensor, bins: int, cell_size: int) -> tf.Tensor:
     Returns:
       float32 `[B, ⌊H/cell_size⌋, ⌊W/cell_size⌋, bins]`, the weighted counts.
     """
-    height, width = labels.shape[1:]
+    height, width = sides(labels)
     down, across = (_line(side + 2, cell_size) for side in (height, width))
-    pieces = len(down.constant[0]), len(across.constant[0])
+    pieces = down.pieces, across.pieces
     slots = labels + bins * (down.piece[:, np.newaxis] * pieces[1] + across.piece)
     weights = _packed(down.place[:, np.newaxis], across.place)
     counted = tf.raw_ops.DenseBincount(
         input=tf.reshape(slots, (-1, height * width)),
         size=bins * pieces[0] * pieces[1],
-        weights=tf.broadcast_to(weights.reshape(1, -1), (tf.shape(labels)[0], height * width)),
+        weights=tf.broadcast_to(
+            tf.reshape(weights, (1, -1)), (tf.shape(labels)[0], height * width)
+        ),
         binary_output=False,
     )
     one, x, y, xy = (tf.reshape(s, (-1, pieces[0], pieces[1] * bins)) for s in _unpacked(counted))
@@ -44,42 +48,55 @@ def cell_histograms(labels: tf.Tensor, bins: int, cell_size: int) -> tf.Tensor:
     )
     one, x = (tf.reshape(sums, (-1, pieces[1], bins)) for sums in (one, x))
     pooled = tf.matmul(across.constant, one) + tf.matmul(across.slope, x)
-    return tf.reshape(pooled, (-1, len(down.constant), len(across.constant), bins))
+    return tf.reshape(pooled, (-1, down.cells, across.cells, bins))
 
 
 class _Line(NamedTuple):
     """The inner pixels of a row or column, in pieces on which all weights are linear.
 
     Attributes:
+      cells, pieces: how many.
       piece: of each pixel, `[pixels]`.
       place: of each pixel in its piece.
       constant, slope: of the weight for each cell, `[cells, pieces]`: at place 0, and by a pixel.
     """
 
-    piece: np.ndarray
-    place: np.ndarray
-    constant: np.ndarray
-    slope: np.ndarray
+    cells: Side
+    pieces: Side
+    piece: Values
+    place: Values
+    constant: Values
+    slope: Values
 
 
-def _line(pixels: int, cell_size: int) -> _Line:
+def _line(pixels: Side, cell_size: int) -> _Line:
+    if tf.is_tensor(pixels):
+        return _Line(pixels // cell_size, *_pieces(pixels, cell_size))
+    with tf.init_scope():  # once, eagerly: what follows are constants
+        count, *values = (part.numpy() for part in _pieces(tf.constant(pixels), cell_size))
+    return _Line(pixels // cell_size, int(count), *values)
+
+
+def _pieces(pixels: tf.Tensor, cell_size: int) -> tuple[tf.Tensor, ...]:
+    """A `_Line` without its cells."""
     weights = triangles(pixels, pixels // cell_size, cell_size)
-    between = np.floor((np.arange(1, pixels - 1) + 0.5) / cell_size - 0.5)  # which two centres
-    piece, place = np.zeros((2, len(between)), np.int32)
-    for i in range(1, len(between)):
-        goes_on = between[i] == between[i - 1] and place[i - 1] + 1 < _LONGEST
-        place[i] = place[i - 1] + 1 if goes_on else 0
-        piece[i] = piece[i - 1] + (not goes_on)
-    first = np.flatnonzero(place == 0)
-    last = np.append(first[1:], len(place)) - 1
-    rise = weights[:, last] - weights[:, first]
-    length = np.maximum(place[last], 1).astype(np.float32)
-    return _Line(piece, place, weights[:, first], rise / length)
+    inner = tf.range(1, pixels - 1)
+    # Between which two centres, counted from half a cell before the first.
+    _, _, counts = tf.unique_with_counts((2 * inner + 1 + cell_size) // (2 * cell_size))
+    within = tf.ragged.range(counts).flat_values
+    place = within % _LONGEST
+    piece = tf.cumsum(tf.cast(place == 0, tf.int32)) - 1
+    first = tf.where(place == 0)[:, 0]
+    last = tf.concat([first[1:], tf.shape(place, tf.int64)], 0) - 1
+    start, end = tf.gather(weights, first, axis=1), tf.gather(weights, last, axis=1)
+    length = tf.cast(tf.maximum(last - first, 1), tf.float32)
+    return tf.size(first), piece, place, start, (end - start) / length
 
 
-def _packed(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    parts = np.broadcast_arrays(np.int64(1), x, y, y * x)
-    return sum(part.astype(np.int64) << at for part, at in zip(parts, _starts(), strict=True))
+def _packed(y: Values, x: Values) -> tf.Tensor:
+    y, x = tf.cast(y, tf.int64), tf.cast(x, tf.int64)
+    one, of_x, of_y, of_xy = (1 << at for at in _starts())
+    return one + of_x * x + of_y * y + of_xy * y * x
 
 
 def _unpacked(sums: tf.Tensor) -> list[tf.Tensor]:

@@ -13,13 +13,13 @@ import tensorflow as tf
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature, ImageShape
 from tfinvert.features.grey import grey
-from tfinvert.features.pooling import pool, triangles
+from tfinvert.features.pooling import Side, pool, sides, triangles
 
 ORIENTATIONS = 9
 CHANNELS = 3 * ORIENTATIONS + 4
 
 
-def grid_side(pixels: int, cell_size: int = 8) -> int:
+def grid_side(pixels: Side, cell_size: int = 8) -> Side:
     """Cells along a side of so many pixels: 64 gives 8, 67 gives 8, 68 gives 9 (cell 8)."""
     return (pixels + cell_size // 2) // cell_size
 
@@ -32,10 +32,10 @@ def hog(images: tf.Tensor, cell_size: int = 8) -> tf.Tensor:
     of the four blocks around the cell: up left, up right, down left, down right.
 
     Args:
-      images: float32 in [0, 1], of static height, width and channel count.
+      images: float32 in [0, 1], of static channel count.
       cell_size: pixels along the side of a cell.
     """
-    histogram = _histogram(*_gradient(images), images.shape[1:3], cell_size)
+    histogram = _histogram(*_gradient(images), sides(images), cell_size)
     return _normalize(histogram)
 
 
@@ -55,7 +55,7 @@ def _gradient(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return best_x, best_y
 
 
-def _histogram(dx: tf.Tensor, dy: tf.Tensor, size: tf.TensorShape, cell_size: int) -> tf.Tensor:
+def _histogram(dx: tf.Tensor, dy: tf.Tensor, size: tuple[Side, Side], cell_size: int) -> tf.Tensor:
     """Gradient magnitude by directed orientation, pooled bilinearly: `[B, cells, cells, 18]`."""
     # Kept off zero, where the square root has no derivative and a gradient would become NaN.
     magnitude = tf.sqrt(tf.maximum(dx * dx + dy * dy, 1e-20))
@@ -116,6 +116,7 @@ class Hog(Feature):
     """
 
     name = "hog"
+    reach = 3
 
     def __init__(
         self, image_shape: ImageShape = (64, 64, 3), cell_size: int = 8, color: bool = False

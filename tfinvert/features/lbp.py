@@ -28,8 +28,8 @@ def lbp(images: tf.Tensor, cell_size: int = 16) -> tf.Tensor:
     sum, and of that the square root is taken, so that every cell has the Euclidean norm 1.
 
     Args:
-      images: float32, grey, of static height and width, at least one cell each. The values are
-        compared with `>` only, so any range will do.
+      images: float32, grey, at least one cell high and wide. The values are compared with `>`
+        only, so any range will do.
       cell_size: pixels along the side of a cell, at least 3.
     """
     labels = tf.gather(_bin_of_pattern(), _patterns(images[..., 0]))
@@ -39,11 +39,11 @@ def lbp(images: tf.Tensor, cell_size: int = 16) -> tf.Tensor:
 
 def _patterns(image: tf.Tensor) -> tf.Tensor:
     """Which neighbours are brighter, a bit each: `[B, H, W]` becomes int32 `[B, H-2, W-2]`."""
-    height, width = image.shape[1:]
     centre = image[:, 1:-1, 1:-1]
     code = tf.zeros_like(centre, tf.int32)
+    inner = {-1: slice(None, -2), 0: slice(1, -1), 1: slice(2, None)}
     for bit, (down, right) in enumerate(_NEIGHBOURS):
-        neighbour = image[:, 1 + down : height - 1 + down, 1 + right : width - 1 + right]
+        neighbour = image[:, inner[down], inner[right]]
         code += tf.where(neighbour > centre, 1 << bit, 0)
     return code
 
@@ -71,6 +71,7 @@ class Lbp(Feature):
 
     name = "lbp"
     differentiable = False
+    reach = 2
 
     def __init__(self, image_shape: ImageShape = (64, 64, 3), cell_size: int = 16):
         super().__init__(image_shape)

@@ -61,7 +61,12 @@ def enlarge(
 
 
 def upconv(
-    x: keras.KerasTensor, channels: int, kernel: int, name: str, linear: bool = False
+    x: keras.KerasTensor,
+    channels: int,
+    kernel: int,
+    name: str,
+    linear: bool = False,
+    stride: int = 2,
 ) -> keras.KerasTensor:
     """Up-convolution ↑2 and leaky ReLU 0.2: `[B, 8, 8, c]` becomes `[B, 16, 16, channels]`.
 
@@ -73,8 +78,8 @@ def upconv(
                  c 0 d 0
                  0 0 0 0
 
-    He initialisation, counting only the quarter of the kernel's taps that meet a value and not a
-    zero.
+    He initialisation, counting only the taps of the kernel that meet a value and not a zero, with
+    stride 2 a quarter.
 
     Args:
       x: `[B, h, w, c]`.
@@ -82,16 +87,20 @@ def upconv(
       kernel: side of the kernel in pixels of the result.
       name: of the layer.
       linear: leave the activation out, for the last layer, which starts near mid-grey.
+      stride: how many times the grid is enlarged. Where it divides the kernel, this is a
+        convolution of kernel / stride and a sub-pixel shuffle in one.
     """
     # Keras reads a transposed kernel's shape [k, k, out, in] the other way round: its "fan out" is
-    # what is summed over. He's variance is 2 / (k² / 4 · in), so the scale is 8.
+    # what is summed over. He's variance is 2 / (k² / stride² · in).
     x = keras.layers.Conv2DTranspose(
         channels,
         kernel,
-        2,
+        stride,
         "same",
         kernel_initializer=keras.initializers.VarianceScaling(
-            scale=0.1 if linear else 8.0, mode="fan_out", distribution="truncated_normal"
+            scale=stride**2 * (0.025 if linear else 2.0),
+            mode="fan_out",
+            distribution="truncated_normal",
         ),
         bias_initializer=keras.initializers.Constant(0.5) if linear else "zeros",
         name=name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -110,6 +110,21 @@ def image_grid(
                 enlarged = image.repeat(scale, axis=0).repeat(scale, axis=1)
                 picture.paste(Image.fromarray(enlarged), (left, top))
     return np.array(picture)
+
+
+def stacked(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures of any size, uint8 [H, W, 3], one below the other, from the left, on white."""
+    width = max(picture.shape[1] for picture in pictures)
+    return np.concatenate(
+        [
+            np.pad(
+                picture,
+                [(0, 0), (0, width - picture.shape[1]), (0, 0)],
+                constant_values=_BACKGROUND,
+            )
+            for picture in pictures
+        ]
+    )
 
 
 def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
