@@ -9,6 +9,7 @@ from PIL import Image
 
 import tfinvert
 from tests.recipes.programs import call, error_line
+from tfinvert.data.decode import read_rgb
 
 TRAIN = ("--feature=hog", "--steps=4", "--batch_size=8", "--width=0.125", "--log_every=2")
 
@@ -85,6 +86,10 @@ def test_evaluate(place, run):
     assert scores["images"] == 5
     assert f"normalized_error         {scores['normalized_error']:.4f}" in finished.stdout
     assert (place / "scores" / "report.html").exists()
+    finished = call(*command, "--image_size=128", "--images=2", cwd=place)
+    assert finished.returncode == 0, finished.stderr
+    finished = call(*command, "--image_size=100", cwd=place)
+    assert "multiples of 16. Received: 100×100" in error_line(finished)
     finished = call(*command, cwd=place)  # what it was trained on: only what was held out
     assert "part: validation" in finished.stdout
     trained = json.loads((run / "metrics.json").read_text())["inverter"]["normalized_error"]
@@ -92,25 +97,44 @@ def test_evaluate(place, run):
 
 
 def test_reconstruct(place, run):
-    finished = call(
-        "reconstruct.py",
-        "--inverter=run/inverter",
-        "--output=grid.png",
-        "--scale=1",
-        "images/deep/cat.jpg",
-        "images/deep/grey.png",
-        cwd=place,
-    )
+    command = ("reconstruct.py", "--inverter=run/inverter")
+    files = ("images/deep/cat.jpg", "images/deep/grey.png")
+    finished = call(*command, "--output=grid.png,alone/", *files, cwd=place)
     assert finished.returncode == 0, finished.stderr
-    grid = np.asarray(Image.open(place / "grid.png"))
-    assert grid.shape[0] > 128
+    grid = read_rgb(place / "grid.png")
+    assert grid.shape[0] > 2 * (300 + 512) and grid.shape[1] > 512
+    inverter = tfinvert.load(run / "inverter")
+    photo = skimage.data.astronaut()[..., :1].repeat(3, -1) / np.float32(255)
+    expected = np.rint(inverter.reconstruct(photo[np.newaxis])[0] * 255)
+    alone = read_rgb(place / "alone" / "grey.png")
+    assert np.abs(alone - expected).max() <= 1  # the whole photograph, at its own size
+    assert read_rgb(place / "alone" / "cat.png").shape == skimage.data.chelsea().shape
     before = (place / "grid.png").read_bytes()
-    finished = call(
-        "reconstruct.py", "--inverter=run/inverter", "images/deep/broken.jpg", cwd=place
-    )
+    finished = call(*command, "images/deep/broken.jpg", cwd=place)
     assert "images/deep/broken.jpg: not a whole image" in error_line(finished)
     assert (place / "grid.png").read_bytes() == before
     assert [path.name for path in place.glob("*grid.png")] == ["grid.png"]
+
+
+def test_reconstruct_of_a_layer_cuts_squares(place):
+    files = ("images/deep/cat.jpg", "images/deep/grey.png")
+    finished = call("reconstruct.py", "--inverter=alexnet-fc6-64", *files, cwd=place)
+    assert finished.returncode == 0, finished.stderr
+    assert len(read_rgb(place / "grid.png")) < 5 * 64
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--output=grid.jpg"], "a .png file, a folder, or one of both"),
+        (["--output=a.png,b.png"], "a .png file, a folder, or one of both"),
+        (["--output=images/deep"], "images/deep/cup.png is one of the photographs"),
+        (["--output=out/", "images/cup.jpg"], "two photographs have one name"),
+    ],
+)
+def test_reconstruct_refuses(place, flags, message):
+    finished = call("reconstruct.py", *flags, "images/deep/cup.png", cwd=place)
+    assert message in error_line(finished)
 
 
 def test_analyze(place):

@@ -1,8 +1,7 @@
 """Residual inversion networks for features on a grid: most layers work at the grid's resolution.
 
-Smaller and faster than the paper's and, at equal minutes, better (docs/results.md). No layer asks
-for a size: blocks see their neighbourhood, and the mean of a window around each cell. Where that
-covers the grid, as it does up to 64 pixels in cells of 8, it is the mean of the whole.
+No layer asks for a size: blocks see their neighbourhood, and the mean of a window around each cell.
+Where that covers the grid, as it does up to 64 pixels in cells of 8, it is the mean of the whole.
 """
 
 import keras

@@ -1,0 +1,91 @@
+"""The residual networks: sizes, what they start as, what they see, and that they learn."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfinvert
+from tfinvert import features
+from tfinvert.networks import inversion, residual
+from tfinvert.networks.upconv import upconv
+
+
+def build(name, side=64, **arguments):
+    feature = features.get(name, image_shape=(side, side, 3))
+    return inversion.build(feature, network="residual", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "weights"),
+    [
+        ("hog", 64, 539_875),
+        ("hog", 256, 539_875),
+        ("lbp:cell_size=8", 64, 555_427),
+        ("lbp", 128, 585_475),
+        ("sift", 64, 664_227),
+    ],
+)
+def test_images_and_weights(name, side, weights):
+    network = build(name, side)
+    assert network.output_shape == (None, side, side, 3)
+    assert network.count_params() == weights
+
+
+def test_starts_without_its_blocks_and_near_mid_grey():
+    network = build("hog")
+    grid = np.random.default_rng(0).normal(size=(4, 8, 8, 31)).astype("f4")
+    first = keras.Model(network.input, network.get_layer("first").output)
+    last = keras.Model(network.input, network.get_layer(f"block{residual.BLOCKS}").output)
+    np.testing.assert_array_equal(first(grid), last(grid))
+    image = network(grid).numpy()
+    assert abs(image.mean() - 0.5) < 0.1 and 0.01 < image.std() < 0.5
+
+
+def test_the_window_is_the_whole_grid_of_a_thumbnail_and_a_part_of_a_photograph():
+    small, large = build("hog", 64), build("hog", 256)
+    for network, side in ((small, 8), (large, 32)):
+        grid = np.random.default_rng(0).normal(size=(2, side, side, 31)).astype("f4")
+        inner, around = (
+            keras.Model(network.input, network.get_layer(f"block1_{name}").output)(grid).numpy()
+            for name in ("conv1_relu", "mean_of_columns")
+        )
+        half = residual.WINDOW // 2
+        for row, column in ((0, 0), (3, side - 1), (side // 2, side // 2)):
+            window = inner[
+                :, max(0, row - half) : row + half + 1, max(0, column - half) : column + half + 1
+            ]
+            np.testing.assert_allclose(around[:, row, column], window.mean((1, 2)), atol=1e-5)
+    assert residual.WINDOW >= 2 * 8 - 1
+
+
+def test_an_upconvolution_by_four_is_a_convolution_and_a_shuffle():
+    inputs = keras.Input((5, 6, 2))
+    model = keras.Model(inputs, upconv(inputs, 3, 12, "up", linear=True, stride=4))
+    kernel, bias = model.get_layer("up").get_weights()  # [12, 12, out, in]
+    shuffled = np.zeros((3, 3, 2, 4, 4, 3), np.float32)  # of the 3×3 neighbours, for 4×4 pixels
+    for down in range(3):
+        for right in range(3):
+            block = kernel[4 * (2 - down) :, 4 * (2 - right) :][:4, :4]
+            shuffled[down, right] = block.transpose(3, 0, 1, 2)
+    image = np.random.default_rng(0).normal(size=(1, 5, 6, 2)).astype("f4")
+    convolved = tf.nn.conv2d(image, shuffled.reshape(3, 3, 2, 48), 1, "SAME")
+    expected = tf.nn.depth_to_space(convolved, 4) + bias
+    np.testing.assert_allclose(model(image), expected, atol=1e-5)
+
+
+def test_learns_photographs(photos):
+    feature = features.get("hog")
+    keras.utils.set_random_seed(0)
+    network = inversion.build(feature, width=0.25, network="residual")
+    values = feature(photos[:16])
+    network.compile(keras.optimizers.Adam(5e-3), "mse")
+    history = network.fit(values, photos[:16], epochs=60, verbose=0).history["loss"]
+    assert history[-1] < 0.4 * np.var(photos[:16])
+    changed = network.get_layer(f"block{residual.BLOCKS}_conv2").get_weights()[0]
+    assert np.abs(changed).max() > 0  # which was zero
+
+
+def test_a_layer_of_a_network_has_none_yet():
+    with pytest.raises(tfinvert.InputError, match="'fully_connected'; there are: one_stream, two"):
+        inversion.build(features.get("alexnet/fc6"), network="residual")
