@@ -10,9 +10,11 @@ from tfinvert.networks import inversion
 from tfinvert.serving import export_savedmodel
 
 
-def untrained(feature):
+def untrained(feature, one_size=True):
     keras.utils.set_random_seed(0)
     network = inversion.build(feature, width=0.125)
+    if one_size:  # a layer that knows its input's size
+        network = keras.Model(network.input, keras.layers.Cropping2D(0)(network.output))
     weights = network.get_weights()
     weights[-2] *= 20.0  # so that reconstructions vary and lie around mid-grey, not clipped
     weights[-1] += 0.5
@@ -25,6 +27,17 @@ def untrained(feature):
 @pytest.fixture(scope="session")
 def inverter():
     return untrained(tfinvert.features.get("hog", image_shape=(64, 64, 3)))
+
+
+@pytest.fixture(scope="session")
+def free_inverter():
+    """Of images of any size."""
+    return untrained(tfinvert.features.get("hog", image_shape=(64, 64, 3)), one_size=False)
+
+
+@pytest.fixture(scope="session")
+def free_model(free_inverter, tmp_path_factory):
+    return export_savedmodel(free_inverter, tmp_path_factory.mktemp("models") / "free")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
+import skimage.data
 import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
@@ -178,3 +179,56 @@ def test_a_decompression_bomb_takes_no_memory(server, png, tmp_path):
     assert "at most 16777216 pixels" in lines[0]
     assert lines[1] == "ok"
     assert peak < usual + 100_000
+
+
+@pytest.fixture
+def free_server(program, free_model, tmp_path):
+    return Server(program, free_model, tmp_path)
+
+
+def test_images_of_any_size_give_what_keras_gives(free_server, free_inverter, photo):
+    large = skimage.data.coffee()[:250, :331].astype(np.float32)[np.newaxis] / 255
+    small = photo[np.newaxis, :60, :41].astype(np.float32) / 255
+    first, second = (free_server.request("serving_default", x) for x in (small, large))
+    status, lines, data, _ = free_server.run(first, second)
+    assert (status, lines) == (0, ["ok", "ok"])
+    found = np.frombuffer(data, "<f4").reshape(large.shape)
+    np.testing.assert_allclose(found, free_inverter.reconstruct(large), atol=1e-5)
+    features = free_inverter.encode(large)
+    status, lines, data, _ = free_server.run(free_server.request("invert", features))
+    assert (status, lines) == (0, ["ok"])
+    found = np.frombuffer(data, "<f4").reshape(1, 256, 336, 3)
+    np.testing.assert_allclose(found, free_inverter.invert(features), atol=1e-5)
+
+
+def test_a_jpeg_gives_a_png_of_its_size(free_server, free_inverter):
+    jpeg = tf.io.encode_jpeg(skimage.data.coffee(), quality=95).numpy()
+    request = free_server.request("reconstruct_bytes", jpeg, "png_bytes")
+    status, lines, data, _ = free_server.run(request)
+    assert (status, lines) == (0, ["ok"])
+    image = tf.io.decode_jpeg(jpeg, dct_method="INTEGER_ACCURATE")[np.newaxis] / 255
+    expected = free_inverter.reconstruct(tf.cast(image, tf.float32).numpy())[0]
+    pixels = tf.io.decode_png(data).numpy() / 255
+    np.testing.assert_allclose(pixels, expected, atol=0.501 / 255)
+
+
+def test_what_is_too_large_or_small_is_an_error_and_the_process_lives(free_server, photo):
+    image = photo[np.newaxis].astype(np.float32) / 255
+    wide = tf.io.encode_png(np.zeros((1100, 4000, 3), np.uint8)).numpy()
+    thin = tf.io.encode_png(photo[:5]).numpy()
+    bad = [
+        free_server.request("serving_default", image[:, :5]),
+        free_server.request("serving_default", np.zeros((1100, 64, 64, 3))),
+        free_server.request("invert", np.zeros((1, 7, 8, 31))),
+        free_server.request("invert", np.zeros((1, 0, 8, 31))),
+        free_server.request("reconstruct_bytes", wide, "png_bytes"),
+        free_server.request("reconstruct_bytes", thin, "png_bytes"),
+    ]
+    status, lines, _, _ = free_server.run(*bad, free_server.request("serving_default", image))
+    assert status == 3
+    assert [line.split()[0] for line in lines] == ["error"] * len(bad) + ["ok"]
+    told = ("at least 8×8 pixels", "4194304 together", "multiples of 2", "multiples of 2")
+    for line, message in zip(
+        lines, (*told, "at most 4194304 pixels", "at least 8×8"), strict=False
+    ):
+        assert message in line

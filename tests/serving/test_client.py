@@ -42,6 +42,14 @@ def test_reconstruct_file(inverter, model, photo, photo_png):
     assert tf.io.decode_png(png).shape == (64, 64, 3)
 
 
+def test_reconstruct_a_file_of_any_size(free_inverter, free_model, photo):
+    photo = photo[:50]
+    reconstruction, png = reconstruct_file(free_model, tf.io.encode_png(photo).numpy())
+    expected = free_inverter.reconstruct(photo[np.newaxis].astype(np.float32) / 255)[0]
+    np.testing.assert_allclose(reconstruction, expected, atol=0.501 / 255)
+    assert tf.io.decode_png(png).shape == (50, 64, 3)
+
+
 def test_the_script_writes_the_png_in_a_process_without_keras(model, photo_png, tmp_path):
     output = tmp_path / "out.png"
     result = run("tfinvert/serving/client.py", model, photo_png, output)

@@ -82,6 +82,20 @@ def test_the_signatures_say_what_they_take(model):
     }
 
 
+def test_the_signatures_of_any_size_say_so(free_model):
+    assert check_savedmodel(free_model) == {
+        "invert": [
+            "takes features: float32 [?, ?, ?, 31]",
+            "gives reconstruction: float32 [?, ?, ?, 3]",
+        ],
+        "reconstruct_bytes": ["takes image_bytes: string [?]", "gives png_bytes: string [?]"],
+        "serving_default": [
+            "takes images: float32 [?, ?, ?, 3]",
+            "gives reconstruction: float32 [?, ?, ?, 3]",
+        ],
+    }
+
+
 def test_a_feature_with_weights_is_exported_with_them(tmp_path):
     feature = Weighted()
     standardization = Standardization(np.zeros(5, "f4"), np.ones(5, "f4"))

@@ -96,19 +96,7 @@ def invert(inverter: Inverter) -> Endpoint:
     def reconstruct(features: tf.Tensor) -> Outputs:
         features = tf.ensure_shape(features, spec.shape)
         if inverter.any_size:
-            cells = tf.cast(tf.shape(features)[:3], tf.int64)
-            few = tf.reduce_prod(cells) * inverter.feature.cell_size**2 <= MAX_PIXELS
-            fits = tf.reduce_all(cells[1:] % inverter.contraction == 0)
-            held = tf.debugging.Assert(
-                few & fits & (tf.reduce_min(cells[1:]) > 0),
-                [
-                    f"features of rows and columns that are multiples of {inverter.contraction} are "
-                    f"taken, of at most {MAX_PIXELS} pixels together. Received:",
-                    tf.shape(features),
-                ],
-            )
-            with tf.control_dependencies([held]):
-                features = tf.identity(features)
+            features = _admitted(inverter, features)
         return {"reconstruction": _shaped(inverter, inverter.decode(features))}
 
     return Endpoint("invert", spec, reconstruct)
@@ -159,6 +147,23 @@ def _rebuilt(inverter: Inverter, images: tf.Tensor) -> tf.Tensor:
         with tf.control_dependencies([held]):
             images = tf.identity(images)
     return _shaped(inverter, inverter.rebuild(images))
+
+
+def _admitted(inverter: Inverter, features: tf.Tensor) -> tf.Tensor:
+    """Features of images of any size, of which too many or others are an error."""
+    cells = tf.shape(features, tf.int64)[:3]
+    pixels = tf.reduce_prod(cells) * inverter.feature.cell_size**2
+    whole = tf.reduce_all(cells[1:] % inverter.contraction == 0) & (tf.reduce_min(cells[1:]) > 0)
+    held = tf.debugging.Assert(
+        (pixels <= MAX_PIXELS) & whole,
+        [
+            f"features with sides that are multiples of {inverter.contraction} are taken, of at "
+            f"most {MAX_PIXELS} pixels together. Received:",
+            tf.shape(features),
+        ],
+    )
+    with tf.control_dependencies([held]):
+        return tf.identity(features)
 
 
 def _pixels(images: tf.Tensor) -> tf.Tensor:
