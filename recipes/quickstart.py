@@ -24,10 +24,14 @@ from tfinvert.runs.training import INVERTER, TrainingRun, run_training
 from tfinvert.serving import client
 from tfinvert.serving.export import export_savedmodel
 from tfinvert.training import loop
+from tfinvert.training.precision import PRECISIONS
 from tfinvert.training.settings import Settings
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Where everything goes.")
 _STEPS = flags.DEFINE_integer("steps", 1500, "Optimiser steps.")
+_PRECISION = flags.DEFINE_enum(
+    "precision", "float32", PRECISIONS, "What the network computes in while it trains."
+)
 
 
 def main() -> None:
@@ -41,6 +45,7 @@ def main() -> None:
             learning_rate=2e-3,
             warmup_steps=100,
             averaging=0.99,
+            precision=_PRECISION.value,
         ),
         _WORKDIR.value,
         pace=loop.Pace(log=25, validate=300, checkpoint=500),

@@ -179,11 +179,12 @@ class Inverter:
         size = tuple(side * pixels for side in features.shape[1:3])
         if math.prod(size) > tiles.PIXELS:
             reach = sizes.reach(self.network)
-            decode = lambda part: self._decode_any(part).numpy()  # noqa: E731
-            pieces = [
-                tiles.image_in_pieces(decode, one, pixels, reach, multiple) for one in features
-            ]
-            return np.stack(pieces)
+            return np.stack(
+                [
+                    tiles.image_in_pieces(self._decode_any, one, pixels, reach, multiple)
+                    for one in features
+                ]
+            )
         return self._in_batches(self._decode_any, features, (*size, 3), _at_once(size))
 
     def encode(self, images: Any) -> Any:
@@ -206,9 +207,8 @@ class Inverter:
             feature = self._compute
         cell, reach = self.feature.cell_size, self.feature.reach
         if math.prod(images.shape[1:3]) > tiles.PIXELS:
-            compute = lambda part: feature(part).numpy()  # noqa: E731
             return np.stack(
-                [tiles.features_in_pieces(compute, image, cell, reach) for image in images]
+                [tiles.features_in_pieces(feature, image, cell, reach) for image in images]
             )
         shape = (*(side // cell for side in images.shape[1:3]), self.feature.spec.shape[-1])
         return self._in_batches(feature, images, shape, _at_once(images.shape[1:3]))
@@ -220,7 +220,7 @@ class Inverter:
 
         Returns:
           `[B, *output_size, 3]` float32 in [0, 1]; for any size, of the images' own size, and a
-          list for a list.
+          list for a list of different ones.
 
         Raises:
           InputError: the images are of another shape, smaller than a cell, or not floating point.

@@ -7,8 +7,9 @@ have given, and has no seams.
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import tensorflow as tf
 
-Compute = Callable[[np.ndarray], np.ndarray]
+Compute = Callable[[np.ndarray], tf.Tensor]
 
 PIXELS = 2**22  # that are taken at once
 
@@ -34,7 +35,7 @@ def features_in_pieces(
     band = max(1, PIXELS // (columns * cell**2)) if reach is not None else rows
     parts = []
     for begin, end, low, high in _pieces(rows, band, reach or 0, 1):
-        part = compute(image[np.newaxis, low * cell : high * cell])[0]
+        part = compute(image[np.newaxis, low * cell : high * cell]).numpy()[0]
         parts.append(part[begin - low : end - low])
     return np.concatenate(parts)
 
@@ -56,7 +57,7 @@ def image_in_pieces(
     side = max(1, int(PIXELS**0.5) // pixels // multiple) * multiple
     for top, bottom, low, high in _pieces(rows, side, reach, multiple):
         for left, right, near, far in _pieces(columns, side, reach, multiple):
-            part = decode(features[np.newaxis, low:high, near:far])[0]
+            part = decode(features[np.newaxis, low:high, near:far]).numpy()[0]
             image[top * pixels : bottom * pixels, left * pixels : right * pixels] = part[
                 (top - low) * pixels : (bottom - low) * pixels,
                 (left - near) * pixels : (right - near) * pixels,
