@@ -28,6 +28,13 @@ _OUTPUT = flags.DEFINE_string("output", None, "The directory to write into.", re
 _SCALE = flags.DEFINE_float(
     "scale", None, "N, the mean distance of two images; else measured on at most 2 000 of them."
 )
+_SIZE = flags.DEFINE_integer(
+    "image_size",
+    None,
+    "Side of the square images in pixels, for a model for any size; by default what an inverter "
+    "was trained on.",
+    lower_bound=1,
+)
 
 
 def main(beam_flags: list[str]) -> None:
@@ -37,7 +44,9 @@ def main(beam_flags: list[str]) -> None:
     except ModuleNotFoundError as error:
         raise InputError(f"{error}; install the extra: pip install 'tfinvert[beam]'") from error
     begin = time.perf_counter()
-    summary = reconstruct(_MODEL.value, _DATA.value, _OUTPUT.value, _SCALE.value, beam_flags)
+    summary = reconstruct(
+        _MODEL.value, _DATA.value, _OUTPUT.value, _SCALE.value, beam_flags, _SIZE.value
+    )
     seconds = time.perf_counter() - begin
     for name, value in summary.items():
         print(f"{name:24s} {value:.4f}" if isinstance(value, float) else f"{name:24s} {value}")

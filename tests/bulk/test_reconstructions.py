@@ -17,6 +17,7 @@ import tfinvert
 from tests.recipes.programs import call, error_line
 from tfinvert import metrics
 from tfinvert.bulk.reconstructions import reconstruct
+from tfinvert.data.decode import read_rgb
 from tfinvert.data.open import open_source
 from tfinvert.evaluation import evaluate, read_images
 from tfinvert.serving.export import export_savedmodel
@@ -83,9 +84,22 @@ def test_an_exported_model_does_the_same_and_a_second_time_too(place, tmp_path, 
     model = export_savedmodel(inverter, tmp_path / "exported")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "summary.json").write_text("old")
+    data = f"folder:{place / 'images'}"
     for _ in range(2):
-        reconstruct(str(model), f"folder:{place / 'images'}", tmp_path / "out")
+        reconstruct(str(model), data, tmp_path / "out", image_size=64)
         check(tmp_path / "out", place, inverter)
+    with pytest.raises(tfinvert.InputError, match="any size; say which with image_size"):
+        reconstruct(str(model), data, tmp_path / "out")
+
+
+def test_larger_images_of_an_inverter_for_any_size(place, tmp_path, inverter):
+    data = f"files:{place}/images/*.png"
+    summary = reconstruct(str(place / "inverter"), data, tmp_path / "out", image_size=96)
+    pictures = [*(tmp_path / "out" / "reconstructions").glob("*.png")]
+    assert len(pictures) == summary["images"] == 6
+    assert {read_rgb(picture).shape for picture in pictures} == {(96, 96, 3)}
+    with pytest.raises(tfinvert.InputError, match="multiples of 16. Received: 100×100"):
+        reconstruct(str(place / "inverter"), data, tmp_path / "out", image_size=100)
 
 
 def test_n_may_be_given(place, tmp_path):

@@ -28,10 +28,10 @@ def test_everything_it_promises_is_there(tmp_path):
     assert "data:image/png;base64," in (run / "report.html").read_text()
     assert json.loads((run / "metrics.json").read_text())["inverter"]["images"] > 10
 
-    inverter = tfinvert.load(run / "inverter")
     model = tf.saved_model.load(run / "savedmodel" / "hog" / "1")
     photo = (run / "photograph.png").read_bytes()
     served = model.signatures["reconstruct_bytes"](image_bytes=tf.constant([photo]))
     rebuilt = np.asarray(Image.open(run / "reconstruction.png"))
     np.testing.assert_array_equal(tf.io.decode_png(served["png_bytes"][0]), rebuilt)
-    assert rebuilt.shape == (*inverter.output_size, 3)
+    assert tfinvert.load(run / "inverter").any_size
+    assert rebuilt.shape == tf.io.decode_png(photo).shape

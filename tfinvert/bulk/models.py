@@ -31,14 +31,20 @@ class Reconstructor:
     reconstruct: Callable[[np.ndarray], np.ndarray]
 
 
-def open_model(path: str) -> Reconstructor:
+def open_model(path: str, side: int | None = None) -> Reconstructor:
     """An inverter's directory, a shipped inverter's name or a SavedModel with `serving_default`.
 
+    Args:
+      path: which.
+      side: of the square images, for a model for any size; by default what an inverter was trained
+        on.
+
     Raises:
-      InputError: it is none of these, is damaged, or takes no images.
+      InputError: it is none of these, is damaged, or takes no images, or none of that size.
     """
     if not tf.saved_model.contains_saved_model(path):
         loaded = inverter.load(path)
+        loaded = loaded.at((side, side)) if side else loaded
         return Reconstructor(
             tuple(loaded.feature.image_shape[:2]), loaded.output_size, loaded.reconstruct
         )
@@ -54,28 +60,40 @@ def open_model(path: str) -> Reconstructor:
             "inverter that it was exported from"
         )
 
+    size = _size(path, takes[_IMAGES].shape[1:3], side)
+    made = signature.structured_outputs[_RECONSTRUCTION].shape[1:3]
+
     def reconstruct(images: np.ndarray) -> np.ndarray:
         _ = model  # the signature alone does not keep its variables
         return signature(**{_IMAGES: tf.constant(images)})[_RECONSTRUCTION].numpy()
 
-    made = signature.structured_outputs[_RECONSTRUCTION].shape
-    return Reconstructor(tuple(takes[_IMAGES].shape[1:3]), tuple(made[1:3]), reconstruct)
+    return Reconstructor(size, size if None in [*made] else tuple(made), reconstruct)
+
+
+def _size(path: str, taken: tf.TensorShape, side: int | None) -> Size:
+    """What images a SavedModel is given."""
+    any_size = None in [*taken]
+    if any_size and not side:
+        raise InputError(f"{path} takes images of any size; say which with image_size")
+    if side and not taken.is_compatible_with((side, side)):
+        raise InputError(f"{path} takes images of {taken[0]}×{taken[1]}. Received: {side}×{side}")
+    return (side, side) if any_size else tuple(taken)
 
 
 class ReconstructionHandler(ModelHandler[np.ndarray, PredictionResult, Reconstructor]):
     """Images `[*size, 3]` → their reconstructions, in batches of at most 64.
 
     Args:
-      path: as `open_model` takes it.
+      path, side: as `open_model` takes them.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, side: int | None = None):
         super().__init__(min_batch_size=8, max_batch_size=_BATCH)
-        self._path = path
+        self._path, self._side = path, side
 
     def load_model(self) -> Reconstructor:
         """Once a process."""
-        return open_model(self._path)
+        return open_model(self._path, self._side)
 
     def run_inference(
         self,

@@ -37,6 +37,7 @@ def reconstruct(
     output: str | os.PathLike[str],
     scale: float | None = None,
     flags: Sequence[str] = (),
+    image_size: int | None = None,
 ) -> dict[str, Any]:
     """Reconstructs every image and scores it; returns the summary.
 
@@ -52,6 +53,7 @@ def reconstruct(
       output: a directory that all workers see under this path.
       scale: N; measured over all pairs of at most 2 000 evenly spaced images unless given.
       flags: Beam's.
+      image_size: the side of the square images, for a model for any size.
 
     Raises:
       InputError: something given is wrong, or the pipeline failed.
@@ -59,7 +61,7 @@ def reconstruct(
     options_of(flags)
     if scale is not None and not 0 < scale < float("inf"):
         raise InputError(f"scale must be positive. Received: {scale}")
-    opened = open_model(model)
+    opened = open_model(model, image_size)
     images = Images(data, opened.size)
     output = pathlib.Path(output).absolute()
     inside = [path for path in images.paths if output in pathlib.Path(path).absolute().parents]
@@ -67,13 +69,14 @@ def reconstruct(
         raise InputError(f"{inside[0]} is one of the images and lies in the output, {output}")
     (output / PICTURES).mkdir(parents=True, exist_ok=True)
     (output / SUMMARY).unlink(missing_ok=True)  # which says that all the rest is there
+    handler = ReconstructionHandler(model, image_size)
     paired = frozenset() if scale else frozenset(evenly(images.count, MAX_PAIRED).tolist())
 
     def build(pipeline: beam.Pipeline) -> None:
         read = pipeline | "Images" >> images
         scored = (
             read[None]
-            | "Reconstruct" >> RunInference(KeyedModelHandler(ReconstructionHandler(model)))
+            | "Reconstruct" >> RunInference(KeyedModelHandler(handler))
             | "Score"
             >> beam.ParDo(Score(str(output), opened.output_size, paired)).with_outputs(
                 _PAIRED, main="rows"
