@@ -168,10 +168,10 @@ def test_no_such_inverter_names_the_shipped_ones():
 
 
 def test_wrong_shapes(inverter, photos):
-    with pytest.raises(tfinvert.InputError, match=r"\[B, 8, 8, 31\]. Received: \(1, 8, 8, 30\)"):
+    with pytest.raises(tfinvert.InputError, match=r"any, any, 31\]. Received: \(1, 8, 8, 30\)"):
         inverter.invert(np.zeros((1, 8, 8, 30)))
-    with pytest.raises(tfinvert.InputError, match="made for images of shape"):
-        inverter.reconstruct(photos[:, :32])
+    with pytest.raises(tfinvert.InputError, match="RGB images .* at least 8×8 pixels"):
+        inverter.reconstruct(photos[:, :5])
     with pytest.raises(tfinvert.InputError, match="divide uint8 images by 255"):
         inverter.reconstruct((photos * 255).astype(np.uint8))
 
@@ -209,8 +209,8 @@ def test_encode_is_the_feature(inverter, photos):
 
 
 def test_encode_of_wrong_images(inverter, photos):
-    with pytest.raises(tfinvert.InputError, match="made for images of shape"):
-        inverter.encode(photos[:, :32])
+    with pytest.raises(tfinvert.InputError, match="RGB images .* at least 8×8 pixels"):
+        inverter.encode(photos[:, :5])
     with pytest.raises(tfinvert.InputError, match="divide uint8 images by 255"):
         inverter.encode((photos * 255).astype(np.uint8))
     with pytest.raises(tfinvert.InputError, match="NaN or infinite"):

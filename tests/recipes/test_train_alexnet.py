@@ -48,7 +48,7 @@ def run(place):
     assert finished.returncode == 0, finished.stderr
     assert "18 views cached" in finished.stdout
     assert "9 training images and 9 validation images of 2 classes" in finished.stdout
-    assert "photographs held: 0.00 GB" in finished.stdout
+    assert "photographs held" not in finished.stdout  # the cache is read in their place
     assert "images/s while training" in finished.stdout
     assert "peak memory" in finished.stdout
     return place / "run"
