@@ -23,7 +23,6 @@ from tfinvert.networks import sizes
 FORMAT = 1
 CARD, ARRAYS = "inverter.json", "weights.npz"
 _SHIPPED = pathlib.Path(__file__).parent / "inverters"
-_BATCH = 64
 # Of an archive of weights: bytes of the widest number, of a member's header, and the most channels
 # that a feature has a mean and a scale for.
 _WIDEST, _HEADER, _CHANNELS = 8, 256, 2**16
@@ -169,23 +168,13 @@ class Inverter:
             )
         if features.shape[1:] == self.feature.spec.shape:
             return self._in_batches(self._decode, features, (*self.output_size, 3))
-        multiple = self.contraction
-        if any(side % multiple or not side for side in features.shape[1:3]):
+        if any(side % self.contraction or not side for side in features.shape[1:3]):
             raise InputError(
                 f"features of {self.feature.name} for this network have sides that are multiples "
-                f"of {multiple}. Received: {features.shape}"
+                f"of {self.contraction}. Received: {features.shape}"
             )
-        pixels = self.output_size[0] // self.feature.spec.shape[0]
-        size = tuple(side * pixels for side in features.shape[1:3])
-        if math.prod(size) > tiles.PIXELS:
-            reach = sizes.reach(self.network)
-            return np.stack(
-                [
-                    tiles.image_in_pieces(self._decode_any, one, pixels, reach, multiple)
-                    for one in features
-                ]
-            )
-        return self._in_batches(self._decode_any, features, (*size, 3), _at_once(size))
+        size = tuple(side * self._pixels for side in features.shape[1:3])
+        return self._in_batches(self._image_of, features, (*size, 3), tiles.at_once(size))
 
     def encode(self, images: Any) -> Any:
         """Images → features: `[B, *feature.image_shape]` becomes `[B, *feature.spec.shape]`.
@@ -198,20 +187,8 @@ class Inverter:
         """
         images = self._checked(images)
         if isinstance(images, list):
-            return [self.encode(image[np.newaxis])[0] for image in images]
-        if images.shape[1:] == self.feature.image_shape or not self.any_size:
-            return self._in_batches(self.feature, images, self.feature.spec.shape)
-        images = tiles.mirrored(images, self.multiple)
-        feature = self.feature.at(images.shape[1:3])
-        if feature.in_graph:
-            feature = self._compute
-        cell, reach = self.feature.cell_size, self.feature.reach
-        if math.prod(images.shape[1:3]) > tiles.PIXELS:
-            return np.stack(
-                [tiles.features_in_pieces(feature, image, cell, reach) for image in images]
-            )
-        shape = (*(side // cell for side in images.shape[1:3]), self.feature.spec.shape[-1])
-        return self._in_batches(feature, images, shape, _at_once(images.shape[1:3]))
+            return [self._encoded(image[np.newaxis])[0] for image in images]
+        return self._encoded(images)
 
     def reconstruct(self, images: Any) -> Any:
         """Images → features → reconstructions: `[B, *feature.image_shape]` in [0, 1].
@@ -227,22 +204,66 @@ class Inverter:
         """
         images = self._checked(images)
         if isinstance(images, list):
-            return [self.reconstruct(image[np.newaxis])[0] for image in images]
-        if images.shape[1:] == self.feature.image_shape or not self.any_size:
+            return [self._reconstructed(image[np.newaxis])[0] for image in images]
+        return self._reconstructed(images)
+
+    def _encoded(self, images: np.ndarray) -> np.ndarray:
+        if self._are_own(images):
+            return self._in_batches(self.feature, images, self.feature.spec.shape)
+        size = tuple(side + -side % self.multiple for side in images.shape[1:3])
+        cells = (side // self.feature.cell_size for side in size)
+        shape = (*cells, self.feature.spec.shape[-1])
+        return self._in_batches(self._feature_of, images, shape, tiles.at_once(size))
+
+    def _reconstructed(self, images: np.ndarray) -> np.ndarray:
+        if self._are_own(images):
             return self._in_batches(
                 lambda batch: self._decode(self.feature(batch)), images, (*self.output_size, 3)
             )
         height, width = images.shape[1:3]
-        batch = _at_once((height, width))
-        parts = [images[i : i + batch] for i in range(0, len(images), batch)]
-        rebuilt = [self.invert(self.encode(part))[:, :height, :width] for part in parts]
-        return np.concatenate(rebuilt) if rebuilt else np.zeros(images.shape, np.float32)
+
+        def rebuild(batch: np.ndarray) -> np.ndarray:
+            return np.asarray(self._image_of(self._feature_of(batch)))[:, :height, :width]
+
+        return self._in_batches(rebuild, images, images.shape[1:], tiles.at_once((height, width)))
+
+    def _are_own(self, images: np.ndarray) -> bool:
+        """Whether images are of the feature's own size, or else must be refused by it."""
+        return images.shape[1:] == self.feature.image_shape or not self.any_size
+
+    @property
+    def _pixels(self) -> int:
+        """Along a cell, of a reconstruction."""
+        return self.output_size[0] // self.feature.spec.shape[0]
+
+    def _feature_of(self, images: np.ndarray) -> Any:
+        """The feature of a few images of any size; of large ones in pieces."""
+        images = tiles.mirrored(images, self.multiple)
+        size = images.shape[1:3]
+        compute = self._compute if self.feature.in_graph else self.feature.at(size)
+        if math.prod(size) <= tiles.PIXELS:
+            return compute(images)
+        cell, reach = self.feature.cell_size, self.feature.reach
+        return np.stack([tiles.features_in_pieces(compute, one, cell, reach) for one in images])
+
+    def _image_of(self, features: Any) -> Any:
+        """The reconstructions from a few features of any size; large ones in pieces."""
+        pixels = self._pixels
+        if math.prod(features.shape[1:3]) * pixels**2 <= tiles.PIXELS:
+            return self._decode_any(features)
+        reach = sizes.reach(self.network)
+        return np.stack(
+            [
+                tiles.image_in_pieces(self._decode_any, one, pixels, reach, self.contraction)
+                for one in np.asarray(features)
+            ]
+        )
 
     def _checked(self, images: Any) -> np.ndarray | list[np.ndarray]:
         """A batch; for any size also a list of images of different sizes.
 
         Raises:
-          InputError: they are not that; what else a fixed feature asks for, it says itself.
+          InputError: they are not that; of images of its own size the feature says it itself.
         """
         if isinstance(images, (list, tuple)):
             images = [np.asarray(image) for image in images]
@@ -258,7 +279,7 @@ class Inverter:
                     self._check(image[np.newaxis])
                 return images
         images = np.asarray(images)
-        if self.any_size:
+        if not self._are_own(images):
             self._check(images)
         return images
 
@@ -277,13 +298,12 @@ class Inverter:
             )
 
     def _in_batches(
-        self, function: Any, values: Any, shape: Sequence[int], batch: int = _BATCH
+        self, function: Any, values: np.ndarray, shape: Sequence[int], batch: int = tiles.BATCH
     ) -> np.ndarray:
-        values = np.asarray(values)
         if not len(values):
             return np.zeros((0, *shape), np.float32)
         parts = range(0, len(values), batch)
-        return np.concatenate([function(values[i : i + batch]).numpy() for i in parts])
+        return np.concatenate([np.asarray(function(values[i : i + batch])) for i in parts])
 
     def round_weights(self, dtype: str) -> None:
         """Rounds the weights to what a file of that type would hold, for example "float16"."""
@@ -356,11 +376,6 @@ class Inverter:
             raise InputError(
                 f"{path} is not a whole inverter: {CARD} and {ARRAYS} do not fit ({reason})"
             ) from error
-
-
-def _at_once(size: Sequence[int]) -> int:
-    """Images of a (height, width) that are taken together."""
-    return max(1, min(_BATCH, tiles.PIXELS // math.prod(size)))
 
 
 def shipped() -> list[str]:

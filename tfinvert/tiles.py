@@ -4,7 +4,8 @@ The pieces overlap by all that a pixel can depend on, so that what comes out is 
 have given, and has no seams.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +13,12 @@ import tensorflow as tf
 Compute = Callable[[np.ndarray], tf.Tensor]
 
 PIXELS = 2**22  # that are taken at once
+BATCH = 64  # images, at most
+
+
+def at_once(size: Sequence[int]) -> int:
+    """Images of a (height, width) that are taken together."""
+    return max(1, min(BATCH, PIXELS // math.prod(size)))
 
 
 def mirrored(images: np.ndarray, multiple: int) -> np.ndarray:

@@ -157,6 +157,26 @@ def test_a_flipped_byte_is_found_and_never_read(tmp_path, name):
         assert "\n" not in str(error.value)
 
 
+def test_what_shrinks_is_compressed_and_guarded_too(tmp_path):
+    plain = np.full_like(VIEWS, 7)
+
+    def compute(begin, end):
+        yield plain[begin:end], np.zeros((end - begin, 2, 3), np.float32)
+
+    written = opened(tmp_path, compute=compute)
+    file = written.path / SHARDS[0]
+    whole = file.read_bytes()
+    assert plain[0].tobytes() not in whole  # which views that do not shrink are
+    np.testing.assert_array_equal(written.read(np.arange(10))[0], plain)
+    at = whole.index(b"(\xb5/\xfd")  # zstd's magic: the first view
+    for byte in range(at, at + 12, 3):
+        data = bytearray(whole)
+        data[byte] ^= 255
+        file.write_bytes(data)
+        with pytest.raises(tfinvert.InputError, match="is damaged: .*; delete it"):
+            opened(tmp_path, compute=never).read(np.arange(10))
+
+
 @pytest.mark.parametrize("views", [3, 5])
 def test_a_shard_with_another_number_of_views_is_one_line(tmp_path, views):
     cache = opened(tmp_path)

@@ -96,7 +96,15 @@ def invert(inverter: Inverter) -> Endpoint:
     def reconstruct(features: tf.Tensor) -> Outputs:
         features = tf.ensure_shape(features, spec.shape)
         if inverter.any_size:
-            features = _admitted(inverter, features)
+            cells = tf.shape(features, tf.int64)[:3]
+            few = tf.reduce_prod(cells) * inverter.feature.cell_size**2 <= MAX_PIXELS
+            whole = tf.reduce_all(cells[1:] % inverter.contraction == 0)
+            features = _admitted(
+                features,
+                few & whole & (tf.reduce_min(cells[1:]) > 0),
+                f"features with sides that are multiples of {inverter.contraction} are taken, of "
+                f"at most {MAX_PIXELS} pixels together",
+            )
         return {"reconstruction": _shaped(inverter, inverter.decode(features))}
 
     return Endpoint("invert", spec, reconstruct)
@@ -136,34 +144,20 @@ def _rebuilt(inverter: Inverter, images: tf.Tensor) -> tf.Tensor:
     if inverter.any_size:
         size = tf.shape(images, tf.int64)
         smallest = max(inverter.feature.cell_size, inverter.multiple // 2)
-        held = tf.debugging.Assert(
+        images = _admitted(
+            images,
             (tf.reduce_prod(size[:3]) <= MAX_PIXELS) & (tf.reduce_min(size[1:3]) >= smallest),
-            [
-                f"images of at least {smallest}×{smallest} pixels are taken, of at most "
-                f"{MAX_PIXELS} together. Received:",
-                size,
-            ],
+            f"images of at least {smallest}×{smallest} pixels are taken, of at most {MAX_PIXELS} "
+            "together",
         )
-        with tf.control_dependencies([held]):
-            images = tf.identity(images)
     return _shaped(inverter, inverter.rebuild(images))
 
 
-def _admitted(inverter: Inverter, features: tf.Tensor) -> tf.Tensor:
-    """Features of images of any size, of which too many or others are an error."""
-    cells = tf.shape(features, tf.int64)[:3]
-    pixels = tf.reduce_prod(cells) * inverter.feature.cell_size**2
-    whole = tf.reduce_all(cells[1:] % inverter.contraction == 0) & (tf.reduce_min(cells[1:]) > 0)
-    held = tf.debugging.Assert(
-        (pixels <= MAX_PIXELS) & whole,
-        [
-            f"features with sides that are multiples of {inverter.contraction} are taken, of at "
-            f"most {MAX_PIXELS} pixels together. Received:",
-            tf.shape(features),
-        ],
-    )
+def _admitted(tensor: tf.Tensor, condition: tf.Tensor, accepted: str) -> tf.Tensor:
+    """The tensor, where the condition holds; else an error that says what is accepted."""
+    held = tf.debugging.Assert(condition, [f"{accepted}. Received:", tf.shape(tensor)])
     with tf.control_dependencies([held]):
-        return tf.identity(features)
+        return tf.identity(tensor)
 
 
 def _pixels(images: tf.Tensor) -> tf.Tensor:
