@@ -27,7 +27,7 @@ def images_per_second(
     import torch
 
     torch.set_num_threads(os.cpu_count())
-    network = _port(inversion.build(feature, width=settings.width)).to(
+    network = _port(inversion.build(feature, width=settings.width, network=settings.network)).to(
         memory_format=torch.channels_last
     )
     optimizer = torch.optim.Adam(network.parameters(), 1e-3, eps=1e-7)

@@ -99,6 +99,8 @@ def measure(row: Row, folder: pathlib.Path) -> list[str]:
         steps=10**6,
         batch_size=row.batch,
         width=row.width,
+        network="paper",  # this and Adam are what the peer can be given too
+        optimizer="adam",
         cached_views=row.cached,
         precision=_PRECISION.value,
     )

@@ -1,6 +1,6 @@
 """Exports an inverter for TensorFlow Serving.
 
-    python export/export_savedmodel.py --inverter=hog-64 --output=models/hog
+    python export/export_savedmodel.py --inverter=hog --output=models/hog
     python export/export_savedmodel.py --inverter=runs/hog/inverter --output=models/hog --version=2
     python export/export_savedmodel.py --inverter=runs/sift/inverter --output=models/sift \\
         --endpoints=invert

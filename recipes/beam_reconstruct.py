@@ -1,6 +1,6 @@
 """Reconstructs many images and scores each, as an Apache Beam pipeline.
 
-    python recipes/beam_reconstruct.py --model=hog-64 --data=folder:photos --output=rebuilt \\
+    python recipes/beam_reconstruct.py --model=hog --data=folder:photos --output=rebuilt \\
         -- --direct_running_mode=multi_processing --direct_num_workers=8
 
 It writes `reconstructions/`, `errors.csv` (a row an image), `broken.csv` (images that cannot be

@@ -1,11 +1,11 @@
 """Reconstructs photographs from their features and draws both (figure 1 of the paper).
 
-    python recipes/reconstruct.py --inverter=hog-64 --output=grid.png a.jpg b.png
+    python recipes/reconstruct.py --inverter=hog --output=grid.png a.jpg b.png
 
 An inverter for any size rebuilds whole photographs; for another, each is cut to the largest central
 square and resized. A folder gets every reconstruction alone; so frames of a film become frames:
 
-    python recipes/reconstruct.py --inverter=hog-64 --output=rebuilt/ frames/*.png
+    python recipes/reconstruct.py --inverter=hog --output=rebuilt/ frames/*.png
 """
 
 import pathlib
@@ -23,7 +23,7 @@ from tfinvert.reporting.grids import image_grid, stacked, write_png
 from tfinvert.resize import resize_images
 
 _INVERTER = flags.DEFINE_string(
-    "inverter", "hog-64", "A saved inverter's directory or a shipped name."
+    "inverter", "hog", "A saved inverter's directory or a shipped name."
 )
 _OUTPUT = flags.DEFINE_list(
     "output",

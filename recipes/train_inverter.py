@@ -4,23 +4,25 @@ What it writes into the work directory: `flags.json`, `checkpoints/`, `summaries
 `history.jsonl`, `inverter/`, `metrics.json` and `report.html`. The same command goes on where an
 interrupted run stopped.
 
-HOG at 64 pixels on 49 800 ImageNet photographs, under an hour on two cores, normalised
-reconstruction error 0.414 (docs/results.md):
+HOG at 64 pixels on 49 800 ImageNet photographs, half an hour on two threads of one core, normalised
+reconstruction error 0.405 (docs/results.md), and from there to photographs of any size, a quarter
+of an hour more:
 
     python recipes/train_inverter.py --feature=hog --data=folder:train \\
-        --validation_data=folder:val --image_size=64 --width=0.75 --min_crop=0.8 \\
-        --learning_rate=2e-3 --steps=20000 --dtype=float16 --workdir=runs/hog-64
+        --validation_data=folder:val --min_crop=1 --shift=8 --learning_rate=3e-3 --steps=5500 \\
+        --dtype=float16 --workdir=runs/hog-64
+    python recipes/train_inverter.py --feature=hog --start=runs/hog-64/inverter \\
+        --data=folder:photographs --validation_data=folder:samples --image_size=128 \\
+        --min_crop=0.5 --batch_size=32 --learning_rate=1.5e-3 --steps=1600 --dtype=float16 \\
+        --workdir=runs/hog
 
-Sparse SIFT, computed once and kept on disk (4 GB, five minutes), and LBP in cells of 8 pixels, each
-under half an hour, 0.481 and 0.515. `--shift` moves images where enlarged crops would change the
-feature:
+Sparse SIFT is computed once and kept on disk (4 GB at 64 pixels). `--shift` moves images where
+enlarged crops would change the feature. The paper's network and optimiser:
 
     python recipes/train_inverter.py --feature=sift --cache=cache --cached_views=4 \\
-        --data=folder:train --validation_data=folder:val --image_size=64 --width=0.5 \\
-        --min_crop=1 --shift=8 --learning_rate=2e-3 --steps=9000 --workdir=runs/sift-64
-    python recipes/train_inverter.py --feature=lbp:cell_size=8 \\
-        --data=folder:train --validation_data=folder:val --image_size=64 --width=0.5 \\
-        --min_crop=1 --shift=8 --learning_rate=2e-3 --steps=9000 --workdir=runs/lbp-64
+        --data=folder:train --validation_data=folder:val --min_crop=1 --shift=8 \\
+        --network=paper --optimizer=adam --width=0.5 --learning_rate=2e-3 --steps=9000 \\
+        --workdir=runs/sift-64
 
 A first try on the embedded photographs, a minute:
 
@@ -60,6 +62,12 @@ flags.DEFINE_float(
 )
 flags.DEFINE_enum("loss", DEFAULTS["loss"], sorted(LOSSES), "What reconstructions are fitted by.")
 flags.DEFINE_enum("optimizer", DEFAULTS["optimizer"], sorted(OPTIMIZERS), "What fits them.")
+flags.DEFINE_float(
+    "weight_decay",
+    DEFAULTS["weight_decay"],
+    "Of adamw and muon, as a multiple of the learning rate.",
+)
+flags.DEFINE_string("start", None, "An inverter to begin with: a directory or a shipped name.")
 flags.DEFINE_enum(
     "network", DEFAULTS["network"], sorted(inversion.NETWORKS), "The network's design."
 )

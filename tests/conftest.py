@@ -42,4 +42,4 @@ def inverter(photos) -> Inverter:
     """A small untrained HOG inverter at 64 pixels, standardised on the photographs."""
     feature = features.get("hog", image_shape=(64, 64, 3))
     standardization = Standardization.measure(feature, [feature(photos)])
-    return Inverter(feature, standardization, inversion.build(feature, width=0.125), {"steps": 0})
+    return Inverter(feature, standardization, inversion.build(feature, width=0.25), {"steps": 0})

@@ -118,7 +118,7 @@ def test_nothing_further_than_the_reach_counts(name, network):
 
 
 def test_shipped_inverters_take_photographs():
-    for name in ("hog-64", "lbp-64", "sift-64"):
+    for name in ("hog", "hog-64", "lbp", "lbp-64", "sift-64"):
         inverter = tfinvert.load(name)
         assert inverter.any_size
         assert inverter.reconstruct(PHOTO[np.newaxis, :150, :201]).shape == (1, 150, 201, 3)
@@ -148,7 +148,7 @@ def test_wrong_images_are_one_line(name, images, message):
 @pytest.mark.parametrize(
     ("name", "size", "message"),
     [
-        ("hog-64", (100, 64), "multiples of 16. Received: 100×64"),
+        ("hog-64", (100, 64), "multiples of 8. Received: 100×64"),
         ("alexnet-fc6-64", (128, 128), "takes images of 64×64 pixels. Received: 128×128"),
     ],
 )
@@ -157,7 +157,12 @@ def test_wrong_sizes_are_one_line(name, size, message):
         tfinvert.load(name).at(size)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 8, 31), (1, 8, 8, 30), (8, 8, 31), (1, 0, 8, 31)])
+@pytest.mark.parametrize("shape", [(1, 8, 8, 30), (8, 8, 31), (1, 0, 8, 31)])
 def test_wrong_features_are_one_line(shape):
     with pytest.raises(tfinvert.InputError, match="features of hog .*Received: "):
         tfinvert.load("hog-64").invert(np.zeros(shape, "f4"))
+
+
+def test_features_that_a_network_cannot_halve_are_one_line():
+    with pytest.raises(tfinvert.InputError, match="multiples of 2. Received: .1, 3, 8, 31."):
+        made("hog", "paper").invert(np.zeros((1, 3, 8, 31), "f4"))

@@ -13,8 +13,9 @@ import tfinvert
 from tfinvert.features import HostFeature
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import Tap
-from tfinvert.inverter import ARRAYS, CARD, Inverter
+from tfinvert.inverter import Inverter
 from tfinvert.networks import inversion
+from tfinvert.saved import ARRAYS, CARD
 
 
 @pytest.fixture
@@ -196,6 +197,21 @@ def test_a_host_feature_of_the_users_own_loads_once_registered(tmp_path, photos)
     first.save(tmp_path / "own")
     second = tfinvert.load(tmp_path / "own")
     np.testing.assert_array_equal(second.reconstruct(photos), first.reconstruct(photos))
+
+
+def test_a_run_directory_named_like_a_shipped_inverter_does_not_hide_it(
+    inverter, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    name = tfinvert.shipped()[0]
+    (tmp_path / name / "checkpoints").mkdir(parents=True)
+    assert tfinvert.load(name).card["steps"] > 0
+    with pytest.raises(tfinvert.InputError, match="is not a whole inverter"):
+        tfinvert.load(tmp_path / name)
+    (tmp_path / name / "checkpoints").rmdir()
+    (tmp_path / name).rmdir()
+    inverter.save(tmp_path / name)
+    assert tfinvert.load(name).card["steps"] == 0
 
 
 def test_encode_is_the_feature(inverter, photos):

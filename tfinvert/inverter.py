@@ -1,7 +1,6 @@
 """Inverter: a feature, its standardisation and its trained network, as one artefact."""
 
 import functools
-import json
 import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -11,21 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfinvert import tiles
-from tfinvert.errors import InputError, first_line
-from tfinvert.features import describe, from_description
+from tfinvert import saved, tiles
+from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
-from tfinvert.features.taps import restore_tap
-from tfinvert.files import atomic_directory, read_arrays
 from tfinvert.networks import sizes
 
-FORMAT = 1
-CARD, ARRAYS = "inverter.json", "weights.npz"
 _SHIPPED = pathlib.Path(__file__).parent / "inverters"
-# Of an archive of weights: bytes of the widest number, of a member's header, and the most channels
-# that a feature has a mean and a scale for.
-_WIDEST, _HEADER, _CHANNELS = 8, 256, 2**16
 
 
 class Inverter:
@@ -322,28 +313,7 @@ class Inverter:
         Raises:
           InputError: the directory exists already.
         """
-        path = pathlib.Path(path)
-        if path.exists():
-            raise InputError(f"{path} exists already; an inverter is never written over another")
-        card = {
-            "format": FORMAT,
-            "feature": describe(self.feature),
-            "network": _without_initializers(json.loads(self.network.to_json())),
-            "made": self.card,
-        }
-        arrays = {f"network/{v.path}": v.numpy().astype(dtype) for v in self.network.weights}
-        arrays["feature/mean"] = self.standardization.mean
-        arrays["feature/scale"] = self.standardization.scale
-        if self.standardization.log_floor:
-            arrays["feature/log_floor"] = np.float32(self.standardization.log_floor)
-        if not self.feature.portable:
-            model = self.feature.model
-            card["encoder"] = _without_initializers(json.loads(model.to_json()))
-            # By position: paths are not unique where a model has models in it.
-            arrays |= {f"encoder/{i}": _shortest(v.numpy()) for i, v in enumerate(model.weights)}
-        with atomic_directory(path) as directory:
-            (directory / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-            np.savez_compressed(directory / ARRAYS, **arrays)
+        saved.write(path, self.feature, self.standardization, self.network, self.card, dtype)
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> "Inverter":
@@ -354,118 +324,28 @@ class Inverter:
             tells of, or a weight that is not finite.
         """
         path = pathlib.Path(path)
-        card = _read_card(path)
-        try:
-            network = _model(card["network"])
-            encoder = _model(card["encoder"]) if "encoder" in card else None
-            arrays = _read_arrays(path / ARRAYS, [network, *filter(None, [encoder])])
-            _fill(network, lambda _, v: arrays[f"network/{v.path}"])
-            if encoder is not None:
-                _fill(encoder, lambda i, _: arrays[f"encoder/{i}"])
-                feature = restore_tap(card["feature"], encoder)
-            else:
-                feature = from_description(card["feature"])
-            floor = float(arrays.get("feature/log_floor", 0.0))
-            mean, scale = arrays["feature/mean"], arrays["feature/scale"]
-            standardization = Standardization(mean, scale, floor)
-            return cls(feature, standardization, network, card["made"])
-        except InputError:
-            raise
-        except Exception as error:  # Keras has many kinds for a damaged model
-            reason = first_line(error)
+        if not path.is_dir():
             raise InputError(
-                f"{path} is not a whole inverter: {CARD} and {ARRAYS} do not fit ({reason})"
-            ) from error
+                f"no inverter at {path}: give a saved inverter's directory or one of "
+                f"{', '.join(shipped()) or '(none shipped)'}"
+            )
+        return cls(*saved.read(path))
 
 
 def shipped() -> list[str]:
     """Names of the inverters that come with the package, for `load`."""
-    return sorted(card.parent.name for card in _SHIPPED.glob(f"*/{CARD}"))
+    return sorted(card.parent.name for card in _SHIPPED.glob(f"*/{saved.CARD}"))
 
 
 def load(path: str | pathlib.Path) -> Inverter:
     """An inverter from the directory it was saved in, or one that comes with the package.
 
     Args:
-      path: a directory, or a name out of `shipped()`, for example "hog-64".
+      path: a directory, or a name out of `shipped()`, for example "hog".
 
     Raises:
       InputError: there is neither, or the directory does not hold a whole inverter.
     """
-    if not pathlib.Path(path).exists() and str(path) in shipped():
+    if str(path) in shipped() and not (pathlib.Path(path) / saved.CARD).exists():
         path = _SHIPPED / path
     return Inverter.load(path)
-
-
-def _model(config: Any) -> keras.Model:
-    """A model as its card describes it, with weights that mean nothing yet."""
-    model = keras.models.model_from_json(json.dumps(config))
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"{config!r:.40} describes no model")
-    return model
-
-
-def _fill(model: keras.Model, array: Callable[[int, keras.Variable], np.ndarray]) -> None:
-    """Gives a model its weights; `array` gives the value of each variable."""
-    for i, variable in enumerate(model.weights):
-        variable.assign(array(i, variable))
-
-
-def _shortest(array: np.ndarray) -> np.ndarray:
-    """As float16 where that loses nothing: the images' features stay what they were."""
-    with np.errstate(over="ignore"):
-        half = array.astype(np.float16)
-    return half if np.array_equal(half.astype(array.dtype), array) else array
-
-
-def _without_initializers(config: Any) -> Any:
-    """A Keras configuration without what a network with weights has no use for.
-
-    Initialisers have new arguments in new versions of Keras, which older ones would not read.
-    """
-    if isinstance(config, list):
-        return [_without_initializers(item) for item in config]
-    if not isinstance(config, dict):
-        return config
-    return {
-        key: _without_initializers(value)
-        for key, value in config.items()
-        if not key.endswith("_initializer")
-    }
-
-
-def _read_card(path: pathlib.Path) -> dict[str, Any]:
-    if not path.is_dir():
-        raise InputError(
-            f"no inverter at {path}: give a saved inverter's directory or one of "
-            f"{', '.join(shipped()) or '(none shipped)'}"
-        )
-    try:
-        card = json.loads((path / CARD).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is not a whole inverter: {CARD} is missing") from error
-    except ValueError as error:
-        raise InputError(f"{path / CARD} is damaged: {error}") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        found = card.get("format") if isinstance(card, dict) else None
-        raise InputError(f"{path / CARD} has format {found}; this version reads format {FORMAT}")
-    return card
-
-
-def _read_arrays(path: pathlib.Path, models: list[keras.Model]) -> dict[str, np.ndarray]:
-    """All arrays, as float32; as much as the models can need, and what a feature is measured by."""
-    sizes = [math.prod(weight.shape) for model in models for weight in model.weights]
-    most = _WIDEST * sum(sizes) + _HEADER * (len(sizes) + 3) + 2 * _WIDEST * _CHANNELS
-    try:
-        arrays = read_arrays(path, most)
-        found = {name: array.astype(np.float32) for name, array in arrays.items()}
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path.parent} is not a whole inverter: {path.name} is missing"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: {error}") from error
-    for name, array in found.items():
-        if not np.isfinite(array).all():
-            raise InputError(f"{path} holds a weight that is not finite, in {name}")
-    return found

@@ -1,5 +1,6 @@
 """The inversion networks: the paper's tables, every size, initialisation, errors."""
 
+import functools
 import types
 
 import keras
@@ -12,6 +13,8 @@ from tfinvert import features
 from tfinvert.features import HostFeature
 from tfinvert.networks import alexnet, inversion
 from tfinvert.networks.upconv import enlarge, upconv
+
+build = functools.partial(inversion.build, network="paper")
 
 
 def hog(side):
@@ -98,7 +101,7 @@ PAPER = {
 
 @pytest.mark.parametrize("feature", [hog(256), lbp(256), sift(256)], ids=lambda x: x.name)
 def test_layer_table_of_the_paper_at_256_pixels(feature):
-    network = inversion.build(feature)
+    network = build(feature)
     table = {}
     for layer in network.layers:
         if hasattr(layer, "filters"):
@@ -124,7 +127,7 @@ def test_layer_table_of_the_paper_at_256_pixels(feature):
 )
 def test_every_size_that_the_grid_reaches(name, side, expected):
     feature = features.get(name, image_shape=(side, side, 3))
-    network = inversion.build(feature, width=0.03)
+    network = build(feature, width=0.03)
     assert network.output_shape == (None, expected, expected, 3)
     narrowest = min(
         layer.output.shape[1] for layer in network.layers if layer.name.startswith("global_conv")
@@ -147,25 +150,25 @@ def test_every_size_that_the_grid_reaches(name, side, expected):
 )
 def test_odd_grids_and_oblong_images(name, size, expected):
     feature = features.get(name, image_shape=(*size, 3))
-    network = inversion.build(feature, width=0.03)
+    network = build(feature, width=0.03)
     assert network.output_shape == (None, *expected, 3)
     assert network(standard_normal(feature, 2)).shape == (2, *expected, 3)
 
 
 def test_other_output_sizes():
-    assert inversion.build(hog(64), (128, 128), 0.0625).output_shape == (None, 128, 128, 3)
+    assert build(hog(64), (128, 128), 0.0625).output_shape == (None, 128, 128, 3)
     with pytest.raises(tfinvert.InputError, match="16×16 or 32×32 .* Received: 60×60"):
-        inversion.build(hog(64), (60, 60))
-    assert inversion.build(lbp(64), (128, 128), 0.03).output_shape == (None, 128, 128, 3)
-    assert inversion.build(sift(64), (32, 32), 0.03).output_shape == (None, 32, 32, 3)
+        build(hog(64), (60, 60))
+    assert build(lbp(64), (128, 128), 0.03).output_shape == (None, 128, 128, 3)
+    assert build(sift(64), (32, 32), 0.03).output_shape == (None, 32, 32, 3)
     with pytest.raises(tfinvert.InputError, match="32×32 or 64×64 .* Received: 60×64"):
-        inversion.build(sift(64), (60, 64))
+        build(sift(64), (60, 64))
 
 
 @both_families
 def test_width_scales_every_layer_but_the_last(feature):
-    quarter = inversion.build(feature, width=0.25)
-    eighth = inversion.build(feature, width=0.125)
+    quarter = build(feature, width=0.25)
+    eighth = build(feature, width=0.125)
     for layer, narrow in zip(quarter.layers, eighth.layers, strict=True):
         if hasattr(layer, "filters") and layer.name != "image":
             assert narrow.filters == layer.filters // 2
@@ -174,7 +177,7 @@ def test_width_scales_every_layer_but_the_last(feature):
 
 @both_families
 def test_leaky_relu_after_every_layer_but_the_last(feature):
-    network = inversion.build(feature, width=0.0625)
+    network = build(feature, width=0.0625)
     convolutions = [layer.name for layer in network.layers if hasattr(layer, "filters")]
     slopes = {
         layer.name.removesuffix("_relu"): layer.negative_slope
@@ -193,7 +196,7 @@ def test_leaky_relu_after_every_layer_but_the_last(feature):
 @both_families
 def test_he_initialisation_keeps_the_variance(feature):
     keras.utils.set_random_seed(0)
-    network = inversion.build(feature, width=0.5)
+    network = build(feature, width=0.5)
     names = [layer.name for layer in network.layers if layer.name.endswith("_relu")]
     probe = keras.Model(network.input, [network.get_layer(name).output for name in names])
     for name, values in zip(names, probe(standard_normal(feature, 16)), strict=True):
@@ -204,14 +207,14 @@ def test_he_initialisation_keeps_the_variance(feature):
 @both_families
 def test_starts_near_grey(feature):
     keras.utils.set_random_seed(0)
-    images = inversion.build(feature, width=0.25)(standard_normal(feature, 4))
+    images = build(feature, width=0.25)(standard_normal(feature, 4))
     assert abs(float(tf.reduce_mean(images)) - 0.5) < 0.1
     assert float(tf.math.reduce_std(images)) < 0.3
 
 
 @both_families
 def test_gradients_reach_every_variable(feature):
-    network = inversion.build(feature, width=0.125)
+    network = build(feature, width=0.125)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(network(standard_normal(feature, 2))))
     for variable, gradient in zip(
@@ -224,7 +227,7 @@ def test_gradients_reach_every_variable(feature):
 
 @both_families
 def test_the_middle_depends_on_the_whole_grid(feature):
-    network = inversion.build(feature, width=0.0625)
+    network = build(feature, width=0.0625)
     grid = tf.constant(standard_normal(feature, 1))
     rows, columns = (side // 2 for side in network.output_shape[1:3])
     with tf.GradientTape() as tape:
@@ -277,19 +280,19 @@ def test_an_upconvolution_is_zeros_between_values_then_a_convolution():
 )
 def test_a_feature_that_no_network_fits(feature, message):
     with pytest.raises(tfinvert.InputError, match=message):
-        inversion.build(feature)
+        build(feature)
 
 
 def test_an_unknown_decoder_lists_the_known():
     feature = hog(64)
     feature.decoder = "dense"
     with pytest.raises(tfinvert.InputError, match="'dense'; there are: .*one_stream, two_stream"):
-        inversion.build(feature)
+        build(feature)
 
 
 def test_bad_width():
     with pytest.raises(tfinvert.InputError, match="width must be positive"):
-        inversion.build(hog(64), width=0)
+        build(hog(64), width=0)
 
 
 # What AlexNet's layers give by input size: 224 and 127 are torchvision's, 227 is Caffe's.
@@ -345,7 +348,7 @@ def test_the_grids_are_those_of_the_networks(input_size):
 @alexnet_layers(224, 227)
 @pytest.mark.parametrize("image_size", [224, 227, 256])
 def test_the_papers_sizes_of_images_rebuilt_from_alexnet(input_size, name, image_size):
-    network = inversion.build(of_alexnet(input_size, name, image_size), width=0.02)
+    network = build(of_alexnet(input_size, name, image_size), width=0.02)
     side = PAPER_SIZES.get(name, 128)
     assert network.output_shape == (None, side, side, 3)
     assert "enlarge" not in {layer.name for layer in network.layers}
@@ -363,7 +366,7 @@ UPCONVOLUTIONS = {
 
 @pytest.mark.parametrize("name", UPCONVOLUTIONS)
 def test_up_convolutions_of_the_paper(name):
-    network = inversion.build(of_alexnet(227, name, 227), units=8 if name == "fc6" else 0)
+    network = build(of_alexnet(227, name, 227), units=8 if name == "fc6" else 0)
     table = []
     for each in network.layers:
         if isinstance(each, keras.layers.Conv2DTranspose):
@@ -382,7 +385,7 @@ def test_up_convolutions_of_the_paper(name):
 @alexnet_layers(127, 224)
 def test_images_of_64_pixels_are_rebuilt_at_their_own_size(input_size, name):
     feature = of_alexnet(input_size, name, 64)
-    network = inversion.build(feature, width=0.02)
+    network = build(feature, width=0.02)
     assert network.output_shape == (None, 64, 64, 3)
     assert network(standard_normal(feature, 2)).shape == (2, 64, 64, 3)
 
@@ -390,7 +393,7 @@ def test_images_of_64_pixels_are_rebuilt_at_their_own_size(input_size, name):
 @pytest.mark.parametrize("size", [(32, 32), (96, 96), (48, 64), (64, 48), (128, 128)])
 @pytest.mark.parametrize("name", [*GRIDS[127], "fc6"])
 def test_other_small_images_are_rebuilt_at_their_own_size(name, size):
-    network = inversion.build(of_alexnet(127, name, size), width=0.02)
+    network = build(of_alexnet(127, name, size), width=0.02)
     assert network.output_shape == (None, *size, 3)
 
 
@@ -398,7 +401,7 @@ def test_other_small_images_are_rebuilt_at_their_own_size(name, size):
 def test_an_output_size_of_ones_own(name):
     feature = of_alexnet(127, name, 224)
     for size in [(64, 64), (96, 96), (48, 64), (128, 128)]:
-        assert inversion.build(feature, size, 0.02).output_shape == (None, *size, 3)
+        assert build(feature, size, 0.02).output_shape == (None, *size, 3)
 
 
 @pytest.mark.parametrize(
@@ -415,14 +418,14 @@ def test_an_output_size_of_ones_own(name):
     ],
 )
 def test_sizes_that_are_not_reached_come_near(name, size, expected):
-    network = inversion.build(of_alexnet(127, name, size), width=0.02)
+    network = build(of_alexnet(127, name, size), width=0.02)
     assert network.output_shape == (None, *expected, 3)
 
 
 @pytest.mark.parametrize("side", [192, 200, 215])
 @pytest.mark.parametrize("name", ["conv1", "conv3", "conv5"])
 def test_images_of_nearly_the_papers_size(name, side):
-    network = inversion.build(of_alexnet(227, name, side), width=0.02)
+    network = build(of_alexnet(227, name, side), width=0.02)
     assert abs(network.output_shape[1] - side) <= 24
 
 
@@ -430,8 +433,7 @@ def test_units_are_those_of_the_first_two_layers():
     feature = of_alexnet(227, "fc6", 64)
     counts = {
         (width, units): [
-            inversion.build(feature, None, width, units).get_layer(f"dense{i}").units
-            for i in (1, 2, 3)
+            build(feature, None, width, units).get_layer(f"dense{i}").units for i in (1, 2, 3)
         ]
         for width, units in [(0.125, 0), (0.125, 24), (0.0625, 24)]
     }
@@ -445,7 +447,7 @@ def test_units_are_those_of_the_first_two_layers():
 @pytest.mark.parametrize("name", ["conv2", "fc7"])
 def test_width_scales_every_layer_of_the_networks_for_layers(name):
     feature = of_alexnet(127, name, 64)
-    whole, half = (inversion.build(feature, width=width, units=0) for width in (0.125, 0.0625))
+    whole, half = (build(feature, width=width, units=0) for width in (0.125, 0.0625))
     for layer, narrow in zip(whole.layers, half.layers, strict=True):
         for count in ("filters", "units"):
             if hasattr(layer, count) and layer.name != "image":
@@ -484,7 +486,7 @@ def test_width_scales_every_layer_of_the_networks_for_layers(name):
 )
 def test_networks_for_layers_that_cannot_be(feature, options, message):
     with pytest.raises(tfinvert.InputError, match=message) as error:
-        inversion.build(feature, **options)
+        build(feature, **options)
     assert "\n" not in str(error.value)
 
 
@@ -502,7 +504,7 @@ LAYERS = pytest.mark.parametrize(
 @LAYERS
 def test_networks_for_layers_start_near_grey(feature):
     keras.utils.set_random_seed(0)
-    images = inversion.build(feature, width=0.25)(standard_normal(feature, 16))
+    images = build(feature, width=0.25)(standard_normal(feature, 16))
     assert abs(float(tf.reduce_mean(images)) - 0.5) < 0.1
     assert float(tf.math.reduce_std(images)) < 0.3
 
@@ -510,7 +512,7 @@ def test_networks_for_layers_start_near_grey(feature):
 @LAYERS
 def test_networks_for_layers_keep_the_variance(feature):
     keras.utils.set_random_seed(0)
-    network = inversion.build(feature, width=0.5)
+    network = build(feature, width=0.5)
     names = [layer.name for layer in network.layers if layer.name.endswith("_relu")]
     probe = keras.Model(network.input, [network.get_layer(name).output for name in names])
     for name, values in zip(names, probe(standard_normal(feature, 32)), strict=True):
@@ -534,7 +536,7 @@ def test_a_slightly_larger_grid_has_the_variance_of_its_values(before, after):
 
 @LAYERS
 def test_gradients_reach_every_variable_of_the_networks_for_layers(feature):
-    network = inversion.build(feature, width=0.0625)
+    network = build(feature, width=0.0625)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(network(standard_normal(feature, 2))))
     gradients = tape.gradient(loss, network.trainable_variables)

@@ -1,11 +1,12 @@
 """The residual networks: sizes, what they start as, what they see, and that they learn."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import tfinvert
 from tfinvert import features
 from tfinvert.networks import inversion, residual
 from tfinvert.networks.upconv import upconv
@@ -86,6 +87,31 @@ def test_learns_photographs(photos):
     assert np.abs(changed).max() > 0  # which was zero
 
 
-def test_a_layer_of_a_network_has_none_yet():
-    with pytest.raises(tfinvert.InputError, match="'fully_connected'; there are: one_stream, two"):
-        inversion.build(features.get("alexnet/fc6"), network="residual")
+@pytest.mark.parametrize(
+    ("shape", "side", "size"),
+    [
+        ((13, 13, 384), 227, 208),
+        ((27, 27, 96), 227, 216),
+        ((6, 6, 256), 224, 192),
+        ((3, 3, 8), 64, 64),
+    ],
+)
+def test_layers_of_a_network_are_rebuilt_at_the_papers_sizes(shape, side, size):
+    layer = types.SimpleNamespace(
+        name="layer",
+        image_shape=(side, side, 3),
+        spec=tf.TensorSpec(shape),
+        decoder="convolutional",
+    )
+    assert inversion.build(layer, network="residual").output_shape == (None, size, size, 3)
+
+
+def test_vectors_have_the_papers_network():
+    layer = types.SimpleNamespace(
+        name="fc", image_shape=(64, 64, 3), spec=tf.TensorSpec((16,)), decoder="fully_connected"
+    )
+    ours, papers = (
+        inversion.build(layer, width=0.05, network=network).to_json()
+        for network in ("residual", "paper")
+    )
+    assert ours == papers

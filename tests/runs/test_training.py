@@ -15,7 +15,7 @@ from tfinvert.training.loop import Pace
 from tfinvert.training.settings import Settings
 
 WHAT = {"feature": "hog", "data": "photos", "image_size": 64}
-SETTINGS = {"steps": 4, "batch_size": 8, "width": 0.125}
+SETTINGS = {"steps": 4, "batch_size": 8, "width": 0.125, "network": "paper", "optimizer": "adam"}
 PACE = Pace(log=2, validate=4, checkpoint=4)
 
 
@@ -97,6 +97,10 @@ def bomb():
         ({"data": "camera"}, "data must be photos, folder:PATH or tfds:NAME"),
         ({"data": "tfds:no_such_data_set"}, "no data set 'no_such_data_set'"),
         ({"validation_data": "folder:nowhere"}, "no such folder: nowhere"),
+        ({"start": "nowhere"}, "no inverter at nowhere"),
+        ({"start": "lbp-64"}, r"inverter of the same feature. Received: one of lbp .* for hog"),
+        ({"start": "hog-64", "train_encoder": True}, "an autoencoder begins anew"),
+        ({"start": "hog-64", "width": 0.5}, "the same network: give .* one with 556515 weights"),
     ],
 )
 def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, changes, message):

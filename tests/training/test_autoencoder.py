@@ -10,9 +10,10 @@ import tfinvert
 from tfinvert import features
 from tfinvert.data.open import open_source
 from tfinvert.features.standardization import Standardization
-from tfinvert.inverter import ARRAYS, CARD, Inverter
+from tfinvert.inverter import Inverter
 from tfinvert.networks import alexnet, inversion, weights
 from tfinvert.networks.weights import Weights
+from tfinvert.saved import ARRAYS, CARD
 from tfinvert.training import loop, strategies
 from tfinvert.training.examples import Examples, open_examples
 from tfinvert.training.loop import Pace, fit
@@ -26,6 +27,8 @@ SETTINGS = Settings(
     learning_rate=2e-3,
     averaging=0.9,
     train_encoder=True,
+    network="paper",  # this and Adam are quick to trace
+    optimizer="adam",
 )
 EVERY_STEP = Pace(log=1, validate=1, checkpoint=2)
 

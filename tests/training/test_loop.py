@@ -15,14 +15,16 @@ from tfinvert import features
 from tfinvert.data.open import open_source
 from tfinvert.evaluation import read_images
 from tfinvert.features import HostFeature
-from tfinvert.training import loop, strategies
+from tfinvert.training import loop, optimizers, strategies
 from tfinvert.training.examples import Examples
 from tfinvert.training.loop import Pace, fit
 from tfinvert.training.settings import Settings
 
-SETTINGS = Settings(
+DEFAULTS = Settings(
     steps=6, batch_size=8, width=0.125, warmup_steps=2, learning_rate=2e-3, averaging=0.9
 )
+# Quick to trace, which is most of the time here.
+SETTINGS = dataclasses.replace(DEFAULTS, network="paper", optimizer="adam")
 EVERY_STEP = Pace(log=1, validate=3, checkpoint=2)
 
 
@@ -46,11 +48,12 @@ def train_in(source, hog, photos):
         validation=photos,
         strategy="one",
         pace=EVERY_STEP,
+        start=None,
     ):
         workdir.mkdir(exist_ok=True)
         chosen = strategies.make(strategy)
         examples = Examples(feature, source, settings)
-        return fit(feature, examples, validation, settings, workdir, chosen, pace)[:2]
+        return fit(feature, examples, validation, settings, workdir, chosen, pace, start)[:2]
 
     return run
 
@@ -145,6 +148,17 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(train, tmp_path, monkeypatch
     entries = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert json.loads(entries[-1])["step"] == 5  # after the checkpoint of step 4
     unbroken.assert_equal(*train())
+
+
+def test_the_default_network_and_optimizer_resume_exactly(train, train_in, tmp_path, monkeypatch):
+    whole = Unbroken(train_in, tmp_path / "whole", settings=DEFAULTS)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 5)
+        with pytest.raises(Interrupted):
+            train(DEFAULTS)
+    whole.assert_equal(*train(DEFAULTS))
+    _, on_two = train(DEFAULTS, name="two", strategy="mirrored")
+    np.testing.assert_allclose(losses(on_two), losses(whole.history), atol=1e-4)
 
 
 def test_a_finished_run_trains_no_further(train, monkeypatch, unbroken, finished):
@@ -339,6 +353,40 @@ def test_averaging_lags_behind_the_weights(train, unbroken):
     assert any(np.abs(a - b).max() > 1e-5 for a, b in pairs)
 
 
+def test_a_run_begins_with_the_weights_it_is_given_and_resumes_with_its_own(
+    train, train_in, unbroken, tmp_path, monkeypatch
+):
+    start = unbroken.inverter
+    still = dataclasses.replace(SETTINGS, steps=2, learning_rate=1e-12, averaging=0.0)
+    inverter, _ = train(still, name="still", start=start)
+    for a, b in zip(inverter.network.get_weights(), start.network.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    for name in ("mean", "scale"):
+        a, b = (getattr(each.standardization, name) for each in (inverter, start))
+        np.testing.assert_array_equal(a, b)
+    whole = Unbroken(train_in, tmp_path / "whole", start=start)
+    interrupt_after(monkeypatch, 4)
+    with pytest.raises(Interrupted):
+        train(start=start)
+    monkeypatch.undo()
+    whole.assert_equal(*train(start=start))
+    assert losses(whole.history)[0] < losses(unbroken.history)[0]
+
+
+def test_decoupled_decay_is_a_multiple_of_the_rate(train):
+    settings = dataclasses.replace(SETTINGS, learning_rate=1e-6, averaging=0.0, optimizer="adamw")
+    free, decayed = (
+        train(dataclasses.replace(settings, weight_decay=decay), name=str(decay))[0].network
+        for decay in (0.0, 1e5)
+    )
+    rates = [float(optimizers.schedule(settings)(step)) for step in range(settings.steps)]
+    left = np.prod([1 - 1e5 * rate for rate in rates])
+    assert 0.5 < left < 0.9
+    for a, b in zip(free.trainable_variables, decayed.trainable_variables, strict=True):
+        if a.name == "kernel":
+            np.testing.assert_allclose(b, left * a.numpy(), rtol=1e-2, atol=1e-4)
+
+
 def test_host_features_train_in_the_pipeline(train):
     feature = features.get("skimage_hog", image_shape=(64, 64, 3))
     inverter, history = train(feature=feature)
@@ -382,6 +430,7 @@ def test_tensorboard_gets_scalars_and_pairs_of_images(unbroken):
         ({"seed": 2**32}, "seed must be from 0"),
         ({"width": float("inf")}, "width must be finite"),
         ({"warmup_steps": -1}, "must not be negative"),
+        ({"weight_decay": -0.1}, "weight_decay must be finite and not negative"),
         ({"learning_rate": float("nan")}, "learning_rate must be positive"),
     ],
 )

@@ -15,7 +15,10 @@ from tfinvert.training.settings import Settings
 from tfinvert.training.state import State
 from tfinvert.training.step import check, make_step
 
-SETTINGS = Settings(steps=100, batch_size=8, width=0.125, learning_rate=2e-3, warmup_steps=0)
+QUICK = {"network": "paper", "optimizer": "adam"}  # to trace, which is most of the time here
+SETTINGS = Settings(
+    steps=100, batch_size=8, width=0.125, learning_rate=2e-3, warmup_steps=0, **QUICK
+)
 FEATURE = features.get("hog", image_shape=(32, 32, 3))
 
 

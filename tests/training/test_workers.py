@@ -271,6 +271,7 @@ def test_an_error_of_one_is_told_by_the_others(hasty):
 
 RUN = {"feature": "hog", "data": "photos", "image_size": 32}
 SETTINGS = {"batch_size": 12, "width": 0.125, "averaging": 0.9, "clip_norm": 0.02, "steps": 20}
+SETTINGS |= {"network": "paper", "optimizer": "adam"}  # quick to trace
 
 
 class Processes:

@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Iterator
 
 import apache_beam as beam
-import numpy as np
 import tensorflow as tf
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
@@ -150,8 +149,3 @@ def _fixed_part(pattern: str) -> str:
     """The folder before the first wildcard, "" for none: names of files are relative to it."""
     first = min((pattern.find(c) for c in _WILD if c in pattern), default=len(pattern))
     return os.path.dirname(pattern[:first])
-
-
-def as_uint8(image: np.ndarray) -> np.ndarray:
-    """[0, 1] → 8 bits."""
-    return np.round(image * 255).astype(np.uint8)

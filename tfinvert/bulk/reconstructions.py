@@ -12,13 +12,13 @@ import numpy as np
 from apache_beam.ml.inference.base import KeyedModelHandler, PredictionResult, RunInference
 
 from tfinvert import metrics
-from tfinvert.bulk.images import BROKEN, Images, Key, as_uint8
+from tfinvert.bulk.images import BROKEN, Images, Key
 from tfinvert.bulk.models import ReconstructionHandler, open_model
 from tfinvert.bulk.running import options_of, run
 from tfinvert.data.views import Size
 from tfinvert.errors import InputError
 from tfinvert.files import atomic_path, write_json
-from tfinvert.reporting.grids import write_png
+from tfinvert.reporting.grids import to_uint8, write_png
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
@@ -122,7 +122,7 @@ class Score(beam.DoFn):
         similarity = metrics.ssim(image, rebuilt) if large else None
         yield name, distance, metrics.psnr(image, rebuilt), similarity
         if index in self._paired:
-            yield beam.pvalue.TaggedOutput(_PAIRED, (index, as_uint8(image[0])))
+            yield beam.pvalue.TaggedOutput(_PAIRED, (index, to_uint8(image[0])))
 
 
 def summarize(

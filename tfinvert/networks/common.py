@@ -4,10 +4,14 @@ import math
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 
 from tfinvert.errors import InputError
 
 Size = tuple[int, int]
+
+# The smallest side of images that are rebuilt at the paper's own sizes (up to 216 pixels).
+_PAPER_SIZE = 192
 
 
 class Feature(Protocol):
@@ -42,6 +46,29 @@ def doublings_to_image(feature: Feature, grid: Size, output_size: Size | None) -
             f"{output_size[0]}×{output_size[1]}"
         )
     return doublings
+
+
+def start_of_convolutions(
+    feature: Feature, grid: Size, output_size: Size | None
+) -> tuple[Size, int]:
+    """The grid that doublings of a network's layer start from, its own or little more, and their
+    number."""
+    size = output_size or feature.image_shape[:2]
+    most = max(1, math.floor(math.log2(min(np.divide(size, grid)))))
+    for doublings in range(most, 0, -1) if output_size else [most]:
+        start = tuple(side >> doublings for side in size)
+        fits = (
+            all(side % (1 << doublings) == 0 for side in size)
+            and min(np.subtract(start, grid)) >= 0
+        )
+        if fits and (output_size or min(size) < _PAPER_SIZE):
+            return start, doublings
+    if output_size:
+        raise InputError(
+            f"the network for {feature.name} on {grid[0]}×{grid[1]} cells makes images of even "
+            f"sides from {2 * grid[0]}×{2 * grid[1]}. Received: {output_size[0]}×{output_size[1]}"
+        )
+    return grid, max(1, round(math.log2(min(np.divide(size, grid)))))
 
 
 def scaled(full: int, width: float) -> int:

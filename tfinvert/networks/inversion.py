@@ -9,6 +9,8 @@ from tfinvert.networks import paper, residual
 from tfinvert.networks.common import Feature, Size
 from tfinvert.networks.upconv import computing_in
 
+DEFAULT = "residual"
+
 Builder = Callable[[Feature, Size | None, float, int], keras.Model]
 
 # By the name of a design, a builder for each family of features.
@@ -22,6 +24,8 @@ NETWORKS: Mapping[str, Mapping[str, Builder]] = {
     "residual": {
         "two_stream": residual.grid,
         "one_stream": residual.sparse_grid,
+        "convolutional": residual.convolutional,
+        "fully_connected": paper.fully_connected,  # there is no grid to be residual on
     },
 }
 
@@ -31,7 +35,7 @@ def build(
     output_size: Size | None = None,
     width: float = 1.0,
     units: int = 0,
-    network: str = "paper",
+    network: str = DEFAULT,
     precision: str = "float32",
 ) -> keras.Model:
     """The inversion network for a feature.

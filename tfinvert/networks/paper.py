@@ -13,13 +13,18 @@ import keras
 import numpy as np
 
 from tfinvert.errors import InputError
-from tfinvert.networks.common import Feature, Size, doublings_to_image, model, no_units, scaled
+from tfinvert.networks.common import (
+    Feature,
+    Size,
+    doublings_to_image,
+    model,
+    no_units,
+    scaled,
+    start_of_convolutions,
+)
 from tfinvert.networks.upconv import conv, dense, enlarge, upconv
 
 _Table = TypeVar("_Table")
-
-# The smallest side of images that are rebuilt at the paper's own sizes (up to 216 pixels).
-_PAPER_SIZE = 192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,33 +128,13 @@ def convolutional(
     """For the convolutional layers of a network; likewise."""
     no_units(feature, units)
     grid = tuple(feature.spec.shape[:2])
-    start, doublings = _start(feature, grid, output_size)
+    start, doublings = start_of_convolutions(feature, grid, output_size)
     inputs = x = keras.Input(feature.spec.shape, name="features")
     for i, full in enumerate(CONVOLUTIONS, 1):
         x = conv(x, scaled(full, width), 3, f"conv{i}")
     if start != grid:
         x = enlarge(x, scaled(CONVOLUTIONS[-1], width), start, "enlarge")
     return model(feature, inputs, _expand(x, IMAGE, doublings, width))
-
-
-def _start(feature: Feature, grid: Size, output_size: Size | None) -> tuple[Size, int]:
-    """The grid that doublings start from, the feature's or little more, and their number."""
-    size = output_size or feature.image_shape[:2]
-    most = max(1, math.floor(math.log2(min(np.divide(size, grid)))))
-    for doublings in range(most, 0, -1) if output_size else [most]:
-        start = tuple(side >> doublings for side in size)
-        fits = (
-            all(side % (1 << doublings) == 0 for side in size)
-            and min(np.subtract(start, grid)) >= 0
-        )
-        if fits and (output_size or min(size) < _PAPER_SIZE):
-            return start, doublings
-    if output_size:
-        raise InputError(
-            f"the network for {feature.name} on {grid[0]}×{grid[1]} cells makes images of even "
-            f"sides from {2 * grid[0]}×{2 * grid[1]}. Received: {output_size[0]}×{output_size[1]}"
-        )
-    return grid, max(1, round(math.log2(min(np.divide(size, grid)))))
 
 
 def fully_connected(

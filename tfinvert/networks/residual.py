@@ -1,16 +1,26 @@
-"""Residual inversion networks for features on a grid: most layers work at the grid's resolution.
+"""Residual inversion networks: most layers work at the resolution of the feature's grid.
 
-No layer asks for a size: blocks see their neighbourhood, and the mean of a window around each cell.
-Where that covers the grid, as it does up to 64 pixels in cells of 8, it is the mean of the whole.
+A block is gated: what one convolution finds, another lets pass. No layer asks for a size: blocks
+see their neighbourhood, and two of them the mean of a window around each cell. Where that covers
+the grid, as it does up to 64 pixels in cells of 8, it is the mean of the whole.
 """
 
 import keras
 
-from tfinvert.networks.common import Feature, Size, doublings_to_image, model, no_units, scaled
-from tfinvert.networks.upconv import conv, upconv
+from tfinvert.networks.common import (
+    Feature,
+    Size,
+    doublings_to_image,
+    model,
+    no_units,
+    scaled,
+    start_of_convolutions,
+)
+from tfinvert.networks.upconv import conv, enlarge, upconv
 
 CHANNELS, FINE_CHANNELS = 64, 48  # on the grid; between it and the image
 BLOCKS = 6
+CONTEXT = (2, 4)  # the blocks that see the window
 WINDOW = 15  # cells
 
 
@@ -35,19 +45,42 @@ def sparse_grid(
     return model(feature, inputs, _expand(_blocks(x), doublings + 1, width))
 
 
+def convolutional(
+    feature: Feature, output_size: Size | None, width: float, units: int
+) -> keras.Model:
+    """For the convolutional layers of a network; likewise."""
+    no_units(feature, units)
+    cells = tuple(feature.spec.shape[:2])
+    start, doublings = start_of_convolutions(feature, cells, output_size)
+    inputs = x = keras.Input(feature.spec.shape, name="features")
+    if start != cells:
+        x = conv(x, scaled(CHANNELS, width), 3, "few")
+        x = enlarge(x, scaled(CHANNELS, width), start, "enlarge")
+    x = _plain(x, scaled(CHANNELS, width), 3, "first")
+    return model(feature, inputs, _expand(_blocks(x), doublings, width))
+
+
 def _blocks(x: keras.KerasTensor) -> keras.KerasTensor:
     channels = x.shape[-1]
     for i in range(1, BLOCKS + 1):
         inner = keras.layers.LeakyReLU(0.2, name=f"block{i}_relu")(x)
-        inner = conv(inner, channels, 3, f"block{i}_conv1")
-        around = inner
-        for axis, window in (("rows", (WINDOW, 1)), ("columns", (1, WINDOW))):
-            around = keras.layers.AveragePooling2D(
-                window, 1, "same", name=f"block{i}_mean_of_{axis}"
-            )(around)
-        around = _plain(around, channels, 1, f"block{i}_around", initializer="zeros")
-        inner = keras.layers.Add(name=f"block{i}_context")([inner, around])
-        inner = _plain(inner, channels, 3, f"block{i}_conv2", initializer="zeros")
+        values = _plain(inner, channels, 3, f"block{i}_values")
+        gates = _plain(inner, channels, 1, f"block{i}_gates")
+        if i in CONTEXT:
+            around = inner
+            for axis, window in (("rows", (WINDOW, 1)), ("columns", (1, WINDOW))):
+                around = keras.layers.AveragePooling2D(
+                    window, 1, "same", name=f"block{i}_mean_of_{axis}"
+                )(around)
+            values, gates = (
+                keras.layers.Add(name=f"block{i}_{name}_in_context")(
+                    [each, _plain(around, channels, 1, f"block{i}_around_{name}", "zeros")]
+                )
+                for name, each in (("values", values), ("gates", gates))
+            )
+        gates = keras.layers.Activation("sigmoid", name=f"block{i}_sigmoid")(gates)
+        inner = keras.layers.Multiply(name=f"block{i}_gated")([values, gates])
+        inner = _plain(inner, channels, 3, f"block{i}_out", "zeros")
         x = keras.layers.Add(name=f"block{i}")([x, inner])
     return x
 

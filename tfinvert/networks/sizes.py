@@ -14,7 +14,9 @@ _ANY_SIZE = (
     keras.layers.AveragePooling2D,
     keras.layers.LeakyReLU,
     keras.layers.Concatenate,
+    keras.layers.Activation,
     keras.layers.Add,
+    keras.layers.Multiply,
 )
 
 

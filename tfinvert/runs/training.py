@@ -15,6 +15,7 @@ from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES, evaluate, mean_image_baseline, read_images
+from tfinvert.inverter import load
 from tfinvert.networks import inversion
 from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
 from tfinvert.resize import resize_images
@@ -23,6 +24,7 @@ from tfinvert.training import loop, precision, step, strategies
 from tfinvert.training.examples import CachedExamples, held_for, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.settings import Settings
+from tfinvert.training.start import check_start
 from tfinvert.training.workers import Team
 
 INVERTER = "inverter"
@@ -39,6 +41,7 @@ class TrainingRun:
       validation_data: photographs to validate on; None for those `data` holds out.
       validation_images: at most so many of them, evenly spaced; all are held in memory.
       dtype: of the weights that are evaluated and saved, "float32" or "float16".
+      start: inverter to begin with, as `tfinvert.load` takes it; None begins with fresh weights.
     """
 
     feature: str
@@ -47,6 +50,7 @@ class TrainingRun:
     validation_data: str | None = None
     validation_images: int = MAX_IMAGES
     dtype: str = "float32"
+    start: str | None = None
 
     def __post_init__(self) -> None:
         if self.validation_images < 2:
@@ -98,7 +102,14 @@ def _run(
     side = asked.image_size
     feature = features.get(asked.feature, image_shape=(side, side, 3))
     # Before the data: what cannot be ends here.
-    inversion.build(feature, width=settings.width, units=settings.units, network=settings.network)
+    network = inversion.build(
+        feature, width=settings.width, units=settings.units, network=settings.network
+    )
+    start = load(asked.start) if asked.start else None
+    if start and settings.train_encoder:
+        raise InputError("start is for networks of features that stay; an autoencoder begins anew")
+    if start:
+        check_start(start, feature, network)
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.to_train()
     step.check(settings, devices)
@@ -128,7 +139,9 @@ def _run(
         return run
     seen = asked.validation_images if team.chief else 1
     images = read_images(validation, feature.image_shape[:2], seen)
-    inverter, history, mean = loop.fit(feature, examples, images, settings, run, devices, pace)
+    inverter, history, mean = loop.fit(
+        feature, examples, images, settings, run, devices, pace, start
+    )
     if not team.chief:
         return run
     inverter.round_weights(asked.dtype)

@@ -49,6 +49,7 @@ def fit(
     workdir: pathlib.Path,
     strategy: tf.distribute.Strategy,
     pace: Pace = PACE,
+    start: Inverter | None = None,
 ) -> Fitted:
     """Trains the inversion network of a feature, from where `workdir` left off.
 
@@ -61,6 +62,8 @@ def fit(
       workdir: an existing directory; gets `checkpoints/`, `summaries/` and `history.jsonl`.
       strategy: from `strategies.make`.
       pace: how often to log, validate and save.
+      start: whose weights and standardisation to begin with, see `start.check_start`; None begins
+        with fresh ones.
 
     Raises:
       InputError: the batch cannot be shared among the devices, a checkpoint is damaged, an image
@@ -76,6 +79,10 @@ def fit(
     checkpoints = Checkpoints(state, workdir / "checkpoints")
     if team.chief and not checkpoints.restore():
         _measure(state, training)
+        if start:
+            state.standardization = start.standardization
+            for network in (state.network, state.averaged):
+                network.set_weights(start.network.get_weights())
     strategies.share(strategy, variables(state))
     done = int(state.step.numpy())
     inverter = Inverter(state.averaged_feature, state.standardization, state.averaged)

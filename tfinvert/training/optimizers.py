@@ -5,6 +5,8 @@ from typing import Protocol
 
 import keras
 
+from tfinvert.training.muon import Muon
+
 
 class Rate(Protocol):
     """The settings that say how the learning rate goes."""
@@ -12,6 +14,12 @@ class Rate(Protocol):
     steps: int
     learning_rate: float
     warmup_steps: int
+
+
+class Decayed(Rate, Protocol):
+    """And how strongly weights are drawn to 0, as a multiple of the rate."""
+
+    weight_decay: float
 
 
 def schedule(settings: Rate) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -30,4 +38,18 @@ def adam(settings: Rate) -> keras.optimizers.Optimizer:
     return keras.optimizers.Adam(schedule(settings))
 
 
-OPTIMIZERS: dict[str, Callable[[Rate], keras.optimizers.Optimizer]] = {"adam": adam}
+def adamw(settings: Decayed) -> keras.optimizers.Optimizer:
+    """Adam with a weight decay of its own (Loshchilov & Hutter 2019), of weights and biases."""
+    return keras.optimizers.AdamW(schedule(settings), weight_decay=settings.weight_decay)
+
+
+def muon(settings: Decayed) -> keras.optimizers.Optimizer:
+    """Orthogonal updates of kernels, with that decay; see `muon`."""
+    return Muon(schedule(settings), weight_decay=settings.weight_decay)
+
+
+OPTIMIZERS: dict[str, Callable[[Decayed], keras.optimizers.Optimizer]] = {
+    "adam": adam,
+    "adamw": adamw,
+    "muon": muon,
+}

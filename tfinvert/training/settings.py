@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from tfinvert.errors import InputError
-from tfinvert.networks.inversion import NETWORKS
+from tfinvert.networks.inversion import DEFAULT, NETWORKS
 from tfinvert.training.losses import LOSSES
 from tfinvert.training.optimizers import OPTIMIZERS
 from tfinvert.training.precision import PRECISIONS
@@ -26,7 +26,7 @@ class Settings:
     Attributes:
       steps: optimiser steps in all.
       batch_size: images a step, over all devices.
-      learning_rate: Adam's peak rate, after the warm-up.
+      learning_rate: the optimiser's peak rate, after the warm-up.
       warmup_steps: steps over which the rate rises linearly from almost 0; then it falls to 0
         along a cosine until the last step. At most a fifth of all steps.
       clip_norm: the most the norm of the whole gradient may be; inf does not clip.
@@ -48,6 +48,7 @@ class Settings:
         an autoencoder.
       loss: a key of `losses.LOSSES`.
       optimizer: a key of `optimizers.OPTIMIZERS`.
+      weight_decay: of adamw and muon, as a multiple of the learning rate.
       precision: what the network computes in: see `precision`.
       accumulate: parts a device takes its share of a batch in, one after the other, to need less
         memory; the result is the same to rounding.
@@ -69,12 +70,13 @@ class Settings:
     shift: int = 0
     jitter: float | None = None
     cached_views: int = 0
-    network: str = "paper"
+    network: str = DEFAULT
     width: float = 1.0
     units: int = 0
     train_encoder: bool = False
     loss: str = "squared"
-    optimizer: str = "adam"
+    optimizer: str = "muon"
+    weight_decay: float = 0.02
     precision: str = "float32"
     accumulate: int = 1
     jit: str = "auto"
@@ -94,6 +96,10 @@ class Settings:
                 raise InputError(
                     f"{name} must be one of {', '.join(known)}. Received: {getattr(self, name)!r}"
                 )
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(
+                f"weight_decay must be finite and not negative. Received: {self.weight_decay}"
+            )
         if not 0 <= self.averaging < 1:
             raise InputError(f"averaging must be in [0, 1). Received: {self.averaging}")
         if self.warmup_steps < 0:

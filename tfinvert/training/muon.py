@@ -1,0 +1,76 @@
+"""Muon: momentum made orthogonal, for the kernels of convolutions too."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+_MOMENTUM = 0.95
+_ITERATIONS, _COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
+_RMS = 0.2  # of an update, in learning rates: about what Adam's is
+_LAST = "image"  # the layer that gives the image
+_LARGE = 1024  # rows and columns
+
+
+class Muon(keras.optimizers.AdamW):
+    """Kernels move by their gradient's momentum with all singular values made about equal.
+
+    Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks", scaled as by Liu
+    et al. 2025, "Muon is scalable for LLM training", section 2.2, so that Adam's learning rates and
+    decays serve. A convolution's kernel counts as the matrix from its window to its channels. What
+    is no kernel, the layer that gives the image, and kernels of more than 1024 rows and columns, as
+    in fully connected layers, on which the iterations would take long, get AdamW.
+    `keras.optimizers.Muon` is for matrices alone.
+    """
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Makes the momentum of each kernel."""
+        if self.built:
+            return
+        super().build(variables)
+        self._kernels = [
+            self.add_variable_from_reference(variable, "kernel_momentum")
+            if _is_kernel(variable)
+            else None
+            for variable in variables
+        ]
+
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        """Moves one variable."""
+        momentum = self._kernels[self._get_variable_index(variable)]
+        if momentum is None:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        rate = ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        moved = gradient + _MOMENTUM * momentum
+        self.assign(momentum, moved)
+        matrix = ops.reshape(gradient + _MOMENTUM * moved, (-1, variable.shape[-1]))
+        scale = _RMS * math.sqrt(max(matrix.shape))
+        self.assign_sub(variable, ops.reshape(rate * scale * orthogonal(matrix), variable.shape))
+
+
+def _is_kernel(variable: keras.Variable) -> bool:
+    if len(variable.shape) < 2 or variable.path.startswith(f"{_LAST}/"):
+        return False
+    return min(math.prod(variable.shape[:-1]), variable.shape[-1]) <= _LARGE
+
+
+@tf.function(autograph=False)  # so that kernels of one shape are traced once
+def orthogonal(matrix: tf.Tensor) -> tf.Tensor:
+    """Nearly the nearest matrix with orthonormal rows or columns: singular values of 0.7 to 1.2.
+
+    By Newton-Schulz iterations of the fifth degree; singular values far below the largest stay
+    below that.
+    """
+    a, b, c = _COEFFICIENTS
+    tall = matrix.shape[0] > matrix.shape[1]
+    wide = tf.transpose(matrix) if tall else matrix
+    wide /= tf.norm(wide) + 1e-7
+    for _ in range(_ITERATIONS):
+        square = tf.matmul(wide, wide, transpose_b=True)
+        wide = a * wide + tf.matmul(b * square + c * tf.matmul(square, square), wide)
+    return tf.transpose(wide) if tall else wide
