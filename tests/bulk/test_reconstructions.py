@@ -98,7 +98,7 @@ def test_larger_images_of_an_inverter_for_any_size(place, tmp_path, inverter):
     pictures = [*(tmp_path / "out" / "reconstructions").glob("*.png")]
     assert len(pictures) == summary["images"] == 6
     assert {read_rgb(picture).shape for picture in pictures} == {(96, 96, 3)}
-    with pytest.raises(tfinvert.InputError, match="multiples of 16. Received: 100×100"):
+    with pytest.raises(tfinvert.InputError, match="multiples of 8. Received: 100×100"):
         reconstruct(str(place / "inverter"), data, tmp_path / "out", image_size=100)
 
 

@@ -89,7 +89,7 @@ def test_evaluate(place, run):
     finished = call(*command, "--image_size=128", "--images=2", cwd=place)
     assert finished.returncode == 0, finished.stderr
     finished = call(*command, "--image_size=100", cwd=place)
-    assert "multiples of 16. Received: 100×100" in error_line(finished)
+    assert "multiples of 8. Received: 100×100" in error_line(finished)
     finished = call(*command, cwd=place)  # what it was trained on: only what was held out
     assert "part: validation" in finished.stdout
     trained = json.loads((run / "metrics.json").read_text())["inverter"]["normalized_error"]
@@ -171,7 +171,8 @@ def test_wrong_input_of_analyze(place, flags, message):
 
 
 def test_wrong_flags_are_one_line_and_leave_no_directory(place):
-    finished = call("train_inverter.py", *TRAIN, "--workdir=new", "--image_size=20", cwd=place)
+    flags = ("--network=paper", "--image_size=20")
+    finished = call("train_inverter.py", *TRAIN, "--workdir=new", *flags, cwd=place)
     assert "at least 4×4 cells" in error_line(finished)
     assert not (place / "new").exists()
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
@@ -75,8 +74,6 @@ class ClassifierSettings:
         for name in ("momentum", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be in [0, 1). Received: {getattr(self, name)}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise InputError(f"weight_decay must not be negative. Received: {self.weight_decay}")
 
     @property
     def views(self) -> Settings:
