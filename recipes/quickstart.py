@@ -2,7 +2,7 @@
 
 Trains a HOG inverter at 192 pixels on random crops of four photographs, evaluates it on two others,
 writes the report, exports a SavedModel, loads it in a fresh process without Keras or tfinvert and
-rebuilds one photograph through its bytes endpoint. Three to five minutes on two cores:
+rebuilds one photograph through its bytes endpoint. Three to seven minutes on two cores:
 
     python recipes/quickstart.py
 
