@@ -2,7 +2,7 @@
 
 The shipped HOG inverter on 5 000 images of 64 pixels, about half a minute on two cores:
 
-    python recipes/evaluate.py --inverter=hog --data=folder:val
+    python recipes/evaluate.py --inverter=hog-64 --data=folder:val
 
 With `--output=DIR` the figures and a page of reconstructions are kept as `metrics.json` and
 `report.html`.
