@@ -35,8 +35,9 @@ def no_units(feature: Feature, units: int) -> None:
         )
 
 
-def doublings_to_image(feature: Feature, grid: Size, output_size: Size | None) -> int:
+def doublings_to_image(feature: Feature, output_size: Size | None) -> int:
     """Up-convolutions from the grid to an image of that size, or about that of the feature."""
+    grid = tuple(feature.spec.shape[:2])
     size = output_size or feature.image_shape[:2]
     doublings = max(1, round(math.log2(max(size) / max(grid))))
     if output_size is not None and tuple(side << doublings for side in grid) != tuple(output_size):
@@ -48,11 +49,10 @@ def doublings_to_image(feature: Feature, grid: Size, output_size: Size | None) -
     return doublings
 
 
-def start_of_convolutions(
-    feature: Feature, grid: Size, output_size: Size | None
-) -> tuple[Size, int]:
+def start_of_convolutions(feature: Feature, output_size: Size | None) -> tuple[Size, int]:
     """The grid that doublings of a network's layer start from, its own or little more, and their
     number."""
+    grid = tuple(feature.spec.shape[:2])
     size = output_size or feature.image_shape[:2]
     most = max(1, math.floor(math.log2(min(np.divide(size, grid)))))
     for doublings in range(most, 0, -1) if output_size else [most]:

@@ -95,7 +95,7 @@ def two_stream(feature: Feature, output_size: Size | None, width: float, units: 
     """For HOG and LBP; arguments as `inversion.build`."""
     no_units(feature, units)
     grid, table = _grid_and_table(feature, TWO_STREAM)
-    doublings = doublings_to_image(feature, grid, output_size)
+    doublings = doublings_to_image(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
     x = _contract(inputs, table.contract, width)
     for i, full in enumerate(table.expand, 1):
@@ -114,7 +114,7 @@ def one_stream(feature: Feature, output_size: Size | None, width: float, units: 
     """For SIFT; likewise."""
     no_units(feature, units)
     grid, table = _grid_and_table(feature, ONE_STREAM)
-    doublings = doublings_to_image(feature, grid, output_size)
+    doublings = doublings_to_image(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
     x = _contract(inputs, table.contract, width)
     strides = [stride for _, _, stride in table.contract]
@@ -127,12 +127,11 @@ def convolutional(
 ) -> keras.Model:
     """For the convolutional layers of a network; likewise."""
     no_units(feature, units)
-    grid = tuple(feature.spec.shape[:2])
-    start, doublings = start_of_convolutions(feature, grid, output_size)
+    start, doublings = start_of_convolutions(feature, output_size)
     inputs = x = keras.Input(feature.spec.shape, name="features")
     for i, full in enumerate(CONVOLUTIONS, 1):
         x = conv(x, scaled(full, width), 3, f"conv{i}")
-    if start != grid:
+    if start != tuple(x.shape[1:3]):
         x = enlarge(x, scaled(CONVOLUTIONS[-1], width), start, "enlarge")
     return model(feature, inputs, _expand(x, IMAGE, doublings, width))
 

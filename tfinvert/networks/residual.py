@@ -27,7 +27,7 @@ WINDOW = 15  # cells
 def grid(feature: Feature, output_size: Size | None, width: float, units: int) -> keras.Model:
     """For HOG and LBP; arguments as `inversion.build`."""
     no_units(feature, units)
-    doublings = doublings_to_image(feature, tuple(feature.spec.shape[:2]), output_size)
+    doublings = doublings_to_image(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
     x = _plain(inputs, scaled(CHANNELS, width), 3, "first")
     return model(feature, inputs, _expand(_blocks(x), doublings, width))
@@ -38,7 +38,7 @@ def sparse_grid(
 ) -> keras.Model:
     """For SIFT, whose fine grid is mostly empty: blocks work at half its resolution."""
     no_units(feature, units)
-    doublings = doublings_to_image(feature, tuple(feature.spec.shape[:2]), output_size)
+    doublings = doublings_to_image(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
     x = conv(inputs, scaled(CHANNELS, width), 3, "fine")
     x = _plain(x, scaled(CHANNELS, width), 4, "first", strides=2)
@@ -50,10 +50,9 @@ def convolutional(
 ) -> keras.Model:
     """For the convolutional layers of a network; likewise."""
     no_units(feature, units)
-    cells = tuple(feature.spec.shape[:2])
-    start, doublings = start_of_convolutions(feature, cells, output_size)
+    start, doublings = start_of_convolutions(feature, output_size)
     inputs = x = keras.Input(feature.spec.shape, name="features")
-    if start != cells:
+    if start != tuple(x.shape[1:3]):
         x = conv(x, scaled(CHANNELS, width), 3, "few")
         x = enlarge(x, scaled(CHANNELS, width), start, "enlarge")
     x = _plain(x, scaled(CHANNELS, width), 3, "first")
