@@ -26,15 +26,6 @@ class Feature(Protocol):
         """With the `shape` of one image's feature."""
 
 
-def no_units(feature: Feature, units: int) -> None:
-    """Raises InputError if units are asked of a network without fully connected layers."""
-    if units:
-        raise InputError(
-            f"the network for {feature.name} has no fully connected layers that could take units. "
-            f"Received: {units}"
-        )
-
-
 def doublings_to_image(feature: Feature, output_size: Size | None) -> int:
     """Up-convolutions from the grid to an image of that size, or about that of the feature."""
     grid = tuple(feature.spec.shape[:2])

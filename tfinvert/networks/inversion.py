@@ -11,7 +11,9 @@ from tfinvert.networks.upconv import computing_in
 
 DEFAULT = "residual"
 
-Builder = Callable[[Feature, Size | None, float, int], keras.Model]
+# Of a feature, an output size and a width; where there are fully connected layers, of their units.
+Builder = Callable[..., keras.Model]
+_WITH_UNITS = "fully_connected"
 
 # By the name of a design, a builder for each family of features.
 NETWORKS: Mapping[str, Mapping[str, Builder]] = {
@@ -67,5 +69,12 @@ def build(
         )
     if units < 0:
         raise InputError(f"units must not be negative. Received: {units}")
+    takes_units = feature.decoder == _WITH_UNITS
+    if units and not takes_units:
+        raise InputError(
+            f"the network for {feature.name} has no fully connected layers that could take units. "
+            f"Received: {units}"
+        )
+    arguments = (units,) if takes_units else ()
     with computing_in(precision):
-        return builders[feature.decoder](feature, output_size, width, units)
+        return builders[feature.decoder](feature, output_size, width, *arguments)

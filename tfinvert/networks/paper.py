@@ -18,7 +18,6 @@ from tfinvert.networks.common import (
     Size,
     doublings_to_image,
     model,
-    no_units,
     scaled,
     start_of_convolutions,
 )
@@ -91,9 +90,8 @@ START = (4, 256)  # side and channels of the grid that fully connected layers en
 IMAGE = (256, 128, 64, 32)  # channels to the image, counted from the image, as in `TwoStream`
 
 
-def two_stream(feature: Feature, output_size: Size | None, width: float, units: int) -> keras.Model:
+def two_stream(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
     """For HOG and LBP; arguments as `inversion.build`."""
-    no_units(feature, units)
     grid, table = _grid_and_table(feature, TWO_STREAM)
     doublings = doublings_to_image(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
@@ -110,9 +108,8 @@ def two_stream(feature: Feature, output_size: Size | None, width: float, units: 
     return model(feature, inputs, _expand(x, table.image, doublings, width))
 
 
-def one_stream(feature: Feature, output_size: Size | None, width: float, units: int) -> keras.Model:
+def one_stream(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
     """For SIFT; likewise."""
-    no_units(feature, units)
     grid, table = _grid_and_table(feature, ONE_STREAM)
     doublings = doublings_to_image(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
@@ -122,11 +119,8 @@ def one_stream(feature: Feature, output_size: Size | None, width: float, units: 
     return model(feature, inputs, _crop(x, tuple(side << doublings for side in grid), "crop"))
 
 
-def convolutional(
-    feature: Feature, output_size: Size | None, width: float, units: int
-) -> keras.Model:
+def convolutional(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
     """For the convolutional layers of a network; likewise."""
-    no_units(feature, units)
     start, doublings = start_of_convolutions(feature, output_size)
     inputs = x = keras.Input(feature.spec.shape, name="features")
     for i, full in enumerate(CONVOLUTIONS, 1):

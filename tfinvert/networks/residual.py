@@ -12,7 +12,6 @@ from tfinvert.networks.common import (
     Size,
     doublings_to_image,
     model,
-    no_units,
     scaled,
     start_of_convolutions,
 )
@@ -24,20 +23,16 @@ CONTEXT = (2, 4)  # the blocks that see the window
 WINDOW = 15  # cells
 
 
-def grid(feature: Feature, output_size: Size | None, width: float, units: int) -> keras.Model:
+def grid(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
     """For HOG and LBP; arguments as `inversion.build`."""
-    no_units(feature, units)
     doublings = doublings_to_image(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
     x = _plain(inputs, scaled(CHANNELS, width), 3, "first")
     return model(feature, inputs, _expand(_blocks(x), doublings, width))
 
 
-def sparse_grid(
-    feature: Feature, output_size: Size | None, width: float, units: int
-) -> keras.Model:
+def sparse_grid(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
     """For SIFT, whose fine grid is mostly empty: blocks work at half its resolution."""
-    no_units(feature, units)
     doublings = doublings_to_image(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
     x = conv(inputs, scaled(CHANNELS, width), 3, "fine")
@@ -45,11 +40,8 @@ def sparse_grid(
     return model(feature, inputs, _expand(_blocks(x), doublings + 1, width))
 
 
-def convolutional(
-    feature: Feature, output_size: Size | None, width: float, units: int
-) -> keras.Model:
+def convolutional(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
     """For the convolutional layers of a network; likewise."""
-    no_units(feature, units)
     start, doublings = start_of_convolutions(feature, output_size)
     inputs = x = keras.Input(feature.spec.shape, name="features")
     if start != tuple(x.shape[1:3]):
