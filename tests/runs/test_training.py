@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import struct
 
 import numpy as np
@@ -10,6 +11,10 @@ import skimage.data
 from PIL import Image
 
 import tfinvert
+from tfinvert import features
+from tfinvert.features.standardization import Standardization
+from tfinvert.inverter import Inverter
+from tfinvert.networks import inversion
 from tfinvert.runs.training import TrainingRun, held_out, run_training
 from tfinvert.training.loop import Pace
 from tfinvert.training.settings import Settings
@@ -40,6 +45,23 @@ def test_what_is_saved_is_what_was_measured(tmp_path, capsys, changes):
     assert all((w == w.astype(np.float16)).all() for w in weights)
     assert run(tmp_path / "run", dtype="float16", validation_images=8, **changes) == made
     assert "is whole already" in capsys.readouterr().out
+
+
+def test_what_a_run_begins_with_may_be_gone_when_it_goes_on(tmp_path, photos):
+    feature = features.get("hog", image_shape=(64, 64, 3))
+    network = inversion.build(feature, width=SETTINGS["width"], network=SETTINGS["network"])
+    standardization = Standardization.measure(feature, [feature(photos)])
+    Inverter(feature, standardization, network, {}).save(tmp_path / "start")
+    changes = {"start": str(tmp_path / "start"), "validation_images": 8}
+    made = run(tmp_path / "run", **changes)
+    metrics = json.loads((made / "metrics.json").read_text())
+    (made / "metrics.json").unlink()
+    shutil.rmtree(tmp_path / "start")
+    run(tmp_path / "run", **changes)
+    again = json.loads((made / "metrics.json").read_text())
+    assert again["inverter"]["normalized_error"] == metrics["inverter"]["normalized_error"]
+    with pytest.raises(tfinvert.InputError, match="no inverter at"):
+        run(tmp_path / "new", **changes)
 
 
 def test_cached_views_train_as_they_are_and_are_computed_once(tmp_path, capsys):

@@ -25,6 +25,7 @@ from tfinvert.training.examples import CachedExamples, held_for, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.settings import Settings
 from tfinvert.training.start import check_start
+from tfinvert.training.state import is_begun
 from tfinvert.training.workers import Team
 
 INVERTER = "inverter"
@@ -41,7 +42,8 @@ class TrainingRun:
       validation_data: photographs to validate on; None for those `data` holds out.
       validation_images: at most so many of them, evenly spaced; all are held in memory.
       dtype: of the weights that are evaluated and saved, "float32" or "float16".
-      start: inverter to begin with, as `tfinvert.load` takes it; None begins with fresh weights.
+      start: inverter to begin with, as `tfinvert.load` takes it, and read only then; None begins
+        with fresh weights.
     """
 
     feature: str
@@ -105,10 +107,12 @@ def _run(
     network = inversion.build(
         feature, width=settings.width, units=settings.units, network=settings.network
     )
-    start = load(asked.start) if asked.start else None
-    if start and settings.train_encoder:
+    if asked.start and settings.train_encoder:
         raise InputError("start is for networks of features that stay; an autoencoder begins anew")
-    if start:
+    start = None
+    # A run that goes on has its own weights, and what it began with may be gone.
+    if asked.start and team.chief and not is_begun(run):
+        start = load(asked.start)
         check_start(start, feature, network)
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.to_train()

@@ -200,7 +200,7 @@ def fit(
     with strategy.scope():
         state = ClassifierState(start, settings)
     # Outside the scope, where variables are made by all workers together.
-    checkpoints = Checkpoints(state, workdir / "checkpoints")
+    checkpoints = Checkpoints(state, workdir)
     if team.chief:
         checkpoints.restore()
     strategies.share(strategy, variables(state))

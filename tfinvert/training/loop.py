@@ -76,7 +76,7 @@ def fit(
     with strategy.scope():
         state = State(feature, settings)
     # Outside the scope, where variables are made by all workers together.
-    checkpoints = Checkpoints(state, workdir / "checkpoints")
+    checkpoints = Checkpoints(state, workdir)
     if team.chief and not checkpoints.restore():
         _measure(state, training)
         if start:

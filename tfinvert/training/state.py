@@ -101,6 +101,7 @@ class State:
 
 
 _NAMES = ("network", "averaged", "encoder", "averaged_encoder")  # in a checkpoint
+_FOLDER = "checkpoints"  # in a run's directory
 
 
 class Tracked(Protocol):
@@ -127,9 +128,15 @@ def variables(state: Tracked) -> list[tf.Variable]:
     return [each.value if isinstance(each, keras.Variable) else each for each in found]
 
 
-class Checkpoints:
-    """Numbered checkpoints of a state in a folder; the newest that is whole is where a run resumes.
+def is_begun(workdir: pathlib.Path) -> bool:
+    """Whether a run's directory holds a checkpoint, from which the run goes on."""
+    return bool(_present(workdir / _FOLDER))
 
+
+class Checkpoints:
+    """Numbered checkpoints of a state in a run's directory.
+
+    A run resumes from the newest that is whole.
     TensorFlow's manager writes the files first and then moves the pointer to them, so a run that
     is killed while writing resumes from the checkpoint before. A pointer that is damaged is made
     anew from the files there are.
@@ -139,8 +146,8 @@ class Checkpoints:
       losses: of the steps since the last entry of the history, which it will need.
     """
 
-    def __init__(self, state: Tracked, folder: pathlib.Path, keep: int = 3):
-        self._folder, self._keep = folder, keep
+    def __init__(self, state: Tracked, workdir: pathlib.Path, keep: int = 3):
+        self._folder, self._keep = workdir / _FOLDER, keep
         self.state = state
         self.losses: list[float] = []
         self._losses = tf.Variable([], shape=(None,), dtype=tf.float32, trainable=False)
@@ -149,11 +156,11 @@ class Checkpoints:
         )
         try:
             self._manager = self._manage()
-            damaged = self.latest is None and bool(self._present())
+            damaged = self.latest is None and bool(_present(self._folder))
         except (tf.errors.OpError, ValueError):
             damaged = True
         if damaged:
-            self._point_to(self._present())
+            self._point_to(_present(self._folder))
 
     @property
     def latest(self) -> str | None:
@@ -206,7 +213,7 @@ class Checkpoints:
                 self._point_to(present[: present.index(path) + 1])
             self.losses = self._losses.numpy().tolist()
             return int(self.state.step.numpy())
-        if not problems and not self._present():
+        if not problems and not _present(self._folder):
             return 0
         raise InputError(
             f"{self._folder}: {', '.join(problems) or 'no checkpoint is whole'}; there is none to "
@@ -229,7 +236,8 @@ class Checkpoints:
             pointer.write_text("\n".join(lines) + "\n", encoding="utf-8")
         self._manager = self._manage()
 
-    def _present(self) -> list[str]:
-        """Path prefixes by step."""
-        steps = sorted(int(path.stem.split("-")[1]) for path in self._folder.glob("step-*.index"))
-        return [str(self._folder / f"step-{step}") for step in steps]
+
+def _present(folder: pathlib.Path) -> list[str]:
+    """Path prefixes by step."""
+    steps = sorted(int(path.stem.split("-")[1]) for path in folder.glob("step-*.index"))
+    return [str(folder / f"step-{step}") for step in steps]
