@@ -35,6 +35,23 @@ def test_a_step_of_a_convolution_is_one_of_the_matrix_it_is():
     np.testing.assert_allclose(layer.bias.numpy(), bias, atol=1e-6)
 
 
+def test_kernels_have_one_moment_and_the_rest_has_adams_two():
+    conv, dense, image = (
+        keras.layers.Conv2D(6, 3, name="conv"),
+        keras.layers.Dense(1030, name="dense"),  # too large for Muon
+        keras.layers.Conv2D(3, 3, name="image"),
+    )
+    for layer, channels in ((conv, 4), (dense, 1030), (image, 4)):
+        layer.build((None, 8, 8, channels))
+    variables = [v for layer in (conv, dense, image) for v in layer.trainable_variables]
+    optimizer = Muon(0.01)
+    own = len(optimizer.variables)
+    optimizer.build(variables)
+    made = [tuple(v.shape) for v in optimizer.variables[own:]]
+    twice = [v for v in variables if v is not conv.kernel]
+    assert sorted(made) == sorted(tuple(v.shape) for v in [*variables, *twice])
+
+
 def test_the_layer_of_the_image_gets_adam():
     layer = keras.layers.Conv2D(3, 3, name="image")
     layer.build((None, 8, 8, 4))

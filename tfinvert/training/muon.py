@@ -27,23 +27,23 @@ class Muon(keras.optimizers.AdamW):
     """
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Makes the momentum of each kernel."""
+        """Makes a momentum for each variable, and Adam's second moment for what is no kernel."""
         if self.built:
             return
-        super().build(variables)
-        self._kernels = [
-            self.add_variable_from_reference(variable, "kernel_momentum")
-            if _is_kernel(variable)
-            else None
-            for variable in variables
+        keras.optimizers.Optimizer.build(self, variables)  # Adam's own would make both for all
+        self._momentums = [self.add_variable_from_reference(v, "momentum") for v in variables]
+        self._velocities = [
+            None if _is_kernel(v) else self.add_variable_from_reference(v, "velocity")
+            for v in variables
         ]
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
         """Moves one variable."""
-        momentum = self._kernels[self._get_variable_index(variable)]
-        if momentum is None:
+        index = self._get_variable_index(variable)
+        if self._velocities[index] is not None:
             super().update_step(gradient, variable, learning_rate)
             return
+        momentum = self._momentums[index]
         rate = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
         moved = gradient + _MOMENTUM * momentum
