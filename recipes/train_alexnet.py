@@ -49,7 +49,9 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("units", DEFAULTS["units"], "Of fc6 and fc7.")
 flags.DEFINE_float("momentum", DEFAULTS["momentum"], "Of gradient descent.")
 flags.DEFINE_float("dropout", DEFAULTS["dropout"], "Share of fc6's and fc7's units left out.")
-flags.DEFINE_float("weight_decay", DEFAULTS["weight_decay"], "Pull of the kernels towards 0.")
+flags.DEFINE_float(
+    "weight_decay", DEFAULTS["weight_decay"], "Share of the kernels that is added to the gradient."
+)
 define_training_flags(DEFAULTS, dtype="float16")
 flags.mark_flags_as_required(["data", "workdir"])
 

@@ -65,7 +65,7 @@ flags.DEFINE_enum("optimizer", DEFAULTS["optimizer"], sorted(OPTIMIZERS), "What 
 flags.DEFINE_float(
     "weight_decay",
     DEFAULTS["weight_decay"],
-    "Of adamw and muon, as a multiple of the learning rate.",
+    "Of adamw and muon: the share, times the learning rate, that a step takes of all weights.",
 )
 flags.DEFINE_string("start", None, "An inverter to begin with: a directory or a shipped name.")
 flags.DEFINE_enum(

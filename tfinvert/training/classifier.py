@@ -19,13 +19,14 @@ from tfinvert.training.guard import Guard
 from tfinvert.training.history import Entry, History
 from tfinvert.training.labelled import LabelledFeatures, LabelledImages
 from tfinvert.training.optimizers import schedule
-from tfinvert.training.settings import Settings
+from tfinvert.training.settings import Settings, check_weight_decay
 from tfinvert.training.state import Checkpoints, variables
 from tfinvert.training.step import check, compile_step
 from tfinvert.training.stepping import PACE, Pace, take_steps
 from tfinvert.training.summaries import Scalars
 
 TRAIN = ("head", "all")
+_OTHER = {"units", "weight_decay"}  # what has the same name in `Settings` and is another thing
 _AT_ONCE = 125  # images scored in one go
 
 
@@ -39,7 +40,8 @@ class ClassifierSettings:
       units: of fc6 and fc7.
       momentum: of stochastic gradient descent.
       dropout: share of the units of fc6 and fc7 that a step leaves out.
-      weight_decay: pulls kernels, not biases, to 0: this share of them is added to the gradient.
+      weight_decay: of kernels and not of biases, in the gradient: this share of them is added to
+        it, and so is in the momentum too. `Settings` has another.
       steps, batch_size, learning_rate, warmup_steps, min_crop, shift, jitter, cached_views,
         precision, accumulate, jit, seed: see `Settings`.
 
@@ -69,6 +71,7 @@ class ClassifierSettings:
         _ = self.views  # checks what is its own
         if self.train not in TRAIN:
             raise InputError(f"train must be one of {', '.join(TRAIN)}. Received: {self.train!r}")
+        check_weight_decay(self.weight_decay)
         if self.units < 1:
             raise InputError(f"units must be positive. Received: {self.units}")
         for name in ("momentum", "dropout"):
@@ -78,7 +81,7 @@ class ClassifierSettings:
     @property
     def views(self) -> Settings:
         """The part that says which views are seen, and when."""
-        names = {field.name for field in dataclasses.fields(Settings)} - {"units"}
+        names = {field.name for field in dataclasses.fields(Settings)} - _OTHER
         return Settings(**{k: v for k, v in dataclasses.asdict(self).items() if k in names})
 
 

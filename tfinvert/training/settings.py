@@ -48,7 +48,8 @@ class Settings:
         an autoencoder.
       loss: a key of `losses.LOSSES`.
       optimizer: a key of `optimizers.OPTIMIZERS`.
-      weight_decay: of adamw and muon, as a multiple of the learning rate.
+      weight_decay: of adamw and muon, apart from the gradient: a step takes this share, times the
+        learning rate, of every weight and bias. `ClassifierSettings` has another.
       precision: what the network computes in: see `precision`.
       accumulate: parts a device takes its share of a batch in, one after the other, to need less
         memory; the result is the same to rounding.
@@ -96,10 +97,7 @@ class Settings:
                 raise InputError(
                     f"{name} must be one of {', '.join(known)}. Received: {getattr(self, name)!r}"
                 )
-        if not 0 <= self.weight_decay < math.inf:
-            raise InputError(
-                f"weight_decay must be finite and not negative. Received: {self.weight_decay}"
-            )
+        check_weight_decay(self.weight_decay)
         if not 0 <= self.averaging < 1:
             raise InputError(f"averaging must be in [0, 1). Received: {self.averaging}")
         if self.warmup_steps < 0:
@@ -108,3 +106,13 @@ class Settings:
             raise InputError(f"cached_views must not be negative. Received: {self.cached_views}")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be from 0 to 2**32 - 1. Received: {self.seed}")
+
+
+def check_weight_decay(weight_decay: float) -> None:
+    """Whether weights can be drawn to 0 so strongly, in whichever of the two ways.
+
+    Raises:
+      InputError: it is negative or not finite.
+    """
+    if not 0 <= weight_decay < math.inf:
+        raise InputError(f"weight_decay must be finite and not negative. Received: {weight_decay}")
