@@ -17,7 +17,7 @@ from absl import flags
 from tfinvert import cli
 from tfinvert.data.open import FORMS
 from tfinvert.errors import InputError
-from tfinvert.runs.training_flags import (
+from tfinvert.runs.recipe_flags import (
     define_feature_flags,
     define_view_flags,
     feature_of_flags,

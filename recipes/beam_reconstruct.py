@@ -14,6 +14,7 @@ from absl import flags
 
 from tfinvert import cli
 from tfinvert.errors import InputError
+from tfinvert.runs.recipe_flags import define_any_size_flag
 
 _MODEL = flags.DEFINE_string(
     "model", None, "A saved inverter's directory, a shipped name or a SavedModel.", required=True
@@ -28,13 +29,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "The directory to write into.", re
 _SCALE = flags.DEFINE_float(
     "scale", None, "N, the mean distance of two images; else measured on at most 2 000 of them."
 )
-_SIZE = flags.DEFINE_integer(
-    "image_size",
-    None,
-    "Side of the square images in pixels, for a model for any size; by default what an inverter "
-    "was trained on.",
-    lower_bound=1,
-)
+define_any_size_flag()
 
 
 def main(beam_flags: list[str]) -> None:
@@ -45,7 +40,7 @@ def main(beam_flags: list[str]) -> None:
         raise InputError(f"{error}; install the extra: pip install 'tfinvert[beam]'") from error
     begin = time.perf_counter()
     summary = reconstruct(
-        _MODEL.value, _DATA.value, _OUTPUT.value, _SCALE.value, beam_flags, _SIZE.value
+        _MODEL.value, _DATA.value, _OUTPUT.value, _SCALE.value, beam_flags, flags.FLAGS.image_size
     )
     seconds = time.perf_counter() - begin
     for name, value in summary.items():

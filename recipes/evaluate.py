@@ -17,6 +17,7 @@ from tfinvert.data.open import FORMS, open_source
 from tfinvert.errors import InputError
 from tfinvert.evaluation import MAX_IMAGES, evaluate, mean_image_baseline, read_images
 from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
+from tfinvert.runs.recipe_flags import define_any_size_flag
 from tfinvert.runs.training import held_out
 
 _INVERTER = flags.DEFINE_string(
@@ -30,13 +31,7 @@ _PART = flags.DEFINE_enum(
     "The whole of --data or a part of it; by default all, or, of the data that the inverter was "
     "trained on, the part that was held out.",
 )
-_SIZE = flags.DEFINE_integer(
-    "image_size",
-    None,
-    "Side of the square images in pixels, for an inverter for any size; by default that of the "
-    "images it was trained on.",
-    lower_bound=1,
-)
+define_any_size_flag()
 _IMAGES = flags.DEFINE_integer("images", MAX_IMAGES, "At most so many images, evenly spaced.")
 _OUTPUT = flags.DEFINE_string("output", None, "Directory for metrics.json and report.html.")
 
@@ -50,8 +45,8 @@ def main() -> None:
         if (output / name).exists():
             raise InputError(f"{output / name} exists already; give another --output")
     chosen = inverter.load(_INVERTER.value)
-    if _SIZE.value:
-        chosen = chosen.at((_SIZE.value, _SIZE.value))
+    if side := flags.FLAGS.image_size:
+        chosen = chosen.at((side, side))
     part = _PART.value or ("validation" if held_out(_DATA.value, chosen.card) else "all")
     source = open_source(_DATA.value, part)
     images = read_images(source, chosen.feature.image_shape[:2], _IMAGES.value)

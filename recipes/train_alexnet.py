@@ -26,7 +26,7 @@ from tfinvert import cli
 from tfinvert.data.open import FORMS
 from tfinvert.networks import alexnet, weights
 from tfinvert.runs.classifier import Classification, run_classification
-from tfinvert.runs.training_flags import define_training_flags, pace_of_flags
+from tfinvert.runs.recipe_flags import define_training_flags, pace_of_flags
 from tfinvert.training import classifier
 from tfinvert.training.classifier import ClassifierSettings
 

@@ -38,13 +38,13 @@ from tfinvert import cli
 from tfinvert.data.open import FORMS
 from tfinvert.evaluation import MAX_IMAGES
 from tfinvert.networks import inversion
-from tfinvert.runs.training import TrainingRun, run_training
-from tfinvert.runs.training_flags import (
+from tfinvert.runs.recipe_flags import (
     define_feature_flags,
     define_training_flags,
     feature_of_flags,
     pace_of_flags,
 )
+from tfinvert.runs.training import TrainingRun, run_training
 from tfinvert.training.losses import LOSSES
 from tfinvert.training.optimizers import OPTIMIZERS
 from tfinvert.training.settings import Settings

@@ -1,4 +1,4 @@
-"""The flags of every program that trains or computes what is trained on, defined once."""
+"""The flags that several programs have, defined once."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,6 +52,17 @@ def feature_of_flags() -> str:
         )
     name, _, before = FLAGS.feature.partition(":")
     return f"{name}:{','.join(filter(None, [before, *options]))}"
+
+
+def define_any_size_flag() -> None:
+    """Defines the size of images for a model that takes any, for the program that calls."""
+    flags.DEFINE_integer(
+        "image_size",
+        None,
+        "Side of the square images in pixels, for a model for any size; by default that of the "
+        "images an inverter was trained on.",
+        lower_bound=1,
+    )
 
 
 def define_view_flags(defaults: Mapping[str, Any]) -> None:
