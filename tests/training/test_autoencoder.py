@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tfinvert
+from tests.training.runs import Interrupted, few_measured, interrupt_after, losses
 from tfinvert import features
 from tfinvert.data.open import open_source
 from tfinvert.features.standardization import Standardization
@@ -62,6 +63,7 @@ def tap(file):
 def train(source, tap, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
 
+    @few_measured()
     def run(settings=SETTINGS, *, feature=tap, name="run", strategy="one"):
         workdir = folder / name
         workdir.mkdir(exist_ok=True)
@@ -78,10 +80,6 @@ class Run:
     losses: list[float]
     errors: list[float]  # of validation, after each step
     encoders: list[list[np.ndarray]]  # the weights after each step
-
-
-def losses(history):
-    return [entry["loss"] for entry in history]
 
 
 def encoder(inverter):
@@ -150,25 +148,9 @@ def test_what_is_kept_is_the_moving_average_of_the_encoder(whole, before):
         assert np.abs(kept - last).max() > 1e-5
 
 
-class Interrupted(BaseException):
-    pass
-
-
 def test_an_interrupted_run_ends_as_an_unbroken_one(whole, train, monkeypatch):
-    made = loop.make_step
-
-    def make_step(*arguments):
-        step, calls = made(*arguments), iter(range(5))
-
-        def limited(*batch):
-            if next(calls, None) is None:
-                raise Interrupted
-            return step(*batch)
-
-        return limited
-
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "make_step", make_step)
+        interrupt_after(patch, loop, 5)
         with pytest.raises(Interrupted):
             train(name="broken")
     resumed, history = train(name="broken")  # from the checkpoint of step 4

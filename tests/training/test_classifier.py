@@ -9,6 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tfinvert
+from tests.training.runs import EVERY_STEP, Interrupted, interrupt_after, losses
 from tfinvert import features
 from tfinvert.data.cache import open_cache
 from tfinvert.data.folder import Folder
@@ -26,7 +27,6 @@ TRUNK = features.get(
 SETTINGS = ClassifierSettings(
     steps=6, batch_size=8, units=16, warmup_steps=2, min_crop=0.9, weight_decay=5e-4, seed=3
 )
-EVERY_STEP = Pace(log=1, validate=3, checkpoint=2)
 CLASSES = 3
 
 
@@ -94,10 +94,6 @@ def train(source, validation, place, tmp_path):
     return run
 
 
-def losses(history):
-    return [entry["loss"] for entry in history]
-
-
 def assert_same_weights(a, b, atol=0.0):
     for x, y in zip(a.get_weights(), b.get_weights(), strict=True):
         np.testing.assert_allclose(x, y, atol=atol)
@@ -129,28 +125,12 @@ def test_the_same_seed_gives_the_same_network(train):
     assert abs(losses(three)[0] - losses(one)[0]) > 1e-3
 
 
-class Interrupted(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("train_what", ["head", "all"])
 def test_an_interrupted_run_ends_as_an_unbroken_one(train, tmp_path, monkeypatch, train_what):
     settings = dataclasses.replace(SETTINGS, train=train_what)  # with dropout
     whole, whole_history = train(settings, name="whole")
-    made = classifier.make_step
-
-    def make_step(*arguments):
-        step, calls = made(*arguments), iter(range(5))
-
-        def limited(*batch):
-            if next(calls, None) is None:
-                raise Interrupted
-            return step(*batch)
-
-        return limited
-
     with monkeypatch.context() as patch:
-        patch.setattr(classifier, "make_step", make_step)
+        interrupt_after(patch, classifier, 5)
         with pytest.raises(Interrupted):
             train(settings, name="broken")
     entries = (tmp_path / "broken" / "history.jsonl").read_text().splitlines()

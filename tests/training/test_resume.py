@@ -1,0 +1,118 @@
+"""A run that was interrupted, stopped or given a start ends as one that nothing happened to."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import tfinvert
+from tests.training.runs import (
+    DEFAULTS,
+    SETTINGS,
+    Interrupted,
+    Unbroken,
+    interrupt_after,
+    losses,
+)
+from tfinvert.training import loop
+from tfinvert.training.loop import Pace
+
+
+def test_an_interrupted_run_ends_as_an_unbroken_one(train, tmp_path, monkeypatch, unbroken):
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, loop, 5)
+        with pytest.raises(Interrupted):
+            train()
+    entries = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    assert json.loads(entries[-1])["step"] == 5  # after the checkpoint of step 4
+    unbroken.assert_equal(*train())
+
+
+def test_the_default_network_and_optimizer_resume_exactly(train, train_in, tmp_path, monkeypatch):
+    whole = Unbroken(train_in, tmp_path / "whole", settings=DEFAULTS)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, loop, 5)
+        with pytest.raises(Interrupted):
+            train(DEFAULTS)
+    whole.assert_equal(*train(DEFAULTS))
+
+
+def test_a_run_begins_with_the_weights_it_is_given_and_resumes_with_its_own(
+    train, train_in, unbroken, tmp_path, monkeypatch
+):
+    start = unbroken.inverter
+    whole = Unbroken(train_in, tmp_path / "whole", start=start)
+    begun = []
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, loop, 4)
+        limited = loop.make_step
+
+        def make_step(state, *arguments):
+            begun[:] = state.network.get_weights(), state.averaged.get_weights()
+            return limited(state, *arguments)
+
+        patch.setattr(loop, "make_step", make_step)
+        with pytest.raises(Interrupted):
+            train(start=start)
+    for weights in begun:
+        for a, b in zip(weights, start.network.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+    for name in ("mean", "scale"):
+        a, b = (getattr(each.standardization, name) for each in (whole.inverter, start))
+        np.testing.assert_array_equal(a, b)
+    whole.assert_equal(*train(start=start))
+    assert losses(whole.history)[0] < losses(unbroken.history)[0]
+
+
+SELDOM = Pace(log=4, validate=100, checkpoint=4)
+
+
+@pytest.fixture(scope="module")
+def seldom_logged(train_in, tmp_path_factory):
+    return Unbroken(train_in, tmp_path_factory.mktemp("seldom") / "run", pace=SELDOM)
+
+
+@pytest.mark.parametrize(
+    ("number", "at"),
+    [(signal.SIGTERM, 3), (signal.SIGINT, 3), (signal.SIGTERM, 4), (signal.SIGTERM, 6)],
+)
+def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(
+    train, seldom_logged, monkeypatch, number, at
+):
+    made = loop.make_step
+
+    def make_step(state, *arguments):
+        step = made(state, *arguments)
+
+        def signalled(*batch):
+            if state.optimizer.iterations == at - 1:
+                os.kill(os.getpid(), number)
+            return step(*batch)
+
+        return signalled
+
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "make_step", make_step)
+        with pytest.raises(tfinvert.errors.Interrupted, match=f"after step {at} of 6") as stopped:
+            train(pace=SELDOM)
+    assert stopped.value.status == 128 + number
+    assert signal.getsignal(number) is handler
+    seldom_logged.assert_equal(*train(pace=SELDOM))
+
+
+def test_a_signal_while_the_last_step_is_validated(train, unbroken, monkeypatch):
+    validate = loop._validate
+
+    def signalled(*arguments):
+        if arguments[-1] == SETTINGS.steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return validate(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_validate", signalled)
+        with pytest.raises(tfinvert.errors.Interrupted, match="after step 6 of 6"):
+            train()
+    unbroken.assert_equal(*train())
