@@ -1,6 +1,5 @@
 """A whole run of a classifier: train AlexNet, save it, and measure what was saved."""
 
-import contextlib
 import dataclasses
 import math
 import pathlib
@@ -8,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tfinvert import features
-from tfinvert.card import make_card, versions
+from tfinvert.card import make_card
 from tfinvert.data import pipeline
 from tfinvert.data.held import MEMORY_GB, Held
 from tfinvert.data.open import open_source
@@ -22,14 +20,13 @@ from tfinvert.features.alexnet import RANDOM
 from tfinvert.features.base import Feature
 from tfinvert.files import write_json
 from tfinvert.networks import alexnet, weights
-from tfinvert.runs.run_directory import open_run
-from tfinvert.training import classifier, precision, step, strategies
+from tfinvert.runs.beginning import Run, beginning
+from tfinvert.training import classifier, precision, step
 from tfinvert.training.classifier import ClassifierSettings, Start
 from tfinvert.training.examples import CachedExamples, Examples, held_for, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.labelled import LabelledFeatures, LabelledImages
 from tfinvert.training.stepping import PACE, Pace
-from tfinvert.training.workers import Team
 
 WEIGHTS, CARD = "alexnet.safetensors", "card.json"
 VALIDATION_IMAGES = 1000  # while training; all of them at the end
@@ -93,26 +90,19 @@ def run_classification(
     """
     if settings.train == "all" and (cache or settings.cached_views):
         raise InputError("only features of frozen convolutions can be cached, with --train=head")
-    given = dataclasses.asdict(classification) | dataclasses.asdict(settings) | versions()
-    given |= dataclasses.asdict(pace)  # they must look at the same steps
-    devices = strategies.make(strategy, given)  # first: it may have to start TensorFlow
-    with contextlib.ExitStack() as stack:
-        team = stack.enter_context(strategies.team(devices))
-        run = pathlib.Path(workdir)
-        return _run(classification, settings, run, devices, team, pace, cache, memory_gb, stack)
+    with beginning(workdir, strategy, classification, settings, pace) as run:
+        _train(run, classification, settings, pace, cache, memory_gb)
+        return run.path
 
 
-def _run(
+def _train(
+    run: Run,
     classification: Classification,
     settings: ClassifierSettings,
-    run: pathlib.Path,
-    devices: tf.distribute.Strategy,
-    team: Team,
     pace: Pace,
     cache: str | pathlib.Path | None,
     memory_gb: float,
-    stack: contextlib.ExitStack,
-) -> pathlib.Path:
+) -> None:
     side = classification.image_size
     trunk = features.get(
         "alexnet/conv5",
@@ -121,7 +111,7 @@ def _run(
         variant=classification.variant,
         input_size=classification.input_size,
     )
-    step.check(settings, devices)
+    step.check(settings, run.devices)
     precision.check(settings.precision)
     held = held_for(settings.views, trunk.image_shape[:2], memory_gb)
     training, validation = _open(classification, held)
@@ -136,34 +126,28 @@ def _run(
         "classes_digest": digest(name.encode() for name in training.classes)[:12],
         "trunk_digest": trunk.identity()["tap"][:12],
     }
-    team.agree(flags)
 
-    def begin() -> bool:
-        stack.enter_context(open_run(run, flags))
-        if all((run / name).exists() for name in (WEIGHTS, CARD)):
-            print(f"{run} is whole already")
-            return False
-        if isinstance(examples, CachedExamples):
-            _ = examples.cache  # makes it: the other workers find it
-        print(
+    def said() -> str:
+        return (
             f"{len(training)} training images and {validation.evaluation_size} validation images "
-            f"of {len(training.classes)} classes; {devices.num_replicas_in_sync} device(s){held}; "
+            f"of {len(training.classes)} classes; "
+            f"{run.devices.num_replicas_in_sync} device(s){held}; "
             f"from {classification.weights}: {', '.join(start.layers) or 'nothing'}"
         )
-        return True
 
-    if not team.from_chief(begin):
-        return run
+    if not run.open(flags, (WEIGHTS, CARD), examples, said):
+        return
     labelled = _labelled(examples, training, trunk, settings)
-    seen = VALIDATION_IMAGES if team.chief else 1
+    seen = VALIDATION_IMAGES if run.team.chief else 1
     images = read_images(validation, trunk.image_shape[:2], seen)
     every = -(-validation.evaluation_size // seen)
     shown = images, validation.once_labels()[::every]
-    network, history = classifier.fit(start, labelled, shown, settings, run, devices, pace)
-    if not team.chief:
-        return run
-    _save(run / WEIGHTS, network, start, {**facts, "classes": training.classes}, classification)
-    scores = evaluate_file(run / WEIGHTS, validation, side)
+    network, history = classifier.fit(start, labelled, shown, settings, run.path, run.devices, pace)
+    if not run.team.chief:
+        return
+    file = run.path / WEIGHTS
+    _save(file, network, start, {**facts, "classes": training.classes}, classification)
+    scores = evaluate_file(file, validation, side)
     spent = minutes(history, settings.batch_size)
     speed = round(settings.steps * settings.batch_size / spent / 60, 1) if spent else 0.0
     card = make_card(
@@ -172,15 +156,14 @@ def _run(
         parameters=network.count_params(),
         training_minutes=round(spent, 1),
         training_images_per_second=speed,
-        workers=team.of,
+        workers=run.team.of,
         metrics=scores,
     )
-    write_json(run / CARD, card)
+    write_json(run.path / CARD, card)
     print(
         f"{classifier.scores_text(scores)} on {scores['images']} images, of the saved weights; "
-        f"{speed:.0f} images/s while training\nweights: {run / WEIGHTS}"
+        f"{speed:.0f} images/s while training\nweights: {file}"
     )
-    return run
 
 
 def evaluate_file(path: pathlib.Path, validation: Source, image_size: int) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A whole run: train, evaluate, save and report, into one directory."""
 
-import contextlib
 import dataclasses
 import pathlib
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert import features
-from tfinvert.card import make_card, versions
+from tfinvert.card import make_card
 from tfinvert.data.held import MEMORY_GB, Held
 from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source
@@ -19,14 +18,13 @@ from tfinvert.inverter import load
 from tfinvert.networks import inversion
 from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
 from tfinvert.resize import resize_images
-from tfinvert.runs.run_directory import open_run
-from tfinvert.training import loop, precision, step, strategies
-from tfinvert.training.examples import CachedExamples, held_for, open_examples
+from tfinvert.runs.beginning import Run, beginning
+from tfinvert.training import loop, precision, step
+from tfinvert.training.examples import held_for, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.settings import Settings
 from tfinvert.training.start import check_start
 from tfinvert.training.state import is_begun
-from tfinvert.training.workers import Team
 
 INVERTER = "inverter"
 
@@ -81,26 +79,19 @@ def run_training(
       InputError: something given is wrong; nothing of the user's is overwritten.
       Interrupted: it was told to stop, and did after a step.
     """
-    given = dataclasses.asdict(asked) | dataclasses.asdict(settings) | versions()
-    given |= dataclasses.asdict(pace)  # they must look at the same steps
-    devices = strategies.make(strategy, given)  # first: it may have to start TensorFlow
-    with contextlib.ExitStack() as stack:
-        team = stack.enter_context(strategies.team(devices))
-        run = pathlib.Path(workdir)
-        return _run(asked, settings, run, devices, team, pace, cache, memory_gb, stack)
+    with beginning(workdir, strategy, asked, settings, pace) as run:
+        _train(run, asked, settings, pace, cache, memory_gb)
+        return run.path
 
 
-def _run(
+def _train(
+    run: Run,
     asked: TrainingRun,
     settings: Settings,
-    run: pathlib.Path,
-    devices: tf.distribute.Strategy,
-    team: Team,
     pace: loop.Pace,
     cache: str | pathlib.Path | None,
     memory_gb: float,
-    stack: contextlib.ExitStack,
-) -> pathlib.Path:
+) -> None:
     side = asked.image_size
     feature = features.get(asked.feature, image_shape=(side, side, 3))
     # Before the data: what cannot be ends here.
@@ -111,12 +102,12 @@ def _run(
         raise InputError("start is for networks of features that stay; an autoencoder begins anew")
     start = None
     # A run that goes on has its own weights, and what it began with may be gone.
-    if asked.start and team.chief and not is_begun(run):
+    if asked.start and run.team.chief and not is_begun(run.path):
         start = load(asked.start)
         check_start(start, feature, network)
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.to_train()
-    step.check(settings, devices)
+    step.check(settings, run.devices)
     precision.check(settings.precision)
     held = held_for(settings, (side, side), memory_gb)
     training, validation = _open(asked, held)
@@ -124,30 +115,22 @@ def _run(
     facts = dataclasses.asdict(asked) | dataclasses.asdict(settings)
     # With the number of images, since a position means another image when it changes.
     flags = facts | {"training_images": len(training)}
-    team.agree(flags)
 
-    def begin() -> bool:
-        stack.enter_context(open_run(run, flags))
-        if all((run / name).exists() for name in (INVERTER, METRICS, REPORT)):
-            print(f"{run} is whole already")
-            return False
-        if isinstance(examples, CachedExamples):
-            _ = examples.cache  # makes it: the other workers find it
-        print(
+    def said() -> str:
+        return (
             f"{len(training)} training images an epoch, {validation.evaluation_size} validation "
-            f"images; {devices.num_replicas_in_sync} × {_device_kind()}{held}"
+            f"images; {run.devices.num_replicas_in_sync} × {_device_kind()}{held}"
         )
-        return True
 
-    if not team.from_chief(begin):
-        return run
-    seen = asked.validation_images if team.chief else 1
+    if not run.open(flags, (INVERTER, METRICS, REPORT), examples, said):
+        return
+    seen = asked.validation_images if run.team.chief else 1
     images = read_images(validation, feature.image_shape[:2], seen)
     inverter, history, mean = loop.fit(
-        feature, examples, images, settings, run, devices, pace, start
+        feature, examples, images, settings, run.path, run.devices, pace, start
     )
-    if not team.chief:
-        return run
+    if not run.team.chief:
+        return
     inverter.round_weights(asked.dtype)
     evaluation = evaluate(inverter, images)
     mean_image = resize_images(mean[np.newaxis], inverter.output_size)[0]
@@ -158,13 +141,13 @@ def _run(
         parameters=inverter.network.count_params(),
         training_minutes=round(spent, 1),
         training_images_per_second=round(settings.steps * settings.batch_size / spent / 60, 1),
-        workers=team.of,
+        workers=run.team.of,
         metrics=evaluation.metrics,
     )
-    if not (run / INVERTER).exists():
-        inverter.save(run / INVERTER, asked.dtype)
+    if not (run.path / INVERTER).exists():
+        inverter.save(run.path / INVERTER, asked.dtype)
     write_run_report(
-        run,
+        run.path,
         feature=feature.name,
         photographs="images it never saw",
         evaluation=evaluation,
@@ -173,8 +156,7 @@ def _run(
         history=history,
         details=inverter.card,
     )
-    print(_summary(run, inverter.card, baseline))
-    return run
+    print(_summary(run.path, inverter.card, baseline))
 
 
 def held_out(data: str, inverter_card: dict[str, Any]) -> bool:
