@@ -1,20 +1,20 @@
 """What the documents show a user to do is done here."""
 
+import dataclasses
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
 
 import tfinvert
+from tests.programs import call
+from tests.training.runs import SETTINGS, few_measured
 from tfinvert.analysis.experiments import EXPERIMENTS
 from tfinvert.data.open import open_source
 from tfinvert.evaluation import read_images
 from tfinvert.training import strategies
 from tfinvert.training.examples import Examples
 from tfinvert.training.loop import fit
-from tfinvert.training.settings import Settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -62,19 +62,16 @@ def test_a_representation_is_added_as_the_document_says(tmp_path, monkeypatch):
         {"register": tfinvert.features.register},
     )
     feature = tfinvert.features.get("cell_moments", image_shape=(64, 64, 3))
-    settings = Settings(steps=6, batch_size=8, width=0.125, warmup_steps=0, learning_rate=2e-3)
+    settings = dataclasses.replace(SETTINGS, steps=2)
     photos = read_images(open_source("photos", "validation"), (64, 64))
-    inverter, history, _ = fit(
-        feature,
-        Examples(feature, open_source("photos", "training"), settings),
-        photos,
-        settings,
-        tmp_path,
-        strategies.make("one"),
-    )
+    examples = Examples(feature, open_source("photos", "training"), settings)
+    with few_measured():
+        inverter, history, _ = fit(
+            feature, examples, photos, settings, tmp_path, strategies.make("one")
+        )
     inverter.save(tmp_path / "saved")
     assert tfinvert.load(tmp_path / "saved").reconstruct(photos).shape == photos.shape
-    assert history[-1]["step"] == 6
+    assert history[-1]["step"] == 2
     with pytest.raises(tfinvert.InputError, match="multiples of 8"):
         tfinvert.features.get("cell_moments", image_shape=(60, 64, 3))
 
@@ -94,12 +91,7 @@ def test_files_and_links_that_documents_name_exist(document):
     "program", ["train_inverter", "evaluate", "reconstruct", "quickstart", "analyze"]
 )
 def test_flags_in_the_documents_are_flags_of_the_programs(program):
-    known = subprocess.run(
-        [sys.executable, ROOT / "recipes" / f"{program}.py", "--helpfull"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    ).stdout
+    known = call(f"recipes/{program}.py", "--helpfull").stdout
     sources = [*DOCUMENTS, ROOT / "recipes" / f"{program}.py"]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources).replace("\\\n", " ")
     for command in re.findall(rf"python recipes/{program}\.py([^`\n|]*)", text):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tests.recipes.programs import call, error_line
+from tests.programs import call, error_line
 from tfinvert import features
 from tfinvert.bulk.features import FeatureJob, fill_cache
 from tfinvert.bulk.running import reason
@@ -70,13 +70,13 @@ def test_it_is_the_cache_that_training_makes_and_finds(folder, tmp_path, feature
 
 def test_two_processes_fill_what_train_inverter_then_finds(tmp_path):
     workers = ("--", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
-    filled = call("beam_features.py", *FLAGS, *workers, cwd=tmp_path)
+    filled = call("recipes/beam_features.py", *FLAGS, *workers, cwd=tmp_path)
     assert filled.returncode == 0, filled.stderr
     assert "1024 views cached" in filled.stdout
     (cache,) = (tmp_path / "cache").iterdir()
     assert len(json.loads((cache / CARD).read_text())["shards"]) == 2
     training = ("--steps=2", "--batch_size=4", "--width=0.125", "--workdir=run")
-    trained = call("train_inverter.py", *FLAGS, *training, cwd=tmp_path)
+    trained = call("recipes/train_inverter.py", *FLAGS, *training, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     assert "1024 cached views" in trained.stdout
     assert [*(tmp_path / "cache").iterdir()] == [cache]
@@ -107,7 +107,7 @@ def test_wrong_flags_of_beam_are_one_line(tmp_path, flags, said):
 
 
 def test_without_views_to_keep_it_is_one_line(tmp_path):
-    finished = call("beam_features.py", "--feature=hog", "--cache=cache", cwd=tmp_path)
+    finished = call("recipes/beam_features.py", "--feature=hog", "--cache=cache", cwd=tmp_path)
     assert "cached_views must be at least 1" in error_line(finished)
 
 

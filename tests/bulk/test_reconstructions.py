@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 import tfinvert
-from tests.recipes.programs import call, error_line
+from tests.programs import call, error_line
 from tfinvert import metrics
 from tfinvert.bulk.reconstructions import reconstruct
 from tfinvert.data.decode import read_rgb
@@ -169,9 +169,8 @@ def test_an_output_around_the_images_is_refused(place):
 
 
 def test_a_pattern_that_matches_nothing_in_the_program(place):
-    finished = call(
-        "beam_reconstruct.py", "--model=inverter", "--data=files:x/*", "--output=out", cwd=place
-    )
+    flags = ("--model=inverter", "--data=files:x/*", "--output=out")
+    finished = call("recipes/beam_reconstruct.py", *flags, cwd=place)
     assert error_line(finished) == "error: files:x/* matches no file"
 
 
@@ -187,7 +186,7 @@ def test_through_a_portable_job_server(place, tmp_path, inverter):
                     break
                 time.sleep(0.1)
             finished = call(
-                "beam_reconstruct.py",
+                "recipes/beam_reconstruct.py",
                 "--model=inverter",
                 "--data=folder:images",
                 f"--output={tmp_path / 'out'}",

@@ -7,10 +7,10 @@ import skimage.data
 from PIL import Image
 
 import tfinvert
-from tests.recipes.programs import call, error_line
+from tests.programs import call, error_line
 
 TRAIN = (
-    "train_inverter.py",
+    "recipes/train_inverter.py",
     "--data=folder:images",
     "--steps=4",
     "--batch_size=2",
@@ -45,7 +45,7 @@ def runs(place):
 
 def test_layers_of_shipped_inverters_and_own_runs(runs):
     finished = call(
-        "analyze.py",
+        "recipes/analyze.py",
         "--experiment=layers",
         "--data=folder:images",
         "--inverters=auto/inverter,alexnet-conv5-64,fc6/inverter",
@@ -67,7 +67,7 @@ def test_layers_of_shipped_inverters_and_own_runs(runs):
     assert "Error by layer" in (runs / "layers" / "report.html").read_text()
     for kind in ("svg", "png"):
         assert (runs / "layers" / "layers" / f"01-error-by-layer.{kind}").stat().st_size > 1000
-    finished = call("claims.py", "--runs=AlexNet=layers", "--output=claims.md", cwd=runs)
+    finished = call("recipes/claims.py", "--runs=AlexNet=layers", "--output=claims.md", cwd=runs)
     assert finished.returncode == 0, finished.stderr
     page = (runs / "claims.md").read_text()
     assert "## AlexNet" in page and "| layers | The error grows with depth. |" in page
@@ -103,11 +103,11 @@ def test_wrong_input_is_one_line_and_leaves_no_directory(place, flags, message):
     ],
 )
 def test_wrong_input_of_claims(runs, flags, message):
-    assert message in error_line(call("claims.py", *flags, cwd=runs))
+    assert message in error_line(call("recipes/claims.py", *flags, cwd=runs))
     assert not (runs / "c.md").exists()
 
 
 def test_two_inverters_of_one_name(runs):
     both = "--inverters=fc6/inverter,./fc6/inverter"
-    command = ("analyze.py", "--experiment=layers", both, "--workdir=twice")
+    command = ("recipes/analyze.py", "--experiment=layers", both, "--workdir=twice")
     assert "two inverters would be called 'fc6'" in error_line(call(*command, cwd=runs))

@@ -8,10 +8,17 @@ import skimage.data
 from PIL import Image
 
 import tfinvert
-from tests.recipes.programs import call, error_line
+from tests.programs import call, error_line
 from tfinvert.data.decode import read_rgb
 
-TRAIN = ("--feature=hog", "--steps=4", "--batch_size=8", "--width=0.125", "--log_every=2")
+TRAIN = (
+    "recipes/train_inverter.py",
+    "--feature=hog",
+    "--steps=4",
+    "--batch_size=8",
+    "--width=0.125",
+    "--log_every=2",
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +42,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(place):
-    finished = call("train_inverter.py", *TRAIN, "--data=folder:images", "--workdir=run", cwd=place)
+    finished = call(*TRAIN, "--data=folder:images", "--workdir=run", cwd=place)
     assert finished.returncode == 0, finished.stderr
     assert "skipped 1 of" in finished.stderr
     assert "broken.jpg" in finished.stderr
@@ -65,21 +72,20 @@ def test_a_run_leaves_what_reproduces_it(run):
 
 def test_the_same_command_again_changes_nothing(place, run):
     before = (run / "report.html").read_bytes()
-    finished = call("train_inverter.py", *TRAIN, "--data=folder:images", "--workdir=run", cwd=place)
+    finished = call(*TRAIN, "--data=folder:images", "--workdir=run", cwd=place)
     assert finished.returncode == 0, finished.stderr
     assert "is whole already" in finished.stdout
     assert (run / "report.html").read_bytes() == before
 
 
 def test_other_flags_are_refused(place, run):
-    finished = call(
-        "train_inverter.py", *TRAIN, "--data=folder:images", "--workdir=run", "--seed=1", cwd=place
-    )
+    flags = ("--data=folder:images", "--workdir=run", "--seed=1")
+    finished = call(*TRAIN, *flags, cwd=place)
     assert "made with other flags: seed=1 (was 0)" in error_line(finished)
 
 
 def test_evaluate(place, run):
-    command = ("evaluate.py", "--inverter=run/inverter", "--data=folder:images")
+    command = ("recipes/evaluate.py", "--inverter=run/inverter", "--data=folder:images")
     finished = call(*command, "--output=scores", "--part=all", cwd=place)
     assert finished.returncode == 0, finished.stderr
     scores = json.loads((place / "scores" / "metrics.json").read_text())["inverter"]
@@ -97,7 +103,7 @@ def test_evaluate(place, run):
 
 
 def test_reconstruct(place, run):
-    command = ("reconstruct.py", "--inverter=run/inverter")
+    command = ("recipes/reconstruct.py", "--inverter=run/inverter")
     files = ("images/deep/cat.jpg", "images/deep/grey.png")
     finished = call(*command, "--output=grid.png,alone/", *files, cwd=place)
     assert finished.returncode == 0, finished.stderr
@@ -118,7 +124,7 @@ def test_reconstruct(place, run):
 
 def test_reconstruct_of_a_layer_cuts_squares(place):
     files = ("images/deep/cat.jpg", "images/deep/grey.png")
-    finished = call("reconstruct.py", "--inverter=alexnet-fc6-64", *files, cwd=place)
+    finished = call("recipes/reconstruct.py", "--inverter=alexnet-fc6-64", *files, cwd=place)
     assert finished.returncode == 0, finished.stderr
     assert len(read_rgb(place / "grid.png")) < 5 * 64
 
@@ -133,12 +139,17 @@ def test_reconstruct_of_a_layer_cuts_squares(place):
     ],
 )
 def test_reconstruct_refuses(place, flags, message):
-    finished = call("reconstruct.py", *flags, "images/deep/cup.png", cwd=place)
+    finished = call("recipes/reconstruct.py", *flags, "images/deep/cup.png", cwd=place)
     assert message in error_line(finished)
 
 
 def test_analyze(place):
-    command = ("analyze.py", "--experiment=contrast", "--inverters=hog-64", "--data=folder:images")
+    command = (
+        "recipes/analyze.py",
+        "--experiment=contrast",
+        "--inverters=hog-64",
+        "--data=folder:images",
+    )
     finished = call(*command, "--workdir=contrast", cwd=place)
     assert finished.returncode == 0, finished.stderr
     results = json.loads((place / "contrast" / "contrast" / "results.json").read_text())
@@ -149,7 +160,7 @@ def test_analyze(place):
     assert "other flags: seed=1 (was 0)" in error_line(finished)
     finished = call(*command, "--workdir=contrast", cwd=place)
     assert "contrast: done before" in finished.stdout
-    finished = call("claims.py", "--runs=HOG=contrast", "--output=claims.md", cwd=place)
+    finished = call("recipes/claims.py", "--runs=HOG=contrast", "--output=claims.md", cwd=place)
     assert "contrast has no experiment that tests a finding" in error_line(finished)
 
 
@@ -165,26 +176,26 @@ def test_analyze(place):
     ],
 )
 def test_wrong_input_of_analyze(place, flags, message):
-    finished = call("analyze.py", *flags, "--workdir=analysis", cwd=place)
+    finished = call("recipes/analyze.py", *flags, "--workdir=analysis", cwd=place)
     assert message in error_line(finished)
     assert not (place / "analysis").exists()
 
 
 def test_wrong_flags_are_one_line_and_leave_no_directory(place):
     flags = ("--network=paper", "--image_size=20")
-    finished = call("train_inverter.py", *TRAIN, "--workdir=new", *flags, cwd=place)
+    finished = call(*TRAIN, "--workdir=new", *flags, cwd=place)
     assert "at least 4×4 cells" in error_line(finished)
     assert not (place / "new").exists()
 
 
 def test_evaluate_writes_over_nothing(place, run):
     before = (run / "report.html").read_bytes()
-    finished = call("evaluate.py", "--inverter=run/inverter", "--output=run", cwd=place)
+    finished = call("recipes/evaluate.py", "--inverter=run/inverter", "--output=run", cwd=place)
     assert "metrics.json exists already" in error_line(finished)
     assert (run / "report.html").read_bytes() == before
 
 
 def test_help_names_every_flag(place):
-    finished = call("train_inverter.py", "--help", cwd=place)
+    finished = call("recipes/train_inverter.py", "--help", cwd=place)
     for flag in ("--feature", "--data", "--image_size", "--steps", "--strategy", "--workdir"):
         assert flag in finished.stdout

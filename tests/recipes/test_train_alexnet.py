@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import tfinvert
-from tests.recipes import programs
+from tests import programs
 from tfinvert import features
 from tfinvert.data.folder import Folder
 from tfinvert.evaluation import read_images
@@ -22,7 +22,7 @@ HEAD = ("--data=folder:train", "--validation_data=folder:val", "--weights=trunk.
 CACHE = ("--cache=cache", "--cached_views=2")
 
 
-call = functools.partial(programs.call, "train_alexnet.py")
+call = functools.partial(programs.call, "recipes/train_alexnet.py")
 
 
 @pytest.fixture(scope="module")

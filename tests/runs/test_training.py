@@ -11,6 +11,7 @@ import skimage.data
 from PIL import Image
 
 import tfinvert
+from tests.training.runs import few_measured
 from tfinvert import features
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
@@ -24,6 +25,7 @@ SETTINGS = {"steps": 4, "batch_size": 8, "width": 0.125, "network": "paper", "op
 PACE = Pace(log=2, validate=4, checkpoint=4)
 
 
+@few_measured()
 def run(workdir, strategy="one", cache=None, **changes):
     asked, settings = (
         kind(**{k: v for k, v in (defaults | changes).items() if k in kind.__annotations__})

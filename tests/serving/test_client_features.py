@@ -1,8 +1,6 @@
 """A feature that a server cannot compute: the client does, and the server inverts it."""
 
 import json
-import os
-import pathlib
 import subprocess
 import sys
 
@@ -12,11 +10,10 @@ import tensorflow as tf
 from PIL import Image
 
 import tfinvert
-from tfinvert.serving import export_savedmodel
+from tests.programs import call, error_line
+from tfinvert.serving import client, export_savedmodel
 from tfinvert.serving.client import invert_file
 from tfinvert.serving.client_features import features_of_files, invert_request
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +31,6 @@ def files(photo, tmp_path):
     for name, pixels in (("a.png", photo), ("b.png", photo[::-1])):
         Image.fromarray(pixels).save(tmp_path / name)
     return [tmp_path / "a.png", tmp_path / "b.png"]
-
-
-def run(script, *arguments):
-    return subprocess.run(
-        [sys.executable, ROOT / script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
 
 
 @pytest.mark.parametrize("endpoints", [["serving_default"], ["invert", "reconstruct_bytes"]])
@@ -64,12 +52,14 @@ def test_the_clients_features_are_those_the_inverter_takes(sift_inverter, photo,
 def test_from_an_image_file_to_a_reconstruction(sift_inverter, sift, photo, files, tmp_path):
     inverter, model = sift
     features, output = tmp_path / "features.npy", tmp_path / "out.png"
-    made = run(
+    made = call(
         "export/compute_features.py", f"--inverter={inverter}", f"--output={features}", files[0]
     )
     assert made.returncode == 0, made.stderr
     assert "sift of 1 images, [1, 16, 16, 133]" in made.stdout
-    served = run("tfinvert/serving/client.py", model, features, output)
+    served = subprocess.run(
+        [sys.executable, client.__file__, model, features, output], capture_output=True, text=True
+    )
     assert served.returncode == 0, served.stderr
     expected = sift_inverter.reconstruct(photo[np.newaxis].astype(np.float32) / 255)[0]
     reconstruction, png = invert_file(model, features)
@@ -79,7 +69,7 @@ def test_from_an_image_file_to_a_reconstruction(sift_inverter, sift, photo, file
 
 
 def test_a_request_body_is_written_too(sift, files, tmp_path):
-    made = run(
+    made = call(
         "export/compute_features.py", f"--inverter={sift[0]}", f"--output={tmp_path}/r.json", *files
     )
     assert made.returncode == 0, made.stderr
@@ -96,10 +86,8 @@ def test_a_request_body_is_written_too(sift, files, tmp_path):
     ],
 )
 def test_wrong_input_of_the_program(sift, tmp_path, arguments, message):
-    result = run("export/compute_features.py", f"--inverter={sift[0]}", *arguments)
-    assert result.returncode == 2
-    assert "Traceback" not in result.stderr
-    assert message in result.stderr.splitlines()[-1]
+    result = call("export/compute_features.py", f"--inverter={sift[0]}", *arguments)
+    assert message in error_line(result)
 
 
 @pytest.mark.parametrize(
