@@ -53,7 +53,7 @@ def plain(taken):
     return taken()
 
 
-@pytest.mark.parametrize(("parts", "strategy"), [(2, "one"), (8, "one"), (4, "mirrored")])
+@pytest.mark.parametrize(("parts", "strategy"), [(8, "one"), (4, "mirrored")])
 def test_micro_batches_make_the_step_of_the_whole_batch(taken, plain, parts, strategy):
     losses, state = taken(strategy=strategy, accumulate=parts)
     np.testing.assert_allclose(losses, plain[0], rtol=1e-4)
@@ -151,17 +151,19 @@ def test_a_guard_leaves_out_what_is_not_finite_and_scales_the_loss():
     assert Guard().notes() == {}
 
 
-@pytest.mark.parametrize("bad", [np.nan, 1e12])
-def test_a_poisoned_batch_does_not_throw_training_off(taken, batch, bad):
-    poisoned = np.where(np.arange(8)[:, None, None, None] == 3, bad, batch).astype(np.float32)
-    batches = [batch.numpy()] * 5 + [poisoned] + [batch.numpy()] * 6
+def test_poisoned_batches_do_not_throw_training_off(taken, batch):
+    def poisoned(bad):
+        return np.where(np.arange(8)[:, None, None, None] == 3, bad, batch).astype(np.float32)
+
+    good = batch.numpy()
+    batches = [good] * 5 + [poisoned(np.nan)] + [good] * 3 + [poisoned(1e12)] + [good] * 6
     losses, state = taken(batches=batches, clip_norm=float("inf"))
     assert state.is_finite()
-    assert state.notes()["held_back"] >= 1
-    assert max(losses[6:]) < losses[0]
-    if np.isfinite(bad):  # what it would do
-        wild, _ = taken(batches=batches, clip_norm=float("inf"), spike=float("inf"))
-        assert max(wild[6:]) > max(losses[6:])
+    assert state.notes()["held_back"] >= 2
+    assert max(losses[6:9] + losses[10:]) < losses[0]
+    # What it would do:
+    wild, _ = taken(batches=batches[6:], clip_norm=float("inf"), spike=float("inf"))
+    assert max(wild[4:]) > max(losses[10:])
 
 
 def test_ordinary_training_is_as_without_a_guard(taken, plain):
