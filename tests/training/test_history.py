@@ -5,7 +5,7 @@ import json
 import pytest
 
 import tfinvert
-from tfinvert.training.history import History, minutes
+from tfinvert.training.history import History, minutes, speed
 
 
 def written(path, *steps):
@@ -53,3 +53,10 @@ def test_minutes_of_every_session():
     ]
     assert minutes(entries, 10) == pytest.approx(2.0)
     assert minutes([], 10) == 0.0
+
+
+def test_a_run_that_is_very_slow_has_a_speed_too():
+    rate = speed(2, 115.0)
+    assert rate == 0.0174
+    assert minutes([{"step": 3, "images_per_second": rate}], 2) == pytest.approx(5.75, rel=0.01)
+    assert speed(6400, 5.0) == 1280.0

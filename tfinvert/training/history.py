@@ -45,6 +45,11 @@ class History:
             file.write(_line(entry))
 
 
+def speed(images: int, seconds: float) -> float:
+    """Images a second, to three digits; above 0 however slow, since `minutes` divides by it."""
+    return float(f"{images / seconds:.3g}")
+
+
 def minutes(entries: list[Entry], batch_size: int) -> float:
     """The time the steps took, over every session of a run."""
     total, last = 0.0, 0

@@ -15,7 +15,7 @@ import tqdm
 from tfinvert.data import pipeline
 from tfinvert.errors import InputError, Interrupted
 from tfinvert.training import strategies
-from tfinvert.training.history import Entry, History
+from tfinvert.training.history import Entry, History, speed
 from tfinvert.training.state import Checkpoints
 from tfinvert.training.stopping import listening
 from tfinvert.training.summaries import Scalars
@@ -109,10 +109,10 @@ def take_steps(
                     raise InputError(problem if stop else team.exchange(problem)[0])
                 if history and summaries:
                     images = (number - last_step) * length.batch_size
-                    speed = images / (time.perf_counter() - last_time)
+                    rate = speed(images, time.perf_counter() - last_time)
                     entry: Entry = {"step": number, "loss": loss}
-                    entry |= {"images_per_second": round(speed, 1)} | checkpoints.state.notes()
-                    bar.set_postfix_str(f"loss {loss:.5f}, {speed:.0f} images/s")
+                    entry |= {"images_per_second": rate} | checkpoints.state.notes()
+                    bar.set_postfix_str(f"loss {loss:.5f}, {rate:.0f} images/s")
                     if validation:
                         entry |= validate(number)
                     history.add(entry)
