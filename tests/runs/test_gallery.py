@@ -1,9 +1,7 @@
-"""The gallery of a short run, and the one in the documents."""
+"""The gallery of a short run."""
 
 import dataclasses
 import functools
-import inspect
-import pathlib
 import re
 
 import numpy as np
@@ -11,15 +9,13 @@ import pytest
 from PIL import Image
 
 import tfinvert
-from tests.recipes.programs import call
 from tfinvert.analysis import color, interpolate, units
-from tfinvert.analysis.experiments import EXPERIMENTS, Experiment
+from tfinvert.analysis.experiments import Experiment
 from tfinvert.analysis.result import Claim
 from tfinvert.runs.analyses import run_experiments
 from tfinvert.runs.exhibits import EXHIBITS
 from tfinvert.runs.gallery import write_gallery
 
-DOCS = pathlib.Path(__file__).parents[2] / "docs"
 FINDING = "Between two images' features, all is well."
 SHOWN = ["color", "interpolate", "interpolate", "units"]  # interpolate has two pictures
 
@@ -102,22 +98,6 @@ def test_two_runs_have_their_own_pictures(run, tmp_path):
     assert "--runs=One=small,'Two & 3=small'" in text
 
 
-@pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: exhibit.heading)
-def test_an_exhibit_is_what_its_experiment_draws_and_claims(exhibit):
-    source = inspect.getsource(inspect.getmodule(EXPERIMENTS[exhibit.experiment].run))
-    assert f'"{exhibit.titles.partition(":")[0]}' in source
-    table = (DOCS / "claims.md").read_text(encoding="utf-8")
-    assert f"| {exhibit.experiment} | {exhibit.finding}" in table or not exhibit.finding
-
-
-def test_the_page_in_the_documents_has_its_pictures_and_no_others():
-    there = list((DOCS / "gallery").rglob("*.webp"))
-    assert sorted(path.relative_to(DOCS).as_posix() for path in there) == sorted(
-        pictures(DOCS / "gallery.md")
-    )
-    assert sum(path.stat().st_size for path in there) <= 2_500_000
-
-
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
@@ -130,10 +110,3 @@ def test_wrong_input(tmp_path, facts, message, photos):
     with pytest.raises(tfinvert.InputError, match=message):
         write_gallery({"A": tmp_path / "run"}, tmp_path / "gallery")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-
-
-def test_the_program(run, tmp_path):
-    finished = call("gallery.py", f"--runs=A={run}", "--output=docs/gallery", cwd=tmp_path)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.splitlines()[0] == "docs/gallery.md"
-    assert (tmp_path / "docs" / "gallery" / "single-units.webp").exists()

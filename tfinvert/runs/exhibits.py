@@ -113,7 +113,7 @@ EXHIBITS = (
         "From one photograph to another, pair",
         slice(2),
         "What lies halfway between the numbers of two photographs? Where a layer knows places, one "
-        "photograph fades into the other on top of it; deeper, one thing turns into the other.",
+        "photograph lies on top of the other; where it knows things, one may turn into the other.",
         "Between two images",
     ),
     Exhibit(

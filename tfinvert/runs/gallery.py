@@ -81,6 +81,8 @@ def _section(
         picture = folder / f"{slug(figure.title)}.webp"
         _write_picture(picture, figure.image)
         place = picture.relative_to(output.parent).as_posix()
+        if f"*{figure.caption}*" in parts:  # of two alike, once behind both
+            parts.remove(f"*{figure.caption}*")
         parts += [f"![{figure.title}]({place})", f"*{figure.caption}*"]
     source = f"Experiment `{exhibit.experiment}`."
     claims = results[exhibit.experiment].claims
