@@ -111,7 +111,7 @@ def take_steps(
                     images = (number - last_step) * length.batch_size
                     speed = images / (time.perf_counter() - last_time)
                     entry: Entry = {"step": number, "loss": loss}
-                    entry |= {"images_per_second": round(speed, 1)} | checkpoints.state.notes()
+                    entry |= {"images_per_second": round(speed, 3)} | checkpoints.state.notes()
                     bar.set_postfix_str(f"loss {loss:.5f}, {speed:.0f} images/s")
                     if validation:
                         entry |= validate(number)
