@@ -150,8 +150,8 @@ EXHIBITS = (
         "After",
         _FIRST,
         "Each reconstruction is reconstructed in turn, many times. What this does not change is "
-        "what layer and network agree on: deep layers end in a few images that stand for many, while "
-        "in the first ones small errors grow and grow.",
+        "what layer and network agree on: deep layers end in a few images that stand for many, "
+        "while in the first ones small errors grow and grow.",
     ),
     Exhibit(
         "Turned, moved, mirrored",
