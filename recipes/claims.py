@@ -9,9 +9,9 @@ import pathlib
 from absl import flags
 
 from tfinvert import cli
-from tfinvert.errors import InputError
 from tfinvert.files import atomic_path
 from tfinvert.runs.claims import claims_page
+from tfinvert.runs.run_directory import named_runs
 
 _RUNS = flags.DEFINE_list(
     "runs", None, "Work directories of analyze.py, each as NAME=DIRECTORY.", required=True
@@ -23,13 +23,7 @@ _OUTPUT = flags.DEFINE_string(
 
 def main() -> None:
     """From results to a table."""
-    runs = {}
-    for run in _RUNS.value:
-        name, equals, directory = run.partition("=")
-        if not (name and equals and directory) or name in runs:
-            raise InputError(f"--runs takes NAME=DIRECTORY, each name once. Received: {run!r}")
-        runs[name] = directory
-    page = claims_page(runs)
+    page = claims_page(named_runs(_RUNS.value, _RUNS.name))
     with atomic_path(pathlib.Path(_OUTPUT.value)) as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(_OUTPUT.value)

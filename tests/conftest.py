@@ -33,8 +33,9 @@ from tfinvert.networks import inversion  # noqa: E402
 
 @pytest.fixture(scope="session")
 def photos() -> np.ndarray:
-    """Every tile of the embedded photographs, `[n, 64, 64, 3]` in [0, 1]."""
-    return read_images(open_source("photos"), (64, 64))
+    """Every tile of scikit-image's photographs, `[n, 64, 64, 3]` in [0, 1]."""
+    parts = [open_source("photos", part) for part in ("training", "validation")]
+    return np.concatenate([read_images(part, (64, 64)) for part in parts])
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What the documents show a user to do is done here."""
 
 import dataclasses
+import inspect
 import pathlib
 import re
 
@@ -12,6 +13,7 @@ from tests.training.runs import SETTINGS, few_measured
 from tfinvert.analysis.experiments import EXPERIMENTS
 from tfinvert.data.open import open_source
 from tfinvert.evaluation import read_images
+from tfinvert.runs.exhibits import EXHIBITS
 from tfinvert.training import strategies
 from tfinvert.training.examples import Examples
 from tfinvert.training.loop import fit
@@ -53,6 +55,22 @@ def test_the_table_of_experiments_is_whole():
     assert sorted(named) == sorted(EXPERIMENTS)
 
 
+@pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: exhibit.heading)
+def test_the_gallery_shows_what_experiments_draw_and_points_at_what_they_claim(exhibit):
+    source = inspect.getsource(inspect.getmodule(EXPERIMENTS[exhibit.experiment].run))
+    assert f'"{exhibit.titles.partition(":")[0]}' in source
+    table = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+    assert f"| {exhibit.experiment} | {exhibit.finding}" in table or not exhibit.finding
+
+
+def test_the_pictures_of_the_gallery_are_those_of_its_page_and_small():
+    page = ROOT / "docs" / "gallery.md"
+    named = re.findall(r"\((gallery/[^)]+)\)", page.read_text(encoding="utf-8"))
+    there = [path for path in page.with_suffix("").rglob("*") if path.is_file()]
+    assert sorted(named) == sorted(path.relative_to(page.parent).as_posix() for path in there)
+    assert sum(path.stat().st_size for path in there) <= 2_500_000
+
+
 def test_a_representation_is_added_as_the_document_says(tmp_path, monkeypatch):
     module, line = python_blocks(ROOT / "docs" / "adding-a-representation.md")
     (tmp_path / "cell_moments.py").write_text(module, encoding="utf-8")
@@ -88,7 +106,7 @@ def test_files_and_links_that_documents_name_exist(document):
 
 
 @pytest.mark.parametrize(
-    "program", ["train_inverter", "evaluate", "reconstruct", "quickstart", "analyze"]
+    "program", ["train_inverter", "evaluate", "reconstruct", "quickstart", "analyze", "gallery"]
 )
 def test_flags_in_the_documents_are_flags_of_the_programs(program):
     known = call(f"recipes/{program}.py", "--helpfull").stdout

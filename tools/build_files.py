@@ -57,7 +57,7 @@ exports_files([
 
 filegroup(
     name = "project",
-    srcs = glob(["docs/*.md"]) + [
+    srcs = glob(["docs/**"]) + [
         "LICENSE",
         "README.md",
         "pyproject.toml",

@@ -88,7 +88,7 @@ def test_likeness_is_that_computed_by_hand(result, inverters, photos):
 def test_with_too_few_photographs_of_a_class_there_is_no_claim(inverters, photos):
     fc8 = {"alexnet-fc8-64": inverters["alexnet-fc8-64"]}
     result = units(fc8, photos[:16], shown=4, least=10)
-    assert result.claims == [] and len(result.figures) == 1
+    assert result.claims == [] and len(result.figures) == 2
     assert "only 0 classes are seen in at least 10 photographs" in result.findings[0]
     assert result.rows[0]["classes"] == 0
     assert result.rows[0]["correlation with own class"] is None

@@ -4,8 +4,9 @@ import socket
 import numpy as np
 import pytest
 import skimage.data
+import sklearn.datasets
 
-from tfinvert.data.photos import PARTS, Photos, photograph, square_tiles
+from tfinvert.data.photos import PARTS, SCIKIT_LEARN, Photos, photograph, square_tiles
 
 
 def test_no_photograph_is_in_both_parts():
@@ -13,7 +14,7 @@ def test_no_photograph_is_in_both_parts():
     assert training
     assert validation
     assert training.isdisjoint(validation)
-    assert set(PARTS["all"]) == training | validation
+    assert set(PARTS["all"]) == training | validation | set(SCIKIT_LEARN)
     assert len({name.split("_")[0] for name in training}) + len(validation) == 5
 
 
@@ -28,8 +29,8 @@ def test_every_photograph_is_rgb_and_lies_in_the_wheel(name, monkeypatch):
     assert photo.ndim == 3
     assert photo.shape[2] == 3
     assert min(photo.shape[:2]) >= 300
-    shipped = pathlib.Path(skimage.data.__file__).parent
-    assert list(shipped.glob(f"{name}.*"))
+    package = sklearn.datasets if name in SCIKIT_LEARN else skimage.data
+    assert list(pathlib.Path(package.__file__).parent.rglob(f"{name}.*"))
 
 
 def test_the_motorcycle_is_photographed_from_two_places():

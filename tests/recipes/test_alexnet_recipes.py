@@ -47,7 +47,7 @@ def test_layers_of_shipped_inverters_and_own_runs(runs):
     finished = call(
         "recipes/analyze.py",
         "--experiment=layers",
-        "--data=folder:images",
+        "--images=8",
         "--inverters=auto/inverter,alexnet-conv5-64,fc6/inverter",
         "--gradient_images=2",
         "--gradient_steps=2",
@@ -71,6 +71,12 @@ def test_layers_of_shipped_inverters_and_own_runs(runs):
     assert finished.returncode == 0, finished.stderr
     page = (runs / "claims.md").read_text()
     assert "## AlexNet" in page and "| layers | The error grows with depth. |" in page
+    finished = call("gallery.py", "--runs=AlexNet=layers", "--output=gallery", cwd=runs)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.splitlines()[0] == "gallery.md"
+    page = (runs / "gallery.md").read_text()
+    assert "--inverters=auto/inverter,alexnet-conv5-64,fc6/inverter" in page
+    assert page.count("![Down the layers: ") == len([*(runs / "gallery").iterdir()]) == 3
 
 
 def test_a_run_says_which_weights_and_how_fast(runs):

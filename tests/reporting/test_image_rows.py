@@ -17,12 +17,16 @@ def texts(svg):
     return {"".join(e.itertext()) for e in ElementTree.fromstring(svg).iter() if "text" in e.tag}
 
 
-def test_the_vectors_hold_every_image_with_its_own_pixels_in_order():
-    svg = image_rows(ROWS, title="T", caption="C").svg
-    found = [
+def embedded(figure):
+    """The images in the vectors, in order."""
+    return [
         np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
-        for data in re.findall(r'"data:image/png;base64,([^"]+)"', svg)
+        for data in re.findall(r'"data:image/png;base64,([^"]+)"', figure.svg)
     ]
+
+
+def test_the_vectors_hold_every_image_with_its_own_pixels_in_order():
+    found = embedded(image_rows(ROWS, title="T", caption="C"))
     given = [np.rint(image * 255).astype(np.uint8) for batch in ROWS.values() for image in batch]
     assert len(found) == 6
     for image, expected in zip(found, given, strict=True):
@@ -56,3 +60,20 @@ def test_wrong_names_and_images():
         image_rows(ROWS, title="T", caption="C", columns=["a", "b"])
     with pytest.raises(ValueError, match="at least one row"):
         image_rows({}, title="T", caption="C")
+
+
+def test_images_wider_than_a_page_has_room_for_are_reduced():
+    ramp = np.broadcast_to(np.linspace(0, 1, 224)[:, np.newaxis], (8, 112, 224, 3))
+    few, many = (image_rows({"": ramp[:n]}, title="T", caption="C") for n in (2, 8))
+    assert [embedded(figure)[0].shape for figure in (few, many)] == [(112, 224, 3), (88, 175, 3)]
+    across = embedded(many)[0][40, :, 0].astype(int)
+    assert (np.abs(np.diff(across) - 255 / 175) < 1).all()  # averaged: no step twice as high
+    assert few.image.shape[1] == pytest.approx(2 * 224 * 1.075, abs=60)
+
+
+def test_in_pixels_no_pixel_of_a_large_image_is_left_out():
+    lines = np.zeros((2, 40, 200, 3))
+    lines[:, :, ::2] = 1
+    picture = image_rows({"": lines}, title="T", caption="C").image
+    across = picture[20, :, 0]
+    assert (np.diff(np.flatnonzero(across == 0)[:100]) == 2).all()

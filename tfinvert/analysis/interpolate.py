@@ -28,6 +28,7 @@ STRAIGHT, NORM_KEPT = "straight", "norm kept"
 _OVERLAYS, _MORPHS = "conv5", ("fc6", "fc7", "fc8")
 _SHOWN, _ANIMATED = 3, 2  # pairs
 _MOST_ROWS, _MOST_COLUMNS = 12, 6  # inverters in a strip, in the animation
+_ANIMATED_PIXELS = 128  # an image's width in the animation, at most and nearly
 
 
 def path(start: np.ndarray, end: np.ndarray, steps: int, keep_norm: bool = False) -> np.ndarray:
@@ -261,9 +262,11 @@ def _animated(
     columns += [_rebuilt(inverters[name], first, last, frames, STRAIGHT) for name in chosen]
     # [frames, pairs, columns, H, W, 3]: a frame's tiles in reading order.
     tiles = np.stack(columns, 2).reshape(frames, -1, *first.shape[1:])
-    gif = animation(
-        np.stack([image_grid({"": each}, columns=len(columns)) for each in tiles]), scale=2
-    )
+    height, width = first.shape[1:3]
+    shown = min(width, _ANIMATED_PIXELS)
+    size = round(height * shown / width), shown
+    grids = [image_grid({"": resize_images(each, size)}, columns=len(columns)) for each in tiles]
+    gif = animation(np.stack(grids), scale=_ANIMATED_PIXELS // shown)
     return Figure(
         "From one photograph to another and back",
         "From left to right: the photographs' pixels, cross-faded; straight paths at "

@@ -104,13 +104,15 @@ def units(
     for name, inverter in inverters.items():
         check(name, inverter)
     called = labels(inverters)
-    rows, pictures, likenesses = [], {}, {}
+    rows, pictures, likenesses, drawn = [], {}, {}, {}
     for name, inverter in tqdm.tqdm(inverters.items(), "units", leave=False):
         features = inverter.encode(images)
         likeness = None
         if gives_classes(inverter):
             likeness = _likeness(inverter, images, features, factor, least)
-            likenesses[name] = likeness
+            likenesses[name] = drawn[name] = likeness
+            if len(likeness.classes) < _CLASSES:  # too few to measure, but something to look at
+                drawn[name] = _likeness(inverter, images, features, factor, 1)
         scale = metrics.mean_pairwise_distance(resize_images(images, inverter.output_size))
         for how, rebuilt, nothing in _switched_on(name, inverter, features, factor):
             rows.append(
@@ -137,7 +139,7 @@ def units(
         rows,
         [
             _units_figure(pictures, factor),
-            *(_classes_figure(called[name], own) for name, own in enough.items()),
+            *(_classes_figure(called[name], own) for name, own in drawn.items()),
         ],
         [claim({called[name]: own for name, own in enough.items()})] if enough else [],
     )

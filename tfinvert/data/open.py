@@ -2,7 +2,7 @@
 
 from tfinvert.data.folder import Folder
 from tfinvert.data.held import Held
-from tfinvert.data.photos import Photos
+from tfinvert.data.photos import NAME, Photos
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 
@@ -25,7 +25,7 @@ def open_source(data: str, part: str = "all", held: Held | None = None) -> Sourc
     if part not in PARTS:
         raise InputError(f"part must be one of {', '.join(PARTS)}. Received: {part!r}")
     kind, _, rest = data.partition(":")
-    if data == "photos":
+    if data == NAME:
         return Photos(part)
     if kind == "folder" and rest:
         return Folder(rest, part, held)

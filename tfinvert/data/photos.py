@@ -1,10 +1,13 @@
-"""The photographs scikit-image ships inside its wheel: data for a first look, without a network."""
+"""Photographs inside the wheels of scikit-image and scikit-learn: data without a network."""
 
 import numpy as np
 import skimage.data
+import sklearn.datasets
 import tensorflow as tf
 
 from tfinvert.data.sources import IndexedSource, digest
+
+NAME = "photos"
 
 # By photograph, so that no crop of a photograph in one part is ever seen in the other; the
 # motorcycle is one scene photographed twice, so both views are in one part.
@@ -12,7 +15,9 @@ PARTS = {
     "training": ("chelsea", "motorcycle_left", "motorcycle_right", "rocket"),
     "validation": ("coffee", "astronaut"),
 }
-PARTS["all"] = PARTS["training"] + PARTS["validation"]
+# Two of scikit-learn's, which are in neither part: to look at.
+SCIKIT_LEARN = ("china", "flower")
+PARTS["all"] = PARTS["training"] + PARTS["validation"] + SCIKIT_LEARN
 
 _CROPS_PER_PHOTO = 256
 _TILES_ACROSS = (1, 2)  # tiles along the shorter side
@@ -23,6 +28,8 @@ def photograph(name: str) -> np.ndarray:
     if name.startswith("motorcycle"):
         left, right, _ = skimage.data.stereo_motorcycle()
         return left if name == "motorcycle_left" else right
+    if name in SCIKIT_LEARN:
+        return sklearn.datasets.load_sample_image(f"{name}.jpg")
     return getattr(skimage.data, name)()
 
 
@@ -40,7 +47,7 @@ class Photos(IndexedSource):
     jitter = 0.8  # three scenes teach edges; their colours and brightness would be learnt by heart
 
     def __init__(self, part: str = "all"):
-        self.name = "photos"
+        self.name = NAME
         self._photos = [photograph(name) for name in PARTS[part]]
         self._tiles = [tile for photo in self._photos for tile in square_tiles(photo)]
 

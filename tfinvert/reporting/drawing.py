@@ -73,10 +73,10 @@ def to_svg(figure: Figure, description: str) -> str:
     return _inline(buffer.getvalue(), description)
 
 
-def to_pixels(figure: Figure) -> np.ndarray:
-    """The same picture on white, uint8 `[height, width, 3]`, at 160 dots an inch."""
+def to_pixels(figure: Figure, dots: float = _DPI) -> np.ndarray:
+    """The same picture on white, uint8 `[height, width, 3]`, at so many dots an inch."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white")
+    figure.savefig(buffer, format="png", dpi=dots, facecolor="white")
     return np.asarray(Image.open(buffer).convert("RGB"))
 
 

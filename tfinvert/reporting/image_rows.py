@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,9 +10,12 @@ from matplotlib.figure import Figure
 
 from tfinvert.reporting import report
 from tfinvert.reporting.drawing import style, to_pixels, to_svg
-from tfinvert.reporting.grids import checked_rows
+from tfinvert.reporting.grids import checked_rows, to_uint8
+from tfinvert.resize import resize_images
 
 _CELL = 0.8  # inches an image is wide
+_PIXELS = 128  # the same in pixels, at least
+_MOST = 1400  # pixels of a row's images together: more than a page shows, and files grow
 _GAP = 0.06
 _FONT = 10.0  # points
 _LETTER = 0.6 * _FONT / 72  # inches, about, of one letter
@@ -28,6 +32,8 @@ def image_rows(
 ) -> report.Figure:
     """Draws one labelled row of images per entry.
 
+    Images are reduced where a row of them would be much wider than a page.
+
     Args:
         rows: From a row's name, for example a layer's, to its images [N, H, W, 3], float in
             [0, 1] (values outside are clipped) or uint8. Every row has the same N, H and W.
@@ -36,12 +42,12 @@ def image_rows(
         columns: Names of the columns, N of them; none leaves them unnamed.
 
     Returns:
-        A figure as vectors, with the images' own pixels in it, and as pixels.
+        A figure as vectors, with the images' pixels in it, and as pixels.
 
     Raises:
         ValueError: As `grids.image_grid`, or if there are names for another number of columns.
     """
-    images = checked_rows(rows)
+    images = {name: _reduced(batch) for name, batch in checked_rows(rows).items()}
     count, height, width, _ = next(iter(images.values())).shape
     if columns and len(columns) != count:
         raise ValueError(f"`columns` must name {count} columns. Received: {len(columns)}")
@@ -82,5 +88,16 @@ def image_rows(
                 rotation_mode="anchor",
                 fontsize=_FONT,
             )
-        svg, image = to_svg(figure, title), to_pixels(figure)
+        # Dots of whole fractions of the images' pixels: others would show some pixels twice.
+        dots = width * math.ceil(_PIXELS / width) / _CELL
+        svg, image = to_svg(figure, title), to_pixels(figure, dots)
     return report.Figure(title, caption, image=image, svg=svg)
+
+
+def _reduced(batch: np.ndarray) -> np.ndarray:
+    """`[N, H, W, 3]` of bytes, at most as wide as a row of N has room for."""
+    count, height, width, _ = batch.shape
+    room = max(_MOST // count, _PIXELS // 2)
+    if width <= room:
+        return batch
+    return to_uint8(resize_images(batch / np.float32(255), (round(height * room / width), room)))

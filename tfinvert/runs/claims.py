@@ -3,9 +3,8 @@
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from tfinvert.analysis.experiments import EXPERIMENTS
 from tfinvert.errors import InputError
-from tfinvert.runs.results import RESULTS, load_result
+from tfinvert.runs.results import finished
 from tfinvert.runs.run_directory import read_flags
 
 _HEAD = ("experiment", "the paper found", "decided by", "here", "confirmed")
@@ -30,13 +29,11 @@ def claims_page(runs: Mapping[str, str | pathlib.Path]) -> str:
     for label, directory in runs.items():
         directory = pathlib.Path(directory)
         flags = read_flags(directory)
-        done = sorted((path.parent for path in directory.glob(f"*/{RESULTS}")), key=_place)
         rows, used = [], {}
-        for path in done:
-            result, made_of = load_result(path)
+        for experiment, result, made_of in finished(directory):
             used |= made_of["inverters"]
             rows += [
-                (path.name, claim.finding, claim.measure, claim.value, _VERDICT[claim.holds])
+                (experiment, claim.finding, claim.measure, claim.value, _VERDICT[claim.holds])
                 for claim in result.claims
             ]
         if not rows:
@@ -44,11 +41,6 @@ def claims_page(runs: Mapping[str, str | pathlib.Path]) -> str:
         facts = [f"{name} {value}" for name, value in flags.items() if value is not None]
         parts += [f"## {label}", f"Of {', '.join([*facts, *used])}.", _table(rows)]
     return "\n\n".join(parts) + "\n"
-
-
-def _place(path: pathlib.Path) -> int:
-    """Experiments come in the order they have in the registry."""
-    return list(EXPERIMENTS).index(path.name)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

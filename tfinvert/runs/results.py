@@ -3,11 +3,13 @@
 import json
 import pathlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from tfinvert.analysis.experiments import EXPERIMENTS
 from tfinvert.analysis.result import Claim, Result
 from tfinvert.errors import InputError, first_line
 from tfinvert.files import atomic_directory
@@ -30,7 +32,7 @@ def save_result(path: pathlib.Path, result: Result, **facts: Any) -> None:
     with atomic_directory(path) as directory:
         figures = []
         for number, figure in enumerate(result.figures, 1):
-            stem = f"{number:02}-{_slug(figure.title)}"
+            stem = f"{number:02}-{slug(figure.title)}"
             figures.append({"title": figure.title, "caption": figure.caption, "file": stem})
             if figure.svg is not None:
                 (directory / f"{stem}.svg").write_text(_document(figure.svg), encoding="utf-8")
@@ -77,6 +79,23 @@ def load_result(path: pathlib.Path) -> tuple[Result, dict[str, Any]]:
         raise InputError(f"{path / RESULTS} is damaged: {reason}") from error
 
 
+def finished(run: pathlib.Path) -> Iterator[tuple[str, Result, dict[str, Any]]]:
+    """The experiments that a run has finished, in the registry's order.
+
+    Args:
+      run: a run directory.
+
+    Yields:
+      Each one's name, result and facts, as `load_result` reads them.
+
+    Raises:
+      InputError: a result is damaged.
+    """
+    for name in EXPERIMENTS:
+        if (run / name / RESULTS).exists():
+            yield name, *load_result(run / name)
+
+
 def _figure(path: pathlib.Path, title: str, caption: str, file: str) -> Figure:
     svg, gif, png = (path / f"{file}.{kind}" for kind in ("svg", "gif", "png"))
     return Figure(
@@ -99,6 +118,6 @@ def _element(document: str) -> str:
     return document.removeprefix(_PROLOG).strip()
 
 
-def _slug(title: str) -> str:
-    """A title as part of a file's name: letters, digits and hyphens."""
+def slug(title: str) -> str:
+    """A title as a part of a file's name: letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tfinvert.errors import InputError
@@ -54,6 +54,25 @@ def _check(path: pathlib.Path, flags: Mapping[str, Any]) -> bool:
     except OSError as error:
         raise InputError(f"the work directory {path}: {error.strerror or error}") from error
     return False
+
+
+def named_runs(values: Sequence[str], flag: str) -> dict[str, pathlib.Path]:
+    """Run directories by what they are of, from a flag's values.
+
+    Args:
+      values: each NAME=DIRECTORY.
+      flag: its name, for the message.
+
+    Raises:
+      InputError: a value has another form, or two have one name.
+    """
+    runs: dict[str, pathlib.Path] = {}
+    for value in values:
+        name, _, directory = value.partition("=")
+        if not (name and directory) or name in runs:
+            raise InputError(f"--{flag} takes NAME=DIRECTORY, each name once. Received: {value!r}")
+        runs[name] = pathlib.Path(directory)
+    return runs
 
 
 def read_flags(path: pathlib.Path) -> dict[str, Any]:

@@ -1,0 +1,30 @@
+"""The paper's figures on one page, from finished runs of `recipes/analyze.py --data=photos`.
+
+    python recipes/gallery.py --runs=AlexNet=runs/all --output=docs/gallery
+
+writes docs/gallery.md and its pictures, docs/gallery/.
+"""
+
+import pathlib
+
+from absl import flags
+
+from tfinvert import cli
+from tfinvert.runs.gallery import write_gallery
+from tfinvert.runs.run_directory import named_runs
+
+_RUNS = flags.DEFINE_list(
+    "runs", None, "Work directories of analyze.py, each as NAME=DIRECTORY.", required=True
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "The pictures' folder; the page is beside it, with .md.", required=True
+)
+
+
+def main() -> None:
+    """From results to a page."""
+    print(write_gallery(named_runs(_RUNS.value, _RUNS.name), pathlib.Path(_OUTPUT.value)))
+
+
+if __name__ == "__main__":
+    cli.run(main)
