@@ -73,7 +73,11 @@ def evaluation_batches(
 
 
 def central_view(image: tf.Tensor, size: Size) -> tf.Tensor:
-    """The largest central crop, resized: uint8 `[H, W, 3]` becomes `[*size, 3]` in [0, 1]."""
+    """The largest central crop, resized: uint8 `[H, W, 3]` becomes `[*size, 3]` in [0, 1].
+
+    In steps of 1/255, as a file of that size would hold it and as views for training are: LBP
+    compares neighbouring pixels, and rounding makes some of them equal.
+    """
     crop = _largest_crop(image, size)
     return _cut(image, (tf.shape(image, tf.int64)[:2] - crop) // 2, crop, size)
 
@@ -101,4 +105,5 @@ def _cut(image: tf.Tensor, corner: tf.Tensor, crop: tf.Tensor, size: Size) -> tf
     height, width = tf.unstack(tf.cast(crop, tf.int32))
     cut = tf.cast(image[top : top + height, left : left + width], tf.float32) / 255.0
     resized = tf.image.resize(cut, size, antialias=True)  # bilinear; a no-op at the same size
-    return tf.ensure_shape(tf.clip_by_value(resized, 0.0, 1.0), (*size, 3))
+    stored = tf.round(255.0 * tf.clip_by_value(resized, 0.0, 1.0)) / 255.0
+    return tf.ensure_shape(stored, (*size, 3))
