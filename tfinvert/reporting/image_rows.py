@@ -52,7 +52,7 @@ def image_rows(
     if columns and len(columns) != count:
         raise ValueError(f"`columns` must name {count} columns. Received: {len(columns)}")
     cell_h = _CELL * height / width
-    left = max(len(name) for name in images) * _LETTER + 2 * _GAP
+    left = max(len(name) for name in images) * _LETTER + 3 * _GAP
     longest = max(map(len, columns), default=0) * _LETTER
     steep = longest > _CELL
     above = (longest * np.sin(np.radians(_STEEP)) if steep else _LINE if columns else 0.0) + _GAP
