@@ -15,7 +15,7 @@ from tfinvert.resize import resize_images
 
 _CELL = 0.8  # inches an image is wide
 _PIXELS = 128  # the same in pixels, at least
-_MOST = 1400  # pixels of a row's images together: more than a page shows, and files grow
+_MOST = 1000  # pixels of a row's images together: what a page shows; with more, reports grow
 _GAP = 0.06
 _FONT = 10.0  # points
 _LETTER = 0.6 * _FONT / 72  # inches, about, of one letter
@@ -52,7 +52,7 @@ def image_rows(
     if columns and len(columns) != count:
         raise ValueError(f"`columns` must name {count} columns. Received: {len(columns)}")
     cell_h = _CELL * height / width
-    left = max(len(name) for name in images) * _LETTER + 2 * _GAP
+    left = max(len(name) for name in images) * _LETTER + 3 * _GAP
     longest = max(map(len, columns), default=0) * _LETTER
     steep = longest > _CELL
     above = (longest * np.sin(np.radians(_STEEP)) if steep else _LINE if columns else 0.0) + _GAP
