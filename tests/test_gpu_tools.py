@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -45,15 +46,15 @@ images = jnp.asarray(given["images"])
 results = {}
 for name in ("hog", "lbp:cell_size=8"):
     feature = features.get(name, image_shape=images.shape[1:])
-    results[name] = feature.compute(images)
+    results[name] = jax.jit(feature.compute)(images)
 hog = features.get("hog", image_shape=images.shape[1:])
 network = inversion.build(hog, width=0.05)
 for variable in network.weights:
     variable.assign(given[variable.path])
-results["network"] = network(hog.compute(images))
+results["network"] = network(results["hog"])
 arrays = read_arrays("hog.npz")
 inverter = collect.inverter_of(arrays)
-results["rebuilt"] = inverter.network(inverter.standardization(hog.compute(images)))
+results["rebuilt"] = inverter.network(inverter.standardization(results["hog"]))
 
 sift = features.get("sift", image_shape=images.shape[1:])
 grids = np.asarray(sift.compute(np.asarray(images)))
@@ -64,7 +65,8 @@ results["sift_before"] = grids
 
 cut = views.Cut(16, min_crop=1.0)
 photographs = views.on_device(photograph_arrays.load("photos"))
-results["views"], _ = views.batch(jax.random.key(0), {"photographs": photographs}, 8, cut)
+cut_views = jax.jit(lambda key, data: views.batch(key, data, 8, cut)[0])
+results["views"] = cut_views(jax.random.key(0), {"photographs": photographs})
 
 kept = jnp.asarray(given["images"][:, 0, :, 0], jnp.float16), jnp.eye(len(images), 5)
 head = teach_head.fresh(images.shape[1], (8, 8, 5))
@@ -158,3 +160,15 @@ def test_views_are_of_the_photographs(folder, results):
 
 def test_the_head_is_fitted(results):
     assert results["steps"] > 0
+
+
+@pytest.mark.parametrize("program", ["photographs", "sift_views", "train", "teach_head", "collect"])
+def test_flags_in_the_document_are_flags_of_the_programs(program):
+    source = (PROGRAMS / f"{program}.py").read_text(encoding="utf-8")
+    known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source))
+    text = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(rf"python tools/gpu/{program}\.py([^`\n]*)", text)
+    if program == "train":  # of the table, and what is in its variables
+        commands += re.findall(r"`(--feature[^`]*)`|^\w+=\"(--[^\"]*)\"", text, re.MULTILINE)
+    used = set(re.findall(r"--(\w+)", str(commands)))
+    assert used and used <= known

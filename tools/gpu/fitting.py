@@ -84,12 +84,17 @@ def rates(first: int, count: int, steps: int, peak: float) -> jax.Array:
     return jnp.asarray(peak * np.minimum((done + 1) / warmup, 1) * wave, jnp.float32)
 
 
+def warm(take: Steps, state: State, given: tuple[Any, ...], count: int = AT_ONCE) -> State:
+    """Compiles a call of so many steps, by calls at the rate 0; uses the state up."""
+    for _ in range(2):
+        state, _ = take(state, jax.random.key(0), jnp.zeros(count, jnp.float32), *given)
+    return jax.block_until_ready(state)
+
+
 def pace(take: Steps, state: State, given: tuple[Any, ...]) -> float:
-    """Steps a second, by some steps that change nothing; uses the state up."""
+    """Steps a second, after `warm`; uses the state up."""
     none, key = jnp.zeros(AT_ONCE, jnp.float32), jax.random.key(0)
-    for _ in range(2):  # compiles, and tunes what it compiled
-        state, loss = take(state, key, none, *given)
-    loss.block_until_ready()
+    state = warm(take, state, given)
     begin, done = time.perf_counter(), 0
     while (seconds := time.perf_counter() - begin) < _PACE_SECONDS or not done:
         state, loss = take(state, key, none, *given)

@@ -164,9 +164,12 @@ def run(settings: Settings, steps: int, minutes: float = 0.0) -> dict[str, np.nd
     move = functools.partial(muon.update, paths, decay=settings.decay, adam=settings.adam)
     take = fitting.compiled(job.loss, move)
     parameters, given = _values(job.variables), (job.data, job.encoder)
-    if not steps:
+    if steps:
+        fitting.warm(take, fitting.start(parameters), given, min(steps, fitting.AT_ONCE))
+    else:
         pace = fitting.pace(take, fitting.start(parameters), given)
-        steps = max(int(pace * 60 * minutes), 1)
+        # In whole calls: another number of steps would be compiled anew.
+        steps = max(int(pace * 60 * minutes) // fitting.AT_ONCE, 1) * fitting.AT_ONCE
         print(f"{steps} steps at {pace * settings.batch:.0f} images/s", flush=True)
     begin = time.perf_counter()
     state = fitting.start(parameters)
