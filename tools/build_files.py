@@ -32,12 +32,18 @@ DISTRIBUTIONS = {
     "sklearn": "scikit_learn",
     "tensorflow_serving": "tensorflow_serving_api",
 }
-# What is compared with where it is installed, and never asked for.
-OPTIONAL = {"torch"}
+# What is used where it is installed, and never asked for.
+OPTIONAL = {"efficientnet_lite_pytorch", "torch"}
 
 # What tests read or start and do not import, by their folder.
 TEST_DATA = {
-    "tests": ["//:project", "//benchmarks:programs", "//export:programs", "//recipes:programs"],
+    "tests": [
+        "//:project",
+        "//benchmarks:programs",
+        "//export:programs",
+        "//recipes:programs",
+        "//tools/gpu:programs",
+    ],
     "tests/benchmarks": ["//benchmarks:programs"],
     "tests/recipes": ["//recipes:programs"],
     "tests/serving": ["//export:programs"],

@@ -76,10 +76,10 @@ class HostFeature(Feature):
         features = tf.py_function(self._batch, [images], tf.float32)
         return tf.ensure_shape(features, (images.shape[0], *self._shape))
 
-    def _batch(self, images: tf.Tensor) -> np.ndarray:
+    def _batch(self, images: tf.Tensor | np.ndarray) -> np.ndarray:
         features = np.empty((len(images), *self._shape), np.float32)
         spread = _threads().map if self.thread_safe else map
-        for row, value in zip(features, spread(self._function, images.numpy()), strict=True):
+        for row, value in zip(features, spread(self._function, np.asarray(images)), strict=True):
             row[...] = self._checked(np.asarray(value))
         return features
 

@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-_MOMENTUM = 0.95
+MOMENTUM = 0.95
 _ITERATIONS, _COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
-_RMS = 0.2  # of an update, in learning rates: about what Adam's is
+RMS = 0.2  # of an update, in learning rates: about what Adam's is
 _LAST = "image"  # the layer that gives the image
 _LARGE = 1024  # rows and columns
 
@@ -33,7 +33,7 @@ class Muon(keras.optimizers.AdamW):
         keras.optimizers.Optimizer.build(self, variables)  # Adam's own would make both for all
         self._momentums = [self.add_variable_from_reference(v, "momentum") for v in variables]
         self._velocities = [
-            None if _is_kernel(v) else self.add_variable_from_reference(v, "velocity")
+            None if is_kernel(v.path, v.shape) else self.add_variable_from_reference(v, "velocity")
             for v in variables
         ]
 
@@ -46,17 +46,18 @@ class Muon(keras.optimizers.AdamW):
         momentum = self._momentums[index]
         rate = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
-        moved = gradient + _MOMENTUM * momentum
+        moved = gradient + MOMENTUM * momentum
         self.assign(momentum, moved)
-        matrix = ops.reshape(gradient + _MOMENTUM * moved, (-1, variable.shape[-1]))
-        scale = _RMS * math.sqrt(max(matrix.shape))
+        matrix = ops.reshape(gradient + MOMENTUM * moved, (-1, variable.shape[-1]))
+        scale = RMS * math.sqrt(max(matrix.shape))
         self.assign_sub(variable, ops.reshape(rate * scale * orthogonal(matrix), variable.shape))
 
 
-def _is_kernel(variable: keras.Variable) -> bool:
-    if len(variable.shape) < 2 or variable.path.startswith(f"{_LAST}/"):
+def is_kernel(path: str, shape: Sequence[int]) -> bool:
+    """Whether a variable, by its path and shape, gets orthogonal updates."""
+    if len(shape) < 2 or path.startswith(f"{_LAST}/"):
         return False
-    return min(math.prod(variable.shape[:-1]), variable.shape[-1]) <= _LARGE
+    return min(math.prod(shape[:-1]), shape[-1]) <= _LARGE
 
 
 @tf.function(autograph=False)  # so that kernels of one shape are traced once

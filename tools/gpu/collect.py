@@ -1,0 +1,74 @@
+"""Makes an inverter of what `train.py` wrote; in TensorFlow, like all that uses inverters.
+
+python tools/gpu/collect.py --arrays=hog.npz --data='74 000 photographs' --output=inverters/hog
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+from absl import flags
+
+from tfinvert import cli, features
+from tfinvert.errors import InputError
+from tfinvert.features.standardization import Standardization
+from tfinvert.files import read_arrays
+from tfinvert.inverter import Inverter
+from tfinvert.networks import inversion
+
+
+def inverter_of(arrays: Mapping[str, np.ndarray], feature: str | None = None) -> Inverter:
+    """The inverter, with the settings and what was measured in training as its card.
+
+    Args:
+      arrays: what `train.py` wrote.
+      feature: as which the feature is found here; by default as in training.
+
+    Raises:
+      InputError: the arrays are none of `train.py`, or do not fit the feature.
+    """
+    if "made" not in arrays:
+        raise InputError("these arrays are not what train.py writes")
+    made = json.loads(str(arrays["made"]))
+    chosen = features.get(feature or made["feature"], image_shape=(made["size"], made["size"], 3))
+    if made["train_encoder"]:
+        chosen = chosen.to_train()
+        _fill(chosen.model.trainable_variables, arrays, lambda i, _: f"encoder/{i}")
+    size = made["output_size"]
+    network = inversion.build(
+        chosen, (size, size) if size else None, made["width"], made["units"], made["network"]
+    )
+    _fill(network.trainable_variables, arrays, lambda _, variable: f"network/{variable.path}")
+    mean, scale = (arrays[f"feature/{name}"] for name in ("mean", "scale"))
+    return Inverter(chosen, Standardization(mean, scale, chosen.log_floor), network, made)
+
+
+def _fill(variables: list[keras.Variable], arrays: Mapping[str, np.ndarray], name) -> None:
+    for i, variable in enumerate(variables):
+        array = arrays.get(name(i, variable))
+        if array is None or array.shape != tuple(variable.shape):
+            raise InputError(f"the arrays have no {name(i, variable)} of {tuple(variable.shape)}")
+        variable.assign(array.astype(np.float32))
+
+
+def main() -> None:
+    """Reads the arrays and writes the directory."""
+    if pathlib.Path(FLAGS.output).exists():
+        raise InputError(f"{FLAGS.output} exists already")
+    inverter = inverter_of(read_arrays(FLAGS.arrays), FLAGS.feature)
+    if FLAGS.data:
+        inverter.card["data"] = FLAGS.data
+    inverter.save(FLAGS.output, "float16")
+    print(f"{inverter.feature.name}: {FLAGS.output}")
+
+
+FLAGS = flags.FLAGS
+
+if __name__ == "__main__":
+    flags.DEFINE_string("arrays", None, "What train.py wrote.", required=True)
+    flags.DEFINE_string("feature", None, "The feature, where its weights have another path here.")
+    flags.DEFINE_string("data", None, "What the card says of the photographs; else their path.")
+    flags.DEFINE_string("output", None, "The directory to write.", required=True)
+    cli.run(main)

@@ -1,0 +1,72 @@
+"""Muon as `tfinvert.training.muon`, on lists of arrays; kernels of one shape move together."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tfinvert.training.muon import MOMENTUM, RMS, is_kernel, orthogonal
+
+_FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-7
+_CLIP_NORM = 1.0
+
+Arrays = list[jax.Array]
+
+
+class Moments(NamedTuple):
+    """What it remembers of the gradients: of kernels the first alone."""
+
+    first: Arrays
+    second: Arrays
+
+
+def clipped(gradients: Arrays) -> Arrays:
+    """Gradients of norm 1 at most, over all; zeros where one is not finite."""
+    norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients))
+    finite = jnp.isfinite(norm)
+    factor = jnp.where(finite, jnp.minimum(1.0, _CLIP_NORM / norm), 0.0)
+    return [jnp.where(finite, gradient, 0.0) * factor for gradient in gradients]
+
+
+def update(
+    paths: Sequence[str],
+    parameters: Arrays,
+    gradients: Arrays,
+    moments: Moments,
+    step: jax.Array,
+    rate: jax.Array,
+    decay: float,
+    adam: float = 1.0,
+) -> tuple[Arrays, Moments]:
+    """Parameters and moments after a step.
+
+    Args:
+      paths: of the parameters, which decide with their shapes what is a kernel.
+      parameters: what moves.
+      gradients: of the loss.
+      moments: of the steps before.
+      step: counted from 1.
+      rate: the learning rate.
+      decay: by which, times the rate, the parameters shrink.
+      adam: what the rate is multiplied by for what is no kernel.
+    """
+    kept = [parameter * (1 - rate * decay) for parameter in parameters]
+    first, second = list(moments.first), list(moments.second)
+    alike: dict[tuple[int, ...], list[tuple[int, jax.Array]]] = {}
+    for i, gradient in enumerate(gradients):
+        if is_kernel(paths[i], gradient.shape):
+            first[i] = gradient + MOMENTUM * first[i]
+            matrix = (gradient + MOMENTUM * first[i]).reshape(-1, gradient.shape[-1])
+            alike.setdefault(matrix.shape, []).append((i, matrix))
+            continue
+        first[i] = _FIRST * first[i] + (1 - _FIRST) * gradient
+        second[i] = _SECOND * second[i] + (1 - _SECOND) * jnp.square(gradient)
+        mean, square = first[i] / (1 - _FIRST**step), second[i] / (1 - _SECOND**step)
+        kept[i] -= adam * rate * mean / (jnp.sqrt(square) + _EPSILON)
+    for shape, kernels in alike.items():
+        moved = jax.vmap(orthogonal)(jnp.stack([matrix for _, matrix in kernels]))
+        for (i, _), direction in zip(kernels, moved, strict=True):
+            kept[i] -= rate * RMS * math.sqrt(max(shape)) * direction.reshape(kept[i].shape)
+    return kept, Moments(first, second)

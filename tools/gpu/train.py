@@ -1,0 +1,241 @@
+"""Trains an inverter on a GPU with JAX; `collect.py` makes of what it writes an inverter.
+
+    python tools/gpu/train.py --feature=hog --data=photos --size=128 --min_crop=0.5 --width=1.5 \\
+        --minutes=1.25 --output=hog.npz
+
+Photographs and views lie in the GPU's memory, and views, feature and step are one computation. The
+same flags with `--steps` give the same result up to rounding; see docs/gpu.md for what is left out.
+"""
+
+import on_jax  # noqa: F401  # isort: skip  # before all that imports TensorFlow
+
+import dataclasses
+import functools
+import json
+import time
+
+import fitting
+import jax
+import jax.numpy as jnp
+import keras
+import muon
+import numpy as np
+import photograph_arrays
+import sift_views
+import views
+from absl import flags
+
+from tfinvert import cli, features
+from tfinvert.errors import InputError
+from tfinvert.features.standardization import Standardization
+from tfinvert.files import atomic_path
+from tfinvert.networks import inversion
+from tfinvert.resize import resize_batch
+from tfinvert.training.losses import squared_error
+
+_MEASURED = 8  # batches that a feature is standardised by
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is trained, and how; but for `minutes` and `output` the flags of this program."""
+
+    feature: str
+    data: str | None = None
+    thumbnails: str | None = None
+    sift_views: tuple[str, ...] = ()
+    size: int = 64
+    min_crop: float = 1.0
+    shift: int = 0
+    mix: float = 0.0
+    batch: int = 256
+    rate: float = 3e-3
+    decay: float = 0.02
+    adam: float = 1.0
+    network: str = inversion.DEFAULT
+    width: float = 1.0
+    units: int = 0
+    output_size: int = 0
+    train_encoder: bool = False
+    precision: str = "bfloat16"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if bool(self.sift_views) != (self.feature.partition(":")[0] == "sift"):
+            raise InputError("--sift_views go with --feature=sift, and it with them alone")
+        if not 0 <= self.mix <= 1:
+            raise InputError(f"--mix must be from 0 to 1. Received: {self.mix}")
+        for name, needed in (("data", self.mix < 1), ("thumbnails", self.mix > 0)):
+            if needed != bool(getattr(self, name)) and not self.sift_views:
+                raise InputError(f"--{name} and a --mix of {self.mix} do not go together")
+        if self.batch < 1:
+            raise InputError(f"--batch must be at least 1. Received: {self.batch}")
+
+
+class Job:
+    """What the settings name: feature, standardisation and network, with the data on the device."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self._cut = views.Cut(settings.size, settings.min_crop, settings.shift, settings.mix)
+        keras.utils.set_random_seed(settings.seed)
+        feature = features.get(settings.feature, image_shape=(settings.size, settings.size, 3))
+        self.feature = feature.to_train() if settings.train_encoder else feature
+        self.network = inversion.build(
+            self.feature,
+            (settings.output_size,) * 2 if settings.output_size else None,
+            settings.width,
+            settings.units,
+            settings.network,
+            settings.precision,
+        )
+        self.data = _data(settings)
+        model = self.feature.model
+        self.encoder = _values(model.trainable_variables) if model else []
+        self._fixed = _values(model.non_trainable_variables) if model else []
+        self.standardization = self._measured()
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """What is trained, the network's first."""
+        encoder = self.feature.model.trainable_variables if self.settings.train_encoder else []
+        return [*self.network.trainable_variables, *encoder]
+
+    def rebuild(
+        self,
+        parameters: muon.Arrays,
+        images: jax.Array | None,
+        encoder: muon.Arrays,
+        known: jax.Array | None = None,
+    ) -> jax.Array:
+        """Reconstructions of images, or from their features where they are known."""
+        count = len(self.network.trainable_variables)
+        encoder = parameters[count:] if self.settings.train_encoder else encoder
+        values = self._features(images, encoder) if known is None else known
+        image, _ = self.network.stateless_call(
+            parameters[:count], [], self.standardization(values), training=True
+        )
+        return image.astype(jnp.float32)
+
+    def loss(
+        self, parameters: muon.Arrays, key: jax.Array, data: views.Arrays, encoder: muon.Arrays
+    ) -> jax.Array:
+        """Of one batch."""
+        images, known = views.batch(key, data, self.settings.batch, self._cut)
+        rebuilt = self.rebuild(parameters, images, encoder, known)
+        return squared_error(resize_batch(images, rebuilt.shape[1:3]), rebuilt).mean()
+
+    def arrays(self, state: fitting.State) -> dict[str, np.ndarray]:
+        """What is saved of the averaged parameters, by name, and of the feature."""
+        count = len(self.network.trainable_variables)
+        values = [np.asarray(value).astype(np.float16) for value in state.averages]
+        named = zip(self.network.trainable_variables, values[:count], strict=True)
+        arrays = {f"network/{variable.path}": value for variable, value in named}
+        arrays |= {f"encoder/{i}": value for i, value in enumerate(values[count:])}
+        arrays["feature/mean"] = self.standardization.mean
+        arrays["feature/scale"] = self.standardization.scale
+        return arrays
+
+    def _features(self, images: jax.Array, encoder: muon.Arrays) -> jax.Array:
+        model = self.feature.model
+        if model is None:
+            return self.feature.compute(images)
+        # Its weights are arguments: as constants they would be compiled.
+        values, _ = model.stateless_call(encoder, self._fixed, images, training=False)
+        return values.astype(jnp.float32)
+
+    def _measured(self) -> Standardization:
+        @jax.jit
+        def values(key: jax.Array, data: views.Arrays, encoder: muon.Arrays) -> jax.Array:
+            images, known = views.batch(key, data, self.settings.batch, self._cut)
+            return self._features(images, encoder) if known is None else known
+
+        keys = jax.random.split(jax.random.key(self.settings.seed + 1), _MEASURED)
+        batches = (values(key, self.data, self.encoder) for key in keys)
+        return Standardization.measure(self.feature, batches)
+
+
+def run(settings: Settings, steps: int, minutes: float = 0.0) -> dict[str, np.ndarray]:
+    """Trains for so many steps or, where there are none, minutes; gives what is saved."""
+    job = Job(settings)
+    print(f"{settings.feature}: {job.network.count_params()} parameters", flush=True)
+    paths = [variable.path for variable in job.network.trainable_variables]
+    paths += [f"encoder/{x.path}" for x in job.variables[len(paths) :]]
+    move = functools.partial(muon.update, paths, decay=settings.decay, adam=settings.adam)
+    take = fitting.compiled(job.loss, move)
+    parameters, given = _values(job.variables), (job.data, job.encoder)
+    if steps:
+        fitting.warm(take, fitting.start(parameters), given, min(steps, fitting.AT_ONCE))
+    else:
+        pace = fitting.pace(take, fitting.start(parameters), given)
+        # In whole calls: another number of steps would be compiled anew.
+        steps = max(int(pace * 60 * minutes) // fitting.AT_ONCE, 1) * fitting.AT_ONCE
+        print(f"{steps} steps at {pace * settings.batch:.0f} images/s", flush=True)
+    begin = time.perf_counter()
+    state = fitting.start(parameters)
+    state = fitting.fit(take, state, steps, settings.rate, settings.seed, given)
+    seconds = time.perf_counter() - begin
+    made = dataclasses.asdict(settings) | {
+        "steps": steps,
+        "parameters": job.network.count_params(),
+        "training_minutes": round(seconds / 60, 2),
+        "training_images_per_second": round(steps * settings.batch / seconds),
+        "device": jax.devices()[0].device_kind,
+        "versions": {"jax": jax.__version__, "keras": keras.__version__},
+    }
+    print(f"{steps} steps in {seconds:.0f} s, {made['training_images_per_second']} images/s")
+    return {**job.arrays(state), "made": np.array(json.dumps(made))}
+
+
+def _data(settings: Settings) -> views.Arrays:
+    if settings.sift_views:
+        return {k: jnp.asarray(v) for k, v in sift_views.load(settings.sift_views).items()}
+    named = {"photographs": settings.data, "thumbnails": settings.thumbnails}
+    loaded = {name: photograph_arrays.load(path) for name, path in named.items() if path}
+    return {name: views.on_device(each) for name, each in loaded.items()}
+
+
+def _values(variables: list[keras.Variable]) -> muon.Arrays:
+    return [jnp.asarray(variable.value) for variable in variables]
+
+
+def main() -> None:
+    """Trains, and writes the arrays."""
+    names = [field.name for field in dataclasses.fields(Settings)]
+    given = {name: getattr(FLAGS, name) for name in names}
+    settings = Settings(**given | {"sift_views": tuple(FLAGS.sift_views)})
+    if not FLAGS.output.endswith(".npz"):
+        raise InputError(f"--output must end with .npz. Received: {FLAGS.output}")
+    if (FLAGS.steps > 0) == (FLAGS.minutes > 0):
+        raise InputError("give --steps or --minutes")
+    arrays = run(settings, FLAGS.steps, FLAGS.minutes)
+    with atomic_path(FLAGS.output) as temporary:
+        np.savez(temporary, **arrays)
+
+
+FLAGS = flags.FLAGS
+
+if __name__ == "__main__":
+    flags.DEFINE_string("feature", None, "What to invert, as for train_inverter.py.", required=True)
+    flags.DEFINE_string("data", None, "Photographs, of photographs.py.")
+    flags.DEFINE_string("thumbnails", None, "Likewise, for a part of a batch; not cropped.")
+    flags.DEFINE_list("sift_views", [], "For --feature=sift, instead: of sift_views.py.")
+    flags.DEFINE_integer("size", 64, "Side of the images in pixels.", lower_bound=1)
+    flags.DEFINE_float("min_crop", 1.0, "Smallest crop of a photograph, of its shorter side.", 0, 1)
+    flags.DEFINE_integer("shift", 0, "Pixels to move a thumbnail by, at most.", lower_bound=0)
+    flags.DEFINE_float("mix", 0.0, "Share of thumbnails in a batch.")
+    flags.DEFINE_integer("batch", 256, "Images a step.")
+    flags.DEFINE_float("rate", 3e-3, "Muon's peak learning rate.")
+    flags.DEFINE_float("decay", 0.02, "Weight decay, as a multiple of the rate.")
+    flags.DEFINE_float("adam", 1.0, "Multiple of the rate for what is no kernel, which gets AdamW.")
+    flags.DEFINE_enum("network", inversion.DEFAULT, list(inversion.NETWORKS), "The design.")
+    flags.DEFINE_float("width", 1.0, "Multiple of the network's channels.")
+    flags.DEFINE_integer("units", 0, "Of fully connected layers; 0 for 4096 x width.")
+    flags.DEFINE_integer("output_size", 0, "Side of the reconstruction; 0 for the network's own.")
+    flags.DEFINE_bool("train_encoder", False, "Train the feature's weights too: an autoencoder.")
+    flags.DEFINE_enum("precision", "bfloat16", ["float32", "bfloat16"], "Of the network's layers.")
+    flags.DEFINE_integer("seed", 0, "Of weights and views.")
+    flags.DEFINE_integer("steps", 0, "Steps in all.")
+    flags.DEFINE_float("minutes", 0.0, "Or how long to train; how many steps that is, is measured.")
+    flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
+    cli.run(main)

@@ -1,0 +1,132 @@
+"""Random views of photographs, cut on the GPU: crops, shifts and mirrors, as `tfinvert.data.views`.
+
+The photographs lie in the GPU's memory; each batch draws its own with replacement.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from photograph_arrays import Photographs
+
+from tfinvert.features.sift import CHANNELS, DESCRIPTOR
+
+Arrays = dict[str, Any]
+
+
+class Cut(NamedTuple):
+    """How views are cut.
+
+    Attributes:
+      size: side of a view in pixels.
+      min_crop: the smallest side of a crop of a photograph, as a fraction of its shorter side.
+      shift: pixels that a thumbnail is moved by at most; what comes in is mirrored.
+      mix: share of the thumbnails in a batch.
+    """
+
+    size: int
+    min_crop: float = 1.0
+    shift: int = 0
+    mix: float = 0.0
+
+
+def on_device(photographs: Photographs) -> Photographs:
+    """Photographs in the GPU's memory."""
+    return Photographs(*map(jnp.asarray, photographs))
+
+
+def batch(key: jax.Array, data: Arrays, count: int, cut: Cut) -> tuple[jax.Array, Any]:
+    """Views float32 `[count, size, size, 3]` in [0, 1], and their features where they are known.
+
+    `data` has `photographs` and, where `cut.mix` asks for them, `thumbnails`; or the arrays of
+    `sift_views.py`.
+    """
+    if "views" in data:
+        chosen = jax.random.randint(key, (count,), 0, len(data["views"]))
+        views = data["views"][chosen].astype(jnp.float32) / 255
+        return views, sift_grids({name: array[chosen] for name, array in data.items()})
+    first, second = jax.random.split(key)
+    thumbnails = round(count * cut.mix)
+    parts = []
+    if thumbnails < count:
+        photographs = data["photographs"]
+        parts.append(_crops(first, photographs, count - thumbnails, cut.size, cut.min_crop))
+    if thumbnails:
+        few = _shifted(second, data["thumbnails"], thumbnails, cut.shift)
+        parts.append(_crops(second, few, thumbnails, cut.size, 1.0, draw=False))
+    return jnp.concatenate(parts), None
+
+
+def sift_grids(arrays: Arrays) -> jax.Array:
+    """Grids of SIFT, `[n, rows, columns, 133]`, from the cells that hold a keypoint."""
+    rest = arrays["places"].astype(jnp.float32)
+    known = jnp.concatenate([arrays["descriptors"].astype(jnp.float32) / 512, rest], -1)
+    count, side = len(known), arrays["views"].shape[1] // 4
+    grids = jnp.zeros((count, side * side + 1, CHANNELS))  # the last cell takes what is no keypoint
+    cells = arrays["cells"].astype(jnp.int32)
+    grids = grids.at[jnp.arange(count)[:, None], cells].set(known)
+    return grids[:, :-1].reshape(count, side, side, DESCRIPTOR + 5)
+
+
+def _shifted(key: jax.Array, photographs: Photographs, count: int, shift: int) -> Photographs:
+    """Some drawn photographs that fill their array, moved."""
+    which, where = jax.random.split(key)
+    chosen = jax.random.randint(which, (count,), 0, len(photographs.pixels))
+    pixels, extents = photographs.pixels[chosen], photographs.extents[chosen]
+    if shift:
+        around = (0, 0), (shift, shift), (shift, shift), (0, 0)
+        offsets = jax.random.randint(where, (count, 2), 0, 2 * shift + 1)
+        shape = pixels.shape[1:]
+        pixels = jax.vmap(lambda image, offset: jax.lax.dynamic_slice(image, (*offset, 0), shape))(
+            jnp.pad(pixels, around, "reflect"), offsets
+        )
+    return Photographs(pixels, extents)
+
+
+def _crops(
+    key: jax.Array,
+    photographs: Photographs,
+    count: int,
+    size: int,
+    min_crop: float,
+    draw: bool = True,
+) -> jax.Array:
+    """Square crops of drawn photographs, or of all as they come; mirrored half of the time."""
+    keys = jax.random.split(key, 4)
+    pixels, extents = photographs
+    if draw:
+        chosen = jax.random.randint(keys[0], (count,), 0, len(pixels))
+        pixels, extents = pixels[chosen], extents[chosen]
+    shorter = extents[:, :2].min(1).astype(jnp.float32)
+    side = jnp.round(shorter * min_crop ** jax.random.uniform(keys[1], (count,)))
+    room = extents[:, :2] - side[:, None]
+    corner = jnp.floor(jax.random.uniform(keys[2], (count, 2)) * (room + 1))
+    views = jax.vmap(_resized, (0, 0, 0, None))(pixels, side, corner, size)
+    lies = extents[:, 2, None, None, None] > 0
+    views = jnp.where(lies, jnp.rot90(views, -1, (1, 2)), views)
+    mirrored = jax.random.bernoulli(keys[3], 0.5, (count, 1, 1, 1))
+    views = jnp.where(mirrored, views[:, :, ::-1], views)
+    return jnp.clip(jnp.round(views), 0, 255) / 255  # whole numbers, as pixels of files are
+
+
+def _resized(image: jax.Array, side: jax.Array, corner: jax.Array, size: int) -> jax.Array:
+    """A crop at another size, bilinear and antialiased, as two products of matrices.
+
+    So that crops of all sizes are one computation.
+    """
+    rows, columns = (
+        _weights(extent, side, at, size) for extent, at in zip(image.shape[:2], corner, strict=True)
+    )
+    rows = jnp.einsum("ih,hwc->iwc", rows, image.astype(jnp.float32))
+    return jnp.einsum("jw,iwc->ijc", columns, rows)
+
+
+def _weights(extent: int, side: jax.Array, start: jax.Array, size: int) -> jax.Array:
+    """Of a line's pixels for those of the view, `[size, extent]`; 0 beyond the crop."""
+    scale = side / size
+    centres = (jnp.arange(size) + 0.5) * scale + start
+    places = jnp.arange(extent) + 0.5
+    distance = jnp.abs(places - centres[:, None]) / jnp.maximum(scale, 1.0)
+    within = (places > start) & (places < start + side)
+    weights = jnp.maximum(1 - distance, 0) * within
+    return weights / weights.sum(1, keepdims=True)
