@@ -71,7 +71,7 @@ def test_layers_of_shipped_inverters_and_own_runs(runs):
     assert finished.returncode == 0, finished.stderr
     page = (runs / "claims.md").read_text()
     assert "## AlexNet" in page and "| layers | The error grows with depth. |" in page
-    finished = call("gallery.py", "--runs=AlexNet=layers", "--output=gallery", cwd=runs)
+    finished = call("recipes/gallery.py", "--runs=AlexNet=layers", "--output=gallery", cwd=runs)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.splitlines()[0] == "gallery.md"
     page = (runs / "gallery.md").read_text()

@@ -124,7 +124,7 @@ def bomb():
         ({"start": "nowhere"}, "no inverter at nowhere"),
         ({"start": "lbp-64"}, r"inverter of the same feature. Received: one of lbp .* for hog"),
         ({"start": "hog-64", "train_encoder": True}, "an autoencoder begins anew"),
-        ({"start": "hog-64", "width": 0.5}, "the same network: give .* one with 556515 weights"),
+        ({"start": "hog-64", "width": 0.5}, "the same network: give .* one with 1222035 weights"),
     ],
 )
 def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, changes, message):
