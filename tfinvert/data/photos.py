@@ -2,7 +2,6 @@
 
 import numpy as np
 import skimage.data
-import sklearn.datasets
 import tensorflow as tf
 
 from tfinvert.data.sources import IndexedSource, digest
@@ -29,6 +28,8 @@ def photograph(name: str) -> np.ndarray:
         left, right, _ = skimage.data.stereo_motorcycle()
         return left if name == "motorcycle_left" else right
     if name in SCIKIT_LEARN:
+        import sklearn.datasets  # half a second, for two photographs that training never asks for
+
         return sklearn.datasets.load_sample_image(f"{name}.jpg")
     return getattr(skimage.data, name)()
 

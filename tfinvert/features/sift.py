@@ -21,7 +21,7 @@ CHANNELS = DESCRIPTOR + 5
 # What follows the descriptor in a cell; x and y within the cell, in pixels.
 X, Y, SIN, COS, LOG_SCALE = range(DESCRIPTOR, CHANNELS)
 
-_DESCRIPTOR_UNIT = 512.0  # OpenCV stores unit vectors as whole numbers of 1/512, up to 255
+DESCRIPTOR_UNIT = 512.0  # OpenCV stores unit vectors as whole numbers of 1/512, up to 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Sift(HostFeature):
             [(*point.pt, point.angle, point.size) for point in found], np.float32
         ).T
         return Keypoints(
-            x, y, np.deg2rad(degrees), diameter / 2, descriptors / np.float32(_DESCRIPTOR_UNIT)
+            x, y, np.deg2rad(degrees), diameter / 2, descriptors / np.float32(DESCRIPTOR_UNIT)
         )
 
     def get_config(self) -> dict[str, Any]:

@@ -30,6 +30,20 @@ def clipped(gradients: Arrays) -> Arrays:
     return [jnp.where(finite, gradient, 0.0) * factor for gradient in gradients]
 
 
+def adams(
+    gradient: jax.Array,
+    first: jax.Array,
+    second: jax.Array,
+    step: jax.Array,
+    epsilon: float = _EPSILON,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Adam's direction, and its two moments after a step, which is counted from 1."""
+    first = _FIRST * first + (1 - _FIRST) * gradient
+    second = _SECOND * second + (1 - _SECOND) * jnp.square(gradient)
+    mean, square = first / (1 - _FIRST**step), second / (1 - _SECOND**step)
+    return mean / (jnp.sqrt(square) + epsilon), first, second
+
+
 def update(
     paths: Sequence[str],
     parameters: Arrays,
@@ -61,10 +75,8 @@ def update(
             matrix = (gradient + MOMENTUM * first[i]).reshape(-1, gradient.shape[-1])
             alike.setdefault(matrix.shape, []).append((i, matrix))
             continue
-        first[i] = _FIRST * first[i] + (1 - _FIRST) * gradient
-        second[i] = _SECOND * second[i] + (1 - _SECOND) * jnp.square(gradient)
-        mean, square = first[i] / (1 - _FIRST**step), second[i] / (1 - _SECOND**step)
-        kept[i] -= adam * rate * mean / (jnp.sqrt(square) + _EPSILON)
+        direction, first[i], second[i] = adams(gradient, first[i], second[i], step)
+        kept[i] -= adam * rate * direction
     for shape, kernels in alike.items():
         moved = jax.vmap(orthogonal)(jnp.stack([matrix for _, matrix in kernels]))
         for (i, _), direction in zip(kernels, moved, strict=True):

@@ -24,7 +24,7 @@ from tfinvert.data.order import order
 from tfinvert.data.views import Views
 from tfinvert.errors import InputError
 from tfinvert.features import Sift
-from tfinvert.features.sift import CHANNELS, DESCRIPTOR, occupied
+from tfinvert.features.sift import CHANNELS, DESCRIPTOR, DESCRIPTOR_UNIT, occupied
 from tfinvert.files import atomic_directory
 
 _AT_ONCE = 256
@@ -60,7 +60,7 @@ def sparse(grid: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     descriptors = np.zeros((keep, DESCRIPTOR), np.uint8)
     places = np.zeros((keep, CHANNELS - DESCRIPTOR), np.float16)
     where[: len(found)] = found
-    descriptors[: len(found)] = np.rint(cells[found, :DESCRIPTOR] * 512)  # OpenCV's own numbers
+    descriptors[: len(found)] = np.rint(cells[found, :DESCRIPTOR] * DESCRIPTOR_UNIT)
     places[: len(found)] = cells[found, DESCRIPTOR:]
     return where, descriptors, places
 

@@ -20,6 +20,7 @@ from typing import Any
 import fitting
 import jax
 import jax.numpy as jnp
+import muon
 import numpy as np
 import photograph_arrays
 import photographs
@@ -36,7 +37,7 @@ SIDE, CLASSES = 224, 1000
 UNITS = (4096, 4096, CLASSES)
 LAYERS = ("fc6", "fc7", "fc8")
 _CUT = views.Cut(SIDE, min_crop=0.35, mix=0.5)
-_DECAY, _DROPOUT = 0.05, 0.5
+_DECAY, _DROPOUT, _EPSILON = 0.05, 0.5, 1e-8
 _BATCH, _CACHED_AT_ONCE = 1024, 512
 _LARGEST = 6e4  # of float16, about
 
@@ -148,17 +149,14 @@ def fit(head: Head, kept: tuple[jax.Array, jax.Array], seconds: float, peak: flo
             rows = jax.random.randint(drawn, (min(_BATCH, len(kept[0])),), 0, len(kept[0]))
             value, gradient = jax.value_and_grad(loss)(head, dropped, kept[0][rows], kept[1][rows])
             count = count + 1
-            mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, gradient)
-            square = jax.tree.map(lambda s, g: 0.999 * s + 0.001 * g * g, square, gradient)
-            bias = 1 - 0.9**count, 1 - 0.999**count
-            head = jax.tree.map(
-                lambda p, m, s: (
-                    p * (1 - rate * _DECAY) - rate * m / bias[0] / (jnp.sqrt(s / bias[1]) + 1e-8)
-                ),
-                head,
-                mean,
-                square,
+            moved = {
+                name: muon.adams(gradient[name], mean[name], square[name], count, _EPSILON)
+                for name in head
+            }
+            directions, mean, square = (
+                {name: each[i] for name, each in moved.items()} for i in range(3)
             )
+            head = {x: head[x] * (1 - rate * _DECAY) - rate * directions[x] for x in head}
             return (head, mean, square, count), value
 
         return jax.lax.scan(step, state, (jax.random.split(key, len(rates)), rates))

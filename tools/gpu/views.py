@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from photograph_arrays import Photographs
 
-from tfinvert.features.sift import CHANNELS, DESCRIPTOR
+from tfinvert.features.sift import CHANNELS, DESCRIPTOR_UNIT
 
 Arrays = dict[str, Any]
 
@@ -60,12 +60,12 @@ def batch(key: jax.Array, data: Arrays, count: int, cut: Cut) -> tuple[jax.Array
 def sift_grids(arrays: Arrays) -> jax.Array:
     """Grids of SIFT, `[n, rows, columns, 133]`, from the cells that hold a keypoint."""
     rest = arrays["places"].astype(jnp.float32)
-    known = jnp.concatenate([arrays["descriptors"].astype(jnp.float32) / 512, rest], -1)
+    known = jnp.concatenate([arrays["descriptors"].astype(jnp.float32) / DESCRIPTOR_UNIT, rest], -1)
     count, side = len(known), arrays["views"].shape[1] // 4
     grids = jnp.zeros((count, side * side + 1, CHANNELS))  # the last cell takes what is no keypoint
     cells = arrays["cells"].astype(jnp.int32)
     grids = grids.at[jnp.arange(count)[:, None], cells].set(known)
-    return grids[:, :-1].reshape(count, side, side, DESCRIPTOR + 5)
+    return grids[:, :-1].reshape(count, side, side, CHANNELS)
 
 
 def _shifted(key: jax.Array, photographs: Photographs, count: int, shift: int) -> Photographs:
