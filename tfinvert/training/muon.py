@@ -12,7 +12,7 @@ MOMENTUM = 0.95
 _ITERATIONS, _COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
 RMS = 0.2  # of an update, in learning rates: about what Adam's is
 _LAST = "image"  # the layer that gives the image
-_LARGE = 1024  # rows and columns
+LARGEST = 1024  # rows or columns, whichever are fewer, of what is made orthogonal
 
 
 class Muon(keras.optimizers.AdamW):
@@ -53,11 +53,11 @@ class Muon(keras.optimizers.AdamW):
         self.assign_sub(variable, ops.reshape(rate * scale * orthogonal(matrix), variable.shape))
 
 
-def is_kernel(path: str, shape: Sequence[int]) -> bool:
+def is_kernel(path: str, shape: Sequence[int], largest: int = LARGEST) -> bool:
     """Whether a variable, by its path and shape, gets orthogonal updates."""
     if len(shape) < 2 or path.startswith(f"{_LAST}/"):
         return False
-    return min(math.prod(shape[:-1]), shape[-1]) <= _LARGE
+    return min(math.prod(shape[:-1]), shape[-1]) <= largest
 
 
 @tf.function(autograph=False)  # so that kernels of one shape are traced once

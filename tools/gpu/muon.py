@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from tfinvert.training.muon import MOMENTUM, RMS, is_kernel, orthogonal
+from tfinvert.training.muon import LARGEST, MOMENTUM, RMS, is_kernel, orthogonal
 
 _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-7
 _CLIP_NORM = 1.0
@@ -53,6 +53,7 @@ def update(
     rate: jax.Array,
     decay: float,
     adam: float = 1.0,
+    largest: int = LARGEST,
 ) -> tuple[Arrays, Moments]:
     """Parameters and moments after a step.
 
@@ -65,12 +66,13 @@ def update(
       rate: the learning rate.
       decay: by which, times the rate, the parameters shrink.
       adam: what the rate is multiplied by for what is no kernel.
+      largest: rows or columns, whichever are fewer, of a kernel.
     """
     kept = [parameter * (1 - rate * decay) for parameter in parameters]
     first, second = list(moments.first), list(moments.second)
     alike: dict[tuple[int, ...], list[tuple[int, jax.Array]]] = {}
     for i, gradient in enumerate(gradients):
-        if is_kernel(paths[i], gradient.shape):
+        if is_kernel(paths[i], gradient.shape, largest):
             first[i] = gradient + MOMENTUM * first[i]
             matrix = (gradient + MOMENTUM * first[i]).reshape(-1, gradient.shape[-1])
             alike.setdefault(matrix.shape, []).append((i, matrix))

@@ -52,6 +52,7 @@ class Settings:
     rate: float = 3e-3
     decay: float = 0.02
     adam: float = 1.0
+    largest: int = muon.LARGEST
     network: str = inversion.DEFAULT
     width: float = 1.0
     units: int = 0
@@ -161,7 +162,8 @@ def run(settings: Settings, steps: int, minutes: float = 0.0) -> dict[str, np.nd
     print(f"{settings.feature}: {job.network.count_params()} parameters", flush=True)
     paths = [variable.path for variable in job.network.trainable_variables]
     paths += [f"encoder/{x.path}" for x in job.variables[len(paths) :]]
-    move = functools.partial(muon.update, paths, decay=settings.decay, adam=settings.adam)
+    chosen = {name: getattr(settings, name) for name in ("decay", "adam", "largest")}
+    move = functools.partial(muon.update, paths, **chosen)
     take = fitting.compiled(job.loss, move)
     parameters, given = _values(job.variables), (job.data, job.encoder)
     if steps:
@@ -228,6 +230,9 @@ if __name__ == "__main__":
     flags.DEFINE_float("rate", 3e-3, "Muon's peak learning rate.")
     flags.DEFINE_float("decay", 0.02, "Weight decay, as a multiple of the rate.")
     flags.DEFINE_float("adam", 1.0, "Multiple of the rate for what is no kernel, which gets AdamW.")
+    flags.DEFINE_integer(
+        "largest", muon.LARGEST, "The larger kernels get AdamW: by rows or columns, the fewer."
+    )
     flags.DEFINE_enum("network", inversion.DEFAULT, list(inversion.NETWORKS), "The design.")
     flags.DEFINE_float("width", 1.0, "Multiple of the network's channels.")
     flags.DEFINE_integer("units", 0, "Of fully connected layers; 0 for 4096 x width.")
