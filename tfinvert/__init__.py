@@ -14,7 +14,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from tfinvert import features
 from tfinvert.errors import InputError
-from tfinvert.inverter import Inverter, load, shipped
+from tfinvert.inverter import Inverter, load
+from tfinvert.releases import shipped
 from tfinvert.version import __version__
 
 __all__ = ["Inverter", "InputError", "__version__", "features", "load", "shipped"]

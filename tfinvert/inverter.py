@@ -10,13 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfinvert import saved, tiles
+from tfinvert import releases, saved, tiles
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.networks import sizes
-
-_SHIPPED = pathlib.Path(__file__).parent / "inverters"
 
 
 class Inverter:
@@ -327,25 +325,28 @@ class Inverter:
         if not path.is_dir():
             raise InputError(
                 f"no inverter at {path}: give a saved inverter's directory or one of "
-                f"{', '.join(shipped()) or '(none shipped)'}"
+                f"{', '.join(releases.shipped())}"
             )
         return cls(*saved.read(path))
-
-
-def shipped() -> list[str]:
-    """Names of the inverters that come with the package, for `load`."""
-    return sorted(card.parent.name for card in _SHIPPED.glob(f"*/{saved.CARD}"))
 
 
 def load(path: str | pathlib.Path) -> Inverter:
     """An inverter from the directory it was saved in, or one that comes with the package.
 
     Args:
-      path: a directory, or a name out of `shipped()`, for example "hog".
+      path: a directory, or a name out of `shipped()`, for example "hog", or "hog@2" for that
+        version or none. The card of one that comes with the package says it, in `shipped_as`.
 
     Raises:
-      InputError: there is neither, or the directory does not hold a whole inverter.
+      InputError: there is neither, it ships in another version, or the directory does not hold a
+        whole inverter.
     """
-    if str(path) in shipped() and not (pathlib.Path(path) / saved.CARD).exists():
-        path = _SHIPPED / path
-    return Inverter.load(path)
+    if (pathlib.Path(path) / saved.CARD).exists():
+        return Inverter.load(path)
+    found = releases.locate(str(path))
+    if found is None:
+        return Inverter.load(path)
+    directory, name = found
+    inverter = Inverter.load(directory)
+    inverter.card["shipped_as"] = name
+    return inverter

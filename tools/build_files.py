@@ -31,6 +31,7 @@ DISTRIBUTIONS = {
     "skimage": "scikit_image",
     "sklearn": "scikit_learn",
     "tensorflow_serving": "tensorflow_serving_api",
+    "yaml": "pyyaml",
 }
 # What is used where it is installed, and never asked for.
 OPTIONAL = {"efficientnet_lite_pytorch", "torch"}
@@ -64,6 +65,9 @@ exports_files([
 filegroup(
     name = "project",
     srcs = glob(["docs/**"]) + [
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "CONTRIBUTING.md",
         "LICENSE",
         "README.md",
         "pyproject.toml",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from tfinvert import inverter
+from tfinvert import releases
 from tfinvert.analysis.experiments import EXPERIMENTS
 from tfinvert.analysis.result import Result
 from tfinvert.data import photos
@@ -119,7 +119,7 @@ def _commands(
         default = set(inverters) == set(EXPERIMENTS[experiment].shipped)
         groups.setdefault(() if default else inverters, []).append(experiment)
     given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
-    shipped, commands = inverter.shipped(), []
+    shipped, commands = releases.shipped(), []
     for inverters, experiments in groups.items():
         # A run's inverter is called as the run; runs lie beside each other.
         paths = [x if x in shipped else str(run.parent / x / INVERTER) for x in inverters]
