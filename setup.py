@@ -26,6 +26,7 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["tfinvert", "tfinvert.*"]),
+    entry_points={"console_scripts": ["tfinvert = tfinvert.commands.start:main"]},
     package_data={
         "tfinvert": ["inverters/*.json", "inverters/*/*", "networks/weights/files/*"],
     },

@@ -1,29 +1,9 @@
-"""Checks that TensorFlow Serving can run an exported model, without running it.
+"""Checks that TensorFlow Serving can run a model: `tfinvert serve-check`, from a checkout.
 
-    python export/check_savedmodel.py --model=models/hog/1
-
-Takes seconds. Refuses a model that calls Python or that has unknown sizes beside the batch; prints
-what each signature takes and gives.
+python export/check_savedmodel.py --model=models/hog/1
 """
 
-from absl import flags
-
-from tfinvert import cli
-from tfinvert.serving import check_savedmodel
-
-_MODEL = flags.DEFINE_string(
-    "model", None, "The directory of one version, which holds saved_model.pb.", required=True
-)
-
-
-def main() -> None:
-    """Checks, and prints the signatures."""
-    for name, lines in check_savedmodel(_MODEL.value).items():
-        print(name)
-        for line in lines:
-            print(f"  {line}")
-    print(f"{_MODEL.value}: can be served")
-
+from tfinvert.commands.start import run_command
 
 if __name__ == "__main__":
-    cli.run(main)
+    run_command("serve-check")

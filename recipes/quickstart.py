@@ -17,6 +17,7 @@ import sys
 from absl import flags
 
 from tfinvert import cli, inverter
+from tfinvert.choices import PRECISIONS
 from tfinvert.data.photos import PARTS, photograph, square_tiles
 from tfinvert.reporting.grids import write_png
 from tfinvert.reporting.run_report import REPORT
@@ -24,7 +25,6 @@ from tfinvert.runs.training import INVERTER, TrainingRun, run_training
 from tfinvert.serving import client
 from tfinvert.serving.export import export_savedmodel
 from tfinvert.training import loop
-from tfinvert.training.precision import PRECISIONS
 from tfinvert.training.settings import Settings
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Where everything goes.")

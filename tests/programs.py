@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,14 @@ def call(program, *arguments, cwd="."):
         print(json.dumps(request), file=forking.stdin, flush=True)
         status = int(forking.stdout.readline())
         return subprocess.CompletedProcess([program, *arguments], status, *map(_text, said))
+
+
+def flags_of_command(name):
+    """The flags that `tfinvert NAME --help` lists; of a switch both forms."""
+    command = [sys.executable, "-m", "tfinvert", name, "--help"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found = re.findall(r"^  --(\[no\])?(\w+):", said, re.MULTILINE)
+    return {flag for switch, name in found for flag in ([name, f"no{name}"] if switch else [name])}
 
 
 def _text(path):

@@ -22,6 +22,7 @@ INVERTER = {"tfinvert", "tfinvert/data", "tfinvert/features"} | NETWORKS
 RUN = {"tfinvert/reporting", "tfinvert/training"}
 ANALYSIS = {"tfinvert/analysis", "tfinvert/analysis/baselines"}
 LIBRARY = INVERTER | RUN | ANALYSIS | {"tfinvert/bulk", "tfinvert/runs", "tfinvert/serving"}
+COMMANDS = {"tfinvert/commands", "tfinvert/commands/flags"}
 MAY_NEED = {
     "tfinvert": INVERTER,
     "tfinvert/data": {"tfinvert"},
@@ -33,8 +34,10 @@ MAY_NEED = {
     "tfinvert/analysis": INVERTER | {"tfinvert/analysis/baselines", "tfinvert/reporting"},
     "tfinvert/analysis/baselines": INVERTER,
     **dict.fromkeys(("tfinvert/reporting", "tfinvert/serving", "tfinvert/training"), INVERTER),
-    **dict.fromkeys(("benchmarks", "export", "recipes"), LIBRARY),
-    "tests": LIBRARY | {"benchmarks", "export", "recipes", "tools", "tools/gpu"},
+    "tfinvert/commands": LIBRARY | COMMANDS,
+    "tfinvert/commands/flags": {"tfinvert", "tfinvert/runs", "tfinvert/training"},
+    **dict.fromkeys(("benchmarks", "export", "recipes"), LIBRARY | COMMANDS),
+    "tests": LIBRARY | COMMANDS | {"benchmarks", "export", "recipes", "tools", "tools/gpu"},
     "tools": set(),
     "tools/gpu": LIBRARY,
 }

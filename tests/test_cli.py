@@ -12,7 +12,7 @@ from tfinvert import cli
 @pytest.fixture
 def run(monkeypatch):
     def call(main, *argv, **options):
-        def app_run(guarded):
+        def app_run(guarded, flags_parser):
             status = guarded(["program", *argv])
             if status:
                 sys.exit(status)

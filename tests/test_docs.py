@@ -8,9 +8,10 @@ import re
 import pytest
 
 import tfinvert
-from tests.programs import call
+from tests.programs import call, flags_of_command
 from tests.training.runs import SETTINGS, few_measured
 from tfinvert.analysis.experiments import EXPERIMENTS
+from tfinvert.commands.table import COMMANDS
 from tfinvert.data.open import open_source
 from tfinvert.evaluation import read_images
 from tfinvert.runs.exhibits import EXHIBITS
@@ -122,3 +123,13 @@ def test_flags_in_the_documents_are_flags_of_the_programs(program):
     for command in re.findall(rf"python recipes/{program}\.py([^`\n|]*)", text):
         for flag in re.findall(r"--(\w+)", command):
             assert f"--{flag}" in known or f"--[no]{flag}" in known, flag
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_flags_in_the_documents_are_flags_of_the_commands(name):
+    known = {"help", *flags_of_command(name)}
+    texts = [path.read_text(encoding="utf-8") for path in DOCUMENTS]
+    text = "\n".join([*texts, COMMANDS[name].help]).replace("\\\n", " ")
+    calls = re.findall(rf"tfinvert {name}\b([^`\n|]*)", text)
+    assert calls
+    assert {flag for call in calls for flag in re.findall(r"--(\w+)", call)} <= known

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import tfinvert
+from tfinvert.catalogue import catalogue
 from tfinvert.networks import alexnet
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -55,14 +57,31 @@ def test_the_wheel_reconstructs_a_photograph_outside_of_the_checkout(installed, 
 
 def test_the_wheel_holds_no_tests_or_recipes(installed):
     names = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
-    assert names == {"tfinvert"}
+    assert names == {"tfinvert", "bin"}
+
+
+def test_the_wheel_brings_the_command(installed, tmp_path):
+    finished = subprocess.run(
+        [installed / "bin" / "tfinvert", "list"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(f"\n  {name} " in finished.stdout for name in tfinvert.shipped())
 
 
 @pytest.mark.parametrize("name", tfinvert.shipped())
 def test_shipped_inverters_are_small_and_say_what_made_them(name):
     files = (ROOT / "tfinvert" / "inverters" / name).iterdir()
     assert sum(file.stat().st_size for file in files) <= SHIPPED
-    card = tfinvert.load(name).card
+    inverter = tfinvert.load(name)
+    (entry,) = (entry for entry in catalogue() if entry.name == name)
+    assert entry.any_size == inverter.any_size
+    assert (entry.height, entry.width, 3) == inverter.feature.image_shape
+    assert entry.feature == inverter.feature.name
+    card = inverter.card
     assert {"data", "steps", "seed", "versions", "metrics"} <= card.keys()
     assert card["metrics"]["normalized_error"] < 0.7
 

@@ -4,7 +4,9 @@ Trains up-convolutional networks that turn features back into images (Dosovitski
 "Inverting Visual Representations with Convolutional Networks", CVPR 2016).
 """
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
 
 # Before TensorFlow is imported; what is set already counts. Its notes on instruction sets, missing
 # CUDA and graph rewriting would otherwise open the output of every program. And where a processor
@@ -12,10 +14,25 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from tfinvert import features
 from tfinvert.errors import InputError
-from tfinvert.inverter import Inverter, load
 from tfinvert.releases import shipped
 from tfinvert.version import __version__
 
+if TYPE_CHECKING:
+    from tfinvert import features
+    from tfinvert.inverter import Inverter, load
+
 __all__ = ["Inverter", "InputError", "__version__", "features", "load", "shipped"]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs TensorFlow, which takes seconds to load, when it is first asked for."""
+    if name in ("Inverter", "load"):
+        return getattr(importlib.import_module("tfinvert.inverter"), name)
+    if name in ("features", "inverter"):
+        return importlib.import_module(f"tfinvert.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,8 +2,6 @@
 
 import os
 import platform
-import resource
-import sys
 from typing import Any
 
 import cv2
@@ -12,6 +10,7 @@ import numpy as np
 import skimage
 import tensorflow as tf
 
+from tfinvert.memory import peak_memory
 from tfinvert.version import __version__
 
 
@@ -19,12 +18,6 @@ def make_card(**facts: Any) -> dict[str, Any]:
     """Facts of a run (data, steps, seed, metrics, …) with versions, machine and memory beside."""
     memory = {"peak_memory_gb": round(peak_memory(), 2)}
     return {**facts, "versions": versions(), "machine": _machine(), **memory}
-
-
-def peak_memory() -> float:
-    """The most memory this process has held so far, in GB (10⁹ bytes)."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def versions() -> dict[str, str]:

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from tfinvert import metrics
+from tfinvert.choices import MAX_IMAGES
 from tfinvert.data import pipeline
 from tfinvert.data.sources import Source
 from tfinvert.inverter import Inverter
 from tfinvert.resize import resize_images
-
-MAX_IMAGES = metrics.MAX_PAIRED
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfinvert.choices import MAX_IMAGES
 from tfinvert.errors import InputError
 from tfinvert.sampling import evenly
 
-MAX_PAIRED = 5000
 
-
-def mean_pairwise_distance(images: np.ndarray, max_images: int = MAX_PAIRED) -> float:
+def mean_pairwise_distance(images: np.ndarray, max_images: int = MAX_IMAGES) -> float:
     """N: the mean Euclidean distance over all pairs of distinct images.
 
     Exact, over all pairs, through blocks of the Gram matrix, so that no array of

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfinvert.catalogue import CARD
 from tfinvert.errors import InputError, first_line
 from tfinvert.features import describe, from_description
 from tfinvert.features.base import Feature
@@ -17,7 +18,7 @@ from tfinvert.features.taps import restore_tap
 from tfinvert.files import atomic_directory, read_arrays
 
 FORMAT = 1
-CARD, ARRAYS = "inverter.json", "weights.npz"
+ARRAYS = "weights.npz"
 # Of an archive of weights: bytes of the widest number, of a member's header, and the most channels
 # that a feature has a mean and a scale for.
 _WIDEST, _HEADER, _CHANNELS = 8, 256, 2**16

@@ -46,6 +46,7 @@ TEST_DATA = {
         "//tools/gpu:programs",
     ],
     "tests/benchmarks": ["//benchmarks:programs"],
+    "tests/commands": ["//export:programs", "//recipes:programs"],
     "tests/recipes": ["//recipes:programs"],
     "tests/serving": ["//export:programs"],
 }

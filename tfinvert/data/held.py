@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tfinvert.choices import MEMORY_GB
 from tfinvert.errors import InputError
-
-MEMORY_GB = 4.0
 
 
 class Held:

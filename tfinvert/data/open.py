@@ -1,5 +1,6 @@
 """`--data` values → sources."""
 
+from tfinvert.choices import FORMS
 from tfinvert.data.folder import Folder
 from tfinvert.data.held import Held
 from tfinvert.data.photos import NAME, Photos
@@ -7,7 +8,6 @@ from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 
 PARTS = ("training", "validation", "all")
-FORMS = "photos, folder:PATH or tfds:NAME[/CONFIG]"
 
 
 def open_source(data: str, part: str = "all", held: Held | None = None) -> Source:

@@ -15,6 +15,8 @@ from tfinvert.features.base import Feature
 class FeatureLayer(keras.layers.Layer):
     """What `feature(x)` puts into a functional model where x is a symbolic Keras tensor.
 
+    Keras reads it from a saved model where `tfinvert.features` has been imported.
+
     Args:
       feature: the feature, or what `registry.describe` says of it.
       **kwargs: a Keras layer's own.

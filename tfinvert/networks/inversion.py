@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping
 
 import keras
 
+from tfinvert.choices import DEFAULT_NETWORK as DEFAULT
 from tfinvert.errors import InputError
 from tfinvert.networks import paper, residual
 from tfinvert.networks.common import Feature, Size
 from tfinvert.networks.upconv import computing_in
-
-DEFAULT = "residual"
 
 # Of a feature, an output size and a width; where there are fully connected layers, of their units.
 Builder = Callable[..., keras.Model]

@@ -7,22 +7,12 @@ from fractions import Fraction
 
 import keras
 
-_ANY_SIZE = (
-    keras.layers.InputLayer,
-    keras.layers.Conv2D,
-    keras.layers.Conv2DTranspose,
-    keras.layers.AveragePooling2D,
-    keras.layers.LeakyReLU,
-    keras.layers.Concatenate,
-    keras.layers.Activation,
-    keras.layers.Add,
-    keras.layers.Multiply,
-)
+from tfinvert.networks.any_size import ANY_SIZE
 
 
 def takes_any_size(network: keras.Model) -> bool:
     """Whether a network for a grid of one size has no layer that asks for that size."""
-    return all(isinstance(layer, _ANY_SIZE) for layer in network.layers)
+    return all(type(layer).__name__ in ANY_SIZE for layer in network.layers)
 
 
 def of_size(network: keras.Model, grid: tuple[int | None, int | None]) -> keras.Model:

@@ -10,8 +10,9 @@ import keras
 
 from tfinvert import features
 from tfinvert.card import make_card
+from tfinvert.choices import MEMORY_GB
 from tfinvert.data import pipeline
-from tfinvert.data.held import MEMORY_GB, Held
+from tfinvert.data.held import Held
 from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source, digest
 from tfinvert.errors import InputError
@@ -26,7 +27,7 @@ from tfinvert.training.classifier import ClassifierSettings, Start
 from tfinvert.training.examples import CachedExamples, Examples, held_for, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.labelled import LabelledFeatures, LabelledImages
-from tfinvert.training.stepping import PACE, Pace
+from tfinvert.training.pace import PACE, Pace
 
 WEIGHTS, CARD = "alexnet.safetensors", "card.json"
 VALIDATION_IMAGES = 1000  # while training; all of them at the end

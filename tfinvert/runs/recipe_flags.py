@@ -5,17 +5,14 @@ from typing import Any
 
 from absl import flags
 
-from tfinvert import features
-from tfinvert.data.held import MEMORY_GB
+from tfinvert.choices import FAMILIES, FEATURES, JIT, MEMORY_GB, PRECISIONS, STRATEGIES
 from tfinvert.errors import InputError
-from tfinvert.training import strategies
-from tfinvert.training.precision import PRECISIONS
-from tfinvert.training.settings import JIT
-from tfinvert.training.stepping import PACE, Pace
+from tfinvert.training.pace import PACE, Pace
 
 flags.disclaim_key_flags()  # they are the program's that asks for them, and in its --help
 
 FLAGS = flags.FLAGS
+_FEATURES = (*FEATURES, *(f"{family}/LAYER" for family in FAMILIES))
 
 
 def define_feature_flags() -> None:
@@ -23,7 +20,7 @@ def define_feature_flags() -> None:
     flags.DEFINE_string(
         "feature",
         None,
-        f"What to invert: {', '.join(features.names())}; options follow, as in lbp:cell_size=8.",
+        f"What to invert: {', '.join(_FEATURES)}; options follow, as in lbp:cell_size=8.",
         required=True,
     )
     flags.DEFINE_string(
@@ -109,7 +106,7 @@ def define_training_flags(defaults: Mapping[str, Any], dtype: str) -> None:
     flags.DEFINE_enum(
         "strategy",
         "auto",
-        strategies.NAMES,
+        STRATEGIES,
         "How to use several devices; multi_worker, several machines, as TF_CONFIG says.",
     )
     flags.DEFINE_string("workdir", None, "The run's directory.")

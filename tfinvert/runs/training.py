@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from tfinvert import features
 from tfinvert.card import make_card
-from tfinvert.data.held import MEMORY_GB, Held
+from tfinvert.choices import MAX_IMAGES, MEMORY_GB
+from tfinvert.data.held import Held
 from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
-from tfinvert.evaluation import MAX_IMAGES, evaluate, mean_image_baseline, read_images
+from tfinvert.evaluation import evaluate, mean_image_baseline, read_images
 from tfinvert.inverter import load
 from tfinvert.networks import inversion
 from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report

@@ -19,10 +19,11 @@ from tfinvert.training.guard import Guard
 from tfinvert.training.history import Entry, History
 from tfinvert.training.labelled import LabelledFeatures, LabelledImages
 from tfinvert.training.optimizers import schedule
+from tfinvert.training.pace import PACE, Pace
 from tfinvert.training.settings import Settings, check_weight_decay
 from tfinvert.training.state import Checkpoints, variables
 from tfinvert.training.step import check, compile_step
-from tfinvert.training.stepping import PACE, Pace, take_steps
+from tfinvert.training.stepping import take_steps
 from tfinvert.training.summaries import Scalars
 
 TRAIN = ("head", "all")

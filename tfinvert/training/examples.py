@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert.card import versions
+from tfinvert.choices import MEMORY_GB
 from tfinvert.data import pipeline
 from tfinvert.data.cache import FeatureCache, Fill, open_cache
-from tfinvert.data.held import MEMORY_GB, Held
+from tfinvert.data.held import Held
 from tfinvert.data.order import WHOLE, Part
 from tfinvert.data.sources import Source
 from tfinvert.data.views import Size, Views

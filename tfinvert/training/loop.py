@@ -17,10 +17,11 @@ from tfinvert.sampling import evenly
 from tfinvert.training import strategies
 from tfinvert.training.examples import Examples
 from tfinvert.training.history import Entry, History
+from tfinvert.training.pace import PACE, Pace
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import Checkpoints, State, variables
 from tfinvert.training.step import check, make_step
-from tfinvert.training.stepping import PACE, Pace, take_steps
+from tfinvert.training.stepping import take_steps
 from tfinvert.training.summaries import Summaries
 
 VALIDATION_IMAGES = 512

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from tfinvert.errors import InputError
 
-PRECISIONS = ("float32", "bfloat16", "float16")
 _BFLOAT16_CAPABILITY = (8, 0)  # of NVIDIA GPUs: Ampere
 
 

@@ -3,13 +3,9 @@
 import dataclasses
 import math
 
+from tfinvert.choices import DEFAULT_NETWORK, JIT, LOSSES, NETWORKS, OPTIMIZERS, PRECISIONS
 from tfinvert.errors import InputError
-from tfinvert.networks.inversion import DEFAULT, NETWORKS
-from tfinvert.training.losses import LOSSES
-from tfinvert.training.optimizers import OPTIMIZERS
-from tfinvert.training.precision import PRECISIONS
 
-JIT = ("auto", "on", "off")
 _CHOICES = {
     "loss": LOSSES,
     "optimizer": OPTIMIZERS,
@@ -71,7 +67,7 @@ class Settings:
     shift: int = 0
     jitter: float | None = None
     cached_views: int = 0
-    network: str = DEFAULT
+    network: str = DEFAULT_NETWORK
     width: float = 1.0
     units: int = 0
     train_encoder: bool = False

@@ -1,6 +1,5 @@
 """Steps one after the other: batches in, history, summaries and checkpoints out."""
 
-import dataclasses
 import math
 import signal
 import sys
@@ -16,31 +15,10 @@ from tfinvert.data import pipeline
 from tfinvert.errors import InputError, Interrupted
 from tfinvert.training import strategies
 from tfinvert.training.history import Entry, History, speed
+from tfinvert.training.pace import Pace
 from tfinvert.training.state import Checkpoints
 from tfinvert.training.stopping import listening
 from tfinvert.training.summaries import Scalars
-
-
-@dataclasses.dataclass(frozen=True)
-class Pace:
-    """How often the loop stops to look; has no part in what is learnt.
-
-    Attributes:
-      log: steps between entries of the history and of TensorBoard's scalars.
-      validate: steps between validations and image summaries.
-      checkpoint: steps between checkpoints.
-    """
-
-    log: int = 50
-    validate: int = 1000
-    checkpoint: int = 1000
-
-    def __post_init__(self) -> None:
-        if min(self.log, self.validate, self.checkpoint) < 1:
-            raise InputError(f"log, validate and checkpoint must be positive. Received: {self}")
-
-
-PACE = Pace()
 
 
 class Length(Protocol):

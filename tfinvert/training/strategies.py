@@ -6,10 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfinvert.choices import STRATEGIES
 from tfinvert.errors import InputError, first_line
 from tfinvert.training import workers
-
-NAMES = ("auto", "one", "mirrored", "multi_worker")
 
 
 def make(name: str = "auto", facts: Mapping[str, Any] | None = None) -> tf.distribute.Strategy:
@@ -37,7 +36,7 @@ def make(name: str = "auto", facts: Mapping[str, Any] | None = None) -> tf.distr
         # On CPU devices the default all-reduce fails, and takes later strategies down with it.
         reduction = None if accelerators else tf.distribute.ReductionToOneDevice()
         return tf.distribute.MirroredStrategy([d.name for d in devices], reduction)
-    raise InputError(f"strategy must be one of {', '.join(NAMES)}. Received: {name!r}")
+    raise InputError(f"strategy must be one of {', '.join(STRATEGIES)}. Received: {name!r}")
 
 
 class _Met(tf.distribute.cluster_resolver.TFConfigClusterResolver):

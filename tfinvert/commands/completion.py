@@ -1,0 +1,200 @@
+"""Scripts that complete commands, flags and names in a shell, made from the flags themselves."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from absl import flags
+
+from tfinvert.catalogue import catalogue
+from tfinvert.choices import ENDPOINTS, EXPERIMENTS, FAMILIES, FEATURES
+from tfinvert.commands.table import COMMANDS, Command, flags_of
+from tfinvert.errors import InputError
+from tfinvert.releases import shipped
+
+_PATHS = {"inverter", "inverters", "start", "model", "output", "workdir", "cache"}
+
+
+class Option(NamedTuple):
+    """A flag as a shell sees it.
+
+    Attributes:
+      name: without dashes.
+      about: one line.
+      takes_value: else it is a switch.
+      words: values to offer.
+      paths: whether files and folders are offered too.
+    """
+
+    name: str
+    about: str
+    takes_value: bool
+    words: Sequence[str]
+    paths: bool
+
+
+def main(arguments: list[str]) -> None:
+    """Prints the script for a shell."""
+    if len(arguments) != 1 or arguments[0] not in SCRIPTS:
+        raise InputError(
+            f"completion takes one of {', '.join(SCRIPTS)}. Received: "
+            f"{' '.join(arguments) or 'nothing'}"
+        )
+    print(SCRIPTS[arguments[0]]())
+
+
+def options(command: Command) -> list[Option]:
+    """The flags of a command; of a switch also what turns it off."""
+    found = []
+    for flag in flags_of(command):
+        about = " ".join((flag.help or "").split())
+        names = [flag.name, f"no{flag.name}"] if flag.boolean else [flag.name]
+        words, paths = _words(flag), flag.name in _PATHS
+        found += [Option(name, about, not flag.boolean, words, paths) for name in names]
+    return sorted([*found, Option("help", "Says what the command does.", False, (), False)])
+
+
+def _words(flag: flags.Flag) -> Sequence[str]:
+    """What may be its value, as far as that can be listed."""
+    if isinstance(flag, flags.EnumFlag):
+        return flag.parser.enum_values
+    if flag.name in ("inverter", "inverters", "start"):
+        return shipped()
+    if flag.name == "feature":
+        known = {*FEATURES, *(entry.feature for entry in catalogue())}
+        return sorted(known) + [f"{family}/" for family in FAMILIES]
+    if flag.name in ("data", "training_data", "validation_data"):
+        return ("photos", "folder:", "tfds:")
+    return {"experiment": ("all", *EXPERIMENTS), "endpoints": ENDPOINTS}.get(flag.name, ())
+
+
+def _arguments(command: Command) -> tuple[Sequence[str], bool]:
+    """Words for what follows the flags, and whether it is files."""
+    return (tuple(SCRIPTS), False) if command.name == "completion" else ((), command.arguments)
+
+
+def _summary(command: Command) -> str:
+    return command.help.splitlines()[0]
+
+
+_BASH = """\
+# Completes tfinvert in bash.
+_tfinvert() {
+  local cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
+  local flag= value= words= paths=
+  COMPREPLY=()
+  # Bash takes --flag=value for three words, and folder:PATH too.
+  if [[ $cur == '=' ]]; then
+    flag=$before cur= value=yes
+  elif [[ $before == '=' ]]; then
+    flag=${COMP_WORDS[COMP_CWORD-2]} value=yes
+  elif [[ $cur == ':' ]]; then
+    cur= value=yes paths=yes
+  elif [[ $before == ':' ]]; then
+    value=yes paths=yes
+  elif [[ $before == --* ]]; then
+    flag=$before
+  fi
+  if ((COMP_CWORD == 1)); then
+    words=@COMMANDS@
+  elif [[ ! $paths ]]; then
+    case "${COMP_WORDS[1]} $flag" in
+@CASES@
+    esac
+  fi
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+  if [[ $paths && $cur != -* ]]; then
+    local path
+    compopt -o filenames
+    while IFS= read -r path; do COMPREPLY+=("$path"); done < <(compgen -f -- "$cur")
+  fi
+  if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *[=:/] ]]; then
+    compopt -o nospace
+  fi
+}
+complete -F _tfinvert tfinvert"""
+
+
+def bash() -> str:
+    """For bash, from 4.0 on."""
+    cases = [case for command in COMMANDS.values() for case in _bash_cases(command)]
+    script = _BASH.replace("@COMMANDS@", shlex.quote(" ".join(COMMANDS)))
+    return script.replace("@CASES@", "\n".join(f"      {case}" for case in cases))
+
+
+def _bash_cases(command: Command) -> Iterator[str]:
+    for option in options(command):
+        if option.words or option.paths:
+            given = _bash_given(option.words, option.paths)
+            yield f"'{command.name} --{option.name}') {given} ;;"
+    arguments, files = _arguments(command)
+    names = [f"--{x.name}{'=' if x.takes_value else ''}" for x in options(command)]
+    given = _bash_given([*names, *arguments], files)
+    yield f"'{command.name} '*) [[ $value ]] || {given} ;;"
+
+
+def _bash_given(words: Sequence[str], paths: bool) -> str:
+    return f"words={shlex.quote(' '.join(words))}{' paths=yes' if paths else ''}"
+
+
+def zsh() -> str:
+    """For zsh: the file of a function, `_tfinvert`."""
+    commands = [shlex.quote(f"{name}:{_summary(x)}") for name, x in COMMANDS.items()]
+    inverters = shlex.quote(f"name:inverter:({' '.join(shipped())})")
+    lines = ["#compdef tfinvert", "# Completes tfinvert in zsh."]
+    lines += [f"_tfinvert_inverters() {{ _alternative {inverters} 'path:directory:_files -/' }}"]
+    lines += ["_tfinvert() {"]
+    lines += ["  if ((CURRENT == 2)); then", "    local -a commands", "    commands=("]
+    lines += [f"      {text}" for text in commands]
+    lines += ["    )", "    _describe command commands", "    return", "  fi"]
+    lines += ["  local command=$words[2]", "  shift words", "  ((CURRENT--))"]
+    lines += ["  case $command in"]
+    for name, command in COMMANDS.items():
+        arguments, files = _arguments(command)
+        specs = [_zsh_option(option) for option in options(command)]
+        if arguments:
+            specs.append(f"*:argument:({' '.join(arguments)})")
+        elif files:
+            specs.append("*:file:_files")
+        lines.append(f"    {name}) _arguments {' '.join(map(shlex.quote, specs))} ;;")
+    # As a file of fpath it is the body of the function, at its first call; else it is sourced.
+    call = '[[ $funcstack[1] == _tfinvert ]] && _tfinvert "$@" || compdef _tfinvert tfinvert'
+    return "\n".join([*lines, "  esac", "}", call])
+
+
+def _zsh_option(option: Option) -> str:
+    about = "".join(f"\\{x}" if x in "[]:\\" else x for x in option.about)
+    if not option.takes_value:
+        return f"--{option.name}[{about}]"
+    words = " ".join(word.replace(":", "\\:") for word in option.words)
+    if option.paths:
+        action = "_tfinvert_inverters" if words else "_files"
+    else:
+        action = f"({words})" if words else " "
+    return f"--{option.name}=[{about}]:{option.name}:{action}"
+
+
+def fish() -> str:
+    """For fish, from 3.0 on."""
+    lines = ["# Completes tfinvert in fish.", "complete -c tfinvert -f"]
+    for name, command in COMMANDS.items():
+        first = "complete -c tfinvert -n __fish_use_subcommand"
+        lines.append(f"{first} -a {name} -d {_fish(_summary(command))}")
+        start = f"complete -c tfinvert -n '__fish_seen_subcommand_from {name}'"
+        for option in options(command):
+            given = (" -r -F" if option.paths else " -x") if option.takes_value else ""
+            given += f" -a {_fish(' '.join(option.words))}" if option.words else ""
+            lines.append(f"{start} -l {option.name} -d {_fish(option.about)}{given}")
+        arguments, files = _arguments(command)
+        if files:
+            lines.append(f"{start} -F")
+        elif arguments:
+            lines.append(f"{start} -a {_fish(' '.join(arguments))}")
+    return "\n".join(lines)
+
+
+def _fish(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+SCRIPTS = {"bash": bash, "zsh": zsh, "fish": fish}

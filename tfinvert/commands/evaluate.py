@@ -1,0 +1,50 @@
+"""The metrics of an inverter on photographs, on the screen and as files."""
+
+import pathlib
+
+from absl import flags
+
+from tfinvert import inverter
+from tfinvert.data.open import open_source
+from tfinvert.errors import InputError
+from tfinvert.evaluation import evaluate, mean_image_baseline, read_images
+from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
+from tfinvert.runs.training import held_out
+
+FLAGS = flags.FLAGS
+
+
+def main() -> None:
+    """Prints the metrics and, if asked, writes them."""
+    if FLAGS.images < 2:
+        raise InputError(f"--images must be at least 2. Received: {FLAGS.images}")
+    output = pathlib.Path(FLAGS.output) if FLAGS.output else None
+    for name in (METRICS, REPORT) if output else ():
+        if (output / name).exists():
+            raise InputError(f"{output / name} exists already; give another --output")
+    chosen = inverter.load(FLAGS.inverter)
+    if side := FLAGS.image_size:
+        chosen = chosen.at((side, side))
+    part = FLAGS.part or ("validation" if held_out(FLAGS.data, chosen.card) else "all")
+    source = open_source(FLAGS.data, part)
+    images = read_images(source, chosen.feature.image_shape[:2], FLAGS.images)
+    if len(images) < 2:
+        raise InputError(f"{FLAGS.data} has one image; the error is relative to pairs of images")
+    evaluation = evaluate(chosen, images)
+    baseline = mean_image_baseline(evaluation, evaluation.images.mean(0))
+    print(f"{source.name}, part: {part}")
+    for name, value in evaluation.metrics.items():
+        print(f"{name:24s} {value:.4f}" if isinstance(value, float) else f"{name:24s} {value}")
+    print(f"{'mean image scores':24s} {baseline['normalized_error']:.4f}")
+    if output:
+        write_run_report(
+            output,
+            feature=chosen.feature.name,
+            photographs=f"images of {source.name} (part: {part})",
+            evaluation=evaluation,
+            baseline_name="mean of these images",
+            baseline=baseline,
+            history=(),
+            details={"measured on": source.name, "part": part, **chosen.card},
+        )
+        print(f"report: {output / REPORT}")

@@ -1,0 +1,39 @@
+"""The shipped inverters, as a table."""
+
+import dataclasses
+import itertools
+import json
+
+from absl import flags
+
+from tfinvert.catalogue import Entry, catalogue
+
+FLAGS = flags.FLAGS
+
+
+def main() -> None:
+    """Prints them, those together that learnt from and were measured on the same."""
+    entries = catalogue()
+    if FLAGS.json:
+        print(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=1))
+        return
+    width = max(len(entry.versioned) for entry in entries)
+    for (trained_on, measured_on), group in itertools.groupby(sorted(entries, key=_order), _data):
+        print(f"trained on:  {trained_on}\nmeasured on: {measured_on}\n")
+        print(f"  {'name':{width}}  input    error  MB")
+        for entry in group:
+            size = "any" if entry.any_size else f"{entry.height}×{entry.width}"
+            megabytes = f"{entry.bytes / 1e6:.1f}"
+            print(f"  {entry.versioned:{width}}  {size:7}  {entry.error:.3f}  {megabytes}")
+        print()
+    print("input: height and width of the photographs, in pixels")
+    print("error: normalised reconstruction error, 0 is perfect; comparable within a block")
+
+
+def _data(entry: Entry) -> tuple[str, str]:
+    return entry.trained_on, entry.measured_on
+
+
+def _order(entry: Entry) -> tuple[bool, tuple[str, str], str]:
+    """Those for whole photographs first."""
+    return not entry.any_size, _data(entry), entry.name
