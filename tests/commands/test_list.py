@@ -34,7 +34,9 @@ def test_an_inverter_is_listed_as_its_card_says(table, name):
     made, shape = card["made"], card["feature"]["config"]["image_shape"]
     (block,) = (block for block in table.split("trained on:  ") if f"\n  {name}@" in block)
     assert block.startswith(f"{made['data']}\nmeasured on: {made['validation_data']}\n")
-    size, error, megabytes = re.search(rf"^  {name}@\d+ +(\S+) +(\S+) +(\S+)$", block, re.M).groups()
+    size, error, megabytes = re.search(
+        rf"^  {name}@\d+ +(\S+) +(\S+) +(\S+)$", block, re.M
+    ).groups()
     assert size in ("any", f"{shape[0]}×{shape[1]}")
     assert error == f"{made['metrics']['normalized_error']:.3f}"
     files = sum(file.stat().st_size for file in (SHIPPED / name).iterdir())

@@ -84,7 +84,8 @@ class ReconstructionHandler(ModelHandler[np.ndarray, PredictionResult, Reconstru
     """Images `[*size, 3]` → their reconstructions, in batches of at most 64.
 
     Args:
-      path, side: as `open_model` takes them.
+      path: of the model, as `open_model` takes it.
+      side: of the images, likewise.
     """
 
     def __init__(self, path: str, side: int | None = None):

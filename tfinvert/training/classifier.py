@@ -43,8 +43,8 @@ class ClassifierSettings:
       dropout: share of the units of fc6 and fc7 that a step leaves out.
       weight_decay: of kernels and not of biases, in the gradient: this share of them is added to
         it, and so is in the momentum too. `Settings` has another.
-      steps, batch_size, learning_rate, warmup_steps, min_crop, shift, jitter, cached_views,
-        precision, accumulate, jit, seed: see `Settings`.
+
+    The other attributes are those of `Settings`.
 
     Raises:
       InputError: a value is out of range.
