@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import loopback_server
 import pytest
 import skimage.data
 import yaml
@@ -25,7 +26,6 @@ from tests.documents import (
     inline_commands,
 )
 from tests.programs import call
-from tests.serving import rest
 from tests.training.runs import SETTINGS, few_measured
 from tfinvert.analysis.experiments import EXPERIMENTS
 from tfinvert.data.open import open_source
@@ -44,7 +44,6 @@ RUN_BY = {
     "tfinvert analyze": HERE,
     "tfinvert evaluate": HERE,
     "tfinvert export": HERE,
-    "tfinvert list": HERE,
     "tfinvert reconstruct": HERE,
     "tfinvert serve-check": HERE,
     "tfinvert train": HERE,
@@ -60,6 +59,8 @@ RUN_BY = {
     "recipes/train_inverter.py": HERE,
     "tfinvert/serving/client.py": HERE,
     "apache_beam.runners.portability.local_job_service_main": "tests/bulk/test_reconstructions.py",
+    "benchmarks/hostile.py": "tests/serving/test_hostile.py",
+    "benchmarks/loopback_server.py": "tests/serving/test_client_server.py",
     "benchmarks/survival.py": "tests/test_survival.py",
     "make": ".ci/run",
     "pytest": "Makefile",
@@ -75,9 +76,11 @@ RUN_BY = {
 }
 RUN_BY_NONE = {
     "benchmarks/feature_speed.py": "measures for minutes, and needs VLFeat",
+    "benchmarks/serving.py": "measures for minutes",
     "benchmarks/squeezenet_accuracy.py": "needs 500 photographs of ImageNet",
     "benchmarks/training_speed.py": "measures for minutes",
     "docker": "needs the image of a registry",
+    "kubectl": "needs a cluster",
     "pip": "installs from a registry",
     "tensorboard": "serves until it is stopped",
 }
@@ -100,7 +103,7 @@ SMALL = {
     ],
 }
 LANGUAGES = ("json", "python", "shell", "text", "yaml")  # a test for each
-SERVER = "localhost:8501"  # in the documents
+REST, GRPC = "localhost:8501", "localhost:8500"  # in the documents
 PROGRAMS = [
     path
     for folder in ("recipes", "export", "benchmarks")
@@ -183,23 +186,35 @@ def test_python_of_a_document_runs(document, scratch, capsys, request):
     names = {}
     for block in [x for x in blocks_of("python") if x.document == document]:
         text = block.text
-        if SERVER in text:
+        if REST in text or GRPC in text:
             request.getfixturevalue("small_model")
-            text = text.replace(SERVER, request.getfixturevalue("server"))
+            text = asked_of(request.getfixturevalue("server"), text)
         exec(compile(text, str(block), "exec"), names)
     SAID.get(document, lambda *_: None)(names, capsys.readouterr().out)
 
 
 @pytest.fixture
-def small_model(scratch, inverter):
-    export_savedmodel(inverter, scratch / "models" / "hog")
+def models(scratch):
+    return loopback_server.Folder(scratch / "models")
 
 
 @pytest.fixture
-def server(scratch):
-    """host:port of what answers as a model server would, of the models in the reader's folder."""
-    with rest.serving(scratch / "models") as address:
-        yield address
+def small_model(models, scratch, inverter):
+    export_savedmodel(inverter, scratch / "models" / "hog")
+    models.version("hog", None)  # loaded, as a server's that is ready
+
+
+@pytest.fixture
+def server(models):
+    """What answers as a model server would, of the models in the reader's folder."""
+    with loopback_server.Server(models) as server:
+        yield server
+
+
+def asked_of(server, text):
+    """The same of this server."""
+    text = text.replace(REST, f"127.0.0.1:{server.rest_port}")
+    return text.replace(GRPC, f"127.0.0.1:{server.grpc_port}")
 
 
 def shell_of(path):
@@ -293,6 +308,10 @@ def docker_takes(arguments):
     return None if yaml.safe_load((ROOT / file).read_text("utf-8"))["services"] else "no services"
 
 
+def kubectl_takes(arguments):
+    return None if (ROOT / arguments[-1] / "kustomization.yml").is_file() else "no kustomization"
+
+
 def tensorboard_takes(arguments):
     # Its modules warn while they are imported.
     program = (
@@ -314,6 +333,7 @@ def run_with(arguments):
 
 TAKES = {
     "docker": docker_takes,
+    "kubectl": kubectl_takes,
     "make": make_takes,
     "pip": pip_takes,
     "tensorboard": tensorboard_takes,
@@ -356,7 +376,7 @@ def test_commands_of_serving_run(scratch, server):
         "PYTHONPATH": str(ROOT),
     }
     texts = [x.text for x in blocks(ROOT / "docs" / "serving.md") if x.language == "shell"]
-    for text in [x.replace(SERVER, server) for x in texts if "docker" not in x]:
+    for text in [asked_of(server, x) for x in texts if not re.search("docker|kubectl", x)]:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
             cwd=scratch,

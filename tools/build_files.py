@@ -28,6 +28,7 @@ DISTRIBUTIONS = {
     "absl": "absl_py",
     "cv2": "opencv_python_headless",
     "google": "protobuf",
+    "grpc": "grpcio",
     "skimage": "scikit_image",
     "sklearn": "scikit_learn",
     "tensorflow_serving": "tensorflow_serving_api",
@@ -51,7 +52,10 @@ TEST_DATA = {
     "tests/serving": ["//export:programs"],
 }
 # These look at the checkout itself, which a sandbox does not hold.
-LOCAL_TESTS = {"tests/test_build_files.py": ["external", "local"]}
+LOCAL_TESTS = {
+    "tests/serving/test_configuration.py": ["external", "local"],
+    "tests/test_build_files.py": ["external", "local"],
+}
 
 TOP = """\
 package(default_visibility = ["//visibility:public"])

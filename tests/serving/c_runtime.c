@@ -1,59 +1,42 @@
 /* Runs requests against a SavedModel with TensorFlow's C API: no Python in the process.
 
-   c_runtime MODEL OUTPUT REQUEST...   each REQUEST is four arguments:
-     input tensor, output tensor (names from the signature), dimensions such as 1,64,64,3 or
-     "bytes" for a string vector of one element, the input file.
+   c_runtime MODEL
+     reads requests from standard input: a line
+       INPUT OUTPUT DIMENSIONS SIZE
+     and SIZE bytes. INPUT and OUTPUT are tensors, named as in the signature. DIMENSIONS are
+     "float:1,64,64,3", little-endian numbers row by row, or "bytes:2", a tensor of strings each of
+     which is those bytes. The answer is a line
+       ok SIZE     followed by SIZE bytes, the numbers of OUTPUT or its first string, or
+       error TEXT  on one line.
+     Ends with status 0 where the input ends, and 1 where it is no request.
 
-   One line is printed for each request. OUTPUT gets the raw value of the last request that
-   succeeds. Exit status: 0 all requests succeeded, 3 a request failed in TensorFlow (the ones after
-   it were still run), 1 anything else. */
+   c_runtime MODEL CLIENTS AT_ONCE SECONDS < REQUEST
+     sends one request over and over from CLIENTS threads for SECONDS, of which AT_ONCE run at the
+     same time and the others wait their turn. Prints the microseconds that each took, then "end",
+     and waits for the end of the input, so that one can see what memory it holds. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tensorflow/c/c_api.h"
+
+typedef struct {
+  TF_Output input, output;
+  TF_Tensor *sent;
+} Request;
+
+static TF_Graph *graph;
+static TF_Session *session;
 
 static void die(const char *what) {
   fprintf(stderr, "c_runtime: %s\n", what);
   exit(1);
 }
 
-static char *read_file(const char *path, size_t *size) {
-  FILE *file = fopen(path, "rb");
-  if (!file) die(path);
-  fseek(file, 0, SEEK_END);
-  *size = (size_t)ftell(file);
-  rewind(file);
-  char *data = malloc(*size + 1);
-  if (!data || fread(data, 1, *size, file) != *size) die(path);
-  fclose(file);
-  return data;
-}
-
-static TF_Tensor *tensor_from_file(const char *dimensions, const char *path) {
-  size_t size;
-  char *data = read_file(path, &size);
-  TF_Tensor *tensor;
-  if (strcmp(dimensions, "bytes") == 0) {
-    int64_t one = 1;
-    tensor = TF_AllocateTensor(TF_STRING, &one, 1, sizeof(TF_TString));
-    TF_TString *string = TF_TensorData(tensor);
-    TF_StringInit(string);
-    TF_StringCopy(string, data, size);
-  } else {
-    int64_t dims[8];
-    int rank = 0;
-    for (const char *at = dimensions; *at && rank < 8; at += strspn(at, ","))
-      dims[rank++] = strtoll(at, (char **)&at, 10);
-    tensor = TF_AllocateTensor(TF_FLOAT, dims, rank, size);
-    memcpy(TF_TensorData(tensor), data, size);
-  }
-  free(data);
-  return tensor;
-}
-
 /* "name:0" in the graph. */
-static TF_Output find(TF_Graph *graph, const char *name) {
+static TF_Output find(const char *name) {
   char operation[256];
   const char *colon = strrchr(name, ':');
   if (!colon || (size_t)(colon - name) >= sizeof operation) die(name);
@@ -64,46 +47,154 @@ static TF_Output find(TF_Graph *graph, const char *name) {
   return output;
 }
 
-static void write_value(const char *path, TF_Tensor *value) {
-  FILE *file = fopen(path, "wb");
-  if (!file) die(path);
-  if (TF_TensorType(value) == TF_STRING) {
-    TF_TString *string = TF_TensorData(value);
-    fwrite(TF_StringGetDataPointer(string), 1, TF_StringGetSize(string), file);
-  } else {
-    fwrite(TF_TensorData(value), 1, TF_TensorByteSize(value), file);
+static TF_Tensor *make_tensor(const char *dimensions, const char *data, size_t size) {
+  int64_t dims[8], elements = 1;
+  int rank = 0;
+  for (const char *at = strchr(dimensions, ':') + 1; *at && rank < 8; at += strspn(at, ",")) {
+    dims[rank] = strtoll(at, (char **)&at, 10);
+    elements *= dims[rank++];
   }
-  if (fclose(file)) die(path);
+  if (strncmp(dimensions, "float:", 6) == 0) {
+    if (elements * sizeof(float) != size) die("data of another size");
+    TF_Tensor *tensor = TF_AllocateTensor(TF_FLOAT, dims, rank, size);
+    memcpy(TF_TensorData(tensor), data, size);
+    return tensor;
+  }
+  TF_Tensor *tensor = TF_AllocateTensor(TF_STRING, dims, rank, elements * sizeof(TF_TString));
+  TF_TString *strings = TF_TensorData(tensor);
+  for (int64_t i = 0; i < elements; i++) {
+    TF_StringInit(&strings[i]);
+    TF_StringCopy(&strings[i], data, size);
+  }
+  return tensor;
+}
+
+/* 0 where the input ends. */
+static int read_request(Request *request) {
+  char line[1024], input[256], output[256], dimensions[256];
+  size_t size;
+  if (!fgets(line, sizeof line, stdin)) return 0;
+  if (sscanf(line, "%255s %255s %255s %zu", input, output, dimensions, &size) != 4 ||
+      !strchr(dimensions, ':'))
+    die("no request");
+  char *data = malloc(size + 1);
+  if (!data || fread(data, 1, size, stdin) != size) die("half a request");
+  request->input = find(input);
+  request->output = find(output);
+  request->sent = make_tensor(dimensions, data, size);
+  free(data);
+  return 1;
+}
+
+static TF_Tensor *run(const Request *request, TF_Status *status) {
+  TF_Tensor *received = NULL;
+  TF_SessionRun(session, NULL, &request->input, &request->sent, 1, &request->output, &received, 1,
+                NULL, 0, NULL, status);
+  return TF_GetCode(status) == TF_OK ? received : NULL;
+}
+
+static void write_value(TF_Tensor *value) {
+  const char *data = TF_TensorData(value);
+  size_t size = TF_TensorByteSize(value);
+  if (TF_TensorType(value) == TF_STRING) {
+    const TF_TString *string = TF_TensorData(value);
+    data = TF_StringGetDataPointer(string);
+    size = TF_StringGetSize(string);
+  }
+  printf("ok %zu\n", size);
+  fwrite(data, 1, size, stdout);
+  TF_DeleteTensor(value);
+}
+
+static void write_error(const char *message) {
+  fputs("error ", stdout);
+  for (; *message; message++) putchar(*message == '\n' ? ' ' : *message);
+  putchar('\n');
+}
+
+static void serve(void) {
+  TF_Status *status = TF_NewStatus();
+  Request request;
+  while (read_request(&request)) {
+    TF_Tensor *received = run(&request, status);
+    TF_DeleteTensor(request.sent);
+    if (received)
+      write_value(received);
+    else
+      write_error(TF_Message(status));
+    fflush(stdout);
+  }
+  TF_DeleteStatus(status);
+}
+
+static Request repeated;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t turn = PTHREAD_COND_INITIALIZER;
+static long arrived, admitted; /* in the order of arrival */
+static double end;
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec + time.tv_nsec * 1e-9;
+}
+
+static void *client(void *unused) {
+  TF_Status *status = TF_NewStatus();
+  for (double begin; (begin = now()) < end;) {
+    pthread_mutex_lock(&lock);
+    for (long ticket = arrived++; ticket >= admitted;) pthread_cond_wait(&turn, &lock);
+    pthread_mutex_unlock(&lock);
+    TF_Tensor *received = run(&repeated, status);
+    if (!received) die(TF_Message(status));
+    TF_DeleteTensor(received);
+    double took = now() - begin;
+    pthread_mutex_lock(&lock);
+    admitted++;
+    pthread_cond_broadcast(&turn);
+    printf("%.0f\n", took * 1e6);
+    pthread_mutex_unlock(&lock);
+  }
+  TF_DeleteStatus(status);
+  return unused;
+}
+
+static void load(int clients, int at_once, double seconds) {
+  pthread_t threads[256];
+  TF_Status *status = TF_NewStatus();
+  if (clients < 1 || clients > 256 || !read_request(&repeated)) die("wrong arguments");
+  for (int i = 0; i < 3; i++) { /* the first ones are slower */
+    TF_Tensor *received = run(&repeated, status);
+    if (!received) die(TF_Message(status));
+    TF_DeleteTensor(received);
+  }
+  admitted = at_once;
+  end = now() + seconds;
+  for (int i = 0; i < clients; i++) pthread_create(&threads[i], NULL, client, NULL);
+  for (int i = 0; i < clients; i++) pthread_join(threads[i], NULL);
+  puts("end");
+  fflush(stdout);
+  while (getchar() != EOF) continue;
+  TF_DeleteTensor(repeated.sent);
+  TF_DeleteStatus(status);
 }
 
 int main(int argc, char **argv) {
-  if (argc < 7 || (argc - 3) % 4) die("wrong arguments");
+  if (argc != 2 && argc != 5) die("wrong arguments");
   TF_Status *status = TF_NewStatus();
-  TF_Graph *graph = TF_NewGraph();
   TF_SessionOptions *options = TF_NewSessionOptions();
   const char *tag = "serve";
-  TF_Session *session =
-      TF_LoadSessionFromSavedModel(options, NULL, argv[1], &tag, 1, graph, NULL, status);
+  graph = TF_NewGraph();
+  session = TF_LoadSessionFromSavedModel(options, NULL, argv[1], &tag, 1, graph, NULL, status);
   if (TF_GetCode(status) != TF_OK) die(TF_Message(status));
-  int result = 0;
-  for (char **request = argv + 3; *request; request += 4) {
-    TF_Output input = find(graph, request[0]), output = find(graph, request[1]);
-    TF_Tensor *sent = tensor_from_file(request[2], request[3]), *received = NULL;
-    TF_SessionRun(session, NULL, &input, &sent, 1, &output, &received, 1, NULL, 0, NULL, status);
-    if (TF_GetCode(status) == TF_OK) {
-      puts("ok");
-      write_value(argv[2], received);
-      TF_DeleteTensor(received);
-    } else {
-      printf("error %s\n", TF_Message(status));
-      result = 3;
-    }
-    TF_DeleteTensor(sent);
-  }
+  if (argc == 2)
+    serve();
+  else
+    load(atoi(argv[2]), atoi(argv[3]), atof(argv[4]));
   TF_CloseSession(session, status);
   TF_DeleteSession(session, status);
   TF_DeleteSessionOptions(options);
   TF_DeleteGraph(graph);
   TF_DeleteStatus(status);
-  return result;
+  return 0;
 }

@@ -1,3 +1,4 @@
+import c_program
 import keras
 import numpy as np
 import pytest
@@ -62,3 +63,11 @@ def model(inverter, tmp_path_factory):
 def photo():
     """A photograph of exactly the feature's size: uint8 [64, 64, 3]."""
     return np.asarray(Image.fromarray(skimage.data.astronaut()).resize((64, 64)))
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory):
+    """c_runtime.c, compiled."""
+    if c_program.compiler() is None:
+        pytest.skip("there is no C compiler (cc, gcc)")
+    return c_program.build(tmp_path_factory.mktemp("c_runtime"))

@@ -1,78 +1,58 @@
 """The exported model in a process without Python, on TensorFlow's C API as a model server uses."""
 
-import os
-import pathlib
-import shutil
-import subprocess
-
+import c_program
 import numpy as np
 import pytest
 import skimage.data
 import tensorflow as tf
 from PIL import Image
-from tensorflow.core.protobuf import saved_model_pb2
 
 import tfinvert
 from tfinvert.serving import export_savedmodel
 
-SOURCE = pathlib.Path(__file__).with_name("c_runtime.c")
+
+class Served:
+    """Asks one process, and takes its answers apart."""
+
+    def __init__(self, program, model):
+        self.program, self.model = c_program.Program(program, model), model
+
+    def __enter__(self):
+        self.program.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self.program.__exit__(*error)
+
+    def ask(self, endpoint, value, output="reconstruction", **shape):
+        return self.program.ask(c_program.request(self.model, endpoint, value, output, **shape))
+
+    def image(self, endpoint, value, shape=(-1, 64, 64, 3)):
+        data, error = self.ask(endpoint, value)
+        assert not error
+        return np.frombuffer(data, "<f4").reshape(shape)
+
+    def file(self, value):
+        data, error = self.ask("reconstruct_bytes", value, "png_bytes")
+        assert not error
+        return tf.io.decode_png(data).numpy()
+
+    def error(self, *request, **shape):
+        data, error = self.ask(*request, **shape)
+        assert data is None
+        return error
 
 
-@pytest.fixture(scope="session")
-def program(tmp_path_factory):
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("there is no C compiler (cc, gcc)")
-    libraries = tf.sysconfig.get_lib()
-    path = tmp_path_factory.mktemp("c_runtime") / "c_runtime"
-    command = [compiler, "-Wall", "-Wextra", "-Werror", str(SOURCE), "-o", str(path)]
-    command += ["-I", tf.sysconfig.get_include(), "-L", libraries, f"-Wl,-rpath,{libraries}"]
-    command += ["-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
-    subprocess.run(command, check=True)
-    return path
+@pytest.fixture(scope="module")
+def server(program, model):
+    with Served(program, model) as served:
+        yield served
 
 
-class Server:
-    """Sends requests to one process and keeps what it said."""
-
-    def __init__(self, program, model, folder):
-        self.program, self.model, self.folder = program, model, folder
-        saved = saved_model_pb2.SavedModel.FromString((model / "saved_model.pb").read_bytes())
-        self.signatures = saved.meta_graphs[0].signature_def
-
-    def request(self, endpoint, value, output="reconstruction"):
-        """The arguments of one request; `value` is a float32 array or the bytes of a file."""
-        signature = self.signatures[endpoint]
-        (input_tensor,) = signature.inputs.values()
-        file = self.folder / f"request{len(os.listdir(self.folder))}"
-        if isinstance(value, bytes):
-            file.write_bytes(value)
-            dimensions = "bytes"
-        else:
-            file.write_bytes(value.astype("<f4").tobytes())
-            dimensions = ",".join(map(str, value.shape))
-        return [input_tensor.name, signature.outputs[output].name, dimensions, str(file)]
-
-    def run(self, *requests):
-        """Exit status, a line for each request, the bytes of the last value, peak KiB of memory."""
-        answer = self.folder / "answer"
-        command = [self.program, self.model, answer, *sum(requests, [])]
-        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-        with (self.folder / "stdout").open("w+") as stdout:
-            process = subprocess.Popen(command, stdout=stdout, env=environment)
-            _, ended, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(ended)  # Popen did not see the end
-            stdout.seek(0)
-            lines = [
-                line for line in stdout.read().splitlines() if line.startswith(("ok", "error"))
-            ]
-        value = answer.read_bytes() if answer.exists() else b""
-        return process.returncode, lines, value, usage.ru_maxrss
-
-
-@pytest.fixture
-def server(program, model, tmp_path):
-    return Server(program, model, tmp_path)
+@pytest.fixture(scope="module")
+def free_server(program, free_model):
+    with Served(program, free_model) as served:
+        yield served
 
 
 @pytest.fixture
@@ -86,49 +66,32 @@ def png(photo, tmp_path):
     return (tmp_path / "photo.png").read_bytes()
 
 
-def as_images(data):
-    return np.frombuffer(data, "<f4").reshape(-1, 64, 64, 3)
-
-
 def test_images_and_features_give_what_keras_gives(server, inverter, images):
     expected = inverter.reconstruct(images)
     assert expected.std() > 0.02
-    status, lines, data, _ = server.run(server.request("serving_default", images))
-    assert (status, lines) == (0, ["ok"])
-    np.testing.assert_allclose(as_images(data), expected, atol=1e-5)
-    features = inverter.feature(images).numpy()
-    status, lines, data, _ = server.run(server.request("invert", features))
-    assert (status, lines) == (0, ["ok"])
-    np.testing.assert_allclose(as_images(data), expected, atol=1e-5)
+    found = server.image("serving_default", images)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    found = server.image("invert", inverter.feature(images).numpy())
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("layer", ["conv5", "fc6"])
 def test_a_layer_of_alexnet_is_served_whole(program, images, png, tmp_path, layer):
     inverter = tfinvert.load(f"alexnet-{layer}-64")
-    server = Server(program, export_savedmodel(inverter, tmp_path / layer), tmp_path)
     expected = inverter.reconstruct(images)
     features = inverter.feature(images).numpy()
-    for request in (
-        server.request("serving_default", images),
-        server.request("invert", features),
-    ):
-        status, lines, data, _ = server.run(request)
-        assert (status, lines) == (0, ["ok"])
-        np.testing.assert_allclose(as_images(data), expected, atol=1e-4)
-    status, lines, data, _ = server.run(server.request("reconstruct_bytes", png))
-    assert (status, lines) == (0, ["ok"])
-    np.testing.assert_allclose(as_images(data), expected[:1], atol=1e-4)
+    with Served(program, export_savedmodel(inverter, tmp_path / layer)) as server:
+        for request in (("serving_default", images), ("invert", features)):
+            np.testing.assert_allclose(server.image(*request), expected, atol=1e-4)
+        found = server.image("reconstruct_bytes", png)
+        np.testing.assert_allclose(found, expected[:1], atol=1e-4)
 
 
 def test_png_bytes_give_what_keras_gives(server, inverter, images, png):
     expected = inverter.reconstruct(images[:1])
-    status, lines, data, _ = server.run(server.request("reconstruct_bytes", png))
-    assert (status, lines) == (0, ["ok"])
-    np.testing.assert_allclose(as_images(data), expected, atol=1e-5)
-    status, lines, data, _ = server.run(server.request("reconstruct_bytes", png, "png_bytes"))
-    assert (status, lines) == (0, ["ok"])
-    pixels = tf.io.decode_png(data).numpy() / 255
-    np.testing.assert_allclose(pixels, expected[0], atol=0.5001 / 255)
+    found = server.image("reconstruct_bytes", png)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(server.file(png) / 255, expected[0], atol=0.5001 / 255)
 
 
 SHAPES = {
@@ -145,90 +108,79 @@ SHAPES = {
 @pytest.mark.parametrize("endpoint", ["serving_default", "invert"])
 def test_wrong_shapes_are_errors_and_the_process_lives(server, inverter, images, endpoint):
     good = images if endpoint == "serving_default" else inverter.feature(images).numpy()
-    bad = [server.request(endpoint, np.zeros(shape)) for shape in SHAPES.values()]
-    status, lines, data, _ = server.run(*bad, server.request(endpoint, good))
-    assert status == 3
-    assert len(lines) == len(bad) + 1
-    assert lines[-1] == "ok"
-    assert all(line.startswith("error") and "is not compatible with" in line for line in lines[:-1])
-    np.testing.assert_allclose(as_images(data), inverter.reconstruct(images), atol=1e-5)
+    for shape in SHAPES.values():
+        assert "is not compatible with" in server.error(endpoint, np.zeros(shape))
+    found = server.image(endpoint, good)
+    np.testing.assert_allclose(found, inverter.reconstruct(images), atol=1e-5)
 
 
-def test_an_empty_batch_leaves_the_process_alive(server, images):
-    empty = server.request("serving_default", np.zeros((0, 64, 64, 3)))
-    _, lines, _, _ = server.run(empty, server.request("serving_default", images))
-    assert lines[-1] == "ok"
+def test_an_empty_batch_is_an_error_that_says_so(server, free_server):
+    for asked, feature in ((server, (0, 8, 8, 31)), (free_server, (0, 8, 8, 31))):
+        message = "a request holds at least one image or feature"
+        assert message in asked.error("serving_default", np.zeros((0, 64, 64, 3)))
+        assert message in asked.error("invert", np.zeros(feature))
+        assert message in asked.error("reconstruct_bytes", b"", "png_bytes", shape=(0,))
+
+
+def test_numbers_that_are_no_images_or_features_are_errors(server, free_server, inverter, images):
+    for bad in (np.nan, np.inf, -np.inf, 255.0, 1e30):
+        wrong = images.copy()
+        wrong[1, 3, 5, 1] = bad
+        for asked in (server, free_server):
+            assert "hold numbers in [0, 1]" in asked.error("serving_default", wrong)
+    features = inverter.feature(images).numpy()
+    for bad in (np.nan, np.inf):
+        wrong = features.copy()
+        wrong[1, 3, 5, 1] = bad
+        for asked in (server, free_server):
+            assert "features are finite numbers" in asked.error("invert", wrong)
 
 
 def test_garbage_bytes_are_errors_and_the_process_lives(server, inverter, images, png):
-    bad = [b"", b"no image at all", b"GIF89a" + bytes(50), png[:40], png[:-100]]
-    requests = [server.request("reconstruct_bytes", data) for data in (*bad, png)]
-    status, lines, data, _ = server.run(*requests)
-    assert status == 3
-    assert [line.split()[0] for line in lines] == ["error"] * len(bad) + ["ok"]
-    np.testing.assert_allclose(as_images(data), inverter.reconstruct(images[:1]), atol=1e-5)
+    for bad in (b"", b"no image at all", b"GIF89a" + bytes(50), png[:40], png[:-100]):
+        assert server.error("reconstruct_bytes", bad)
+    found = server.image("reconstruct_bytes", png)
+    np.testing.assert_allclose(found, inverter.reconstruct(images[:1]), atol=1e-5)
 
 
 def test_a_decompression_bomb_takes_no_memory(server, png, tmp_path):
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")  # 1.6 GB with four channels
     bomb = (tmp_path / "bomb.png").read_bytes()
-    good = server.request("reconstruct_bytes", png)
-    _, _, _, usual = server.run(good)
-    status, lines, _, peak = server.run(server.request("reconstruct_bytes", bomb), good)
-    assert status == 3
-    assert "at most 16777216 pixels" in lines[0]
-    assert lines[1] == "ok"
-    assert peak < usual + 100_000
-
-
-@pytest.fixture
-def free_server(program, free_model, tmp_path):
-    return Server(program, free_model, tmp_path)
+    server.image("reconstruct_bytes", png)
+    usual = server.program.peak_memory()
+    assert "at most 16777216 pixels" in server.error("reconstruct_bytes", bomb)
+    server.image("reconstruct_bytes", png)
+    assert server.program.peak_memory() < usual + 0.1
 
 
 def test_images_of_any_size_give_what_keras_gives(free_server, free_inverter, photo):
     large = skimage.data.coffee()[:250, :331].astype(np.float32)[np.newaxis] / 255
     small = photo[np.newaxis, :60, :41].astype(np.float32) / 255
-    first, second = (free_server.request("serving_default", x) for x in (small, large))
-    status, lines, data, _ = free_server.run(first, second)
-    assert (status, lines) == (0, ["ok", "ok"])
-    found = np.frombuffer(data, "<f4").reshape(large.shape)
-    np.testing.assert_allclose(found, free_inverter.reconstruct(large), atol=1e-5)
+    for images in (small, large):
+        found = free_server.image("serving_default", images, images.shape)
+        np.testing.assert_allclose(found, free_inverter.reconstruct(images), atol=1e-5)
     features = free_inverter.encode(large)
-    status, lines, data, _ = free_server.run(free_server.request("invert", features))
-    assert (status, lines) == (0, ["ok"])
-    found = np.frombuffer(data, "<f4").reshape(1, 256, 336, 3)
+    found = free_server.image("invert", features, (1, 256, 336, 3))
     np.testing.assert_allclose(found, free_inverter.invert(features), atol=1e-5)
 
 
 def test_a_jpeg_gives_a_png_of_its_size(free_server, free_inverter):
     jpeg = tf.io.encode_jpeg(skimage.data.coffee(), quality=95).numpy()
-    request = free_server.request("reconstruct_bytes", jpeg, "png_bytes")
-    status, lines, data, _ = free_server.run(request)
-    assert (status, lines) == (0, ["ok"])
     image = tf.io.decode_jpeg(jpeg, dct_method="INTEGER_ACCURATE")[np.newaxis] / 255
     expected = free_inverter.reconstruct(tf.cast(image, tf.float32).numpy())[0]
-    pixels = tf.io.decode_png(data).numpy() / 255
-    np.testing.assert_allclose(pixels, expected, atol=0.501 / 255)
+    np.testing.assert_allclose(free_server.file(jpeg) / 255, expected, atol=0.501 / 255)
 
 
 def test_what_is_too_large_or_small_is_an_error_and_the_process_lives(free_server, photo):
     image = photo[np.newaxis].astype(np.float32) / 255
     wide = tf.io.encode_png(np.zeros((1100, 4000, 3), np.uint8)).numpy()
     thin = tf.io.encode_png(photo[:5]).numpy()
-    bad = [
-        free_server.request("serving_default", image[:, :5]),
-        free_server.request("serving_default", np.zeros((1100, 64, 64, 3))),
-        free_server.request("invert", np.zeros((1, 7, 8, 31))),
-        free_server.request("invert", np.zeros((1, 0, 8, 31))),
-        free_server.request("reconstruct_bytes", wide, "png_bytes"),
-        free_server.request("reconstruct_bytes", thin, "png_bytes"),
-    ]
-    status, lines, _, _ = free_server.run(*bad, free_server.request("serving_default", image))
-    assert status == 3
-    assert [line.split()[0] for line in lines] == ["error"] * len(bad) + ["ok"]
-    told = ("at least 8×8 pixels", "4194304 together", "multiples of 2", "multiples of 2")
-    for line, message in zip(
-        lines, (*told, "at most 4194304 pixels", "at least 8×8"), strict=False
+    for request, message in (
+        (("serving_default", image[:, :5]), "at least 8×8 pixels"),
+        (("serving_default", np.zeros((1100, 64, 64, 3))), "4194304 together"),
+        (("invert", np.zeros((1, 7, 8, 31))), "multiples of 2"),
+        (("reconstruct_bytes", wide, "png_bytes"), "at most 4194304 pixels"),
+        (("reconstruct_bytes", thin, "png_bytes"), "at least 8×8"),
     ):
-        assert message in line
+        assert message in free_server.error(*request)
+    free_server.image("serving_default", image)

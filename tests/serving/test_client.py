@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfinvert.serving import export_savedmodel
-from tfinvert.serving.client import reconstruct_file
+from tfinvert.serving.client import Client
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -35,19 +35,27 @@ def photo_png(photo, tmp_path):
     return tmp_path / "photo.png"
 
 
-def test_reconstruct_file(inverter, model, photo, photo_png):
-    reconstruction, png = reconstruct_file(model, photo_png.read_bytes())
-    expected = inverter.reconstruct(photo[np.newaxis].astype(np.float32) / 255)[0]
-    np.testing.assert_allclose(reconstruction, expected, atol=1e-5)
-    assert tf.io.decode_png(png).shape == (64, 64, 3)
+def test_files_and_arrays_of_a_model_on_disk(inverter, model, photo, photo_png):
+    images = photo[np.newaxis].astype(np.float32) / 255
+    expected = inverter.reconstruct(images)[0]
+    client = Client(model)
+    (found,) = client.reconstruct(images)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    (png,) = client.reconstruct([photo_png.read_bytes()])
+    np.testing.assert_allclose(tf.io.decode_png(png) / 255, expected, atol=0.501 / 255)
+    (found,) = client.invert(inverter.feature(images).numpy())
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert client.reconstruct([]) == []
 
 
-def test_reconstruct_a_file_of_any_size(free_inverter, free_model, photo):
-    photo = photo[:50]
-    reconstruction, png = reconstruct_file(free_model, tf.io.encode_png(photo).numpy())
-    expected = free_inverter.reconstruct(photo[np.newaxis].astype(np.float32) / 255)[0]
-    np.testing.assert_allclose(reconstruction, expected, atol=0.501 / 255)
-    assert tf.io.decode_png(png).shape == (50, 64, 3)
+def test_files_and_arrays_of_any_size(free_inverter, free_model, photo):
+    images = [photo[:50] / np.float32(255), photo / np.float32(255)]
+    files = [tf.io.encode_png(image).numpy() for image in (photo[:50], photo)]
+    client = Client(free_model)
+    found = zip(client.reconstruct(images), client.reconstruct(files), strict=True)
+    for (array, png), expected in zip(found, free_inverter.reconstruct(images), strict=True):
+        np.testing.assert_allclose(array, expected, atol=1e-5)
+        np.testing.assert_allclose(tf.io.decode_png(png) / 255, expected, atol=0.501 / 255)
 
 
 def test_the_script_writes_the_png_in_a_process_without_keras(model, photo_png, tmp_path):
@@ -55,7 +63,7 @@ def test_the_script_writes_the_png_in_a_process_without_keras(model, photo_png, 
     result = run("tfinvert/serving/client.py", model, photo_png, output)
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"{output}: 64×64 pixels\n"
-    assert output.read_bytes() == reconstruct_file(model, photo_png.read_bytes())[1]
+    assert [output.read_bytes()] == Client(model).reconstruct([photo_png.read_bytes()])
 
 
 def test_the_script_loads_neither_keras_nor_tfinvert(model, photo_png, tmp_path):
@@ -89,17 +97,17 @@ def test_the_script_refuses_a_missing_image_and_a_missing_model(model, photo_png
     assert refused(result) == f"error: no SavedModel at {tmp_path / 'none'}"
 
 
-def test_a_damaged_model_is_refused(model, photo_png, tmp_path):
+def test_a_damaged_model_is_refused(model, tmp_path):
     damaged = shutil.copytree(model, tmp_path / "damaged")
     (damaged / "variables" / "variables.index").unlink()
     with pytest.raises(ValueError, match="damaged cannot be loaded"):
-        reconstruct_file(damaged, photo_png.read_bytes())
+        Client(damaged)
     (damaged / "saved_model.pb").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match="damaged cannot be loaded"):
-        reconstruct_file(damaged, photo_png.read_bytes())
+        Client(damaged)
 
 
 def test_a_model_without_the_endpoint_is_refused(inverter, photo_png, tmp_path):
     model = export_savedmodel(inverter, tmp_path / "hog", endpoints=["invert"])
     with pytest.raises(ValueError, match="has no endpoint reconstruct_bytes"):
-        reconstruct_file(model, photo_png.read_bytes())
+        Client(model).reconstruct([photo_png.read_bytes()])

@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -86,7 +88,21 @@ def test_transparent_pixels_are_white():
 GIF = encoded(skimage.data.astronaut()[:32, :32], format="GIF")
 PHOTO_JPEG = encoded(skimage.data.coffee(), format="JPEG")
 PHOTO_PNG = encoded(skimage.data.coffee())
+
+
+def scans(times):
+    """A progressive JPEG whose last scan stands there so many times more."""
+    data = encoded(skimage.data.camera(), format="JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * times + data[-2:]
+
+
 REFUSED = {
+    "jpeg of many scans": (scans(100), "at most 100 scans"),
+    "png of many chunks": (
+        PHOTO_PNG[:33] + b"\0\0\0\0tIMEzzzz" * 20_000 + PHOTO_PNG[33:],
+        "at most 16384 chunks",
+    ),
     "nothing": (b"", "must each hold a JPEG or PNG"),
     "text": (b"no image at all", "must each hold a JPEG or PNG"),
     "gif": (GIF, "must each hold a JPEG or PNG"),
@@ -114,6 +130,25 @@ def test_other_bytes_are_refused(name):
         decode_in_graph(data)
 
 
+def chunk(kind, data, claimed=None):
+    length = len(data) if claimed is None else claimed
+    return struct.pack(">I", length) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def test_what_the_pixels_of_a_png_do_not_need_is_left_out():
+    """The decoder would take the memory that these claim."""
+    for name in ("png", "palette png with transparency", "16 bit grey png", "png with alpha"):
+        data = FILES[name]()
+        pixels, end = data.index(b"IDAT") - 4, len(data) - 12
+        text = chunk(b"tEXt", b"a\0b") + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**6)))
+        larger = data[:pixels] + text + data[pixels:end] + chunk(b"tEXt", b"a\0", 2**31 - 1)
+        np.testing.assert_array_equal(decode_in_graph(larger), decode_in_graph(data))
+
+
+def test_as_many_scans_as_encoders_make_are_taken():
+    assert decode_in_graph(scans(20)).shape == (512, 512, 3)
+
+
 def test_as_many_pixels_as_the_bound_are_taken():
     assert decode_in_graph(encoded(Image.new("1", (4096, 4096)))).shape == (4096, 4096, 3)
 
@@ -135,6 +170,18 @@ def test_a_batch_of_several_sizes_and_formats(inverter, photo):
     for i, file in enumerate(files):
         alone = reconstruct(tf.constant([file]))["reconstruction"][0]
         np.testing.assert_allclose(together["reconstruction"][i], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["inverter", "free_inverter"])
+def test_files_of_one_size_give_together_what_each_gives_alone(request, name, photo):
+    reconstruct = endpoint(request.getfixturevalue(name), "reconstruct_bytes")
+    for sides in ((64, 64), (64, 50)):  # of the second, files of several sizes
+        files = [encoded(photo[:, :side]) for side in sides]
+        together = reconstruct(tf.constant(files))["png_bytes"].numpy()
+        for file, found in zip(files, together, strict=True):
+            alone = reconstruct(tf.constant([file]))["png_bytes"].numpy()[0]
+            difference = decode_on_host(found).astype(int) - decode_on_host(alone)
+            assert np.abs(difference).max() <= 1
 
 
 def test_one_bad_image_fails_its_batch(inverter, photo):

@@ -177,15 +177,3 @@ def test_a_warm_up_request_is_this_protocol_buffer(size):
     (key_number, key), (value_number, tensor) = fields(named_input)
     assert (inputs_number, key_number, key, value_number) == (2, 1, b"features", 2)
     np.testing.assert_array_equal(tf.make_ndarray(TensorProto.FromString(tensor)), value)
-
-
-def test_warm_up_requests_run(inverter, model):
-    log = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
-    loaded = signatures(model)
-    seen = []
-    for record in tf.data.TFRecordDataset(str(model / PATH)).as_numpy_iterator():
-        request = log.PredictionLog.FromString(record).predict_log.request
-        inputs = {name: tf.constant(tf.make_ndarray(v)) for name, v in request.inputs.items()}
-        assert len(loaded[request.model_spec.signature_name](**inputs)["reconstruction"]) == 1
-        seen.append(request.model_spec.signature_name)
-    assert seen == ["serving_default", "reconstruct_bytes", "reconstruct_bytes", "invert"]

@@ -8,11 +8,12 @@ import tensorflow as tf
 from tfinvert.data.pipeline import central_view
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
-from tfinvert.serving.decode import decode_rgb
+from tfinvert.serving import decode
 
 Outputs = dict[str, tf.Tensor]
 
 MAX_PIXELS = 4 * 1024 * 1024  # of a request to an inverter for any size
+_AT_ONCE = 8  # files that are decoded or encoded at the same time, where they are small enough
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,13 @@ def serving_default(inverter: Inverter) -> Endpoint:
     spec = tf.TensorSpec((None, *size, 3), tf.float32, name="images")
 
     def reconstruct(images: tf.Tensor) -> Outputs:
-        images = tf.ensure_shape(images, spec.shape)
+        images = _some(tf.ensure_shape(images, spec.shape))
+        images = _admitted(
+            images,
+            # Resampling goes beyond 0 and 1, though never so far; NaN is within no bounds.
+            tf.reduce_all(tf.abs(images - 0.5) <= 1.5),
+            "images hold numbers in [0, 1], neither those of 8 bits nor NaN",
+        )
         return {"reconstruction": _rebuilt(inverter, images)}
 
     return Endpoint("serving_default", spec, reconstruct)
@@ -56,27 +63,50 @@ def reconstruct_bytes(inverter: Inverter) -> Endpoint:
     `MAX_PIXELS` become `png_bytes` of the same size.
     """
     spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    files_spec = tf.TensorSpec((), tf.string)
     size = inverter.feature.image_shape[:2]
 
-    def whole(data: tf.Tensor) -> tf.Tensor:
-        image = tf.cast(decode_rgb(data, MAX_PIXELS), tf.float32) / 255.0
-        return tf.io.encode_png(_pixels(_rebuilt(inverter, image[tf.newaxis]))[0])
+    def rebuilt_files(images: tf.Tensor) -> tf.Tensor:
+        rebuilt = _rebuilt(inverter, tf.cast(images, tf.float32) / 255.0)
+        return _each(tf.io.encode_png, _pixels(rebuilt), files_spec, _AT_ONCE)
+
+    def decoded(data: tf.Tensor) -> tf.Tensor:
+        return decode.decode_rgb(data, MAX_PIXELS)
+
+    def together(image_bytes: tf.Tensor) -> tf.Tensor:
+        pixels = tf.TensorSpec((None, None, 3), tf.uint8)
+        return rebuilt_files(_each(decoded, image_bytes, pixels, _AT_ONCE))
+
+    def alone(data: tf.Tensor) -> tf.Tensor:
+        return rebuilt_files(decoded(data)[tf.newaxis])[0]
 
     def reconstruct_whole(image_bytes: tf.Tensor) -> Outputs:
-        image_bytes = tf.ensure_shape(image_bytes, spec.shape)
-        files = tf.map_fn(whole, image_bytes, fn_output_signature=tf.string, parallel_iterations=1)
+        image_bytes = _some(tf.ensure_shape(image_bytes, spec.shape))
+        sizes = _sizes(image_bytes)
+        # As many pixels as one file may have; files of one size need the network only once.
+        few = tf.reduce_sum(tf.reduce_prod(sizes, axis=1)) <= MAX_PIXELS
+        files = tf.cond(
+            few & tf.reduce_all(sizes == sizes[0]),
+            lambda: together(image_bytes),
+            lambda: _each(alone, image_bytes, files_spec, 1),
+        )
         return {"png_bytes": files}
 
+    def view(data: tf.Tensor) -> tf.Tensor:
+        return central_view(decode.decode_rgb(data), size)
+
     def reconstruct(image_bytes: tf.Tensor) -> Outputs:
-        image_bytes = tf.ensure_shape(image_bytes, spec.shape)
-        images = tf.map_fn(
-            lambda data: central_view(decode_rgb(data), size),
-            image_bytes,
-            fn_output_signature=tf.TensorSpec((*size, 3), tf.float32),
-            parallel_iterations=1,  # a request takes the memory of one decoded image
+        image_bytes = _some(tf.ensure_shape(image_bytes, spec.shape))
+        pixels = tf.reduce_max(tf.reduce_prod(_sizes(image_bytes), axis=1))
+        view_spec = tf.TensorSpec((*size, 3), tf.float32)
+        images = tf.cond(  # a request takes the memory of one decoded image, the largest there is
+            pixels <= decode.MAX_PIXELS // _AT_ONCE,
+            lambda: _each(view, image_bytes, view_spec, _AT_ONCE),
+            lambda: _each(view, image_bytes, view_spec, 1),
         )
         images = _rebuilt(inverter, images)
-        return {"reconstruction": images, "png_bytes": tf.io.encode_png(_pixels(images))}
+        files = _each(tf.io.encode_png, _pixels(images), files_spec, _AT_ONCE)
+        return {"reconstruction": images, "png_bytes": files}
 
     function = reconstruct_whole if inverter.any_size else reconstruct
     return Endpoint("reconstruct_bytes", spec, function)
@@ -94,7 +124,9 @@ def invert(inverter: Inverter) -> Endpoint:
     spec = tf.TensorSpec((None, *shape), tf.float32, name="features")
 
     def reconstruct(features: tf.Tensor) -> Outputs:
-        features = tf.ensure_shape(features, spec.shape)
+        features = _some(tf.ensure_shape(features, spec.shape))
+        finite = tf.reduce_all(tf.math.is_finite(features))
+        features = _admitted(features, finite, "features are finite numbers")
         if inverter.any_size:
             cells = tf.shape(features, tf.int64)[:3]
             few = tf.reduce_prod(cells) * inverter.feature.cell_size**2 <= MAX_PIXELS
@@ -105,7 +137,10 @@ def invert(inverter: Inverter) -> Endpoint:
                 f"features with sides that are multiples of {inverter.contraction} are taken, of "
                 f"at most {MAX_PIXELS} pixels together",
             )
-        return {"reconstruction": _shaped(inverter, inverter.decode(features))}
+        images = inverter.decode(features)
+        whole = tf.reduce_all(tf.math.is_finite(images))
+        images = _admitted(images, whole, "features are of sizes that an image gives")
+        return {"reconstruction": _shaped(inverter, images)}
 
     return Endpoint("invert", spec, reconstruct)
 
@@ -158,6 +193,26 @@ def _admitted(tensor: tf.Tensor, condition: tf.Tensor, accepted: str) -> tf.Tens
     held = tf.debugging.Assert(condition, [f"{accepted}. Received:", tf.shape(tensor)])
     with tf.control_dependencies([held]):
         return tf.identity(tensor)
+
+
+def _some(batch: tf.Tensor) -> tf.Tensor:
+    """The batch, of which an empty one is an error."""
+    return _admitted(batch, tf.size(batch) > 0, "a request holds at least one image or feature")
+
+
+def _each(
+    function: Callable[[tf.Tensor], tf.Tensor],
+    values: tf.Tensor,
+    signature: tf.TensorSpec,
+    at_once: int,
+) -> tf.Tensor:
+    return tf.map_fn(function, values, fn_output_signature=signature, parallel_iterations=at_once)
+
+
+def _sizes(image_bytes: tf.Tensor) -> tf.Tensor:
+    """(height, width) of files by their headers: int64 `[B, 2]`."""
+    signature = tf.TensorSpec((2,), tf.int64)
+    return _each(decode.size_in_header, image_bytes, signature, _AT_ONCE)
 
 
 def _pixels(images: tf.Tensor) -> tf.Tensor:

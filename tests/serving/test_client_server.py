@@ -1,0 +1,233 @@
+"""The client against TensorFlow Serving's two protocols on loopback: real sockets, real buffers."""
+
+import http.server
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import loopback_server
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfinvert.serving import client as client_module
+from tfinvert.serving.client import Client
+
+KINDS = ("grpc", "rest")
+
+
+@pytest.fixture(scope="module")
+def server(model):
+    with loopback_server.Server(loopback_server.Servable(model.parent)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def free_server(free_model):
+    with loopback_server.Server(loopback_server.Servable(free_model.parent)) as server:
+        yield server
+
+
+@pytest.fixture
+def images(photo):
+    return np.stack([photo, photo[:, ::-1], photo[::-1]]).astype(np.float32) / 255
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_answers_what_the_directory_does(server, model, inverter, images, kind):
+    asked, on_disk = (Client(x, batch=2) for x in (getattr(server, kind), model))  # 2 requests
+    files = [tf.io.encode_png(np.uint8(255 * image)).numpy() for image in images]
+    assert asked.reconstruct(files) == on_disk.reconstruct(files)
+    found = asked.reconstruct(images)
+    np.testing.assert_allclose(found, inverter.reconstruct(images), atol=1e-5)
+    features = inverter.feature(images).numpy()
+    np.testing.assert_allclose(asked.invert(features), on_disk.invert(features), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_of_several_sizes(free_server, free_model, photo, kind):
+    asked, on_disk = Client(getattr(free_server, kind)), Client(free_model)
+    files = [tf.io.encode_jpeg(image).numpy() for image in (photo, photo[:50], photo)]
+    assert asked.reconstruct(files) == on_disk.reconstruct(files)
+    images = [image / np.float32(255) for image in (photo, photo[:50], photo)]
+    for found, expected in zip(asked.reconstruct(images), on_disk.reconstruct(images), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_version_is_asked_by_its_number(server, images, kind):
+    address = getattr(server, kind)
+    newest = Client(address).reconstruct(images[:1])
+    np.testing.assert_array_equal(Client(f"{address}/versions/1").reconstruct(images[:1]), newest)
+    with pytest.raises(ValueError, match=r"Servable not found for request: Specific\(hog, 7\)"):
+        Client(f"{address}/versions/7").reconstruct(images[:1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_model_refuses_is_told_and_not_sent_again(server, images, kind, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("sent again"))
+    client = Client(getattr(server, kind))
+    with pytest.raises(ValueError, match="refuses the image_bytes.*must each hold a JPEG or PNG"):
+        client.reconstruct([b"no image"])
+    with pytest.raises(ValueError, match=r"refuses the images.*hold numbers in \[0, 1\]"):
+        client.reconstruct(images + np.nan)
+    with pytest.raises(ValueError, match="Servable not found for request"):
+        Client(getattr(server, kind).replace("hog", "lbp")).reconstruct(images)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_comes_late_is_waited_for(server, model, images, kind):
+    port, servable = free_port(), loopback_server.Servable(model.parent)
+    address = getattr(server, kind).replace(str(getattr(server, f"{kind}_port")), str(port))
+    started = []
+
+    def start():
+        late = loopback_server.Server(servable, **{f"{kind}_port": port})
+        started.append(late.__enter__())
+
+    timer = threading.Timer(0.5, start)
+    timer.start()
+    try:
+        (found,) = Client(address, attempts=20).reconstruct(images[:1])
+    finally:
+        timer.join()
+        started[0].__exit__()
+    np.testing.assert_allclose(found, Client(model).reconstruct(images[:1])[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nobody_there_is_a_connection_error_after_some_attempts(server, images, kind):
+    address = getattr(server, kind).replace(str(getattr(server, f"{kind}_port")), str(free_port()))
+    with pytest.raises(ConnectionError, match="gave no answer in 2 attempts: .*refused"):
+        Client(address, attempts=2).reconstruct(images)
+
+
+@pytest.mark.parametrize("scheme", ["grpc://{}/hog", "http://{}/v1/models/hog"])
+def test_a_server_that_says_nothing_is_a_timeout(images, scheme):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = scheme.format(f"127.0.0.1:{silent.getsockname()[1]}")
+        begin = time.monotonic()
+        with pytest.raises(TimeoutError, match="gave no answer in 0.5 s"):
+            Client(address, deadline=0.5).reconstruct(images)
+        assert time.monotonic() - begin < 5
+
+
+def answers(status, body, pause=0.0):
+    """An address where every request gets that answer, a byte at a time where there is a pause."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.server.asked += 1
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            try:
+                for i in range(len(body)) if pause else ():
+                    self.wfile.write(body[i : i + 1])
+                    time.sleep(pause)
+                self.wfile.write(b"" if pause else body)
+            except OSError:
+                pass  # the client has had enough
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.asked, server.daemon_threads = 0, True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, f"http://127.0.0.1:{server.server_port}/v1/models/hog"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "message", "asked"),
+    [
+        (503, b'{"error": "queue is full"}', ConnectionError, "3 attempts: HTTP 503: queue is", 3),
+        (429, b"<p>slowly</p>", ConnectionError, "HTTP 429: <p>slowly</p>", 3),
+        (400, b'{"error": "no such"}', ValueError, "refuses the images: HTTP 400: no such", 1),
+        (200, b"<html>", ValueError, "did not answer as TensorFlow Serving does", 1),
+        (200, b'{"predictions": []}', ValueError, "answered 0 values to 3 images", 1),
+        (200, b'{"outputs": 1}', ValueError, "did not answer as TensorFlow Serving does", 1),
+    ],
+)
+def test_other_answers_of_http(images, status, body, error, message, asked):
+    server, address = answers(status, body)
+    with server:
+        with pytest.raises(error, match=message):
+            Client(address, attempts=3).reconstruct(images)
+        assert server.asked == asked
+        server.shutdown()
+
+
+def test_an_answer_that_drips_is_a_timeout(images):
+    server, address = answers(200, bytes(1000), pause=0.05)
+    with server:
+        with pytest.raises(TimeoutError, match="gave no answer in 0.3 s"):
+            Client(address, deadline=0.3).reconstruct(images)
+        server.shutdown()
+
+
+def test_threads_share_a_client(server, model, images):
+    client, found = Client(server.grpc), {}
+    threads = [
+        threading.Thread(
+            target=lambda i=i: found.update({i: client.reconstruct(images[i : i + 1])})
+        )
+        for i in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i, expected in enumerate(Client(model).reconstruct(images)):
+        np.testing.assert_allclose(found[i][0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "message"),
+    [
+        ("http://localhost:8501/hog", {}, "an address is a SavedModel's directory, http://"),
+        ("grpc://localhost:8500", {}, "an address is"),
+        ("ftp://localhost/hog", {}, "an address is"),
+        ("grpc://localhost:8500/hog", {"deadline": 0}, "deadline must be above 0"),
+        ("grpc://localhost:8500/hog", {"batch": 0}, "Received: 60.0, 6, 0"),
+    ],
+)
+def test_wrong_arguments_are_refused(address, options, message):
+    with pytest.raises(ValueError, match=message):
+        Client(address, **options)
+
+
+def test_images_that_are_neither_files_nor_floats_are_refused(server, photo):
+    client = Client(server.rest)
+    with pytest.raises(ValueError, match="divide 8-bit pixels by 255. Received: uint8"):
+        client.reconstruct([photo])
+    with pytest.raises(ValueError, match="Received: both"):
+        client.reconstruct([photo / 255, b"file"])
+
+
+def test_rest_takes_neither_tensorflow_nor_keras(server, photo, tmp_path):
+    (tmp_path / "photo.png").write_bytes(tf.io.encode_png(photo).numpy())
+    code = (
+        "import sys\nsys.modules['tensorflow'] = None\n"
+        f"import runpy\nrunpy.run_path({client_module.__file__!r}, run_name='__main__')"
+    )
+    arguments = [server.rest, tmp_path / "photo.png", tmp_path / "out.png"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'out.png'}: 64×64 pixels\n"
+
+
+def test_the_status_of_a_model_is_told(server):
+    import urllib.request
+
+    with urllib.request.urlopen(server.rest) as answer:
+        assert b'"state": "AVAILABLE"' in answer.read()
