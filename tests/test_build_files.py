@@ -22,7 +22,7 @@ INVERTER = {"tfinvert", "tfinvert/data", "tfinvert/features"} | NETWORKS
 RUN = {"tfinvert/reporting", "tfinvert/training"}
 ANALYSIS = {"tfinvert/analysis", "tfinvert/analysis/baselines"}
 LIBRARY = INVERTER | RUN | ANALYSIS | {"tfinvert/bulk", "tfinvert/runs", "tfinvert/serving"}
-COMMANDS = {"tfinvert/commands", "tfinvert/commands/flags"}
+COMMANDS = {"tfinvert/commands", "tfinvert/commands/flags", "tfinvert/studio"}
 MAY_NEED = {
     "tfinvert": INVERTER,
     "tfinvert/data": {"tfinvert"},
@@ -31,6 +31,7 @@ MAY_NEED = {
     "tfinvert/networks/weights": {"tfinvert", "tfinvert/networks"},
     "tfinvert/bulk": INVERTER | RUN,
     "tfinvert/runs": INVERTER | RUN | ANALYSIS,
+    "tfinvert/studio": INVERTER | ANALYSIS | {"tfinvert/reporting"},
     "tfinvert/analysis": INVERTER | {"tfinvert/analysis/baselines", "tfinvert/reporting"},
     "tfinvert/analysis/baselines": INVERTER,
     **dict.fromkeys(("tfinvert/reporting", "tfinvert/serving", "tfinvert/training"), INVERTER),

@@ -47,6 +47,7 @@ RUN_BY = {
     "tfinvert reconstruct": HERE,
     "tfinvert serve-check": HERE,
     "tfinvert train": HERE,
+    "tfinvert studio": "tests/studio/test_app.py",
     "tfinvert completion": "tests/commands/test_completion.py",
     "export/check_savedmodel.py": HERE,
     "export/compute_features.py": HERE,

@@ -31,29 +31,38 @@ _MOST_ROWS, _MOST_COLUMNS = 12, 6  # inverters in a strip, in the animation
 _ANIMATED_PIXELS = 128  # an image's width in the animation, at most and nearly
 
 
+def between(start: np.ndarray, end: np.ndarray, t: float, keep_norm: bool = False) -> np.ndarray:
+    """Features on the way from one to another: two of `[n, ...]` become `[n, ...]` float32.
+
+    Args:
+      start: the first feature of each of n paths.
+      end: the last.
+      t: how far, from 0 to 1.
+      keep_norm: False for the straight path (1 - t)·a + t·b, in whose middle the norm is smaller,
+        the more so the less the ends are alike. True gives (1 - t)·a/‖a‖ + t·b/‖b‖ the norm
+        (1 - t)·‖a‖ + t·‖b‖; between opposite features there is no such path, and its middle is 0.
+    """
+    t = np.float32(t)
+    if not keep_norm:
+        return (1 - t) * start + t * end
+    norms = _norm(start), _norm(end)
+    direction = (1 - t) * _divided(start, norms[0]) + t * _divided(end, norms[1])
+    return _divided(direction, _norm(direction)) * ((1 - t) * norms[0] + t * norms[1])
+
+
 def path(start: np.ndarray, end: np.ndarray, steps: int, keep_norm: bool = False) -> np.ndarray:
-    """Features between two, ends included: two of `[n, ...]` become `[steps, n, ...]`.
+    """Features between two, ends included: two of `[n, ...]` become `[steps, n, ...]` float32.
 
     Args:
       start: the first feature of each of n paths.
       end: the last.
       steps: at least 2, at equal distances of t from 0 to 1.
-      keep_norm: False for the straight path (1 - t)·a + t·b, in whose middle the norm is smaller,
-        the more so the less the ends are alike. True gives (1 - t)·a/‖a‖ + t·b/‖b‖ the norm
-        (1 - t)·‖a‖ + t·‖b‖; between opposite features there is no such path, and its middle is 0.
-
-    Returns:
-      float32.
+      keep_norm: see `between`.
     """
     if steps < 2:
         raise ValueError(f"a path has at least 2 steps. Received: {steps}")
-    t = np.linspace(0.0, 1.0, steps, dtype=np.float32).reshape(-1, *[1] * start.ndim)
-    if not keep_norm:
-        return (1 - t) * start + t * end
-    norms = _norm(start), _norm(end)
-    direction = (1 - t) * _divided(start, norms[0]) + t * _divided(end, norms[1])
-    lengths = np.stack([_norm(each) for each in direction])
-    return _divided(direction, lengths) * ((1 - t) * norms[0] + t * norms[1])
+    points = np.linspace(0.0, 1.0, steps, dtype=np.float32)
+    return np.stack([between(start, end, t, keep_norm) for t in points])
 
 
 def overlay(first: np.ndarray, middle: np.ndarray, last: np.ndarray) -> np.ndarray:

@@ -183,6 +183,11 @@ def only(
     return made
 
 
+def possible(inverter: Inverter, features: np.ndarray) -> np.ndarray:
+    """The features, of which probabilities are 1 at most: `[k, ...]`."""
+    return np.minimum(features, 1.0) if inverter.feature.log_floor else features
+
+
 def class_averages(
     images: np.ndarray, predicted: np.ndarray, least: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -245,7 +250,7 @@ def _likeness(
 ) -> Likeness:
     images = resize_images(images, inverter.output_size)
     classes, counts, averages = class_averages(images, features.argmax(1), least)
-    rebuilt = inverter.invert(_possible(inverter, only(features, classes, factor)))
+    rebuilt = inverter.invert(possible(inverter, only(features, classes, factor)))
     # What all units, and all photographs, have in common would be alike for any class.
     return Likeness(
         classes,
@@ -256,10 +261,6 @@ def _likeness(
         averages,
         rebuilt,
     )
-
-
-def _possible(inverter: Inverter, features: np.ndarray) -> np.ndarray:
-    return np.minimum(features, 1.0) if inverter.feature.log_floor else features
 
 
 def _switched_on(
@@ -277,7 +278,7 @@ def _switched_on(
     if features.ndim == 4:
         ways = {EVERYWHERE: None, ONE_CELL: (features.shape[1] // 2, features.shape[2] // 2)}
     for how, cell in ways.items():
-        made = _possible(inverter, only(features, chosen, factor, cell))
+        made = possible(inverter, only(features, chosen, factor, cell))
         yield how, inverter.invert(made), nothing
 
 

@@ -65,10 +65,10 @@ class Views:
         if height * columns <= width * rows:  # the height is what bounds a crop
             least = math.ceil(rows / self.min_crop)
             size = least, -(-width * least // height)
-            return _resized(photo, size) if height > least else photo
+            return resized(photo, size) if height > least else photo
         least = math.ceil(columns / self.min_crop)
         size = -(-height * least // width), least
-        return _resized(photo, size) if width > least else photo
+        return resized(photo, size) if width > least else photo
 
     def cut(self, photos: list[np.ndarray], positions: np.ndarray, seed: int) -> np.ndarray:
         """One view of each photograph, for its position: uint8 `[n, *size, 3]`."""
@@ -86,7 +86,7 @@ class Views:
         height, width = np.minimum(np.maximum(wanted, 1), largest)
         room = photo.shape[0] - height + 1, photo.shape[1] - width + 1
         top, left = int(drawn[_DOWN] * room[0]), int(drawn[_RIGHT] * room[1])
-        view = _resized(photo[top : top + height, left : left + width], self.size)
+        view = resized(photo[top : top + height, left : left + width], self.size)
         if drawn[_MIRROR] < 0.5:
             view = view[:, ::-1]
         if self.shift:
@@ -107,8 +107,11 @@ def largest_crop(extent: Size, size: Size) -> Size:
     )
 
 
-def _resized(image: np.ndarray, size: Size) -> np.ndarray:
-    """Bilinear, antialiased where a side shrinks; as it is at the same size."""
+def resized(image: np.ndarray, size: Size) -> np.ndarray:
+    """Uint8 `[H, W, 3]` of another (height, width), bilinear, antialiased where a side shrinks.
+
+    As it is at the same size.
+    """
     if image.shape[:2] == size:
         return image
     if image.shape[0] <= size[0] and image.shape[1] <= size[1]:

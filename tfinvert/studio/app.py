@@ -1,0 +1,106 @@
+"""Starts the page."""
+
+import contextlib
+import os
+import socket
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Iterator
+
+from tfinvert.errors import InputError
+from tfinvert.studio.html import STYLE
+
+_MOST_BYTES = 64 * 1024 * 1024  # of a file
+_SESSIONS = 100  # whose photographs are kept in memory, at most
+
+
+def launch(host: str = "127.0.0.1", port: int = 7860, open_browser: bool = True) -> None:
+    """Serves the page until it is interrupted.
+
+    Args:
+      host: the address it listens at; the default is reached from this machine alone.
+      port: 0 for one that is free.
+      open_browser: whether a browser is opened, where there is one.
+
+    Raises:
+      InputError: Gradio is missing, or the address cannot be had.
+    """
+    with served(host, port) as url:
+        print(f"the studio is at {url}; Ctrl-C ends it", flush=True)
+        if open_browser and not webbrowser.open(url):
+            print("no browser to open: open that address yourself", flush=True)
+        threading.Event().wait()
+
+
+@contextlib.contextmanager
+def served(host: str = "127.0.0.1", port: int = 0, file_seconds: int = 60) -> Iterator[str]:
+    """The page, as long as the block runs; see `launch`.
+
+    Args:
+      host: as there.
+      port: as there.
+      file_seconds: see `page.build`.
+
+    Yields:
+      its address.
+    """
+    port = _free(host, port)
+    with tempfile.TemporaryDirectory(prefix="tfinvert-studio-") as folder:
+        # Read when Gradio is imported: it asks the network for nothing, and all files lie there.
+        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder}
+        # Gradio asks itself whether it is there, and would ask a proxy.
+        os.environ["NO_PROXY"] = ",".join([*filter(None, [os.environ.get("NO_PROXY")]), host])
+        try:
+            import gradio as gr
+        except ImportError as error:
+            raise InputError(
+                f"the studio needs Gradio: pip install 'tfinvert[studio]' ({error})"
+            ) from error
+        from tfinvert.studio import page
+
+        built = page.build(file_seconds)
+        built.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            ssr_mode=False,
+            mcp_server=False,
+            pwa=False,
+            footer_links=[],
+            max_file_size=_MOST_BYTES,
+            state_session_capacity=_SESSIONS,
+            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+            css=STYLE,
+        )
+        try:
+            yield f"http://{_shown(host)}:{port}/"
+        finally:
+            built.close(verbose=False)
+
+
+def _free(host: str, port: int) -> int:
+    """The port itself, or one that is free for 0.
+
+    Raises:
+      InputError: something listens there, or the address is none of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return probe.getsockname()[1]
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"cannot listen at {host}:{port}: {reason}; give another host or port"
+        ) from error
+
+
+def _shown(host: str) -> str:
+    """A host as it stands in an address that can be opened."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host

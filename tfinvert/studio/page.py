@@ -1,0 +1,160 @@
+"""The page: where Gradio's components stand; `events` says what they do."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from tfinvert.studio import events
+from tfinvert.studio.controls import Choice, Control, Slider
+from tfinvert.studio.parts import Parts, upload
+from tfinvert.studio.photographs import EXAMPLES, example
+from tfinvert.studio.state import MAPS
+from tfinvert.studio.tabs import MIX, TABS, Tab
+
+_PEOPLE = 64  # that wait, at most
+_SESSION_SECONDS = 3600
+_LEAD = """# tfinvert
+What a visual representation keeps of a photograph, and what it throws away.
+"""
+_PRIVACY = (
+    '<p class="privacy">JPEG or PNG. Your photograph is read, its file deleted, its pixels held in '
+    "memory for this page alone, an hour at most. A link cannot hold it: links are to the "
+    "examples.</p>"
+)
+
+
+def build(file_seconds: int = 60) -> gr.Blocks:
+    """The page, to be launched.
+
+    Args:
+      file_seconds: after which the file of an upload is deleted; it is read at once.
+    """
+    age = max(1, file_seconds // 2)
+    with gr.Blocks(title="tfinvert", analytics_enabled=False, delete_cache=(age, age)) as page:
+        gr.Markdown(_LEAD, elem_classes="lead")
+        with gr.Row():
+            with gr.Column(scale=1, min_width=280):
+                dropped, gallery = _photographs()
+            with gr.Column(scale=3, min_width=320):
+                parts = Parts(
+                    **_tabs(),
+                    **_states(),
+                    dropped=dropped,
+                    gallery=gallery,
+                    map=_component(MAPS),
+                    pictures=gr.HTML(apply_default_css=False, min_height=220, elem_id="pictures"),
+                    code=gr.Code(
+                        language="python",
+                        lines=3,
+                        label="The same in Python",
+                        show_line_numbers=False,
+                        wrap_lines=True,
+                        interactive=False,
+                        buttons=["copy"],
+                        elem_id="code",
+                    ),
+                    link=gr.Textbox(label="Link to this", buttons=["copy"], elem_id="link"),
+                    # Where the browser can read it, which a State's value never reaches.
+                    query=gr.Textbox(visible="hidden", container=False),
+                )
+        events.connect(page, parts)
+    page.queue(max_size=_PEOPLE, default_concurrency_limit=1)
+    return page
+
+
+def _photographs() -> tuple[gr.Image, gr.Gallery]:
+    dropped = upload(
+        label="Photograph, or one of those below",
+        sources=["upload", "webcam", "clipboard"],
+        height=170,
+        elem_id="photograph",
+    )
+    gallery = gr.Gallery(
+        [example(name).pixels for name in EXAMPLES],
+        show_label=False,
+        format="jpeg",
+        columns=4,
+        object_fit="cover",
+        allow_preview=False,
+        interactive=False,
+        selected_index=0,
+        buttons=[],
+        elem_id="examples",
+    )
+    gr.HTML(_PRIVACY, apply_default_css=False)
+    return dropped, gallery
+
+
+def _tabs() -> dict[str, Any]:
+    controls, found = {}, {}
+    with gr.Tabs(selected=TABS[0].name) as tabs:
+        for tab in TABS:
+            with gr.Tab(tab.title, id=tab.name):
+                gr.Markdown(tab.about, elem_classes="about")
+                for row in _rows(tab):
+                    with gr.Row():
+                        for control in row:
+                            controls[tab.name, control.name] = _component(control)
+                if tab.name == MIX:
+                    found = _second()
+    return {"tabs": tabs, "controls": controls, **found}
+
+
+def _rows(tab: Tab) -> list[list[Control]]:
+    """Radio buttons below the rest."""
+    low = [each for each in tab.controls if isinstance(each, Choice) and not each.many]
+    high = [each for each in tab.controls if each not in low]
+    return [row for row in (high, low) if row]
+
+
+def _second() -> dict[str, Any]:
+    with gr.Row():
+        second = gr.Dropdown(
+            [(example(name).title, name) for name in EXAMPLES],
+            value=EXAMPLES[-1],
+            label="Second photograph",
+            elem_id="second-example",
+        )
+        dropped = upload(
+            label="Or one of yours",
+            sources=["upload", "clipboard"],
+            height=110,
+            elem_id="second",
+        )
+    return {"second": second, "second_dropped": dropped}
+
+
+def _states() -> dict[str, gr.State]:
+    return {
+        "tab": gr.State(TABS[0].name),
+        "example": gr.State(EXAMPLES[0]),
+        "upload": gr.State(None, time_to_live=_SESSION_SECONDS),
+        "second_upload": gr.State(None, time_to_live=_SESSION_SECONDS),
+        "notice": gr.State(""),
+    }
+
+
+def _component(control: Control) -> gr.components.Component:
+    if isinstance(control, Slider):
+        with gr.Column(min_width=260):
+            slider = gr.Slider(
+                control.low,
+                control.high,
+                value=control.default,
+                step=1,
+                label=control.label,
+                buttons=[],
+                elem_id=f"slider-{control.name}",
+                elem_classes="layer" if control.names else None,
+            )
+            if control.names:
+                gr.HTML(_ticks(control.names), apply_default_css=False)
+        return slider
+    choices = [(label, value) for value, label in control.options.items()]
+    kind = gr.Dropdown if control.many else gr.Radio
+    return kind(choices, value=control.default, label=control.label, min_width=260)
+
+
+def _ticks(names: Sequence[str]) -> str:
+    return f'<div class="ticks">{"".join(f"<span>{name}</span>" for name in names)}</div>'
