@@ -17,7 +17,7 @@ from PIL import Image
 from tfinvert import cli
 from tfinvert.data.photos import photograph
 from tfinvert.errors import InputError
-from tfinvert.inverter import shipped
+from tfinvert.releases import shipped
 from tfinvert.studio.app import served
 
 _SIZE = flags.DEFINE_integer("size", 256, "Sides of the photograph, in pixels.", lower_bound=8)

@@ -7,7 +7,7 @@ rebuilds one photograph through its bytes endpoint. Three to seven minutes on tw
     python recipes/quickstart.py
 
 Four photographs teach edges and not colours, so the colours are varied at random in training and
-the reconstructions are almost grey. The shipped `hog` has seen 74 000 photographs.
+the reconstructions are almost grey. The shipped `hog` has seen 24 000 photographs.
 """
 
 import pathlib

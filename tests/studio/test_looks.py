@@ -8,7 +8,7 @@ import tfinvert
 from tfinvert.analysis import perturb, probabilities, units
 from tfinvert.data.photos import photograph
 from tfinvert.errors import InputError
-from tfinvert.inverter import shipped
+from tfinvert.releases import shipped
 from tfinvert.reporting.grids import to_uint8
 from tfinvert.studio import html, photographs
 from tfinvert.studio.looks import look, normalized_error

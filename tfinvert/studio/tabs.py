@@ -10,7 +10,8 @@ import numpy as np
 from tfinvert.analysis import interpolate, perturbations, probabilities, units
 from tfinvert.data.open import open_source
 from tfinvert.evaluation import read_images
-from tfinvert.inverter import Inverter, shipped
+from tfinvert.inverter import Inverter
+from tfinvert.releases import shipped
 from tfinvert.studio.controls import Choice, Control, Slider, Value
 from tfinvert.studio.photographs import THUMBNAILS, Photograph, loaded, own_size
 
