@@ -177,10 +177,18 @@ def test_what_is_too_large_or_small_is_an_error_and_the_process_lives(free_serve
     thin = tf.io.encode_png(photo[:5]).numpy()
     for request, message in (
         (("serving_default", image[:, :5]), "at least 8×8 pixels"),
-        (("serving_default", np.zeros((1100, 64, 64, 3))), "4194304 together"),
+        (("serving_default", np.zeros((1100, 64, 64, 3))), "at most 4194304 pixels together"),
+        (("invert", np.zeros((1100, 8, 8, 31))), "at most 4194304 pixels together"),
         (("invert", np.zeros((1, 7, 8, 31))), "multiples of 2"),
         (("reconstruct_bytes", wide, "png_bytes"), "at most 4194304 pixels"),
         (("reconstruct_bytes", thin, "png_bytes"), "at least 8×8"),
     ):
         assert message in free_server.error(*request)
     free_server.image("serving_default", image)
+
+
+def test_a_batch_of_too_many_of_one_size_is_an_error_too(server, png):
+    message = "at most 4194304 pixels together"
+    assert message in server.error("serving_default", np.zeros((1025, 64, 64, 3)))
+    assert message in server.error("invert", np.zeros((1025, 8, 8, 31)))
+    assert message in server.error("reconstruct_bytes", png, "png_bytes", shape=(1025,))

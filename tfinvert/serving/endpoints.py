@@ -1,6 +1,7 @@
 """The functions a model server offers for an inverter."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -12,7 +13,7 @@ from tfinvert.serving import decode
 
 Outputs = dict[str, tf.Tensor]
 
-MAX_PIXELS = 4 * 1024 * 1024  # of a request to an inverter for any size
+MAX_PIXELS = 4 * 1024 * 1024  # of what goes through a network at once
 _AT_ONCE = 8  # files that are decoded or encoded at the same time, where they are small enough
 
 
@@ -36,7 +37,7 @@ def serving_default(inverter: Inverter) -> Endpoint:
 
     `images` float32 `[B, *feature.image_shape]` in [0, 1] become `reconstruction` float32
     `[B, *output_size, 3]` in [0, 1]. Of an inverter for any size, `[B, H, W, 3]` become as many of
-    the same size, up to `MAX_PIXELS` together.
+    the same size. All of a request have up to `MAX_PIXELS` together.
     """
     size = (None, None) if inverter.any_size else inverter.feature.image_shape[:2]
     spec = tf.TensorSpec((None, *size, 3), tf.float32, name="images")
@@ -97,6 +98,7 @@ def reconstruct_bytes(inverter: Inverter) -> Endpoint:
 
     def reconstruct(image_bytes: tf.Tensor) -> Outputs:
         image_bytes = _some(tf.ensure_shape(image_bytes, spec.shape))
+        image_bytes = _few(image_bytes, tf.size(image_bytes, tf.int64) * math.prod(size))
         pixels = tf.reduce_max(tf.reduce_prod(_sizes(image_bytes), axis=1))
         view_spec = tf.TensorSpec((*size, 3), tf.float32)
         images = tf.cond(  # a request takes the memory of one decoded image, the largest there is
@@ -127,15 +129,14 @@ def invert(inverter: Inverter) -> Endpoint:
         features = _some(tf.ensure_shape(features, spec.shape))
         finite = tf.reduce_all(tf.math.is_finite(features))
         features = _admitted(features, finite, "features are finite numbers")
+        pixels = tf.size(features, tf.int64) // math.prod(inverter.feature.spec.shape)
+        features = _few(features, pixels * math.prod(inverter.output_size))
         if inverter.any_size:
-            cells = tf.shape(features, tf.int64)[:3]
-            few = tf.reduce_prod(cells) * inverter.feature.cell_size**2 <= MAX_PIXELS
-            whole = tf.reduce_all(cells[1:] % inverter.contraction == 0)
+            cells = tf.shape(features, tf.int64)[1:3]
             features = _admitted(
                 features,
-                few & whole & (tf.reduce_min(cells[1:]) > 0),
-                f"features with sides that are multiples of {inverter.contraction} are taken, of "
-                f"at most {MAX_PIXELS} pixels together",
+                tf.reduce_all(cells % inverter.contraction == 0),
+                f"features have sides that are multiples of {inverter.contraction}",
             )
         images = inverter.decode(features)
         whole = tf.reduce_all(tf.math.is_finite(images))
@@ -176,16 +177,19 @@ def make_endpoints(inverter: Inverter, names: Sequence[str] = ENDPOINTS) -> list
 
 def _rebuilt(inverter: Inverter, images: tf.Tensor) -> tf.Tensor:
     """Reconstructions of images, of which too many or too small ones are an error."""
+    size = tf.shape(images, tf.int64)
+    images = _few(images, tf.reduce_prod(size[:3]))
     if inverter.any_size:
-        size = tf.shape(images, tf.int64)
         smallest = max(inverter.feature.cell_size, inverter.multiple // 2)
-        images = _admitted(
-            images,
-            (tf.reduce_prod(size[:3]) <= MAX_PIXELS) & (tf.reduce_min(size[1:3]) >= smallest),
-            f"images of at least {smallest}×{smallest} pixels are taken, of at most {MAX_PIXELS} "
-            "together",
-        )
+        large = tf.reduce_min(size[1:3]) >= smallest
+        images = _admitted(images, large, f"images have at least {smallest}×{smallest} pixels")
     return _shaped(inverter, inverter.rebuild(images))
+
+
+def _few(batch: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
+    """The batch, where its images have no more pixels together than a request may."""
+    accepted = f"the images of a request have at most {MAX_PIXELS} pixels together"
+    return _admitted(batch, pixels <= MAX_PIXELS, accepted)
 
 
 def _admitted(tensor: tf.Tensor, condition: tf.Tensor, accepted: str) -> tf.Tensor:
