@@ -33,7 +33,8 @@ setup(
     install_requires=[
         "absl-py>=2.1",
         "array_record>=0.8.1",
-        # Newer ones need 3.11, which the pip of 3.10 (23.0) learns too late: they come with extras.
+        # Asked for by tensorflow-datasets. Newer ones need 3.11: where an index does not say so, the
+        # pip of 3.10 (23.0) sees it too late, since etils is asked for with extras, and tries on.
         "etils<1.14; python_version < '3.11'",
         "importlib-resources>=5.0",  # imported by tensorflow-datasets, which does not ask for it
         "keras>=3.12",
@@ -41,9 +42,7 @@ setup(
         "numpy>=2.0",
         "opencv-python-headless>=4.10",
         "pillow>=11",
-        # What tensorflow-metadata takes there, for the same reason.
-        "protobuf>=5.28,<=6.32; python_version < '3.11'",
-        "protobuf>=5.28; python_version >= '3.11'",
+        "protobuf>=5.28",
         "safetensors>=0.5",
         "scikit-image>=0.25",
         "scikit-learn>=1.5",
