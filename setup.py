@@ -33,8 +33,8 @@ setup(
     install_requires=[
         "absl-py>=2.1",
         "array_record>=0.8.1",
-        # Asked for by tensorflow-datasets. Newer ones need 3.11: where an index does not say so, the
-        # pip of 3.10 (23.0) sees it too late, since etils is asked for with extras, and tries on.
+        # tensorflow-datasets asks for it, with extras. Newer ones need 3.11: where an index does
+        # not say so, the pip of 3.10 (23.0) sees it too late, and tries versions of all else.
         "etils<1.14; python_version < '3.11'",
         "importlib-resources>=5.0",  # imported by tensorflow-datasets, which does not ask for it
         "keras>=3.12",
