@@ -122,7 +122,10 @@ def _commands(
     shipped, commands = releases.shipped(), []
     for inverters, experiments in groups.items():
         # A run's inverter is called as the run; runs lie beside each other.
-        paths = [x if x in shipped else str(run.parent / x / INVERTER) for x in inverters]
+        paths = [
+            x if x.partition("@")[0] in shipped else str(run.parent / x / INVERTER)
+            for x in inverters
+        ]
         lines = [f"python recipes/analyze.py --experiment={','.join(experiments)}"]
         lines += [f"--inverters={','.join(paths)}"] if paths else []
         lines.append(shlex.join([*given, f"--workdir={run}"]))
