@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = """
 import sys, threading
 from tfinvert.studio.app import served
-with served(file_seconds=4) as url:
+with served(file_seconds=6) as url:
     print(url, flush=True)
     sys.stdin.read()
 """

@@ -34,7 +34,7 @@ def launch(host: str = "127.0.0.1", port: int = 7860, open_browser: bool = True)
 
 
 @contextlib.contextmanager
-def served(host: str = "127.0.0.1", port: int = 0, file_seconds: int = 60) -> Iterator[str]:
+def served(host: str = "127.0.0.1", port: int = 0, file_seconds: int = 180) -> Iterator[str]:
     """The page, as long as the block runs; see `launch`.
 
     Args:

@@ -12,19 +12,19 @@ from tfinvert.studio.looks import look
 from tfinvert.studio.parts import Parts
 from tfinvert.studio.photographs import EXAMPLES, Photograph, read
 from tfinvert.studio.state import UPLOADED, State, from_query
-from tfinvert.studio.tabs import BY_NAME, TABS, Tab
+from tfinvert.studio.tabs import BY_NAME, MIX, TABS, Tab
 
-_PRIVATE = {"api_visibility": "private"}
 # One picture at a time, which takes all cores; what waits for it is replaced by what comes later.
-_SHOWING = _PRIVATE | {
+_ONE = {
     "concurrency_id": "inverters",
     "concurrency_limit": 1,
     "show_progress": "minimal",
     "trigger_mode": "always_last",
+    "api_visibility": "private",
 }
-# What takes no time, and must not wait: the file of an upload is deleted soon.
-_QUICK = _PRIVATE | {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last"}
 _KEYS = [(tab.name, control.name) for tab in TABS for control in tab.controls]
+# What a state is made of beside the controls of the tabs, in the order of `_show`'s arguments.
+_OUTER = ("tab", "example", "upload", "second", "second_upload", "map")
 # The address follows the page; nothing is loaded.
 _TO_LINK = """(query) => {
   history.replaceState(null, "", location.pathname + (query ? "?" + query : ""));
@@ -33,46 +33,44 @@ _TO_LINK = """(query) => {
 
 
 def connect(page: gr.Blocks, parts: Parts) -> None:
-    """Makes the page answer; called where it is built."""
-    controls = [parts.controls[key] for key in _KEYS]
-    outer = [parts.tab, parts.example, parts.upload, parts.second, parts.second_upload]
-    showing = _SHOWING | {
-        "fn": _show,
-        "inputs": [parts.notice, *outer, parts.map, *controls],
-        "outputs": [parts.pictures, parts.code, parts.query, parts.notice],
-    }
-    linking = {"fn": None, "inputs": [parts.query], "outputs": [parts.link], "js": _TO_LINK}
+    """Makes the page answer; called where it is built.
 
-    def then_show(event: Any) -> None:
-        event.then(**showing).then(**linking)
+    Each event but the first is one call, which also shows what comes of it: a call costs a tenth of
+    a second.
+    """
+    controls = [parts.controls[key] for key in _KEYS]
+    given = [parts.notice, *(getattr(parts, name) for name in _OUTER), *controls]
+    shown = [parts.pictures, parts.code, parts.query, parts.notice]
+    linking = {"fn": None, "inputs": [parts.query], "outputs": [parts.link], "js": _TO_LINK}
 
     bounding = _bounding(parts)
     plain = [parts.controls[key].input for key in _KEYS if key not in bounding]
-    gr.on([*plain, parts.map.input], **showing).then(**linking)
+    gr.on([*plain, parts.map.input], _show, given, shown, **_ONE).then(**linking)
     for key, (tab, slider) in bounding.items():
         own = [parts.controls[tab.name, control.name] for control in tab.controls]
         bound = functools.partial(_bound, tab)
-        event = parts.controls[key].input(bound, own, slider, **_SHOWING)
-        then_show(event)
-    then_show(parts.tabs.select(_selected_tab, None, parts.tab, **_QUICK))
-    then_show(
-        parts.gallery.select(_selected_example, None, [parts.example, parts.upload], **_QUICK)
-    )
-    then_show(parts.second.input(lambda: None, None, parts.second_upload, **_QUICK))
-    first = [parts.dropped, parts.upload, parts.example, parts.notice]
-    then_show(parts.dropped.input(_receive, first[:-1], first, **_QUICK))
-    second = [parts.second_dropped, parts.second_upload, parts.second, parts.notice]
-    then_show(parts.second_dropped.input(_receive, second[:-1], second, **_QUICK))
+        event = parts.controls[key].input(bound, own, slider, **_ONE)
+        event.then(_show, given, shown, **_ONE).then(**linking)
+    parts.tabs.select(_select_tab, given, [parts.tab, *shown], **_ONE).then(**linking)
+    chosen = [parts.example, parts.upload]
+    parts.gallery.select(_select_example, given, [*chosen, *shown], **_ONE).then(**linking)
+    parts.second.input(_select_second, given, [parts.second_upload, *shown], **_ONE).then(**linking)
+    for dropped, upload, example in (
+        ("dropped", "upload", "example"),
+        ("second_dropped", "second_upload", "second"),
+    ):
+        place = getattr(parts, dropped)
+        changed = [place, getattr(parts, upload), getattr(parts, example)]
+        receive = functools.partial(_receive, upload, example)
+        place.input(receive, [place, *given], [*changed, *shown], **_ONE).then(**linking)
     restored = [parts.tabs, parts.tab, parts.example, parts.gallery, parts.second, parts.map]
-    then_show(
-        page.load(
-            _restore,
-            parts.link,
-            [parts.notice, *restored, *controls],
-            js="() => location.search",
-            **_SHOWING,
-        )
-    )
+    page.load(
+        _restore,
+        parts.link,
+        [parts.notice, *restored, *controls],
+        js="() => location.search",
+        **_ONE,
+    ).then(_show, given, shown, **_ONE).then(**linking)
 
 
 def _bounding(parts: Parts) -> dict[tuple[str, str], tuple[Tab, gr.Slider]]:
@@ -96,22 +94,37 @@ def _bound(tab: Tab, *values: Value) -> dict[str, Any]:
     return gr.update(maximum=highest, value=min(own[name], highest))
 
 
-def _selected_tab(event: gr.SelectData) -> str:
-    return next(tab.name for tab in TABS if tab.title == event.value)
+def _select_tab(event: gr.SelectData, line: str, tab: str, *others: Any) -> tuple:
+    tab = next(each.name for each in TABS if each.title == event.value)
+    return tab, *_show(line, tab, *others)
 
 
-def _selected_example(event: gr.SelectData) -> tuple[str, None]:
-    return EXAMPLES[event.index], None
+def _select_example(event: gr.SelectData, line: str, *given: Any) -> tuple:
+    chosen = {"example": EXAMPLES[event.index], "upload": None}
+    return *chosen.values(), *_show(line, *_with(given, **chosen))
 
 
-def _receive(path: str | None, upload: Photograph | None, name: str) -> tuple:
-    """An empty place to drop the next one, the photograph, no example's name, and a line."""
-    if path is None:
-        return None, upload, name, ""
-    try:
-        return None, read(path), UPLOADED, ""
-    except InputError as error:
-        return None, upload, name, str(error)
+def _select_second(line: str, *given: Any) -> tuple:
+    return None, *_show(line, *_with(given, second_upload=None))
+
+
+def _receive(upload: str, example: str, path: str | None, line: str, *given: Any) -> tuple:
+    """An empty place to drop the next one, the photograph, no example's name, and what is shown."""
+    changed = {}
+    if path is not None:
+        try:
+            changed = {upload: read(path), example: None}
+        except InputError as error:
+            line = str(error)
+    given = _with(given, **changed)
+    kept = (given[_OUTER.index(name)] for name in (upload, example))
+    return None, *kept, *_show(line, *given)
+
+
+def _with(given: tuple, **changed: Any) -> tuple:
+    """What a state is made of, with other values of some of `_OUTER`."""
+    outer = dict(zip(_OUTER, given, strict=False)) | changed
+    return *outer.values(), *given[len(_OUTER) :]
 
 
 def _restore(query: str) -> list[Any]:
@@ -136,7 +149,7 @@ def _restore(query: str) -> list[Any]:
 def _show(
     line: str,
     tab: str,
-    example: str,
+    example: str | None,
     upload: Photograph | None,
     second: str | None,
     second_upload: Photograph | None,
@@ -145,10 +158,11 @@ def _show(
 ) -> tuple[str, dict[str, Any], str, str]:
     """Pictures, Python and link of a state, and that its line is said."""
     own = {name: value for (of, name), value in zip(_KEYS, values, strict=True) if of == tab}
-    state = State(tab, own, example, second or UPLOADED, map)
-    notes = (line, *(each.note for each in (upload, second_upload) if each))
+    state = State(tab, own, example or UPLOADED, second or UPLOADED, map)
+    used = (upload, second_upload if tab == MIX else None)
+    notes = (line, *(each.note for each in used if each))
     try:
-        seen = look(state, upload, second_upload)
+        seen = look(state, *used)
     except InputError as error:
         wrong = "".join(html.notice(each) for each in (*notes, str(error)) if each)
         return wrong, gr.update(value=""), state.query(), ""

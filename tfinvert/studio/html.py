@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,7 +18,7 @@ STYLE = """
 .lead h1 { margin: 0; font-size: 1.5rem; }
 .lead p { margin: 0.25rem 0 0; }
 .about p { margin: 0; }
-.pictures { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr));
+.pictures { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr));
   align-items: start; }
 .pictures.two { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 .pictures figure { margin: 0; }
@@ -39,8 +40,12 @@ STYLE = """
 #examples .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 6px;
   grid-template-rows: none; grid-auto-rows: auto; }
 #examples .thumbnail-item { width: 100%; min-width: 0; aspect-ratio: 1; }
-.ticks { display: flex; justify-content: space-between; font-size: 0.68rem; opacity: 0.75; }
+.ticks { display: flex; justify-content: space-between; font-size: 0.68rem; opacity: 0.75;
+  margin: -12px 0 0; color: var(--body-text-color); }
+/* Where the slider ends with the fifth layer, so do their names. */
+.gradio-container:has(.layer input[max="4"]) .ticks span:nth-child(n+6) { display: none; }
 .layer .tab-like-container, .layer .min_value, .layer .max_value { display: none; }
+@media (max-width: 480px) { button[role=tab] { padding: 0 7px !important; font-size: 0.85rem; } }
 """
 # The picture's own bytes, which are in the page already.
 _DOWNLOAD = "this.href = this.closest('figure').querySelector('img').src"
@@ -56,6 +61,11 @@ def shown(look: Look, notes: tuple[str, ...] = ()) -> str:
     parts += [f'<div class="pictures{two}">{figures}</div>']
     parts += [f'<p class="figures">{html.escape(look.figures)}</p>']
     return "".join(parts)
+
+
+def ticks(names: Sequence[str]) -> str:
+    """The names of a slider's values, below it."""
+    return f'<div class="ticks">{"".join(f"<span>{name}</span>" for name in names)}</div>'
 
 
 def notice(line: str) -> str:

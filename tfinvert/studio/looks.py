@@ -83,10 +83,10 @@ def look(state: State, photo: Photograph | None = None, second: Photograph | Non
     expression, imports = photo.fitting(str(size or ""))
     code = _script((*imports, *made.imports), (start, f"photo = {expression}", *made.lines))
     target = resize_images(fitted[np.newaxis], made.rebuilt.shape[:2])[0]
-    pictures = {photo.title: fitted, made.caption: made.rebuilt, **made.others}
-    pictures |= _map(state.map, target, made)
+    maps = _map(state.map, target, made)
+    pictures = [(photo.title, fitted), (made.caption, made.rebuilt), *made.others.items()]
     return Look(
-        tuple(Picture(caption, to_uint8(pixels)) for caption, pixels in pictures.items()),
+        tuple(Picture(caption, to_uint8(pixels)) for caption, pixels in [*pictures, *maps.items()]),
         _figures(chosen, target, made.rebuilt),
         code,
     )

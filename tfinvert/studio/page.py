@@ -1,11 +1,10 @@
 """The page: where Gradio's components stand; `events` says what they do."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
-from tfinvert.studio import events
+from tfinvert.studio import events, html
 from tfinvert.studio.controls import Choice, Control, Slider
 from tfinvert.studio.parts import Parts, upload
 from tfinvert.studio.photographs import EXAMPLES, example
@@ -24,14 +23,15 @@ _PRIVACY = (
 )
 
 
-def build(file_seconds: int = 60) -> gr.Blocks:
+def build(file_seconds: int = 180) -> gr.Blocks:
     """The page, to be launched.
 
     Args:
-      file_seconds: after which the file of an upload is deleted; it is read at once.
+      file_seconds: within which the file of an upload is deleted; it is read when its turn comes.
     """
-    age = max(1, file_seconds // 2)
-    with gr.Blocks(title="tfinvert", analytics_enabled=False, delete_cache=(age, age)) as page:
+    age = 2 * file_seconds // 3  # looked at as often as makes up the rest
+    cleaning = (file_seconds - age, age)
+    with gr.Blocks(title="tfinvert", analytics_enabled=False, delete_cache=cleaning) as page:
         gr.Markdown(_LEAD, elem_classes="lead")
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
@@ -65,9 +65,9 @@ def build(file_seconds: int = 60) -> gr.Blocks:
 
 def _photographs() -> tuple[gr.Image, gr.Gallery]:
     dropped = upload(
-        label="Photograph, or one of those below",
+        label="Photograph",
         sources=["upload", "webcam", "clipboard"],
-        height=170,
+        height=200,
         elem_id="photograph",
     )
     gallery = gr.Gallery(
@@ -149,12 +149,8 @@ def _component(control: Control) -> gr.components.Component:
                 elem_classes="layer" if control.names else None,
             )
             if control.names:
-                gr.HTML(_ticks(control.names), apply_default_css=False)
+                gr.HTML(html.ticks(control.names), apply_default_css=False)
         return slider
     choices = [(label, value) for value, label in control.options.items()]
     kind = gr.Dropdown if control.many else gr.Radio
     return kind(choices, value=control.default, label=control.label, min_width=260)
-
-
-def _ticks(names: Sequence[str]) -> str:
-    return f'<div class="ticks">{"".join(f"<span>{name}</span>" for name in names)}</div>'
