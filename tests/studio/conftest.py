@@ -48,8 +48,10 @@ def browser():
     if path is None:
         pytest.skip("there is no Chromium")
     with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *camera])
+        # One context, so that the page's scripts are read once.
+        yield chromium.new_context(viewport={"width": 1280, "height": 900})
         chromium.close()
 
 
@@ -60,12 +62,11 @@ def visit(studio, browser):
     In the end nothing has been asked of another machine, and the browser had nothing to complain.
     """
     url, _ = studio
-    contexts, wrong = [], []
+    pages, wrong = [], []
 
     def open_page(query=""):
-        context = browser.new_context(viewport={"width": 1280, "height": 900})
-        contexts.append(context)
-        page = context.new_page()
+        page = browser.new_page()
+        pages.append(page)
         page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda asked: _check(asked.url, url, wrong))
@@ -73,8 +74,8 @@ def visit(studio, browser):
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert not wrong
 
 
