@@ -30,6 +30,7 @@ from tests.training.runs import SETTINGS, few_measured
 from tfinvert.analysis.experiments import EXPERIMENTS
 from tfinvert.data.open import open_source
 from tfinvert.evaluation import read_images
+from tfinvert.features import registry
 from tfinvert.runs.exhibits import EXHIBITS
 from tfinvert.serving import export_savedmodel
 from tfinvert.training import strategies
@@ -79,6 +80,7 @@ RUN_BY_NONE = {
     "benchmarks/feature_speed.py": "measures for minutes, and needs VLFeat",
     "benchmarks/serving.py": "measures for minutes",
     "benchmarks/squeezenet_accuracy.py": "needs 500 photographs of ImageNet",
+    "benchmarks/studio_speed.py": "measures for minutes, in a browser",
     "benchmarks/training_speed.py": "measures for minutes",
     "docker": "needs the image of a registry",
     "kubectl": "needs a cluster",
@@ -419,6 +421,7 @@ def test_a_representation_is_added_as_the_document_says(tmp_path, monkeypatch):
     module, line = python_blocks("adding-a-representation.md")
     (tmp_path / "cell_moments.py").write_text(module, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))  # for this test alone
     exec(
         line.replace("tfinvert.features.cell_moments", "cell_moments"),
         {"register": tfinvert.features.register},

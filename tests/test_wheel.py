@@ -69,7 +69,7 @@ def test_the_wheel_brings_the_command(installed, tmp_path):
         text=True,
         check=True,
     )
-    assert all(f"\n  {name} " in finished.stdout for name in tfinvert.shipped())
+    assert all(f"\n  {name}@" in finished.stdout for name in tfinvert.shipped())
 
 
 @pytest.mark.parametrize("name", tfinvert.shipped())

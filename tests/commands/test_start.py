@@ -95,14 +95,6 @@ def test_wrong_flags_are_one_line(arguments, message):
     assert message in refusal(*arguments)
 
 
-def test_the_studio_says_what_it_lacks(monkeypatch):
-    from tfinvert.commands import studio
-
-    monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(tfinvert.InputError, match=r"Gradio: pip install tfinvert\[studio\]"):
-        studio.main()
-
-
 LAZY = """
 import os, sys
 import tfinvert

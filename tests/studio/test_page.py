@@ -172,6 +172,7 @@ def test_it_fits_on_a_telephone_and_on_a_desk(visit):
     caption(page, "rebuilt from alexnet-conv3-64")
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 844})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        fits = "width => document.documentElement.scrollWidth <= width"
+        page.wait_for_function(fits, arg=width, timeout=10_000)  # once the tabs are laid out anew
         boxes = [page.locator("#pictures img").nth(i).bounding_box() for i in (0, 1)]
         assert boxes[0]["y"] == boxes[1]["y"] and boxes[1]["x"] > boxes[0]["x"]  # beside it

@@ -115,7 +115,10 @@ class Client:
         Args:
           features: of each image, float32 as the feature computes them.
 
-        Raises: what `reconstruct` does.
+        Raises:
+          ValueError: the features are none, or the model refuses them.
+          TimeoutError: no answer came before the deadline.
+          ConnectionError: the server could not be reached, or not used, in any attempt.
         """
         return self._in_batches("invert", "features", _floats(list(features)), "reconstruction")
 
