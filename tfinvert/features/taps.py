@@ -118,7 +118,11 @@ def cut(name: str, model: keras.Model, layer: str) -> keras.Model:
         raise InputError(f"{name}: no layer {layer!r}; there are: {', '.join(names)}")
     try:
         (inputs,) = model.inputs
-        return keras.Model(inputs, model.get_layer(layer).output)
+        ended = keras.Model(inputs, model.get_layer(layer).output)
+        # Keras before 3.13, the last for Python 3.10, says nothing before it is used.
+        if sum(isinstance(each, keras.layers.InputLayer) for each in ended.layers) > 1:
+            raise ValueError("its output is not connected to the model's input")
+        return ended
     except (ValueError, AttributeError, RuntimeError) as error:
         # A model in the model knows its own input only.
         reason = first_line(error)
