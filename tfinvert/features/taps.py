@@ -119,7 +119,7 @@ def cut(name: str, model: keras.Model, layer: str) -> keras.Model:
     try:
         (inputs,) = model.inputs
         ended = keras.Model(inputs, model.get_layer(layer).output)
-        # Keras before 3.13, the last for Python 3.10, says nothing before it is used.
+        # Keras 3.12, the last for Python 3.10, says nothing before it is used.
         if sum(isinstance(each, keras.layers.InputLayer) for each in ended.layers) > 1:
             raise ValueError("its output is not connected to the model's input")
         return ended
