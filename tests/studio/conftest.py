@@ -69,6 +69,7 @@ def visit(studio, browser):
         pages.append(page)
         page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("response", lambda given: wrong.append(given.url) if given.status >= 400 else None)
         page.on("request", lambda asked: _check(asked.url, url, wrong))
         page.goto(url + query)
         return page

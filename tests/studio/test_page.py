@@ -140,6 +140,8 @@ def test_the_camera_takes_a_photograph(visit):
     place = page.locator("#photograph")
     place.get_by_label("Capture from camera").click()
     place.get_by_text("Click to Access Webcam").click()
+    # Before it shows something, what it takes is no photograph.
+    page.wait_for_function("document.querySelector('#photograph video')?.videoWidth > 0")
     place.get_by_label("capture photo").click()
     page.wait_for_function("!location.search.includes('photograph=')", timeout=30_000)
     assert page.locator(SHOWN).first.inner_text() != "chelsea"

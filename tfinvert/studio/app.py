@@ -58,6 +58,7 @@ def served(host: str = "127.0.0.1", port: int = 0, file_seconds: int = 180) -> I
                 f"the studio needs Gradio: pip install 'tfinvert[studio]' ({error})"
             ) from error
         from tfinvert.studio import page
+        from tfinvert.studio.progress import NoProgress
 
         built = page.build(file_seconds)
         built.launch(
@@ -71,6 +72,7 @@ def served(host: str = "127.0.0.1", port: int = 0, file_seconds: int = 180) -> I
             pwa=False,
             footer_links=[],
             max_file_size=_MOST_BYTES,
+            app_kwargs={"middleware": [(NoProgress, (), {})]},
             state_session_capacity=_SESSIONS,
             theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
             css=STYLE,

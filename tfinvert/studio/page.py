@@ -17,9 +17,9 @@ _LEAD = """# tfinvert
 What a visual representation keeps of a photograph, and what it throws away.
 """
 _PRIVACY = (
-    '<p class="privacy">JPEG or PNG. Your photograph is read, its file deleted, its pixels held in '
-    "memory for this page alone, an hour at most. A link cannot hold it: links are to the "
-    "examples.</p>"
+    '<p class="privacy">JPEG or PNG. Your photograph is read, its file deleted within three '
+    "minutes, its pixels held in memory for this page alone, an hour at most. A link cannot hold "
+    "it: links are to the examples.</p>"
 )
 
 
