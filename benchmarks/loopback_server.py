@@ -7,6 +7,7 @@ PredictionService and the REST API with that server's own protocol buffers, stat
 texts. It neither batches nor guards itself: it is for clients that one trusts.
 """
 
+import abc
 import base64
 import functools
 import http.server
@@ -36,26 +37,29 @@ class Failure(Exception):
         self.code = code
 
 
-class Servable:
-    """A model's versions, of which the largest answers where none is named.
+class Models(abc.ABC):
+    """What can be asked.
 
     Args:
-      path: the model's directory; its name is the model's.
+      path: where it lies; its name is the server's in an address.
       at_once: requests that run at the same time; others wait their turn.
     """
 
     def __init__(self, path: pathlib.Path, at_once: int = 2):
-        self.name = path.name
-        numbers = sorted(int(folder.name) for folder in path.iterdir() if folder.name.isdigit())
-        self.versions = {number: tf.saved_model.load(str(path / str(number))) for number in numbers}
+        self.path, self.name = path, path.name
         self._turn = threading.Semaphore(at_once)
+
+    @abc.abstractmethod
+    def versions(self, name: str) -> dict[int, Any]:
+        """The SavedModels of a model by number, of which the largest answers; none of no model."""
 
     def version(self, name: str, number: int | None) -> Any:
         """The SavedModel that a request names."""
-        if name != self.name or (number is not None and number not in self.versions):
+        versions = self.versions(name)
+        if not versions or (number is not None and number not in versions):
             wanted = f"Latest({name})" if number is None else f"Specific({name}, {number})"
             raise Failure("NOT_FOUND", f"Servable not found for request: {wanted}")
-        return self.versions[max(self.versions) if number is None else number]
+        return versions[max(versions) if number is None else number]
 
     def predict(
         self, name: str, number: int | None, signature: str, inputs: dict[str, Any]
@@ -84,31 +88,39 @@ class Servable:
         return {key: value.numpy() for key, value in outputs.items()}
 
 
-class Folder(Servable):
-    """The models of a folder, each loaded when it is first asked for.
-
-    Args:
-      path: it holds a directory a model; none need be there yet.
-      at_once: as above.
-    """
+class Servable(Models):
+    """One model, loaded when this is made: a directory with its versions."""
 
     def __init__(self, path: pathlib.Path, at_once: int = 2):
-        self.name = path.name
-        self._turn = threading.Semaphore(at_once)
-        self._model = functools.cache(lambda name: Servable(path / name))
-        self._has = lambda name: (path / name).is_dir()
+        super().__init__(path, at_once)
+        self._versions = _loaded(path)
 
-    def version(self, name: str, number: int | None) -> Any:
-        """The SavedModel that a request names."""
-        if not self._has(name):
-            raise Failure("NOT_FOUND", f"Servable not found for request: Latest({name})")
-        return self._model(name).version(name, number)
+    def versions(self, name: str) -> dict[int, Any]:
+        """Of the one model."""
+        return self._versions if name == self.name else {}
+
+
+class Folder(Models):
+    """Models beside each other, each loaded when it is first asked for; none need be there yet."""
+
+    def __init__(self, path: pathlib.Path, at_once: int = 2):
+        super().__init__(path, at_once)
+        self._loaded = functools.cache(_loaded)
+
+    def versions(self, name: str) -> dict[int, Any]:
+        """Of one of them."""
+        return self._loaded(self.path / name) if (self.path / name).is_dir() else {}
+
+
+def _loaded(path: pathlib.Path) -> dict[int, Any]:
+    numbers = sorted(int(folder.name) for folder in path.iterdir() if folder.name.isdigit())
+    return {number: tf.saved_model.load(str(path / str(number))) for number in numbers}
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """The gRPC side."""
 
-    def __init__(self, servable: Servable):
+    def __init__(self, servable: Models):
         self._servable = servable
 
     def Predict(  # the protocol's name
@@ -135,7 +147,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 class Handler(http.server.BaseHTTPRequestHandler):
     """The REST side."""
 
-    servable: Servable
+    servable: Models
     wbufsize = -1  # an answer is one write, or its second half would wait for an acknowledgement
 
     def do_GET(self) -> None:
@@ -147,7 +159,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             signatures = self.servable.version(name, number).signatures
             if asked:
                 return self._answer(200, {"metadata": {"signature_def": list(signatures)}})
-            numbers = [number] if number else self.servable.versions
+            numbers = [number] if number else self.servable.versions(name)
             status = {"error_code": "OK", "error_message": ""}
             states = [{"version": str(x), "state": "AVAILABLE", "status": status} for x in numbers]
             self._answer(200, {"model_version_status": states})
@@ -249,7 +261,7 @@ class Server:
       rest_port: of REST, likewise.
     """
 
-    def __init__(self, servable: Servable, grpc_port: int = 0, rest_port: int = 0):
+    def __init__(self, servable: Models, grpc_port: int = 0, rest_port: int = 0):
         sizes = ("grpc.max_send_message_length", "grpc.max_receive_message_length")
         self._grpc = grpc.server(
             futures.ThreadPoolExecutor(max_workers=32), options=[(size, -1) for size in sizes]

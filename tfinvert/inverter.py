@@ -341,9 +341,7 @@ def load(path: str | pathlib.Path) -> Inverter:
       InputError: there is neither, it ships in another version, or the directory does not hold a
         whole inverter.
     """
-    if (pathlib.Path(path) / saved.CARD).exists():
-        return Inverter.load(path)
-    found = releases.locate(str(path))
+    found = None if (pathlib.Path(path) / saved.CARD).exists() else releases.locate(str(path))
     if found is None:
         return Inverter.load(path)
     directory, name = found

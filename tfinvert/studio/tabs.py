@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tfinvert.analysis import interpolate, perturbations, probabilities, units
+from tfinvert.catalogue import Entry, catalogue
 from tfinvert.data.open import open_source
 from tfinvert.evaluation import read_images
 from tfinvert.inverter import Inverter
-from tfinvert.releases import shipped
 from tfinvert.studio.controls import Choice, Control, Slider, Value
 from tfinvert.studio.photographs import THUMBNAILS, Photograph, loaded, own_size
 
@@ -87,17 +87,16 @@ class Tab:
 
 
 def _inverters(default: str, fits: Callable[[str], bool] = lambda name: True) -> Choice:
-    names = sorted(filter(fits, shipped()), key=lambda name: (name.endswith(THUMBNAILS), name[:7]))
-    sizes = {name: _size(name) for name in names}
+    sizes = {entry.name: _size(entry) for entry in catalogue() if fits(entry.name)}
+    names = sorted(sizes, key=lambda name: (name.endswith(THUMBNAILS), name[:7]))
     return Choice(
         "inverter", "Representation", {x: f"{x} ({sizes[x]})" for x in names}, default, many=True
     )
 
 
-def _size(name: str) -> str:
-    if name.endswith(THUMBNAILS):
-        return "64 pixels"
-    return "224 pixels" if name.startswith("alexnet-") else "any size"
+def _size(entry: Entry) -> str:
+    whole = entry.any_size and not entry.name.endswith(THUMBNAILS)
+    return "any size" if whole else f"{entry.height} pixels"
 
 
 def _rebuilt(scene: Scene, values: Values) -> Made:
