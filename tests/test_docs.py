@@ -57,7 +57,6 @@ RUN_BY = {
     "recipes/claims.py": HERE,
     "recipes/evaluate.py": HERE,
     "recipes/gallery.py": HERE,
-    "recipes/reconstruct.py": HERE,
     "recipes/train_inverter.py": HERE,
     "tfinvert/serving/client.py": HERE,
     "apache_beam.runners.portability.local_job_service_main": "tests/bulk/test_reconstructions.py",
