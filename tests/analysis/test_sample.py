@@ -23,9 +23,10 @@ from tfinvert.analysis.sample import (
     sample,
     standard_error,
 )
-from tfinvert.analysis.samplers import GaussianCopula, IndependentHistograms, frechet_distance
+from tfinvert.analysis.samplers import GaussianCopula, IndependentHistograms
 from tfinvert.errors import InputError
 from tfinvert.features import get
+from tfinvert.frechet import frechet_distance
 
 SOURCES = [REAL, INDEPENDENT, TRUNCATED, COPULA, MIXTURE]
 

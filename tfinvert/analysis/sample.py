@@ -21,11 +21,11 @@ from tfinvert.analysis.samplers import (
     Mixture,
     Sampler,
     TruncatedGaussian,
-    frechet_distance,
 )
 from tfinvert.analysis.scores import image_contrast
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
+from tfinvert.frechet import frechet_distance
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.plots import MAX_ORDERED, dot_chart

@@ -218,23 +218,3 @@ def normal_scores(features: np.ndarray, among_equal: np.ndarray) -> np.ndarray:
     scores = np.empty(order.shape, np.float32)
     np.put_along_axis(scores, order, np.broadcast_to(values, order.shape), 1)
     return scores.T
-
-
-def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Between the Gaussians with the means and covariances of two samples.
-
-    ‖μa - μb‖² + tr(Σa + Σb - 2 (Σa Σb)^½) (Dowson & Landau 1982). The trace of the root is the sum
-    of the singular values of A Bᵀ, where Σa = AᵀA and Σb = BᵀB, so that neither a covariance nor
-    its root is made, and samples may be fewer than dimensions.
-
-    Args:
-      a: `[n, dimensions]`, at least two.
-      b: `[m, dimensions]`, at least two.
-    """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    roots = [
-        np.linalg.qr((each - each.mean(0)) / np.sqrt(len(each) - 1), mode="r") for each in (a, b)
-    ]
-    common = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
-    own = sum(np.square(root).sum() for root in roots)
-    return float(max(0.0, np.square(a.mean(0) - b.mean(0)).sum() + own - 2.0 * common))
