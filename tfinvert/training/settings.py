@@ -5,7 +5,7 @@ import math
 
 from tfinvert.choices import DEFAULT_NETWORK, JIT, NETWORKS, OPTIMIZERS, PRECISIONS
 from tfinvert.errors import InputError
-from tfinvert.training.loss_terms import parse
+from tfinvert.loss_terms import parse
 
 _CHOICES = {
     "optimizer": OPTIMIZERS,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfinvert.training.loss_terms import parse
+from tfinvert.loss_terms import parse
 from tfinvert.training.losses.absolute import absolute_error
 from tfinvert.training.losses.perceptual import perceptual
 from tfinvert.training.losses.squared import squared_error
