@@ -19,6 +19,7 @@ from tfinvert.networks.weights.lpips import read_channel_weights
 
 SMALLEST = 31  # pixels; less leaves conv3 no place
 _WITH_POOL5 = 63
+_PIXELS = 1 << 22  # that are measured at once
 _LAYERS = ("relu1", "relu2", "relu3", "relu4", "relu5")
 _TINY = 1e-20  # a place where nothing is active has a norm of 0, and a derivative
 
@@ -91,10 +92,11 @@ def lpips(images: np.ndarray, reconstructions: np.ndarray) -> float:
     Raises:
       InputError: the images are smaller.
     """
-    measure = _compiled(images.shape[1:3])
+    height, width = images.shape[1:3]
+    measure, count = _compiled((height, width)), max(1, min(64, _PIXELS // (height * width)))
     values = [
-        measure(*(tf.constant(x[i : i + 64], tf.float32) for x in (images, reconstructions)))
-        for i in range(0, len(images), 64)
+        measure(*(tf.constant(x[i : i + count], tf.float32) for x in (images, reconstructions)))
+        for i in range(0, len(images), count)
     ]
     return float(np.concatenate(values).mean())
 

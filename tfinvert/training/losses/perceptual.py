@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfinvert.errors import InputError
 from tfinvert.features.applications import on_images, read_model
+from tfinvert.features.squeezenet import ALIASES
 from tfinvert.lpips import Lpips, layer_distance, trunk
 from tfinvert.networks import alexnet, squeezenet
 from tfinvert.networks.weights import squeezenet as squeezenet_weights
@@ -54,6 +55,7 @@ def _model(size: tuple[int, int], layers: str) -> keras.Model:
         model = squeezenet.build(size, size)
         path = squeezenet_weights.find_squeezenet(squeezenet_weights.SHIPPED)
         squeezenet_weights.assign_squeezenet(model, squeezenet_weights.read_squeezenet(path))
+        names = [ALIASES.get(each, each) for each in names]
     elif source.endswith(".keras"):
         model = read_model(source, "perceptual takes FILE.keras/LAYER+…. Received")
     else:
