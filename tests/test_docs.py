@@ -68,6 +68,7 @@ RUN_BY = {
     "recipes/beam_features.py": "tests/bulk/test_features.py",
     "recipes/beam_reconstruct.py": "tests/bulk/test_reconstructions.py",
     "recipes/quickstart.py": "tests/recipes/test_quickstart.py",
+    "recipes/tradeoff.py": "tests/runs/test_tradeoff.py",
     "recipes/train_alexnet.py": "tests/recipes/test_train_alexnet.py",
     "tools/gpu/collect.py": "tests/test_gpu_tools.py",
     "tools/gpu/photographs.py": "tests/test_gpu_tools.py",
