@@ -217,7 +217,7 @@ def path_chart(
             axes.plot(at, value, color=colour, marker=marker, linewidth=1.0, label=name)
             for *place, text in zip(at, value, names, strict=True):
                 axes.annotate(
-                    text, place, (6, 5), textcoords="offset points", fontsize=9, color=colour
+                    text, place, (4, -13), textcoords="offset points", fontsize=9, color=colour
                 )
         axes.margins(0.14)
         axes.set_xlabel(x)
