@@ -7,9 +7,11 @@ import keras
 import tensorflow as tf
 
 from tfinvert.errors import InputError
+from tfinvert.networks import spread
 from tfinvert.resize import resize_batch
 from tfinvert.training import strategies
 from tfinvert.training.guard import Guard
+from tfinvert.training.likelihood import WEIGHT, unlikelihood
 from tfinvert.training.losses import make as make_loss
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import State
@@ -47,13 +49,20 @@ def make_step(
     standardization = state.standardization
     output_size = state.network.output_shape[1:3]
     loss = make_loss(settings.loss, output_size)
+    both = spread.beside(state.network, state.head) if state.head is not None else None
 
     def losses(images: tf.Tensor, features: tf.Tensor | None = None) -> tf.Tensor:
         features = state.feature(images) if features is None else rest(features)
         if not settings.train_encoder:
             features = tf.stop_gradient(features)
-        reconstructions = state.network(standardization(features), training=True)
-        return loss(resize_batch(images, output_size), reconstructions)
+        features, targets = standardization(features), resize_batch(images, output_size)
+        if state.head is None:
+            return loss(targets, state.network(features, training=True))
+        reconstructions, log_variance = both(features, training=True)
+        unlikely = unlikelihood(targets, reconstructions, log_variance)
+        if settings.spread == "alone":
+            return unlikely
+        return loss(targets, reconstructions) + WEIGHT * unlikely
 
     return compile_step(
         losses, state, settings, strategy, lambda: _average(state, settings.averaging)
