@@ -9,6 +9,7 @@ FORMS = "photos, folder:PATH or tfds:NAME[/CONFIG]"
 FEATURES = ("hog", "lbp", "sift", "skimage_hog", "skimage_lbp")
 FAMILIES = ("alexnet", "keras", "squeezenet")  # features are FAMILY/LAYER
 
+SPREADS = ("none", "beside", "alone")
 NETWORKS = ("paper", "residual")
 DEFAULT_NETWORK = "residual"
 LOSSES = ("squared", "absolute", "ssim", "perceptual", "adversarial")
@@ -30,6 +31,7 @@ EXPERIMENTS = (
     "invariance",
     "iterate",
     "compare",
+    "uncertainty",
     "contrast",
     "keypoints",
 )

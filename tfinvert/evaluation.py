@@ -12,7 +12,10 @@ from tfinvert.data import pipeline
 from tfinvert.data.sources import Source
 from tfinvert.inverter import Inverter
 from tfinvert.lpips import SMALLEST, lpips
+from tfinvert.networks.spread import AXES, AXIS_NAMES, of_colors
 from tfinvert.resize import resize_images
+
+WITHIN = "within_one_deviation"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +27,15 @@ class Evaluation:
       reconstructions: of the same shape.
       metrics: of `metrics.all_metrics`; `lpips` where the sides are at least 31 pixels;
         `images_per_second` of feature and network together; `frechet_distance` where asked for,
-        and over how many images, `frechet_images`.
+        and over how many images, `frechet_images`. Of an inverter with a spread also the share of
+        the differences `within_one_deviation`, of red, green and blue, and of each axis.
+      deviations: of each pixel, as `Inverter.uncertainty` gives them, or None.
     """
 
     images: np.ndarray
     reconstructions: np.ndarray
     metrics: dict[str, Any]
+    deviations: np.ndarray | None = None
 
 
 def read_images(source: Source, size: pipeline.Size, limit: int = MAX_IMAGES) -> np.ndarray:
@@ -62,7 +68,11 @@ def evaluate(inverter: Inverter, images: np.ndarray, sets: bool = False) -> Eval
     if sets:
         distance, count = frechet.image_sets(targets, reconstructions)
         scores |= {"frechet_distance": distance, "frechet_images": count}
-    return Evaluation(targets, reconstructions, scores)
+    deviations = None
+    if inverter.spread:
+        deviations, shares = _spread(inverter, images, reconstructions - targets)
+        scores |= shares
+    return Evaluation(targets, reconstructions, scores, deviations)
 
 
 def mean_image_baseline(evaluation: Evaluation, mean_image: np.ndarray) -> dict[str, Any]:
@@ -74,6 +84,19 @@ def mean_image_baseline(evaluation: Evaluation, mean_image: np.ndarray) -> dict[
     """
     predictions = np.broadcast_to(mean_image, evaluation.images.shape)
     return _scores(evaluation.images, predictions)
+
+
+def _spread(
+    inverter: Inverter, images: np.ndarray, differences: np.ndarray
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Deviations of red, green and blue; shares within one, of these and by axis."""
+    along_axes = inverter.uncertainty(inverter.encode(images), along="axes")
+    deviations = np.asarray(of_colors(along_axes))
+    shares = {WITHIN: float((np.abs(differences) <= deviations).mean())}
+    for i, name in enumerate(AXIS_NAMES):
+        within = np.abs(differences @ AXES[i]) <= along_axes[..., i]
+        shares[f"{WITHIN}_{name.replace('-', '_')}"] = float(within.mean())
+    return deviations, shares
 
 
 def _scores(images: np.ndarray, reconstructions: np.ndarray) -> dict[str, Any]:

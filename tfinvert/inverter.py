@@ -15,6 +15,9 @@ from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.networks import sizes
+from tfinvert.networks.spread import Spread, along_axes, beside, of_colors
+
+_OfFeatures = Callable[..., tf.Tensor]
 
 
 class Inverter:
@@ -29,6 +32,7 @@ class Inverter:
       standardization: mean and scale the features are standardised with.
       network: the Keras model from standardised features to images.
       card: what made it (data, steps, seed, versions, metrics), as JSON values.
+      spread: what gives `uncertainty`, or None.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class Inverter:
         standardization: Standardization,
         network: keras.Model,
         card: Mapping[str, Any] | None = None,
+        spread: Spread | None = None,
     ):
         if tuple(network.input_shape[1:]) != tuple(feature.spec.shape):
             raise InputError(
@@ -47,12 +52,17 @@ class Inverter:
         self.standardization = standardization
         self.network = network
         self.card = dict(card or {})
+        self.spread = spread
+        self._graphs: dict[tuple[str, bool], Callable[..., tf.Tensor]] = {}
 
-    @functools.cached_property
-    def _decode(self) -> Callable[..., tf.Tensor]:
-        """`decode` in a graph: one for any batch, since TensorFlow warns of many."""
-        spec = tf.TensorSpec((None, *self.feature.spec.shape), tf.float32)
-        return tf.function(self.decode).get_concrete_function(spec)
+    def _graph(self, function: _OfFeatures, any_size: bool = False) -> _OfFeatures:
+        """`decode`, or the like, in a graph: one for any batch, since TensorFlow warns of many."""
+        key = function.__name__, any_size
+        if key not in self._graphs:
+            shape = self._free.input_shape[1:] if any_size else self.feature.spec.shape
+            spec = tf.TensorSpec((None, *shape), tf.float32)
+            self._graphs[key] = tf.function(function).get_concrete_function(spec)
+        return self._graphs[key]
 
     @functools.cached_property
     def _free(self) -> keras.Model:
@@ -60,9 +70,18 @@ class Inverter:
         return sizes.of_size(self.network, (None, None))
 
     @functools.cached_property
-    def _decode_any(self) -> Callable[..., tf.Tensor]:
-        spec = tf.TensorSpec(self._free.input_shape, tf.float32)
-        return tf.function(self.decode).get_concrete_function(spec)
+    def _telling(self) -> keras.Model:
+        """The network with its spread beside the image."""
+        if self.spread is None:
+            raise InputError(
+                f"this inverter of {self.feature.name} does not tell its uncertainty: train it "
+                "with --spread=beside, or with --start=INVERTER --spread=alone what it lacks"
+            )
+        return beside(self.network, self.spread.head)
+
+    @functools.cached_property
+    def _free_telling(self) -> keras.Model:
+        return beside(self._free, self.spread.head)
 
     @functools.cached_property
     def _compute(self) -> Callable[..., tf.Tensor]:
@@ -112,26 +131,45 @@ class Inverter:
             )
         feature = self.feature.at(size)
         network = sizes.of_size(self.network, tuple(feature.spec.shape[:2]))
-        return Inverter(feature, self.standardization, network, self.card)
+        return Inverter(feature, self.standardization, network, self.card, self.spread)
 
     def decode(self, features: tf.Tensor) -> tf.Tensor:
         """f(φ; w) in a graph: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]`.
 
         Where any size is taken, also other `[B, h, w, channels]`.
         """
-        own = features.shape[1:] == self.feature.spec.shape
-        network = self.network if own or not self.any_size else self._free
-        image = network(self.standardization(features), training=False)
-        return tf.clip_by_value(tf.cast(image, tf.float32), 0.0, 1.0)
+        network = self.network if self._takes(features) else self._free
+        return _image(network(self.standardization(features), training=False))
 
-    def rebuild(self, images: tf.Tensor) -> tf.Tensor:
-        """`reconstruct` in a graph, of an in-graph feature and without pieces."""
+    def decode_with_deviations(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """`decode`, and how far that may be off along the axes of `uncertainty`, in a graph."""
+        network = self._telling if self._takes(features) else self._free_telling
+        image, logarithm = network(self.standardization(features), training=False)
+        deviations = along_axes(tf.cast(logarithm, tf.float32)) * self.spread.calibration
+        return _image(image), deviations
+
+    def _along_axes(self, features: tf.Tensor) -> tf.Tensor:
+        return self.decode_with_deviations(features)[1]
+
+    def _takes(self, features: tf.Tensor) -> bool:
+        """Whether features are for the network as it is, or else must be refused by it."""
+        return features.shape[1:] == self.feature.spec.shape or not self.any_size
+
+    def rebuild(self, images: tf.Tensor, function: _OfFeatures | None = None) -> Any:
+        """`reconstruct` in a graph, of an in-graph feature and without pieces.
+
+        Args:
+          images: `[B, *feature.image_shape]` or, for any size, `[B, H, W, 3]`.
+          function: what is done to features in place of `decode`; `decode_with_deviations`.
+        """
+        function = function or self.decode
         if not self.any_size:
-            return self.decode(self.feature(images))
+            return function(self.feature(images))
         size = tf.shape(images)[1:3]
         more = tf.math.floormod(-size, self.multiple)
         padded = tf.pad(images, [[0, 0], [0, more[0]], [0, more[1]], [0, 0]], "SYMMETRIC")
-        return self.decode(self.feature.compute(padded))[:, : size[0], : size[1]]
+        made = function(self.feature.compute(padded))
+        return tf.nest.map_structure(lambda image: image[:, : size[0], : size[1]], made)
 
     def invert(self, features: Any) -> Any:
         """Features → reconstructions: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]`.
@@ -145,8 +183,39 @@ class Inverter:
         Raises:
           InputError: the features are of another shape.
         """
+        return self._of_features(features, self.decode)
+
+    def uncertainty(self, features: Any, along: Literal["rgb", "axes"] = "rgb") -> Any:
+        """How far `invert` may be from the photograph: a standard deviation at every pixel.
+
+        About 68 % of the differences are within one deviation, of images like those that it was
+        trained on.
+
+        Args:
+          features: as `invert` takes them.
+          along: "rgb" for red, green and blue; "axes" for brightness, red-green and blue-yellow,
+            each the pixel's projection on a row of `networks.spread.AXES`.
+
+        Returns:
+          float32 in units of the image, `[B, *output_size, 3]`, or a list, as `invert`.
+
+        Raises:
+          InputError: the inverter has no spread, or the features are of another shape.
+        """
+        if along not in ("rgb", "axes"):
+            raise InputError(f"along must be rgb or axes. Received: {along!r}")
+        _ = self._telling  # or there is none
+        deviations = self._of_features(features, self._along_axes)
+        if along == "axes":
+            return deviations
+        if isinstance(deviations, list):
+            return [np.asarray(of_colors(one)) for one in deviations]
+        return np.asarray(of_colors(deviations))
+
+    def _of_features(self, features: Any, function: _OfFeatures) -> Any:
+        """`decode`, or the like, of features: see `invert`."""
         if isinstance(features, (list, tuple)) and self.any_size:
-            return [self.invert(np.asarray(one)[np.newaxis])[0] for one in features]
+            return [self._of_features(np.asarray(one)[np.newaxis], function)[0] for one in features]
         features = np.asarray(features, np.float32)
         shape = (self._free if self.any_size else self.network).input_shape
         if not tf.TensorShape(shape).is_compatible_with(features.shape):
@@ -156,14 +225,18 @@ class Inverter:
                 f"{features.shape}"
             )
         if features.shape[1:] == self.feature.spec.shape:
-            return self._in_batches(self._decode, features, (*self.output_size, 3))
+            return self._in_batches(self._graph(function), features, (*self.output_size, 3))
         if any(side % self.contraction or not side for side in features.shape[1:3]):
             raise InputError(
                 f"features of {self.feature.name} for this network have sides that are multiples "
                 f"of {self.contraction}. Received: {features.shape}"
             )
         size = tuple(side * self._pixels for side in features.shape[1:3])
-        return self._in_batches(self._image_of, features, (*size, 3), tiles.at_once(size))
+
+        def image_of(batch: np.ndarray) -> Any:
+            return self._image_of(batch, function)
+
+        return self._in_batches(image_of, features, (*size, 3), tiles.at_once(size))
 
     def encode(self, images: Any) -> Any:
         """Images → features: `[B, *feature.image_shape]` becomes `[B, *feature.spec.shape]`.
@@ -207,12 +280,15 @@ class Inverter:
     def _reconstructed(self, images: np.ndarray) -> np.ndarray:
         if self._are_own(images):
             return self._in_batches(
-                lambda batch: self._decode(self.feature(batch)), images, (*self.output_size, 3)
+                lambda batch: self._graph(self.decode)(self.feature(batch)),
+                images,
+                (*self.output_size, 3),
             )
         height, width = images.shape[1:3]
 
         def rebuild(batch: np.ndarray) -> np.ndarray:
-            return np.asarray(self._image_of(self._feature_of(batch)))[:, :height, :width]
+            image = self._image_of(self._feature_of(batch), self.decode)
+            return np.asarray(image)[:, :height, :width]
 
         return self._in_batches(rebuild, images, images.shape[1:], tiles.at_once((height, width)))
 
@@ -235,15 +311,17 @@ class Inverter:
         cell, reach = self.feature.cell_size, self.feature.reach
         return np.stack([tiles.features_in_pieces(compute, one, cell, reach) for one in images])
 
-    def _image_of(self, features: Any) -> Any:
-        """The reconstructions from a few features of any size; large ones in pieces."""
-        pixels = self._pixels
+    def _image_of(self, features: Any, function: _OfFeatures) -> Any:
+        """`decode`, or the like, of a few features of any size; large ones in pieces."""
+        pixels, compute = self._pixels, self._graph(function, any_size=True)
         if math.prod(features.shape[1:3]) * pixels**2 <= tiles.PIXELS:
-            return self._decode_any(features)
+            return compute(features)
         reach = sizes.reach(self.network)
+        if self.spread:  # whose head reaches further than the image's layer
+            reach += sizes.reach(self.spread.head)
         return np.stack(
             [
-                tiles.image_in_pieces(self._decode_any, one, pixels, reach, self.contraction)
+                tiles.image_in_pieces(compute, one, pixels, reach, self.contraction)
                 for one in np.asarray(features)
             ]
         )
@@ -296,7 +374,8 @@ class Inverter:
 
     def round_weights(self, dtype: str) -> None:
         """Rounds the weights to what a file of that type would hold, for example "float16"."""
-        self.network.set_weights([weight.astype(dtype) for weight in self.network.get_weights()])
+        for model in filter(None, [self.network, self.spread and self.spread.head]):
+            model.set_weights([weight.astype(dtype) for weight in model.get_weights()])
 
     def save(
         self, path: str | pathlib.Path, dtype: Literal["float32", "float16"] = "float32"
@@ -311,7 +390,8 @@ class Inverter:
         Raises:
           InputError: the directory exists already.
         """
-        saved.write(path, self.feature, self.standardization, self.network, self.card, dtype)
+        parts = (self.feature, self.standardization, self.network, self.card, self.spread)
+        saved.write(path, *parts, dtype)
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> "Inverter":
@@ -328,6 +408,11 @@ class Inverter:
                 f"{', '.join(releases.shipped())}"
             )
         return cls(*saved.read(path))
+
+
+def _image(values: tf.Tensor) -> tf.Tensor:
+    """What a network gives, as an image."""
+    return tf.clip_by_value(tf.cast(values, tf.float32), 0.0, 1.0)
 
 
 def load(path: str | pathlib.Path) -> Inverter:

@@ -16,6 +16,7 @@ from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import restore_tap
 from tfinvert.files import atomic_directory, read_arrays
+from tfinvert.networks.spread import Spread
 
 FORMAT = 1
 ARRAYS = "weights.npz"
@@ -30,6 +31,7 @@ def write(
     standardization: Standardization,
     network: keras.Model,
     made: Mapping[str, Any],
+    spread: Spread | None,
     dtype: str,
 ) -> None:
     """Writes the directory, whole or not at all; arguments as `Inverter` and its `save`.
@@ -47,6 +49,10 @@ def write(
         "made": made,
     }
     arrays = {f"network/{v.path}": v.numpy().astype(dtype) for v in network.weights}
+    if spread:
+        card["spread"] = _without_initializers(json.loads(spread.head.to_json()))
+        arrays |= {f"spread/{v.path}": v.numpy().astype(dtype) for v in spread.head.weights}
+        arrays["spread/calibration"] = np.asarray(spread.calibration, np.float32)
     arrays["feature/mean"] = standardization.mean
     arrays["feature/scale"] = standardization.scale
     if standardization.log_floor:
@@ -61,8 +67,10 @@ def write(
         np.savez_compressed(directory / ARRAYS, **arrays)
 
 
-def read(path: pathlib.Path) -> tuple[Feature, Standardization, keras.Model, dict[str, Any]]:
-    """What `write` wrote: feature, standardisation, network and what made it.
+def read(
+    path: pathlib.Path,
+) -> tuple[Feature, Standardization, keras.Model, dict[str, Any], Spread | None]:
+    """What `write` wrote: feature, standardisation, network, what made it, and its spread.
 
     Raises:
       InputError: as `Inverter.load`.
@@ -71,8 +79,13 @@ def read(path: pathlib.Path) -> tuple[Feature, Standardization, keras.Model, dic
     try:
         network = _model(card["network"])
         encoder = _model(card["encoder"]) if "encoder" in card else None
-        arrays = _read_arrays(path / ARRAYS, [network, *filter(None, [encoder])])
+        head = _model(card["spread"]) if "spread" in card else None
+        arrays = _read_arrays(path / ARRAYS, [network, *filter(None, [encoder, head])])
         _fill(network, lambda _, v: arrays[f"network/{v.path}"])
+        spread = None
+        if head is not None:
+            _fill(head, lambda _, v: arrays[f"spread/{v.path}"])
+            spread = Spread(head, arrays["spread/calibration"].reshape(3))
         if encoder is not None:
             _fill(encoder, lambda i, _: arrays[f"encoder/{i}"])
             feature = restore_tap(card["feature"], encoder)
@@ -80,7 +93,7 @@ def read(path: pathlib.Path) -> tuple[Feature, Standardization, keras.Model, dic
             feature = from_description(card["feature"])
         floor = float(arrays.get("feature/log_floor", 0.0))
         mean, scale = arrays["feature/mean"], arrays["feature/scale"]
-        return feature, Standardization(mean, scale, floor), network, card["made"]
+        return feature, Standardization(mean, scale, floor), network, card["made"], spread
     except InputError:
         raise
     except Exception as error:  # Keras has many kinds for a damaged model
@@ -142,7 +155,7 @@ def _read_card(path: pathlib.Path) -> dict[str, Any]:
 def _read_arrays(path: pathlib.Path, models: list[keras.Model]) -> dict[str, np.ndarray]:
     """All arrays, as float32; as much as the models can need, and what a feature is measured by."""
     sizes = [math.prod(weight.shape) for model in models for weight in model.weights]
-    most = _WIDEST * sum(sizes) + _HEADER * (len(sizes) + 3) + 2 * _WIDEST * _CHANNELS
+    most = _WIDEST * sum(sizes) + _HEADER * (len(sizes) + 4) + 2 * _WIDEST * _CHANNELS
     try:
         arrays = read_arrays(path, most)
         found = {name: array.astype(np.float32) for name, array in arrays.items()}

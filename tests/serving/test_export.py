@@ -11,8 +11,9 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 import tfinvert
 from tfinvert.errors import InputError
 from tfinvert.features.standardization import Standardization
-from tfinvert.networks import inversion
+from tfinvert.networks import inversion, spread
 from tfinvert.serving import ENDPOINTS, check_savedmodel, export_savedmodel
+from tfinvert.serving.client import Client
 from tfinvert.serving.warmup import PATH, prediction_log
 
 
@@ -55,6 +56,36 @@ def test_every_endpoint_gives_what_the_inverter_gives(inverter, model, photo):
     found = loaded["reconstruct_bytes"](image_bytes=files)
     np.testing.assert_allclose(found["reconstruction"], expected, atol=1e-5)
     assert [tf.io.decode_png(png).shape for png in found["png_bytes"]] == [(64, 64, 3)] * 2
+
+
+@pytest.mark.parametrize("kind", ["inverter", "free_inverter"])
+def test_an_inverter_that_tells_its_uncertainty_is_served_with_it(kind, request, photo, tmp_path):
+    plain = request.getfixturevalue(kind)
+    head = spread.build(plain.network)
+    for weight in head.weights:
+        weight.assign(weight + 0.01)
+    telling = tfinvert.Inverter(
+        plain.feature,
+        plain.standardization,
+        plain.network,
+        {},
+        spread.Spread(head, np.ones(3, "f4")),
+    )
+    path = export_savedmodel(telling, tmp_path / "model")
+    images = np.stack([photo, photo[::-1]]).astype(np.float32) / 255
+    loaded, features = signatures(path), telling.encode(images)
+    for name, value in (
+        ("serving_default", {"images": images}),
+        ("invert", {"features": features}),
+    ):
+        found = loaded[name](**{key: tf.constant(array) for key, array in value.items()})
+        np.testing.assert_allclose(found["reconstruction"], plain.reconstruct(images), atol=1e-5)
+        expected = telling.uncertainty(features)
+        np.testing.assert_allclose(found["uncertainty"], expected, rtol=1e-3)
+    files = [tf.io.encode_png(photo).numpy()]
+    client = Client(path)
+    np.testing.assert_allclose(client.reconstruct(images), plain.reconstruct(images), atol=1e-5)
+    assert client.reconstruct(files)[0].startswith(b"\x89PNG")
 
 
 def test_the_layout_is_that_of_a_model_server(model):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import tfinvert
-from tfinvert.analysis import perturb, probabilities, units
+from tfinvert.analysis import perturb, perturbations, probabilities, units
 from tfinvert.data.photos import photograph
 from tfinvert.errors import InputError
 from tfinvert.releases import shipped
@@ -96,6 +96,19 @@ def test_maps_and_figures_are_of_the_reconstruction():
     # Inferno grows brighter with the error.
     order = np.argsort(error.mean(-1).ravel())
     assert bright.ravel()[order[-100:]].mean() > 3 * bright.ravel()[order[:100]].mean()
+
+
+def test_the_map_of_uncertainty_is_what_the_inverter_tells_of_these_features():
+    chosen = loaded("alexnet-conv5-64")
+    seen = look(from_query("tab=perturb&inverter=alexnet-conv5-64&change=binarise&map=uncertainty"))
+    binarised = perturbations.binarize(chosen.encode(seen.pictures[0].pixels[np.newaxis] / 255))
+    expected = chosen.uncertainty(binarised)[0].mean(-1)
+    bright = seen.pictures[-1].pixels.sum(-1).astype(int)
+    order = np.argsort(expected.ravel())
+    assert bright.ravel()[order[-100:]].min() > bright.ravel()[order[:100]].max()
+    without = look(from_query("inverter=lbp-64&map=uncertainty"))
+    assert len(without.pictures) == 2
+    assert without.figures.endswith("lbp-64 does not tell its uncertainty.")
 
 
 def test_the_normalised_error_is_that_of_the_card_on_average(photos):

@@ -20,6 +20,7 @@ from tfinvert.analysis import (
     position,
     probabilities,
     sample,
+    uncertainty,
     units,
 )
 from tfinvert.analysis.result import Result
@@ -83,6 +84,7 @@ EXPERIMENTS = {
     "invariance": Experiment(invariance.invariance, _ALL),
     "iterate": Experiment(iterate.iterate, _ALL),
     "compare": Experiment(compare.compare, _alexnet("conv5", "fc6"), compare.check),
+    "uncertainty": Experiment(uncertainty.uncertainty, _ALL, uncertainty.check),
     "contrast": Experiment(contrast.contrast, ["hog-64", "lbp-64"]),
     "keypoints": Experiment(keypoints.keypoints, ["sift-64"], keypoints.check),
 }

@@ -34,8 +34,8 @@ def main() -> None:
     baseline = mean_image_baseline(evaluation, evaluation.images.mean(0))
     print(f"{source.name}, part: {part}")
     for name, value in evaluation.metrics.items():
-        print(f"{name:24s} {value:.4f}" if isinstance(value, float) else f"{name:24s} {value}")
-    print(f"{'mean image scores':24s} {baseline['normalized_error']:.4f}")
+        print(f"{name:32s} {value:.4f}" if isinstance(value, float) else f"{name:32s} {value}")
+    print(f"{'mean image scores':32s} {baseline['normalized_error']:.4f}")
     if output:
         write_run_report(
             output,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert.evaluation import Evaluation
+from tfinvert.evaluation import WITHIN, Evaluation
 from tfinvert.files import write_json
 from tfinvert.reporting.grids import image_grid
 from tfinvert.reporting.plots import loss_curve
@@ -16,16 +16,29 @@ from tfinvert.sampling import evenly
 METRICS, REPORT = "metrics.json", "report.html"
 SHOWN = 18
 _WIDTH = 800  # pixels of images in a row
+BRIGHTEST = 1 / 3  # deviation, or difference, that is shown as white
+_OF_DEVIATIONS = (
+    " Below: how far it is from the photograph, and how far it says it may be, one standard "
+    "deviation of red, green and blue at each pixel; white is a third of the range, or more."
+)
 
 
 def comparison_grid(evaluation: Evaluation, shown: int = SHOWN) -> np.ndarray:
-    """Originals above their reconstructions, evenly spaced over the images: uint8 `[h, w, 3]`."""
+    """Originals above their reconstructions, evenly spaced over the images: uint8 `[h, w, 3]`.
+
+    Where deviations are told, a row of them and one of the differences are below, white where they
+    are a third or more.
+    """
     chosen = evenly(len(evaluation.images), shown)
     scale = max(1, round(128 / evaluation.images.shape[2]))
     rows = {
         "original": evaluation.images[chosen],
         "reconstruction": evaluation.reconstructions[chosen],
     }
+    if evaluation.deviations is not None:
+        differences = np.abs(rows["reconstruction"] - rows["original"])
+        rows["difference"] = differences / BRIGHTEST
+        rows["one deviation"] = evaluation.deviations[chosen] / BRIGHTEST
     columns = max(2, _WIDTH // (scale * evaluation.images.shape[2]))
     return image_grid(rows, scale=scale, columns=columns)
 
@@ -60,7 +73,7 @@ def write_run_report(
             "Reconstructions",
             f"Each photograph above what the network makes of its {feature} feature alone. What is "
             f"sharp is what the feature keeps; what is blurred or wrongly coloured is what it "
-            f"throws away.",
+            f"throws away." + (_OF_DEVIATIONS if WITHIN in ours else ""),
             image=comparison_grid(evaluation),
         )
     ]
@@ -84,6 +97,15 @@ def write_run_report(
             f"{baseline['normalized_error']:.3f}. Lower is better.",
             f"It reconstructs {ours['images_per_second']:.0f} images a second here, the feature "
             f"included.",
+            *(
+                [
+                    f"Of all differences, pixel by pixel, {ours[WITHIN]:.1%} are within the "
+                    f"deviation that the network tells from the feature alone (68 % would be if "
+                    f"it told the truth and they were Gaussian)."
+                ]
+                if WITHIN in ours
+                else []
+            ),
         ],
         figures=figures,
         metrics=[_row(f"{feature} inverter", ours), _row(baseline_name, baseline)],
@@ -98,6 +120,7 @@ def _row(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "PSNR (dB)": metrics["psnr_db"],
         "SSIM": metrics["ssim"],
         **({"LPIPS": metrics["lpips"]} if "lpips" in metrics else {}),
+        **({"within one deviation": metrics[WITHIN]} if WITHIN in metrics else {}),
         "N": metrics["mean_pairwise_distance"],
         "images": metrics["images"],
     }

@@ -102,6 +102,8 @@ def _train(
     )
     if asked.start and settings.train_encoder:
         raise InputError("start is for networks of features that stay; an autoencoder begins anew")
+    if settings.spread == "alone" and not asked.start:
+        raise InputError("spread=alone is for an inverter that stays as it is: give it as start")
     start = None
     # A run that goes on has its own weights, and what it began with may be gone.
     if asked.start and run.team.chief and not is_begun(run.path):

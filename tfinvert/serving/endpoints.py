@@ -3,12 +3,14 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from tfinvert.data.pipeline import central_view
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
+from tfinvert.networks.spread import of_colors
 from tfinvert.serving import decode
 
 Outputs = dict[str, tf.Tensor]
@@ -37,7 +39,8 @@ def serving_default(inverter: Inverter) -> Endpoint:
 
     `images` float32 `[B, *feature.image_shape]` in [0, 1] become `reconstruction` float32
     `[B, *output_size, 3]` in [0, 1]. Of an inverter for any size, `[B, H, W, 3]` become as many of
-    the same size. All of a request have up to `MAX_PIXELS` together.
+    the same size. All of a request have up to `MAX_PIXELS` together. An inverter with a spread
+    also gives `uncertainty`, of the same shape: see `Inverter.uncertainty`.
     """
     size = (None, None) if inverter.any_size else inverter.feature.image_shape[:2]
     spec = tf.TensorSpec((None, *size, 3), tf.float32, name="images")
@@ -50,7 +53,7 @@ def serving_default(inverter: Inverter) -> Endpoint:
             tf.reduce_all(tf.abs(images - 0.5) <= 1.5),
             "images hold numbers in [0, 1], neither those of 8 bits nor NaN",
         )
-        return {"reconstruction": _rebuilt(inverter, images)}
+        return _rebuilt(inverter, images)
 
     return Endpoint("serving_default", spec, reconstruct)
 
@@ -68,7 +71,7 @@ def reconstruct_bytes(inverter: Inverter) -> Endpoint:
     size = inverter.feature.image_shape[:2]
 
     def rebuilt_files(images: tf.Tensor) -> tf.Tensor:
-        rebuilt = _rebuilt(inverter, tf.cast(images, tf.float32) / 255.0)
+        rebuilt = _rebuilt(inverter, tf.cast(images, tf.float32) / 255.0)["reconstruction"]
         return _each(tf.io.encode_png, _pixels(rebuilt), files_spec, _AT_ONCE)
 
     def decoded(data: tf.Tensor) -> tf.Tensor:
@@ -106,7 +109,7 @@ def reconstruct_bytes(inverter: Inverter) -> Endpoint:
             lambda: _each(view, image_bytes, view_spec, _AT_ONCE),
             lambda: _each(view, image_bytes, view_spec, 1),
         )
-        images = _rebuilt(inverter, images)
+        images = _rebuilt(inverter, images)["reconstruction"]
         files = _each(tf.io.encode_png, _pixels(images), files_spec, _AT_ONCE)
         return {"reconstruction": images, "png_bytes": files}
 
@@ -118,7 +121,7 @@ def invert(inverter: Inverter) -> Endpoint:
     """Features → reconstructions.
 
     `features` float32 `[B, *feature.spec.shape]`, of an inverter for any size also of other rows
-    and columns, become `reconstruction` as in `serving_default`.
+    and columns, become `reconstruction`, with its `uncertainty`, as in `serving_default`.
     """
     shape = inverter.feature.spec.shape
     if inverter.any_size:
@@ -138,10 +141,10 @@ def invert(inverter: Inverter) -> Endpoint:
                 tf.reduce_all(cells % inverter.contraction == 0),
                 f"features have sides that are multiples of {inverter.contraction}",
             )
-        images = inverter.decode(features)
-        whole = tf.reduce_all(tf.math.is_finite(images))
-        images = _admitted(images, whole, "features are of sizes that an image gives")
-        return {"reconstruction": _shaped(inverter, images)}
+        made = _outputs(inverter, _decoder(inverter)(features))
+        whole = tf.reduce_all([tf.reduce_all(tf.math.is_finite(x)) for x in made.values()])
+        accepted = "features are of sizes that an image gives"
+        return {name: _admitted(x, whole, accepted) for name, x in made.items()}
 
     return Endpoint("invert", spec, reconstruct)
 
@@ -175,7 +178,7 @@ def make_endpoints(inverter: Inverter, names: Sequence[str] = ENDPOINTS) -> list
     return [_MAKERS[name](inverter) for name in dict.fromkeys(names)]
 
 
-def _rebuilt(inverter: Inverter, images: tf.Tensor) -> tf.Tensor:
+def _rebuilt(inverter: Inverter, images: tf.Tensor) -> Outputs:
     """Reconstructions of images, of which too many or too small ones are an error."""
     size = tf.shape(images, tf.int64)
     images = _few(images, tf.reduce_prod(size[:3]))
@@ -183,7 +186,22 @@ def _rebuilt(inverter: Inverter, images: tf.Tensor) -> tf.Tensor:
         smallest = max(inverter.feature.cell_size, inverter.multiple // 2)
         large = tf.reduce_min(size[1:3]) >= smallest
         images = _admitted(images, large, f"images have at least {smallest}×{smallest} pixels")
-    return _shaped(inverter, inverter.rebuild(images))
+    return _outputs(inverter, inverter.rebuild(images, _decoder(inverter)))
+
+
+def _decoder(inverter: Inverter) -> Callable[[tf.Tensor], Any]:
+    return inverter.decode_with_deviations if inverter.spread else inverter.decode
+
+
+def _outputs(inverter: Inverter, decoded: Any) -> Outputs:
+    """Of what `_decoder` gives."""
+    if not inverter.spread:
+        return {"reconstruction": _shaped(inverter, decoded)}
+    images, deviations = decoded
+    return {
+        "reconstruction": _shaped(inverter, images),
+        "uncertainty": _shaped(inverter, of_colors(deviations)),
+    }
 
 
 def _few(batch: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:

@@ -66,6 +66,8 @@ def export_savedmodel(
 def _write(inverter: Inverter, endpoints: Sequence[Endpoint], model: pathlib.Path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(inverter.network)
+    if inverter.spread:
+        archive.track(inverter.spread.head)
     if inverter.feature.model is not None:
         archive.track(inverter.feature.model)
     for endpoint in endpoints:

@@ -17,6 +17,8 @@ from tfinvert.studio.tabs import BY_NAME, MIX, Made, Scene
 
 # The error, mean over colours, that an error map shows as brightest.
 _BRIGHTEST = 0.5
+_INFERNO = matplotlib.colormaps["inferno"]
+UNCERTAINTY = "uncertainty"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,10 +86,16 @@ def look(state: State, photo: Photograph | None = None, second: Photograph | Non
     code = _script((*imports, *made.imports), (start, f"photo = {expression}", *made.lines))
     target = resize_images(fitted[np.newaxis], made.rebuilt.shape[:2])[0]
     maps = _map(state.map, target, made)
+    without = ""
+    if state.map == UNCERTAINTY:
+        if chosen.spread:
+            maps = _uncertainty(chosen, fitted, made)
+        else:
+            without = f" {name} does not tell its uncertainty."
     pictures = [(photo.title, fitted), (made.caption, made.rebuilt), *made.others.items()]
     return Look(
         tuple(Picture(caption, to_uint8(pixels)) for caption, pixels in [*pictures, *maps.items()]),
-        _figures(chosen, target, made.rebuilt),
+        _figures(chosen, target, made.rebuilt) + without,
         code,
     )
 
@@ -118,9 +126,17 @@ def _map(kind: str, photo: np.ndarray, made: Made) -> dict[str, np.ndarray]:
         return {"difference (grey: none)": np.clip((difference + 1) / 2, 0.0, 1.0)}
     if kind == "error":
         error = np.abs(difference).mean(-1) / _BRIGHTEST
-        colors = matplotlib.colormaps["inferno"](error)[..., :3]
-        return {f"error (brightest: {_BRIGHTEST:g} or more)": colors}
+        return {f"error (brightest: {_BRIGHTEST:g} or more)": _INFERNO(error)[..., :3]}
     return {}
+
+
+def _uncertainty(chosen: Inverter, photo: np.ndarray, made: Made) -> dict[str, np.ndarray]:
+    """As the error map, what it may be: one deviation, mean over colours."""
+    features = chosen.encode(photo[np.newaxis]) if made.features is None else made.features
+    height, width = made.rebuilt.shape[:2]
+    deviation = chosen.uncertainty(features)[0].mean(-1)[:height, :width]
+    colors = _INFERNO(deviation / _BRIGHTEST)[..., :3]
+    return {f"uncertainty (brightest: {_BRIGHTEST:g} or more)": colors}
 
 
 def _figures(chosen: Inverter, photo: np.ndarray, rebuilt: np.ndarray) -> str:

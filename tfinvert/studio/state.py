@@ -12,7 +12,12 @@ from tfinvert.studio.tabs import BY_NAME, MIX, TABS, Tab, Values
 MAPS = Choice(
     "map",
     "Beside it",
-    {"none": "nothing more", "difference": "difference", "error": "error map"},
+    {
+        "none": "nothing more",
+        "difference": "difference",
+        "error": "error map",
+        "uncertainty": "uncertainty",
+    },
     "none",
 )
 # A photograph that was uploaded has no name, and is in no link.

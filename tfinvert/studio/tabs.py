@@ -49,6 +49,7 @@ class Made(NamedTuple):
       lines: Python that gives `rebuilt` from `inverter` and `photo`.
       imports: lines that these need.
       others: further pictures by caption, likewise.
+      features: `[1, ...]` of `rebuilt`; None for those of the photograph as it is.
     """
 
     rebuilt: np.ndarray
@@ -56,6 +57,7 @@ class Made(NamedTuple):
     lines: tuple[str, ...]
     imports: tuple[str, ...] = ()
     others: Mapping[str, np.ndarray] = {}
+    features: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +135,9 @@ def _perturbed(scene: Scene, values: Values) -> Made:
     percent = values["amount"]
     said = {"percent": percent, "share": percent / 100}
     features = scene.inverter.encode(scene.photo[np.newaxis])
+    changed = change(features, percent / 100)
     return Made(
-        scene.inverter.invert(change(features, percent / 100))[0],
+        scene.inverter.invert(changed)[0],
         f"{scene.name}, {caption.format(**said)}",
         (
             "features = inverter.encode(photo[None])",
@@ -143,6 +146,7 @@ def _perturbed(scene: Scene, values: Values) -> Made:
         ),
         ("from tfinvert.analysis import perturbations", *([_NUMPY] if "np." in line else [])),
         {"unchanged": scene.inverter.invert(features)[0]},
+        changed,
     )
 
 
@@ -165,6 +169,7 @@ def _mixed(scene: Scene, values: Values) -> Made:
         ),
         ("from tfinvert.analysis import interpolate", *imports),
         {scene.second.title: second},
+        features,
     )
 
 
@@ -200,6 +205,7 @@ def _some_classes(scene: Scene, values: Values) -> Made:
         ),
         ("from tfinvert.analysis import probabilities",),
         {"all classes": scene.inverter.invert(features)[0]},
+        changed,
     )
 
 
@@ -227,15 +233,15 @@ def _one_unit(scene: Scene, values: Values) -> Made:
         lines += ["unit = units.possible(inverter, unit)"]
     if values["with"] == "photograph":
         own = scene.inverter.encode(scene.photo[np.newaxis])
-        rebuilt = scene.inverter.invert(np.where(alone, alone, own))[0]
+        features = np.where(alone, alone, own)
         lines += ["unit = np.where(unit, unit, inverter.encode(photo[None]))"]
         caption, before = "in the photograph", scene.inverter.invert(own)[0]
         others = {"unchanged": before}
     else:
-        rebuilt, caption = scene.inverter.invert(alone)[0], "alone"
+        features, caption = alone, "alone"
         others = {"zeros": scene.inverter.invert(np.zeros_like(alone))[0]}
     return Made(
-        rebuilt,
+        scene.inverter.invert(features)[0],
         f"{scene.name}, unit {unit} {caption}",
         (*lines, "rebuilt = inverter.invert(unit)[0]"),
         (
@@ -245,6 +251,7 @@ def _one_unit(scene: Scene, values: Values) -> Made:
             "from tfinvert.evaluation import read_images",
         ),
         others,
+        features,
     )
 
 

@@ -12,9 +12,11 @@ from tfinvert.data import pipeline
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
+from tfinvert.networks.spread import Spread
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 from tfinvert.training import strategies
+from tfinvert.training.calibration import calibration
 from tfinvert.training.examples import Examples
 from tfinvert.training.history import Entry, History
 from tfinvert.training.pace import PACE, Pace
@@ -84,16 +86,21 @@ def fit(
             state.standardization = start.standardization
             for network in (state.network, state.averaged):
                 network.set_weights(start.network.get_weights())
+            if start.spread and state.head is not None:
+                for head in (state.head, state.averaged_head):
+                    head.set_weights(start.spread.head.get_weights())
     strategies.share(strategy, variables(state))
     done = int(state.step.numpy())
     inverter = Inverter(state.averaged_feature, state.standardization, state.averaged)
+    if state.head is not None:
+        inverter.spread = Spread(state.averaged_head, np.ones(3, np.float32))
     history = History(workdir / "history.jsonl", done) if team.chief else None
     summaries = None
     if team.chief and done < settings.steps:
         summaries = Summaries(workdir / "summaries", validation, inverter.output_size)
     fitted = Fitted(inverter, history.entries if history else [], state.mean_image.numpy())
     if done >= settings.steps:
-        return fitted
+        return _calibrated(fitted, training, team.chief)
     take_steps(
         make_step(state, settings, strategy, training.rest),
         training.batches(done, team.part),
@@ -106,6 +113,19 @@ def fit(
         summaries=summaries,
         pace=pace,
     )
+    return _calibrated(fitted, training, team.chief)
+
+
+def _calibrated(fitted: Fitted, training: Examples, chief: bool) -> Fitted:
+    """With the factors of its spread, if it has one, from the first training images."""
+    inverter = fitted.inverter
+    if inverter.spread and chief:
+        with pipeline.one_line_errors():
+            factors = calibration(inverter, training.first())
+        # Another, since its graphs hold the factors they were made with.
+        again = Inverter(inverter.feature, inverter.standardization, inverter.network)
+        again.spread = inverter.spread._replace(calibration=factors)
+        fitted = fitted._replace(inverter=again)
     return fitted
 
 

@@ -11,7 +11,7 @@ from keras import ops
 MOMENTUM = 0.95
 _ITERATIONS, _COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
 RMS = 0.2  # of an update, in learning rates: about what Adam's is
-_LAST = "image"  # the layer that gives the image
+_LAST = ("image/", "spread/")  # the layers that give something, and no maps
 LARGEST = 1024  # rows or columns, whichever are fewer, of what is made orthogonal
 
 
@@ -21,8 +21,8 @@ class Muon(keras.optimizers.AdamW):
     Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks", scaled as by Liu
     et al. 2025, "Muon is scalable for LLM training", section 2.2, so that Adam's learning rates and
     decays serve. A convolution's kernel counts as the matrix from its window to its channels. What
-    is no kernel, the layer that gives the image, and kernels of more than 1024 rows and columns, as
-    in fully connected layers, on which the iterations would take long, get AdamW.
+    is no kernel, the layers that give the image and its spread, and kernels of more than 1024 rows
+    and columns, as in fully connected layers, on which the iterations would take long, get AdamW.
     `keras.optimizers.Muon` is for matrices alone.
     """
 
@@ -55,7 +55,7 @@ class Muon(keras.optimizers.AdamW):
 
 def is_kernel(path: str, shape: Sequence[int], largest: int = LARGEST) -> bool:
     """Whether a variable, by its path and shape, gets orthogonal updates."""
-    if len(shape) < 2 or path.startswith(f"{_LAST}/"):
+    if len(shape) < 2 or path.startswith(_LAST):
         return False
     return min(math.prod(shape[:-1]), shape[-1]) <= largest
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from tfinvert.choices import DEFAULT_NETWORK, JIT, NETWORKS, OPTIMIZERS, PRECISIONS
+from tfinvert.choices import DEFAULT_NETWORK, JIT, NETWORKS, OPTIMIZERS, PRECISIONS, SPREADS
 from tfinvert.errors import InputError
 from tfinvert.loss_terms import parse
 
@@ -11,6 +11,7 @@ _CHOICES = {
     "optimizer": OPTIMIZERS,
     "network": NETWORKS,
     "precision": PRECISIONS,
+    "spread": SPREADS,
     "jit": JIT,
 }
 
@@ -42,6 +43,8 @@ class Settings:
       units: of the first two fully connected layers of a network for vectors; 0 for 4096 × width.
       train_encoder: whether the model that gives the feature is trained too, from its own weights:
         an autoencoder.
+      spread: whether a second output learns how far each pixel may be from the truth: "none",
+        "beside" the image, or "alone", on a network that stays as it is.
       loss: keys of `losses.LOSSES`, with weights where there are several: see `loss_terms`.
       optimizer: a key of `optimizers.OPTIMIZERS`.
       weight_decay: of adamw and muon, apart from the gradient: a step takes this share, times the
@@ -71,6 +74,7 @@ class Settings:
     width: float = 1.0
     units: int = 0
     train_encoder: bool = False
+    spread: str = "none"
     loss: str = "squared"
     optimizer: str = "muon"
     weight_decay: float = 0.02

@@ -12,7 +12,7 @@ from tfinvert.errors import InputError, first_line
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.files import atomic_path
-from tfinvert.networks import inversion
+from tfinvert.networks import inversion, spread
 from tfinvert.training.guard import Guard
 from tfinvert.training.losses import make as make_loss
 from tfinvert.training.optimizers import OPTIMIZERS
@@ -28,6 +28,8 @@ class State:
       network: the network being fitted.
       averaged_feature: the same feature with the moving average of its weights.
       averaged: the same network, in float32, with the moving average of its weights.
+      head: of the spread, where it is learnt, see `networks.spread`; else None.
+      averaged_head: likewise its average.
       optimizer: with its schedule.
       guard: bounds the gradient.
       loss: what the network is fitted by, which may learn too.
@@ -53,7 +55,12 @@ class State:
             for precision in (settings.precision, "float32")
         )
         self.averaged.set_weights(self.network.get_weights())
-        self._train_encoder = settings.train_encoder
+        self._train_encoder, self._spread = settings.train_encoder, settings.spread
+        self.head = self.averaged_head = None
+        if settings.spread != "none":
+            self.head = spread.build(self.network, settings.precision)
+            self.averaged_head = spread.build(self.averaged)
+            self.averaged_head.set_weights(self.head.get_weights())
         self.optimizer = OPTIMIZERS[settings.optimizer](settings)
         self.guard = Guard(settings.clip_norm, settings.spike, settings.precision == "float16")
         self.optimizer.build(self.variables)
@@ -69,25 +76,39 @@ class State:
     @property
     def variables(self) -> list[keras.Variable]:
         """What the optimiser fits."""
-        return [v for model, _ in self.models for v in model.trainable_variables]
+        models = [model for model, _ in self._pairs.values()]
+        if self._spread == "alone":
+            models = [self.head]
+        return [v for model in models for v in model.trainable_variables]
 
     @property
     def models(self) -> list[tuple[keras.Model, keras.Model]]:
         """The models that are fitted, each with its average."""
-        pairs = [(self.network, self.averaged)]
+        return list(self._pairs.values())
+
+    @property
+    def _pairs(self) -> dict[str, tuple[keras.Model, keras.Model]]:
+        """Likewise, by their names in a checkpoint."""
+        pairs = {"network": (self.network, self.averaged)}
         if self._train_encoder:
-            pairs.append((self.feature.model, self.averaged_feature.model))
+            pairs["encoder"] = (self.feature.model, self.averaged_feature.model)
+        if self.head is not None:
+            pairs["spread"] = (self.head, self.averaged_head)
         return pairs
 
     @property
     def trackables(self) -> dict[str, Any]:
         """What a checkpoint holds beside the step, by the names there."""
-        models = [model for pair in self.models for model in pair]
+        models = {}
+        for name, (model, averaged) in self._pairs.items():
+            models |= {name: model, f"averaged_{name}": averaged}
+        # As it was called when it was the only one.
+        models["averaged"] = models.pop("averaged_network")
         rest = {"optimizer": self.optimizer, "mean": self.mean, "scale": self.scale}
         rest |= {"mean_image": self.mean_image, "guard": self.guard}
         for learner in self.loss.learners:
             rest |= learner.trackables
-        return {**dict(zip(_NAMES, models, strict=False)), **rest}
+        return {**models, **rest}
 
     @property
     def standardization(self) -> Standardization:
@@ -113,7 +134,6 @@ class State:
         return notes
 
 
-_NAMES = ("network", "averaged", "encoder", "averaged_encoder")  # in a checkpoint
 _FOLDER = "checkpoints"  # in a run's directory
 
 

@@ -7,9 +7,11 @@ import keras
 import tensorflow as tf
 
 from tfinvert.errors import InputError
+from tfinvert.networks import spread
 from tfinvert.resize import resize_batch
 from tfinvert.training import strategies
 from tfinvert.training.guard import Guard
+from tfinvert.training.likelihood import WEIGHT, unlikelihood
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import State
 
@@ -45,20 +47,24 @@ def make_step(
     """
     standardization, loss = state.standardization, state.loss
     output_size = state.network.output_shape[1:3]
+    both = spread.beside(state.network, state.head) if state.head is not None else None
 
     def losses(images: tf.Tensor, features: tf.Tensor | None = None) -> list[tf.Tensor]:
         features = state.feature(images) if features is None else rest(features)
         if not settings.train_encoder:
             features = tf.stop_gradient(features)
-        features = standardization(features)
-        reconstructions = state.network(features, training=True)
-        images = resize_batch(images, output_size)
-        given = [images, *map(tf.stop_gradient, (reconstructions, features))]
+        features, images = standardization(features), resize_batch(images, output_size)
+        if both is None:
+            reconstructions, unlikely = state.network(features, training=True), 0.0
+        else:
+            reconstructions, log_variance = both(features, training=True)
+            unlikely = unlikelihood(images, reconstructions, log_variance)
         # Learners see the features as they are: an encoder does not learn to please them.
-        return [
-            loss(images, reconstructions, given[2]),
-            *(learner.own(*given) for learner in loss.learners),
-        ]
+        given = [images, *map(tf.stop_gradient, (reconstructions, features))]
+        own = [learner.own(*given) for learner in loss.learners]
+        if settings.spread == "alone":
+            return [unlikely, *own]
+        return [loss(images, reconstructions, given[2]) + WEIGHT * unlikely, *own]
 
     def after(_: tf.Tensor, *own: tf.Tensor) -> None:
         for learner, value in zip(loss.learners, own, strict=True):

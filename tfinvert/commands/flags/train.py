@@ -34,7 +34,7 @@ import dataclasses
 
 from absl import flags
 
-from tfinvert.choices import FORMS, LOSSES, MAX_IMAGES, NETWORKS, OPTIMIZERS
+from tfinvert.choices import FORMS, LOSSES, MAX_IMAGES, NETWORKS, OPTIMIZERS, SPREADS
 from tfinvert.runs.recipe_flags import define_feature_flags, define_training_flags
 from tfinvert.training.settings import Settings
 
@@ -78,6 +78,13 @@ def define_flags() -> None:
     )
     flags.DEFINE_bool(
         "train_encoder", DEFAULTS["train_encoder"], "Train the feature's model too: an autoencoder."
+    )
+    flags.DEFINE_enum(
+        "spread",
+        DEFAULTS["spread"],
+        SPREADS,
+        "Learn how far each pixel may be from the truth: beside the image, or alone, on --start as "
+        "it is.",
     )
     define_training_flags(DEFAULTS, dtype="float32")
     flags.mark_flag_as_required("workdir")

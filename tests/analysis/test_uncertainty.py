@@ -1,0 +1,76 @@
+"""What inverters tell of their own error, by brightness, colour and edges."""
+
+import numpy as np
+import pytest
+
+import tfinvert
+from tfinvert.analysis.uncertainty import TOLD, WITHIN, check, claims, edges, parts, uncertainty
+from tfinvert.networks.spread import AXES
+
+LAYERS = ("conv1", "fc8")
+
+
+@pytest.fixture(scope="module")
+def result(photos):
+    inverters = {layer: tfinvert.load(f"alexnet-{layer}-64") for layer in LAYERS}
+    return uncertainty(inverters, photos)
+
+
+def test_brightness_and_colour_are_all_there_is(photos):
+    difference = np.random.default_rng(0).normal(size=photos.shape) * [0.1, 0.2, 0.3]
+    found = parts(np.square(difference @ AXES.T), photos)
+    whole = np.square(difference).mean((1, 2, 3))
+    np.testing.assert_allclose(found["brightness"] ** 2 + found["colour"] ** 2, whole, rtol=1e-6)
+    grey = parts(np.square(np.full_like(photos, 0.1) @ AXES.T), photos)
+    np.testing.assert_allclose(grey["brightness"], 0.1, rtol=1e-5)
+    np.testing.assert_allclose(grey["edges"], 0.1, rtol=1e-5)
+    np.testing.assert_allclose(grey["colour"], 0, atol=1e-6)
+
+
+def test_edges_are_the_steepest_tenth():
+    image = np.zeros((1, 20, 20, 3), np.float32)
+    image[:, :, 10:] = 1
+    rows, columns = np.nonzero(edges(image)[0])
+    assert set(columns) == {9, 10} and set(rows) == set(range(20))
+
+
+def test_rows_are_what_the_inverters_tell(result, photos):
+    assert [row["layer"] for row in result.rows] == [*LAYERS]
+    inverter = tfinvert.load("alexnet-fc8-64")
+    features = inverter.encode(photos)
+    told = np.sqrt(np.square(inverter.uncertainty(features)).mean((1, 2, 3)))
+    row = result.rows[1]
+    both = np.hypot(row["brightness"], row["colour"])  # of means: about the mean of both
+    assert both == pytest.approx(told.mean(), rel=0.02)
+    difference = np.abs((inverter.invert(features) - photos) @ AXES.T)
+    within = (difference <= inverter.uncertainty(features, along="axes")).mean()
+    assert row[WITHIN] == pytest.approx(within, abs=1e-4)
+    assert f"fc8 {within:.1%}" in result.findings[1]
+    assert [figure.title for figure in result.figures] == [
+        "What is uncertain, by layer",
+        "Whether it is true",
+        "Where it is uncertain",
+    ]
+
+
+def test_deeper_layers_are_less_certain_of_everything(result):
+    (claim,) = result.claims
+    assert claim.holds
+    assert all(result.rows[0][part] < result.rows[1][part] for part in TOLD)
+
+
+def test_the_claim_is_of_all_three_and_of_layers_of_one_network(result, photos):
+    inverters = {layer: tfinvert.load(f"alexnet-{layer}-64") for layer in LAYERS}
+    rng = np.random.default_rng(0)
+    low = {part: rng.uniform(0.1, 0.2, 50) for part in TOLD}
+    high = {part: values + 0.1 for part, values in low.items()}
+    assert claims(inverters, {"conv1": low, "fc8": high})[0].holds
+    assert not claims(inverters, {"conv1": low, "fc8": high | {"colour": low["colour"]}})[0].holds
+    assert not claims({"fc8": inverters["fc8"]}, {"fc8": high})
+
+
+def test_an_inverter_that_tells_none_is_refused_in_one_line(inverter, photos):
+    with pytest.raises(tfinvert.InputError, match="trained with --spread. Received: mine"):
+        check("mine", inverter)
+    with pytest.raises(tfinvert.InputError, match="trained with --spread. Received: mine"):
+        uncertainty({"mine": inverter}, photos)
