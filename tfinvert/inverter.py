@@ -11,9 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert import releases, saved, tiles
+from tfinvert.catalogue import catalogue
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
+from tfinvert.flow import STEPS, Flow, noise
 from tfinvert.networks import sizes
 
 
@@ -29,6 +31,7 @@ class Inverter:
       standardization: mean and scale the features are standardised with.
       network: the Keras model from standardised features to images.
       card: what made it (data, steps, seed, versions, metrics), as JSON values.
+      flow: what draws images that have a feature, see `sample`; None where there is none.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Inverter:
         standardization: Standardization,
         network: keras.Model,
         card: Mapping[str, Any] | None = None,
+        flow: Flow | None = None,
     ):
         if tuple(network.input_shape[1:]) != tuple(feature.spec.shape):
             raise InputError(
@@ -47,6 +51,7 @@ class Inverter:
         self.standardization = standardization
         self.network = network
         self.card = dict(card or {})
+        self.flow = flow
 
     @functools.cached_property
     def _decode(self) -> Callable[..., tf.Tensor]:
@@ -164,6 +169,65 @@ class Inverter:
             )
         size = tuple(side * self._pixels for side in features.shape[1:3])
         return self._in_batches(self._image_of, features, (*size, 3), tiles.at_once(size))
+
+    def sample(self, features: Any, n: int, *, seed: int = 0, steps: int = STEPS) -> np.ndarray:
+        """Images that have the features, drawn at random; that of `invert` is the mean of all such.
+
+        The same seed gives the same samples. What the k-th of an image begins with is fixed by
+        (seed, k), so a sample depends neither on `n` nor on the other features; images that are to
+        differ independently take seeds of their own.
+
+        Args:
+          features: `[B, *feature.spec.shape]`.
+          n: how many of each.
+          seed: not negative.
+          steps: of the integration, each two passes through the network; fewer are faster and
+            coarser.
+
+        Returns:
+          `[B, n, *output_size, 3]` float32 in [0, 1].
+
+        Raises:
+          InputError: this inverter cannot draw, a number is out of range, or the features are of
+            another shape.
+        """
+        if self.flow is None:
+            names = [entry.name for entry in catalogue() if entry.draws]
+            raise InputError(
+                f"this inverter of {self.feature.name} cannot draw samples: take "
+                f"{', '.join(names)} or one that `tfinvert train --samples` made"
+            )
+        for name, value, least in (("n", n, 1), ("seed", seed, 0), ("steps", steps, 1)):
+            if int(value) != value or value < least:
+                raise InputError(f"{name} must be a whole number from {least}. Received: {value}")
+        features = np.asarray(features, np.float32)
+        if features.shape[1:] != self.feature.spec.shape:
+            raise InputError(
+                f"samples are drawn of features of {self.feature.name} of the shape [B, "
+                f"{', '.join(map(str, self.feature.spec.shape))}]. Received: {features.shape}"
+            )
+        size = (*self.output_size, 3)
+        begin = np.stack([noise((seed, k), size) for k in range(n)])
+        means = self._in_batches(self._decode, features, size)
+        numbers = np.arange(len(features) * n)
+
+        def draw(at: np.ndarray) -> tf.Tensor:
+            image, k = np.divmod(at, n)
+            return self._draw(means[image], features[image], begin[k], np.int32(steps))
+
+        return self._in_batches(draw, numbers, size).reshape(-1, n, *size)
+
+    @functools.cached_property
+    def _draw(self) -> Callable[..., tf.Tensor]:
+        """`Flow.draw` of features in a graph, one for any batch and number of steps."""
+        image = tf.TensorSpec((None, *self.output_size, 3), tf.float32)
+        features = tf.TensorSpec((None, *self.feature.spec.shape), tf.float32)
+
+        def draw(mean: Any, features: Any, begin: Any, steps: Any) -> tf.Tensor:
+            return self.flow.draw(mean, self.standardization(features), begin, steps)
+
+        steps = tf.TensorSpec((), tf.int32)
+        return tf.function(draw).get_concrete_function(image, features, image, steps)
 
     def encode(self, images: Any) -> Any:
         """Images → features: `[B, *feature.image_shape]` becomes `[B, *feature.spec.shape]`.
@@ -296,7 +360,8 @@ class Inverter:
 
     def round_weights(self, dtype: str) -> None:
         """Rounds the weights to what a file of that type would hold, for example "float16"."""
-        self.network.set_weights([weight.astype(dtype) for weight in self.network.get_weights()])
+        for model in [self.network, *([self.flow.network] if self.flow else [])]:
+            model.set_weights([weight.astype(dtype) for weight in model.get_weights()])
 
     def save(
         self, path: str | pathlib.Path, dtype: Literal["float32", "float16"] = "float32"
@@ -311,7 +376,8 @@ class Inverter:
         Raises:
           InputError: the directory exists already.
         """
-        saved.write(path, self.feature, self.standardization, self.network, self.card, dtype)
+        parts = self.feature, self.standardization, self.network, self.card
+        saved.write(path, *parts, dtype, self.flow)
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> "Inverter":

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+import tfinvert.networks.velocity  # noqa: F401  # whose layers a flow's network has
 from tfinvert.catalogue import CARD
 from tfinvert.errors import InputError, first_line
 from tfinvert.features import describe, from_description
@@ -16,6 +17,7 @@ from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import restore_tap
 from tfinvert.files import atomic_directory, read_arrays
+from tfinvert.flow import Flow
 
 FORMAT = 1
 ARRAYS = "weights.npz"
@@ -31,6 +33,7 @@ def write(
     network: keras.Model,
     made: Mapping[str, Any],
     dtype: str,
+    flow: Flow | None = None,
 ) -> None:
     """Writes the directory, whole or not at all; arguments as `Inverter` and its `save`.
 
@@ -56,13 +59,19 @@ def write(
         card["encoder"] = _without_initializers(json.loads(model.to_json()))
         # By position: paths are not unique where a model has models in it.
         arrays |= {f"encoder/{i}": _shortest(v.numpy()) for i, v in enumerate(model.weights)}
+    if flow is not None:
+        card["flow"] = _without_initializers(json.loads(flow.network.to_json()))
+        arrays |= {f"flow/{v.path}": v.numpy().astype(dtype) for v in flow.network.weights}
+        arrays["flow/deviation"] = np.float32(flow.deviation)
     with atomic_directory(path) as directory:
         (directory / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         np.savez_compressed(directory / ARRAYS, **arrays)
 
 
-def read(path: pathlib.Path) -> tuple[Feature, Standardization, keras.Model, dict[str, Any]]:
-    """What `write` wrote: feature, standardisation, network and what made it.
+def read(
+    path: pathlib.Path,
+) -> tuple[Feature, Standardization, keras.Model, dict[str, Any], Flow | None]:
+    """What `write` wrote: feature, standardisation, network, what made it, and what draws.
 
     Raises:
       InputError: as `Inverter.load`.
@@ -71,7 +80,9 @@ def read(path: pathlib.Path) -> tuple[Feature, Standardization, keras.Model, dic
     try:
         network = _model(card["network"])
         encoder = _model(card["encoder"]) if "encoder" in card else None
-        arrays = _read_arrays(path / ARRAYS, [network, *filter(None, [encoder])])
+        drawing = _model(card["flow"]) if "flow" in card else None
+        models = [each for each in (network, encoder, drawing) if each is not None]
+        arrays = _read_arrays(path / ARRAYS, models)
         _fill(network, lambda _, v: arrays[f"network/{v.path}"])
         if encoder is not None:
             _fill(encoder, lambda i, _: arrays[f"encoder/{i}"])
@@ -80,7 +91,11 @@ def read(path: pathlib.Path) -> tuple[Feature, Standardization, keras.Model, dic
             feature = from_description(card["feature"])
         floor = float(arrays.get("feature/log_floor", 0.0))
         mean, scale = arrays["feature/mean"], arrays["feature/scale"]
-        return feature, Standardization(mean, scale, floor), network, card["made"]
+        flow = None
+        if drawing is not None:
+            _fill(drawing, lambda _, v: arrays[f"flow/{v.path}"])
+            flow = Flow(drawing, float(arrays["flow/deviation"]))
+        return feature, Standardization(mean, scale, floor), network, card["made"], flow
     except InputError:
         raise
     except Exception as error:  # Keras has many kinds for a damaged model
@@ -142,7 +157,7 @@ def _read_card(path: pathlib.Path) -> dict[str, Any]:
 def _read_arrays(path: pathlib.Path, models: list[keras.Model]) -> dict[str, np.ndarray]:
     """All arrays, as float32; as much as the models can need, and what a feature is measured by."""
     sizes = [math.prod(weight.shape) for model in models for weight in model.weights]
-    most = _WIDEST * sum(sizes) + _HEADER * (len(sizes) + 3) + 2 * _WIDEST * _CHANNELS
+    most = _WIDEST * sum(sizes) + _HEADER * (len(sizes) + 4) + 2 * _WIDEST * _CHANNELS
     try:
         arrays = read_arrays(path, most)
         found = {name: array.astype(np.float32) for name, array in arrays.items()}

@@ -56,7 +56,7 @@ def make_step(
         return loss(resize_batch(images, output_size), reconstructions)
 
     return compile_step(
-        losses, state, settings, strategy, lambda: _average(state, settings.averaging)
+        losses, state, settings, strategy, lambda: move_average(state, settings.averaging)
     )
 
 
@@ -165,7 +165,7 @@ def _accumulated(
     return loss, sums
 
 
-def _average(state: State, decay: float) -> None:
+def move_average(state: State, decay: float) -> None:
     """Moves the averaged weights; the first steps count for less, as they are soon far off."""
     done = tf.cast(state.optimizer.iterations, tf.float32)
     rate = 1.0 - tf.minimum(decay, (1.0 + done) / (10.0 + done))
