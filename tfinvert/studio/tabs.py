@@ -88,8 +88,14 @@ class Tab:
         return {control.name: control.default for control in self.controls}
 
 
-def _inverters(default: str, fits: Callable[[str], bool] = lambda name: True) -> Choice:
-    sizes = {entry.name: _size(entry) for entry in catalogue() if fits(entry.name)}
+def _inverters(
+    default: str,
+    fits: Callable[[str], bool] = lambda name: True,
+    drawing: tuple[bool, ...] = (False,),
+) -> Choice:
+    """Those that draw rebuild as those they are around, and are offered where they draw."""
+    entries = [entry for entry in catalogue() if entry.draws in drawing and fits(entry.name)]
+    sizes = {entry.name: _size(entry) for entry in entries}
     names = sorted(sizes, key=lambda name: (name.endswith(THUMBNAILS), name[:7]))
     return Choice(
         "inverter", "Representation", {x: f"{x} ({sizes[x]})" for x in names}, default, many=True
@@ -107,6 +113,23 @@ def _rebuilt(scene: Scene, values: Values) -> Made:
         scene.inverter.reconstruct(scene.photo[np.newaxis])[0],
         f"rebuilt from {scene.name}",
         ("rebuilt = inverter.reconstruct(photo[None])[0]",),
+    )
+
+
+def _drawn(scene: Scene, values: Values) -> Made:
+    count, seed = values["count"], values["seed"]
+    features = scene.inverter.encode(scene.photo[np.newaxis])
+    samples = scene.inverter.sample(features, count, seed=seed)[0]
+    others = {f"sample {k}": sample for k, sample in enumerate(samples[1:], 2)}
+    return Made(
+        samples[0],
+        "sample 1",
+        (
+            "features = inverter.encode(photo[None])",
+            f"samples = inverter.sample(features, {count}, seed={seed})[0]",
+            "rebuilt = samples[0]",
+        ),
+        others=others | {"the network's mean": scene.inverter.invert(features)[0]},
     )
 
 
@@ -363,6 +386,20 @@ TABS = (
             lambda values: loaded(str(values["inverter"])).feature.spec.shape[-1] - 1,
         ),
     ),
-    Tab("card", "Card", "What made an inverter.", (_inverters("hog"),), None),
+    Tab(
+        "samples",
+        "Samples",
+        "Other images that have the same feature, drawn at random: what they share it holds, and "
+        "where they differ it has thrown something away.",
+        (
+            _inverters("hog-samples-64", drawing=(True,)),
+            Slider("count", "Samples", 1, 8, 4),
+            Slider("seed", "Seed: another one draws others", 0, 99, 0),
+        ),
+        _drawn,
+    ),
+    Tab(
+        "card", "Card", "What made an inverter.", (_inverters("hog", drawing=(False, True)),), None
+    ),
 )
 BY_NAME = {tab.name: tab for tab in TABS}

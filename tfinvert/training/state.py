@@ -1,6 +1,8 @@
 """What a run is made of while it trains, and its numbered checkpoints."""
 
+import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import keras
@@ -39,21 +41,21 @@ class State:
       step: steps done.
     """
 
-    def __init__(self, feature: Feature, settings: Settings):
+    def __init__(
+        self,
+        feature: Feature,
+        settings: Settings,
+        build: Callable[[str], keras.Model] | None = None,
+    ):
+        """`build` makes another network than the settings say, of a precision."""
         keras.utils.set_random_seed(settings.seed)
         self.feature = self.averaged_feature = feature
         if settings.train_encoder:
             self.feature, self.averaged_feature = feature.to_train(), feature.to_train()
-        self.network, self.averaged = (
-            inversion.build(
-                feature,
-                width=settings.width,
-                units=settings.units,
-                network=settings.network,
-                precision=precision,
-            )
-            for precision in (settings.precision, "float32")
+        build = build or functools.partial(
+            inversion.build, feature, None, settings.width, settings.units, settings.network
         )
+        self.network, self.averaged = map(build, (settings.precision, "float32"))
         self.averaged.set_weights(self.network.get_weights())
         self._train_encoder, self._spread = settings.train_encoder, settings.spread
         self.head = self.averaged_head = None

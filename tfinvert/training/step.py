@@ -69,7 +69,7 @@ def make_step(
     def after(_: tf.Tensor, *own: tf.Tensor) -> None:
         for learner, value in zip(loss.learners, own, strict=True):
             learner.update(value)
-        _average(state, settings.averaging)
+        move_average(state, settings.averaging)
 
     return compile_step(losses, [state, *loss.learners], settings, strategy, after)
 
@@ -190,7 +190,7 @@ def _accumulated(
     return tf.while_loop(lambda i, _: i < parts, add, start, parallel_iterations=1)[1]
 
 
-def _average(state: State, decay: float) -> None:
+def move_average(state: State, decay: float) -> None:
     """Moves the averaged weights; the first steps count for less, as they are soon far off."""
     done = tf.cast(state.optimizer.iterations, tf.float32)
     rate = 1.0 - tf.minimum(decay, (1.0 + done) / (10.0 + done))
