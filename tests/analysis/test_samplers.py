@@ -5,12 +5,12 @@ import pytest
 import scipy.linalg
 from scipy.stats import ks_2samp, norm, rankdata
 
+from tfinvert.analysis.draws import frechet_distance
 from tfinvert.analysis.samplers import (
     GaussianCopula,
     IndependentHistograms,
     Mixture,
     TruncatedGaussian,
-    frechet_distance,
     normal_scores,
 )
 

@@ -35,6 +35,7 @@ def test_a_result_comes_back_as_it_was(tmp_path, result):
         "01-pictures-both-all.png",
         "01-pictures-both-all.svg",
         "02-moving.gif",
+        "results.csv",
         "results.json",
     ]
     again, facts = load_result(tmp_path / "layers")
@@ -45,6 +46,11 @@ def test_a_result_comes_back_as_it_was(tmp_path, result):
         assert (figure.title, figure.caption) == (expected.title, expected.caption)
         assert (figure.svg, figure.gif) == (expected.svg, expected.gif)
         np.testing.assert_array_equal(figure.image, expected.image)
+
+
+def test_the_numbers_are_a_table_for_a_notebook_too(tmp_path, result):
+    save_result(tmp_path / "a", result)
+    assert (tmp_path / "a" / "results.csv").read_text() == "layer,error,steps\nfc6,0.5,\n"
 
 
 def test_the_vectors_are_files_of_their_own(tmp_path, result):

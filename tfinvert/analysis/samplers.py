@@ -7,6 +7,7 @@ of few factors, and a mixture of Gaussians of the same factors.
 
 import abc
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import scipy.stats
@@ -15,6 +16,10 @@ from scipy.special import ndtr, ndtri
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
+REAL = "real features"
+INDEPENDENT, TRUNCATED = "independent histograms", "truncated Gaussians"
+COPULA, MIXTURE = "Gaussian copula", "mixture of Gaussians"
+JOINT = (COPULA, MIXTURE)
 _ROUNDS = 3
 _LEAST_NOISE = 1e-3
 # With fewer points for each cluster its variances are those of the points it happened to get.
@@ -220,21 +225,6 @@ def normal_scores(features: np.ndarray, among_equal: np.ndarray) -> np.ndarray:
     return scores.T
 
 
-def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Between the Gaussians with the means and covariances of two samples.
-
-    ‖μa - μb‖² + tr(Σa + Σb - 2 (Σa Σb)^½) (Dowson & Landau 1982). The trace of the root is the sum
-    of the singular values of A Bᵀ, where Σa = AᵀA and Σb = BᵀB, so that neither a covariance nor
-    its root is made, and samples may be fewer than dimensions.
-
-    Args:
-      a: `[n, dimensions]`, at least two.
-      b: `[m, dimensions]`, at least two.
-    """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    roots = [
-        np.linalg.qr((each - each.mean(0)) / np.sqrt(len(each) - 1), mode="r") for each in (a, b)
-    ]
-    common = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
-    own = sum(np.square(root).sum() for root in roots)
-    return float(max(0.0, np.square(a.mean(0) - b.mean(0)).sum() + own - 2.0 * common))
+def nearest_joint(distances: Mapping[str, np.ndarray]) -> str:
+    """Which joint model's draws are nearest on average; by source, a distance for each draw."""
+    return min(JOINT, key=lambda name: distances[name].mean())
