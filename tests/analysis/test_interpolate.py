@@ -147,12 +147,10 @@ def test_claims_ask_for_more_than_two_standard_errors():
     assert claim.holds  # paired: what the pairs of images have in common cancels
     gain, error = (0.1 + noise).mean(), (0.1 + noise).std(ddof=1) / 10
     assert claim.value == f"conv5 over fc6 by {gain:+.3f} ± {error:.3f}"
-    assert not claims.interpolate(low | {"fc8": ("fc8", shared + 0.1)})[
-        0
-    ].holds  # each has to be below
-    assert claims.interpolate(low | {"probabilities": ("probabilities", shared + 1)})[
-        0
-    ].holds  # not asked
+    as_high = low | {"fc8": ("fc8", shared + 0.1)}
+    assert not claims.interpolate(as_high)[0].holds  # each has to be below
+    not_asked = low | {"probabilities": ("probabilities", shared + 1)}
+    assert claims.interpolate(not_asked)[0].holds
     assert claims.interpolate({"fc6": ("fc6", shared)}) == []
     assert claims.interpolate({"conv5": ("conv5", shared), "conv4": ("conv4", shared)}) == []
 

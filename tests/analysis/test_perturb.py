@@ -8,6 +8,7 @@ import scipy.stats
 import tfinvert
 from tfinvert import metrics
 from tfinvert.analysis import claims, perturbations
+from tfinvert.analysis import perturb as module
 from tfinvert.analysis.inverters import AUTOENCODER, NETWORK
 from tfinvert.analysis.loss import Loss
 from tfinvert.analysis.perturb import check, perturb
@@ -181,10 +182,10 @@ def test_many_inverters_have_a_chart_for_each_kind():
             for each in STRUCTURAL
         ]
     )
-    charts = perturbations._charts(many)
+    charts = module._charts(many)
     assert [chart.title.rpartition(", ")[2] for chart in charts] == [NETWORK, AUTOENCODER]
     assert "layer11" in charts[0].svg and "layer12" not in charts[0].svg
-    assert len(perturbations._charts(many[: 7 * len(STRUCTURAL)])) == 1
+    assert len(module._charts(many[: 7 * len(STRUCTURAL)])) == 1
 
 
 def test_too_few_images_for_the_feature_to_beat_their_mean(fc6, photos):

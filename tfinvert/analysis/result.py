@@ -47,5 +47,5 @@ class Result:
 
     @property
     def table(self) -> pd.DataFrame:
-        """The rows, with the columns as they are in the first one."""
-        return pd.DataFrame(self.rows)
+        """The rows, in which whole numbers stay whole where some are missing."""
+        return pd.DataFrame(self.rows).convert_dtypes()
