@@ -2,6 +2,9 @@
 
 Zeros lie far from anything that a network saw in training, the more so where it is given logarithms
 (`Feature.log_floor`). So classes are also evened out: what tells them apart goes, their sum stays.
+
+All take probabilities, `[B, classes]` of rows that sum to one, and give such; the top are the
+`count` most probable classes, 1 … classes. Of equal ones the first is the larger.
 """
 
 import functools
@@ -50,23 +53,14 @@ class Variant(NamedTuple):
 
 
 def keep_top(probabilities: np.ndarray, count: int) -> np.ndarray:
-    """The `count` most probable classes alone: the others are zero, and the sum is one again.
-
-    Args:
-      probabilities: `[B, classes]`, rows that sum to one; of equal ones the first is the larger.
-      count: 1 … classes.
-    """
+    """The top alone: the others are zero, and the sum is one again."""
     return _shares(np.where(_top(probabilities, count), probabilities, 0.0))
 
 
 def remove_top(probabilities: np.ndarray, count: int) -> np.ndarray:
-    """All but the `count` most probable classes: these are zero, and the sum is one again.
+    """All but the top, fewer than all: these are zero, and the sum is one again.
 
     Where the others' probabilities are all zero, they share the sum evenly: nothing is known.
-
-    Args:
-      probabilities: as in `keep_top`.
-      count: 1 … classes - 1.
     """
     top = _top(probabilities, count)
     rest = np.where(top, 0.0, probabilities)
@@ -74,32 +68,17 @@ def remove_top(probabilities: np.ndarray, count: int) -> np.ndarray:
 
 
 def even_out_rest(probabilities: np.ndarray, count: int) -> np.ndarray:
-    """The `count` most probable classes as they are; the others share what is left evenly.
-
-    Args:
-      probabilities: as in `keep_top`.
-      count: 1 … classes.
-    """
+    """The top as they are; the others share what is left evenly."""
     return _evened(probabilities, ~_top(probabilities, count))
 
 
 def even_out_top(probabilities: np.ndarray, count: int) -> np.ndarray:
-    """The `count` most probable classes share their sum evenly; the others are as they are.
-
-    Args:
-      probabilities: as in `keep_top`.
-      count: 1 … classes.
-    """
+    """The top share their sum evenly; the others are as they are."""
     return _evened(probabilities, _top(probabilities, count))
 
 
 def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """p^(1/T), with the sum one again: T above 1 makes classes more alike, below 1 less.
-
-    Args:
-      probabilities: `[B, classes]`.
-      temperature: T, positive.
-    """
+    """p^(1/T), with the sum one again: a T above 1 makes classes more alike, one below less."""
     return scipy.special.softmax(_log(probabilities) / temperature, 1)
 
 

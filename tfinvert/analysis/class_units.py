@@ -1,12 +1,14 @@
 """Units that stand for classes beside the average photographs of these classes."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from tfinvert.analysis.inverters import layer_of
 from tfinvert.analysis.single_units import only, possible
-from tfinvert.analysis.tables import mean_error
+from tfinvert.analysis.tables import Row, mean_error, standard_error
 from tfinvert.inverter import Inverter
 from tfinvert.resize import resize_images
 
@@ -81,11 +83,8 @@ def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     An image without contrast has the correlation 0 with all.
     """
-    flat = [each.reshape(len(each), -1).astype(np.float64) for each in (a, b)]
-    flat = [each - each.mean(1, keepdims=True) for each in flat]
-    lengths = [np.linalg.norm(each, axis=1) for each in flat]
-    scale = np.outer(*lengths)
-    return np.divide(flat[0] @ flat[1].T, scale, out=np.zeros_like(scale), where=scale > 0)
+    flat = [each.reshape(len(each), -1) for each in (a, b)]
+    return np.nan_to_num(1 - cdist(*flat, "correlation"))
 
 
 def likeness_of(
@@ -107,9 +106,9 @@ def likeness_of(
     )
 
 
-def class_values(likeness: Likeness | None) -> dict[str, object]:
+def class_values(likeness: Likeness | None) -> dict[str, Any]:
     """What a row says of them; None where units are not of classes, or of too few."""
-    values: dict[str, object] = dict.fromkeys(
+    values: dict[str, Any] = dict.fromkeys(
         (
             "classes",
             "correlation with own class",
@@ -125,23 +124,20 @@ def class_values(likeness: Likeness | None) -> dict[str, object]:
     if count < FEWEST:
         return values | {"classes": count}
     own, others = likeness.own, likeness.others
-    measured = float(own.mean()), float(others.mean()), mean_error(own - others)[1]
-    ranked = mean_error(likeness.percentiles)
-    return dict(zip(values, (count, *measured, *ranked), strict=True))
+    correlated = float(own.mean()), float(others.mean()), standard_error(own - others)
+    return dict(zip(values, (count, *correlated, *mean_error(likeness.percentiles)), strict=True))
 
 
-def class_finding(label: str, likeness: Likeness, least: int) -> str:
-    """As a sentence."""
-    count = len(likeness.classes)
-    if count < FEWEST:
+def class_finding(row: Row, least: int) -> str:
+    """Such a row, with its "label", as a sentence."""
+    if row["percentile of own class"] is None:
         return (
-            f"{label}: only {count} classes are seen in at least {least} photographs, too few to "
-            f"compare units with class averages, which takes {FEWEST}."
+            f"{row['label']}: only {row['classes']} classes are seen in at least {least} "
+            f"photographs, too few to compare units with class averages, which takes {FEWEST}."
         )
-    percentile, width = mean_error(likeness.percentiles)
     return (
-        f"{label}: a class's unit has the correlation {likeness.own.mean():.2f} with the average "
-        f"photograph of its own class and {likeness.others.mean():.2f} with those of others; among "
-        f"all {count} classes its own is at the {percentile:.0f} ± "
-        f"{width:.0f} percentile (chance: 50)."
-    )
+        "{label}: a class's unit has the correlation {correlation with own class:.2f} with the "
+        "average photograph of its own class and {correlation with others:.2f} with those of "
+        "others; among all {classes} classes its own is at the {percentile of own class:.0f} ± "
+        "{standard error of the percentile:.0f} percentile (chance: 50)."
+    ).format_map(row)

@@ -12,15 +12,14 @@ import pandas as pd
 
 from tfinvert.analysis import claims
 from tfinvert.analysis.hues import agreement, agreements_of, angular_error, chroma, disc_of, turned
-from tfinvert.analysis.inverters import labels
+from tfinvert.analysis.inverters import labels, rebuilt_by
 from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, labelled, listed, mean_error
+from tfinvert.analysis.tables import Row, facts, labelled, listed, measured
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
-from tfinvert.resize import resize_images
 
 INPUT = "input"
 _VIVID = 0.1  # mean length of chroma, of 1, from which on a disc is not grey
@@ -44,9 +43,6 @@ def color(
     Reconstructions are resized to the images' size. Photographs whose middle is grey are left out.
 
     Args:
-      inverters: by name, from the first layer to the last.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
-      seed: as every experiment has one; nothing is drawn here.
       angles: steps into which the circle is divided, at least 2.
       size: diameter of the disc that is turned, as a fraction of the image's width; around it the
         turned hue fades into the photograph's own.
@@ -73,7 +69,8 @@ def color(
         facts(name, inverter) | _row(agreements[name], turns, energy)
         for name, inverter in inverters.items()
     ]
-    measured = labelled(rows, inverters)
+    table = labelled(rows, inverters)
+    copies = np.concatenate([turned(chosen[:1], disc, degrees) for degrees in turns])
     return Result(
         "Does the hue of a reconstruction follow the object's?",
         f"The middle of {len(chosen)} of {len(images)} photographs, those with colour in it, had "
@@ -81,23 +78,28 @@ def color(
         "hue rebuilt there and the hue shown, averaged over steps and photographs; 90° is chance. "
         "Strength is the chroma rebuilt along the common turn, of the photographs' own; of it a "
         "part follows the turn, and a part stays where the photographs' own hue is.",
-        _findings(measured, len(chosen), len(images)),
+        _findings(table, len(chosen), len(images)),
         rows,
         [
             _turn_chart(
                 {INPUT: shown} | {names[name]: each for name, each in agreements.items()}, turns
             ),
             charts.dots(
-                pd.DataFrame(measured),
+                table,
                 ERROR,
                 ERROR_SE,
                 title="Error of the hue by layer",
                 caption="Means over photographs, with standard errors.",
                 x="angle to the hue shown (degrees; chance: 90)",
             ),
-            _pictures(inverters, names, chosen[:1], disc, turns),
+            image_rows(
+                {INPUT: copies} | rebuilt_by(inverters, copies),
+                title="One photograph with its hue turned",
+                caption="The photograph with most colour, and what is rebuilt of it.",
+                columns=[f"{degrees:.0f}°" for degrees in turns],
+            ),
         ],
-        claims.color([(row, row[ERROR], row[ERROR_SE]) for row in measured]),
+        claims.color([(row, row[ERROR], row[ERROR_SE]) for row in table]),
     )
 
 
@@ -119,7 +121,7 @@ def _row(agreements: np.ndarray, turns: np.ndarray, energy: float) -> dict[str, 
     errors = angular_error(agreements, turns)
     pooled = agreements.sum(1, keepdims=True)
     return {
-        **dict(zip((ERROR, ERROR_SE), mean_error(errors.mean(0)), strict=True)),
+        **measured((ERROR, ERROR_SE), errors.mean(0)),
         "error of all together (degrees)": float(angular_error(pooled, turns).mean()),
         "strength": float(np.abs(pooled).mean() / energy),
         # The two that make up a + b·exp(i·turn), fitted to what is rebuilt.
@@ -144,11 +146,11 @@ def _findings(rows: Sequence[Row], kept: int, count: int) -> list[str]:
 
 def _turn_chart(agreements: Mapping[str, np.ndarray], turns: np.ndarray) -> Figure:
     # Steps from one angle to the next are taken the short way round.
-    measured = {
+    rebuilt = {
         label: np.degrees(np.unwrap(np.angle(values.sum(1))))
         for label, values in agreements.items()
     }
-    table = pd.DataFrame({"turn": turns} | measured).melt("turn", var_name="label")
+    table = pd.DataFrame({"turn": turns} | rebuilt).melt("turn", var_name="label")
     return charts.lines(
         table,
         "turn",
@@ -156,29 +158,8 @@ def _turn_chart(agreements: Mapping[str, np.ndarray], turns: np.ndarray) -> Figu
         caption="Of all photographs together. A line that rises with the input's follows it. "
         "One that turns back keeps more of the photographs' own hue than of the hue shown, and a "
         "flat one guesses the same hue whatever it is shown.",
-        words={
-            "title": "Hue rebuilt by hue shown",
-            "x": "turn of the object's hue (degrees)",
-            "y": "turn of the rebuilt hue (degrees)",
-        },
+        title="Hue rebuilt by hue shown",
+        x="turn of the object's hue (degrees)",
+        y="turn of the rebuilt hue (degrees)",
         floor=None,
-    )
-
-
-def _pictures(
-    inverters: Mapping[str, Inverter],
-    names: Mapping[str, str],
-    image: np.ndarray,
-    disc: np.ndarray,
-    turns: np.ndarray,
-) -> Figure:
-    copies = np.concatenate([turned(image, disc, degrees) for degrees in turns])
-    rows = {INPUT: copies}
-    for name, inverter in inverters.items():
-        rows[names[name]] = resize_images(inverter.reconstruct(copies), image.shape[1:3])
-    return image_rows(
-        rows,
-        title="One photograph with its hue turned",
-        caption="The photograph with most colour, and what is rebuilt of it.",
-        columns=[f"{degrees:.0f}°" for degrees in turns],
     )

@@ -19,16 +19,15 @@ from tfinvert.analysis.inverters import NETWORK, common_size, kind, labels, laye
 from tfinvert.analysis.parts import NOTHING_KEPT, Parts
 from tfinvert.analysis.result import Result
 from tfinvert.analysis.scores import scores
-from tfinvert.analysis.tables import mean_error
+from tfinvert.analysis.tables import measured
 from tfinvert.analysis.ways_back import Outcome, autoencoders_of, outcomes_of
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
+from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.reporting.plots import dot_chart
 from tfinvert.reporting.report import Figure
 from tfinvert.sampling import evenly
 
-_FEATURE = "feature error", "its standard error"
 _SHOWN = 8
 
 
@@ -64,11 +63,9 @@ def compare(
     Args:
       inverters: by name: inversion networks, and autoencoders of their layers, of which the first
         of each kind is taken.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
       seed: of the noise that gradient-based inversion starts from.
       gradient_images: at most so many of them, evenly spaced, are inverted; at least two.
       gradient_steps: of gradient-based inversion and of the hybrid.
-      parts: keeps what these two find, which takes minutes.
 
     Raises:
       InputError: `check` refuses an inverter, an autoencoder has no inversion network beside it,
@@ -128,13 +125,7 @@ def _row(
         "inverter": outcome.name,
         "layer": layer_of(inverters[outcome.name]),
         "method": outcome.method,
-        **dict(
-            zip(
-                ("feature error", "its standard error"),
-                mean_error(outcome.feature_error),
-                strict=True,
-            )
-        ),
+        **measured(("feature error", "its standard error"), outcome.feature_error),
         **scores(images, outcome.images, scale),
         "seconds an image": outcome.seconds,
         "images": len(images),
@@ -165,23 +156,23 @@ def _figures(outcomes: Mapping[str, Mapping[str, Outcome]], images: np.ndarray) 
         )
         for label, own in outcomes.items()
     ]
+    drawn = {
+        "feature_error": ("relative feature error", "Who has the feature"),
+        "image_error": ("normalised image error", "Who is near the photograph"),
+    }
     return [
-        _chart(outcomes, "feature_error", "relative feature error", "Who has the feature"),
-        _chart(outcomes, "image_error", "normalised image error", "Who is near the photograph"),
-        *pictures,
-    ]
-
-
-def _chart(
-    outcomes: Mapping[str, Mapping[str, Outcome]], measure: str, x: str, title: str
-) -> Figure:
-    series: dict[str, dict[str, tuple[float, float]]] = {}
-    for label, own in _errors(outcomes, measure).items():
-        for method, values in own.items():
-            series.setdefault(method, {})[label] = mean_error(values)
-    return dot_chart(
-        series,
-        title=title,
-        caption="Mean and standard error over the photographs; lower is better.",
-        x=x,
-    )
+        charts.dots(
+            [
+                {"label": label, "method": method} | measured(("mean", "±"), values)
+                for label, own in _errors(outcomes, of).items()
+                for method, values in own.items()
+            ],
+            "mean",
+            "±",
+            series="method",
+            title=title,
+            caption="Mean and standard error over the photographs; lower is better.",
+            x=x,
+        )
+        for of, (x, title) in drawn.items()
+    ] + pictures

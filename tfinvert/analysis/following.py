@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from tfinvert import metrics
 from tfinvert.analysis.parts import Arrays
@@ -68,13 +69,11 @@ def averages(
       influences: `[k, n]`, likewise.
       names: of the k transformations.
     """
-    unlike = list(dict.fromkeys(names))
-    weights = np.array([[name == each for name in names] for each in unlike], float)
-    weights /= weights.sum(1, keepdims=True)
-    weights = np.vstack([weights, weights.mean(0)])
-    errors = standard_error(weights @ influences)
-    pairs = zip((weights @ values).tolist(), errors.tolist(), strict=True)
-    return dict(zip([*unlike, AVERAGE], pairs, strict=True))
+    each = pd.DataFrame(np.column_stack([values, influences])).groupby(np.array(names), sort=False)
+    means = each.mean()
+    means.loc[AVERAGE] = means.mean()
+    errors = standard_error(means.iloc[:, 1:].to_numpy()).tolist()
+    return dict(zip(means.index, zip(means[0].tolist(), errors, strict=True), strict=True))
 
 
 def measured(

@@ -4,9 +4,9 @@ import numpy as np
 import skimage.color
 import tqdm
 
+from tfinvert.analysis.inverters import rebuilt
 from tfinvert.analysis.masks import soft_disc
 from tfinvert.inverter import Inverter
-from tfinvert.resize import resize_images
 
 _EDGE = 0.1  # of the image's width, over which the turned disc fades into its surroundings
 _BATCH = 64
@@ -85,6 +85,6 @@ def agreements_of(
             shown_images = turned(batch, disc, degrees)
             shown[i, place] = agreement(own, chroma(shown_images), inside)
             for name, inverter in inverters.items():
-                rebuilt = resize_images(inverter.reconstruct(shown_images), images.shape[1:3])
-                found[name][i, place] = agreement(own, chroma(rebuilt), inside)
+                seen = chroma(rebuilt(inverter, shown_images))
+                found[name][i, place] = agreement(own, seen, inside)
     return shown, found

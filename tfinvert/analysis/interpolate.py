@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tqdm
 
 from tfinvert.analysis import claims
@@ -16,7 +15,7 @@ from tfinvert.analysis.inverters import NETWORK, common_size, kind, labels, laye
 from tfinvert.analysis.paths import overlay, path
 from tfinvert.analysis.result import Result
 from tfinvert.analysis.scores import image_contrast
-from tfinvert.analysis.tables import Row, facts, labelled, listed, mean_error
+from tfinvert.analysis.tables import Row, facts, labelled, listed, measured
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -46,8 +45,6 @@ def interpolate(
     Measured at the size of each inverter's output; pictures are at the images' size.
 
     Args:
-      inverters: by name, from the first layer to the last.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
       seed: of the pairs. No image is in two of them.
       steps: images that a strip shows of a path.
       pairs: at most so many are measured.
@@ -59,14 +56,14 @@ def interpolate(
     first, last = _draw(images, pairs, seed)
     if steps < 2:
         raise InputError(f"interpolate shows at least 2 steps of a path. Received: {steps}")
-    rows, overlays, names = [], {}, labels(inverters)
+    rows, overlays = [], {}
     for name, inverter in tqdm.tqdm(inverters.items(), "interpolate", leave=False):
         ends = inverter.encode(first), inverter.encode(last)
         for way in (STRAIGHT, NORM_KEPT):
             rebuilt = [inverter.invert(at) for at in path(*ends, 3, way == NORM_KEPT)]
             overlays[name, way] = overlay(*rebuilt)
             rows.append(_row(name, inverter, way, overlays[name, way], rebuilt))
-    measured = labelled(rows, inverters)
+    table = labelled(rows, inverters)
     return Result(
         "Between two photographs",
         f"{len(first)} pairs out of {len(images)} photographs, inverted halfway between their "
@@ -74,11 +71,11 @@ def interpolate(
         "rebuilt from both ends, 0 where it is as far from that as the ends themselves. Contrast: "
         "the deviation of the pixels from an image's mean colour, over that of the ends. "
         "± is a standard error over pairs.",
-        _findings(measured),
+        _findings(table),
         rows,
         [
             charts.dots(
-                pd.DataFrame(measured),
+                table,
                 OVERLAY,
                 OVERLAY_SE,
                 series="path",
@@ -87,8 +84,8 @@ def interpolate(
                 "of what is rebuilt from each; the lower, the more it is an image of its own.",
                 x="overlay halfway",
             ),
-            *_strips(inverters, names, first[:_SHOWN], last[:_SHOWN], steps),
-            _animated(inverters, names, first[:_ANIMATED], last[:_ANIMATED], steps),
+            *_strips(inverters, first[:_SHOWN], last[:_SHOWN], steps),
+            _animated(inverters, first[:_ANIMATED], last[:_ANIMATED], steps),
         ],
         claims.interpolate(
             {
@@ -118,7 +115,7 @@ def _row(
     return {
         **facts(name, inverter),
         "path": way,
-        **dict(zip((OVERLAY, OVERLAY_SE), mean_error(overlays), strict=True)),
+        **measured((OVERLAY, OVERLAY_SE), overlays),
         "contrast": float(middle.mean() / ((first + last) / 2).mean()),
         "pairs": len(overlays),
     }
@@ -138,20 +135,15 @@ def _findings(rows: Sequence[Row]) -> list[str]:
 
 
 def _strips(
-    inverters: Mapping[str, Inverter],
-    names: Mapping[str, str],
-    first: np.ndarray,
-    last: np.ndarray,
-    steps: int,
+    inverters: Mapping[str, Inverter], first: np.ndarray, last: np.ndarray, steps: int
 ) -> list[Figure]:
     """One for each pair: layers below each other, t from left to right."""
     rows = {"photographs, cross-faded": path(first, last, steps)}
-    for name in list(inverters)[:_MOST_ROWS]:
-        inverter = inverters[name]
-        vector = len(inverter.feature.spec.shape) == 1
-        for way in (STRAIGHT, NORM_KEPT) if vector else (STRAIGHT,):
-            label = names[name] + (f", {NORM_KEPT}" if way == NORM_KEPT else "")
-            rows[label] = _rebuilt(inverter, first, last, steps, way)
+    for name, label in list(labels(inverters).items())[:_MOST_ROWS]:
+        rows[label] = _rebuilt(inverters[name], first, last, steps, STRAIGHT)
+        if len(inverters[name].feature.spec.shape) == 1:
+            label += f", {NORM_KEPT}"
+            rows[label] = _rebuilt(inverters[name], first, last, steps, NORM_KEPT)
     ticks = [f"{t:.2g}" for t in np.linspace(0, 1, steps)]
     return [
         image_rows(
@@ -167,14 +159,11 @@ def _strips(
 
 
 def _animated(
-    inverters: Mapping[str, Inverter],
-    names: Mapping[str, str],
-    first: np.ndarray,
-    last: np.ndarray,
-    steps: int,
+    inverters: Mapping[str, Inverter], first: np.ndarray, last: np.ndarray, steps: int
 ) -> Figure:
     """Layers side by side, pairs below each other."""
     chosen, frames = list(inverters)[:_MOST_COLUMNS], 2 * steps - 1
+    names = labels(inverters)
     columns = [path(first, last, frames)]
     columns += [_rebuilt(inverters[name], first, last, frames, STRAIGHT) for name in chosen]
     # [frames, pairs, columns, H, W, 3]: a frame's tiles in reading order.

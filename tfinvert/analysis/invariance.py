@@ -5,7 +5,7 @@ has not gives back the transformed image.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,24 +13,16 @@ import tqdm
 
 from tfinvert.analysis import claims
 from tfinvert.analysis.following import AVERAGE, averages, measured, ratios, standard_error
-from tfinvert.analysis.inverters import labels, one_network
+from tfinvert.analysis.inverters import one_network, rebuilt_by
 from tfinvert.analysis.parts import NOTHING_KEPT, Parts
 from tfinvert.analysis.result import Result
 from tfinvert.analysis.tables import Row, facts, labelled, listed
-from tfinvert.analysis.transformations import (
-    BLURS,
-    SCALES,
-    SHIFTS,
-    TURNS,
-    Transformation,
-    transformations,
-)
+from tfinvert.analysis.transformations import BLURS, SCALES, SHIFTS, TURNS, transformations
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
-from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
 COEFFICIENT, COEFFICIENT_SE = "coefficient", "standard error"
@@ -55,15 +47,12 @@ def invariance(
     transformation brings in from outside is the image reflected at its border.
 
     Args:
-      inverters: by name, from the first layer to the last.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
       seed: of the way, left or right, in which each image is turned and shifted.
       turns: degrees.
       shifts: fractions of the image's width.
       scales: factors.
       blurs: standard deviations, as fractions of the image's width.
       most: at most so many of the images, evenly spaced.
-      parts: keeps what is measured of each inverter.
 
     Raises:
       InputError: there are fewer than two images, a scale or blur is not above 0, or a
@@ -77,7 +66,7 @@ def invariance(
     images = images[evenly(len(images), most)]
     ways = np.random.default_rng(seed).choice([-1.0, 1.0], len(images))
     changes = transformations(turns, shifts, scales, blurs)
-    names, rows, follows = labels(inverters), [], []
+    rows, follows = [], []
     for name, inverter in tqdm.tqdm(inverters.items(), "invariance", leave=False):
         kept = parts(
             f"invariance/{name}", functools.partial(measured, inverter, images, ways, changes)
@@ -102,7 +91,12 @@ def invariance(
                     FEATURE: float(moved[i]),
                 }
             )
-    follows, network = labelled(follows, inverters), one_network(inverters)
+    table, follows = labelled(rows, inverters), labelled(follows, inverters)
+    network = one_network(inverters)
+    # The photograph of highest contrast under the strongest of each transformation.
+    image = images[[images.std((1, 2)).mean(1).argmax()]]
+    strongest = {change.name: change for change in changes}.values()
+    copies = np.concatenate([image, *[change(image, np.ones(1)) for change in strongest]])
     return Result(
         "How far does a reconstruction follow the photograph?",
         f"{len(images)} photographs were turned, shifted, scaled, mirrored and blurred. The "
@@ -110,11 +104,11 @@ def invariance(
         "follow exactly, 0 if they stay, above 1 if they change more than that, as blurring does "
         "to one that is blurred already. The change of the feature is in units of the mean "
         "distance between two photographs' features.",
-        _findings(labelled(rows, inverters), follows),
+        _findings(table, follows),
         rows,
         [
             charts.dots(
-                pd.DataFrame(follows),
+                follows,
                 "mean",
                 "±",
                 series="of",
@@ -123,8 +117,13 @@ def invariance(
                 "standard errors over photographs.",
                 x="coefficient (1: follows exactly, 0: stays)",
             ),
-            *_strength_charts(pd.DataFrame(labelled(rows, inverters))),
-            _pictures(inverters, names, images, changes),
+            *_strength_charts(pd.DataFrame(table)),
+            image_rows(
+                {"input": copies} | rebuilt_by(inverters, copies),
+                title="One photograph, transformed",
+                caption="A photograph under each transformation, and what is rebuilt of it.",
+                columns=["unchanged", *[change.label for change in strongest]],
+            ),
         ],
         claims.invariance(
             [
@@ -164,34 +163,11 @@ def _strength_charts(table: pd.DataFrame) -> list[Figure]:
             COEFFICIENT,
             COEFFICIENT_SE,
             caption="1: exactly, 0: they stay.",
-            words={
-                "title": f"How far reconstructions follow when photographs are {change}",
-                "x": f"{change} by ({own['unit'].iloc[0]})",
-                "y": "coefficient",
-            },
+            title=f"How far reconstructions follow when photographs are {change}",
+            x=f"{change} by ({own['unit'].iloc[0]})",
+            y="coefficient",
             floor=None,
         )
         for change, own in table.groupby("transformation", sort=False)
         if own["strength"].nunique() > 1
     ]
-
-
-def _pictures(
-    inverters: Mapping[str, Inverter],
-    names: Mapping[str, str],
-    images: np.ndarray,
-    changes: Sequence[Transformation],
-) -> Figure:
-    """The photograph of highest contrast under the strongest of each transformation."""
-    image = images[[images.std((1, 2)).mean(1).argmax()]]
-    strongest = {change.name: change for change in changes}.values()
-    copies = np.concatenate([image, *[change(image, np.ones(1)) for change in strongest]])
-    rows = {"input": copies}
-    for name, inverter in inverters.items():
-        rows[names[name]] = resize_images(inverter.reconstruct(copies), image.shape[1:3])
-    return image_rows(
-        rows,
-        title="One photograph, transformed",
-        caption="A photograph under each transformation, and what is rebuilt of it.",
-        columns=["unchanged", *[change.label for change in strongest]],
-    )

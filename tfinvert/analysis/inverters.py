@@ -1,17 +1,17 @@
-"""Inverters that are to be compared: what they are called, and whether they can be."""
+"""Inverters that are to be compared: whether they can be, what they are called and rebuild."""
 
 import json
 from collections import Counter
 from collections.abc import Mapping
 
+import numpy as np
+
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
+from tfinvert.resize import resize_images
 
-NETWORK, AUTOENCODER, FROM_SCRATCH = (
-    "inversion network",
-    "autoencoder",
-    "autoencoder from scratch",
-)
+NETWORK, AUTOENCODER = "inversion network", "autoencoder"
+FROM_SCRATCH = "autoencoder from scratch"
 # Layers of one value a class, before the softmax.
 CLASS_SCORES = ("fc8", "logits")
 
@@ -40,6 +40,16 @@ def labels(inverters: Mapping[str, Inverter]) -> dict[str, str]:
     }
     count = Counter(found.values())
     return {name: label if count[label] == 1 else name for name, label in found.items()}
+
+
+def rebuilt(inverter: Inverter, images: np.ndarray) -> np.ndarray:
+    """Reconstructions of `[n, H, W, 3]`, resized to the images' own size."""
+    return resize_images(inverter.reconstruct(images), images.shape[1:3])
+
+
+def rebuilt_by(inverters: Mapping[str, Inverter], images: np.ndarray) -> dict[str, np.ndarray]:
+    """The same of each, by its label."""
+    return {name: rebuilt(inverters[key], images) for key, name in labels(inverters).items()}
 
 
 def common_size(inverters: Mapping[str, Inverter]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import tqdm
 from sklearn.cluster import DBSCAN
 
 from tfinvert import metrics
-from tfinvert.analysis.inverters import common_size, labels
+from tfinvert.analysis.inverters import common_size, labels, rebuilt
 from tfinvert.analysis.parts import NOTHING_KEPT, Arrays, Parts
 from tfinvert.analysis.result import Result
 from tfinvert.analysis.tables import Row, facts, labelled, listed
@@ -23,7 +23,6 @@ from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
-from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
 STEP, DISTANCE, DIVERSITY = "step", "distance to the photograph", "diversity"
@@ -45,10 +44,7 @@ def iterate(
     there; N is of the images.
 
     Args:
-      inverters: by name, from the first layer to the last.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take; at least two.
       times: how often each is encoded and decoded.
-      parts: keeps what each inverter does.
 
     Raises:
       InputError: the images are fewer than two or all the same, or `times` is below 1.
@@ -66,7 +62,7 @@ def iterate(
         iterated = functools.partial(_iterated, inverter, images, times, scale)
         loops[names[name]] = loop = parts(f"iterate/{name}", iterated)
         rows += [facts(name, inverter) | each for each in _rows(loop, times)]
-    measured = labelled(rows, inverters)
+    table = labelled(rows, inverters)
     return Result(
         "Encoded and decoded again and again",
         f"{len(images)} photographs, {times} times, compared at {images.shape[1]}×"
@@ -74,9 +70,9 @@ def iterate(
         "between two photographs. An image stands still if the last iteration moves it by less "
         f"than {_STILL:.0%} of N; images joined by gaps of at most {_SAME:.0%} of N have one end "
         "point.",
-        _findings(measured, times, len(images)),
+        _findings(table, times, len(images)),
         rows,
-        [*_charts(pd.DataFrame(measured), times), *_pictures(measured, loops)],
+        [*_charts(pd.DataFrame(table), times), *_pictures(table, loops)],
     )
 
 
@@ -103,7 +99,7 @@ def _iterated(inverter: Inverter, images: np.ndarray, times: int, scale: float) 
     chosen, current = evenly(len(images), _SHOWN), images
     steps, errors, diversity, shown = [], [0.0], [1.0], {0: images[chosen]}
     for k in range(1, times + 1):
-        before, current = current, resize_images(inverter.reconstruct(current), images.shape[1:3])
+        before, current = current, rebuilt(inverter, current)
         moved = metrics.per_image_distance(before, current) / scale
         steps.append(float(moved.mean()))
         errors.append(metrics.normalized_error(images, current, scale))
@@ -135,10 +131,10 @@ def _rows(loop: Arrays, times: int) -> Iterator[dict[str, Any]]:
 
 
 def _findings(rows: Sequence[Row], times: int, count: int) -> list[str]:
-    first = [row for row in rows if row["iteration"] == 1]
+    first, last = ([row for row in rows if row["iteration"] == k] for k in (1, times))
     last = [
         row | {"percent": 100 * row[STEP], "first": before[DISTANCE]}
-        for before, row in zip(first, _last(rows, times), strict=True)
+        for before, row in zip(first, last, strict=True)
     ]
     return [
         f"After {times} iterations {count} photographs have come to so many end points: "
@@ -151,10 +147,6 @@ def _findings(rows: Sequence[Row], times: int, count: int) -> list[str]:
         "From the first reconstruction to the last, the distance to the photograph, in units of N, "
         f"goes: {listed(last, '{label} {first:.2f} to {distance to the photograph:.2f}')}.",
     ]
-
-
-def _last(rows: Sequence[Row], times: int) -> list[Row]:
-    return [row for row in rows if row["iteration"] == times]
 
 
 def _charts(table: pd.DataFrame, times: int) -> list[Figure]:
@@ -178,11 +170,9 @@ def _charts(table: pd.DataFrame, times: int) -> list[Figure]:
             "iteration",
             column,
             caption=caption,
-            words={
-                "title": f"{title}: {kind}",
-                "x": "iteration",
-                "y": f"{axes.get(column, column)}, in units of N",
-            },
+            title=f"{title}: {kind}",
+            x="iteration",
+            y=f"{axes.get(column, column)}, in units of N",
             ticks=ticks,
         )
         for kind, own in table.groupby("kind", sort=False)
@@ -191,7 +181,8 @@ def _charts(table: pd.DataFrame, times: int) -> list[Figure]:
 
 
 def _pictures(rows: Sequence[Row], loops: Mapping[str, Arrays]) -> list[Figure]:
-    farthest = max(_last(rows, rows[-1]["iteration"]), key=lambda row: row[DISTANCE])["label"]
+    last = (row for row in rows if row["iteration"] == rows[-1]["iteration"])
+    farthest = max(last, key=lambda row: row[DISTANCE])["label"]
     shown = dict(zip(loops[farthest]["at"].tolist(), loops[farthest]["shown"], strict=True))
     return [
         image_rows(

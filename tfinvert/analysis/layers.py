@@ -19,7 +19,7 @@ from tfinvert.analysis.result import Result
 from tfinvert.analysis.scores import CELLS, COARSE, coarse, explained, scores
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
-from tfinvert.reporting import plots
+from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
 from tfinvert.resize import resize_images
@@ -43,13 +43,9 @@ def layers(
     All reconstructions are resized to the images' size and scored there.
 
     Args:
-      inverters: by name, from the first layer to the last.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
       gradient_images: at most so many, evenly spaced, for gradient-based inversion; 0 leaves it
         out.
       gradient_steps: of that method.
-      seed: of its initial noise.
-      parts: keeps what it found, which takes minutes.
 
     Raises:
       InputError: two of the inverters are of one layer and one kind.
@@ -128,18 +124,20 @@ def _check_unlike(inverters: dict[str, Inverter]) -> None:
 
 
 def _chart(rows: list[dict], order: list[str], mean: float) -> Figure:
-    lines: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        point = (order.index(row["layer"]), row["normalised error"])
-        lines.setdefault(row["method"], []).append(point)
-    lines[MEAN] = [(0, mean), (len(order) - 1, mean)]
-    return plots.line_chart(
-        lines,
+    table = [row | {"depth": order.index(row["layer"])} for row in rows]
+    for depth in (0, len(order) - 1):
+        table.append({"method": MEAN, "depth": depth, "normalised error": mean})
+    return charts.lines(
+        table,
+        "depth",
+        "normalised error",
+        series="method",
         title="Error by layer",
         caption="The mean of the photographs ignores its input.",
         x="layer",
         y="normalised reconstruction error",
         ticks=order,
+        ordered=False,
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.stats
 
 from tfinvert.analysis.perturbations import PLAIN
-from tfinvert.analysis.tables import mean_error, standard_error
+from tfinvert.analysis.tables import measured, standard_error
 
 SHARE, SHARE_SE = "share lost", "standard error of the share"
 RISE, RISE_SE = "rise", "standard error of the rise"
@@ -71,7 +71,7 @@ class Loss:
         lost, width = self.lost(perturbation) if self.gains else (None, None)
         return {
             "normalised error": float(errors.mean()),
-            **dict(zip((RISE, RISE_SE), mean_error(rise), strict=True)),
+            **measured((RISE, RISE_SE), rise),
             SHARE: lost,
             SHARE_SE: width,
             "draws": len(draws),

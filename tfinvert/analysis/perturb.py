@@ -14,18 +14,14 @@ from tfinvert import metrics
 from tfinvert.analysis import claims
 from tfinvert.analysis.inverters import labels, layer_of
 from tfinvert.analysis.loss import RISE, RISE_SE, SHARE, SHARE_SE, Loss
-from tfinvert.analysis.perturbations import (
-    STRUCTURAL,
-    noise,
-    perturbations,
-)
+from tfinvert.analysis.perturbations import STRUCTURAL, noise, perturbations
 from tfinvert.analysis.result import Result
 from tfinvert.analysis.tables import facts, labelled, listed
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.reporting.plots import MAX_LINES, MAX_ORDERED
+from tfinvert.reporting.plots import MAX_LINES
 from tfinvert.reporting.report import Figure
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
@@ -65,8 +61,6 @@ def perturb(
     Reconstructions are resized to the images' size and compared there; N is of these images.
 
     Args:
-      inverters: by name; inversion networks and autoencoders of layers.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
       seed: of dropout and noise; all inverters and perturbations get the same draws.
       repeats: draws of each random perturbation.
       levels: of the noise, by the L2 norm of each image's feature.
@@ -157,7 +151,6 @@ def _charts(table: pd.DataFrame) -> list[Figure]:
     groups = table.groupby("kind", sort=False) if ordered else [("", table)]
     figures = []
     for kind_of, own in groups:
-        own = own[own["label"].isin(own["label"].unique()[:MAX_ORDERED])]
         suffix = f", {kind_of}" if kind_of else ""
         parts = own[own["perturbation"].isin(STRUCTURAL)]
         figures.append(
@@ -183,11 +176,9 @@ def _charts(table: pd.DataFrame) -> list[Figure]:
                     RISE_SE,
                     caption="Gaussian noise on every entry, also on those that are zero. With "
                     "standard errors over images.",
-                    words={
-                        "title": f"Error by noise in the feature{suffix}",
-                        "x": "noise, by the feature's norm",
-                        "y": "rise of the normalised error",
-                    },
+                    title=f"Error by noise in the feature{suffix}",
+                    x="noise, by the feature's norm",
+                    y="rise of the normalised error",
                     floor=None,
                     ordered=ordered,
                 )

@@ -118,23 +118,18 @@ def correlation(places: np.ndarray, measured: np.ndarray) -> tuple[float, float]
       measured: `[places, backgrounds, 2]`.
     """
     true = np.broadcast_to(places[:, np.newaxis], measured.shape)
-    products = np.ones_like(measured), true, measured, true**2, measured**2, true * measured
-    sums = np.stack([each.sum((0, 2)) for each in products])
-    total = sums.sum(1, keepdims=True)
-    without = _pearson(total - sums)
-    count = len(without)
-    error = np.sqrt((count - 1) / count * np.square(without - without.mean()).sum())
-    return float(_pearson(total)[0]), float(error)
+
+    def pearson(which: np.ndarray) -> float:
+        pair = true[:, which].ravel(), measured[:, which].ravel()
+        return float(np.corrcoef(*pair)[0, 1]) if min(map(np.ptp, pair)) > 0 else 0.0
+
+    every = np.arange(measured.shape[1])
+    without = np.array([pearson(every != i) for i in every])
+    error = np.sqrt((len(every) - 1) / len(every) * np.square(without - without.mean()).sum())
+    return pearson(every), float(error)
 
 
-def _pearson(sums: np.ndarray) -> np.ndarray:
-    """Of counts and sums of a, b, a², b² and ab: `[6, n]` becomes `[n]`."""
-    count, a, b, aa, bb, ab = sums
-    spread = np.sqrt(np.maximum((count * aa - a**2) * (count * bb - b**2), 0.0))
-    return np.divide(count * ab - a * b, spread, out=np.zeros_like(a), where=spread > 0)
-
-
-def measured(
+def centers_of(
     inverter: Inverter,
     without: np.ndarray,
     objects: np.ndarray,

@@ -9,29 +9,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tqdm
 
 from tfinvert.analysis import claims
-from tfinvert.analysis.inverters import labels
+from tfinvert.analysis.inverters import labels, rebuilt_by
 from tfinvert.analysis.masks import soft_disc
 from tfinvert.analysis.parts import NOTHING_KEPT, Parts
-from tfinvert.analysis.places import (
-    change,
-    correlation,
-    grid,
-    measured,
-    paste,
-    scenes,
-)
+from tfinvert.analysis.places import centers_of, change, correlation, grid, paste, scenes
 from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, labelled, listed, mean_error
+from tfinvert.analysis.tables import Row, facts, labelled, listed, measured
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
-from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
 _EDGE = 0.2  # of the object's diameter
@@ -56,13 +47,9 @@ def position(
     without the object, at the inverters' own output sizes.
 
     Args:
-      inverters: by name, from the first layer to the last.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
-      seed: of the photographs the objects are cut from.
       places: of the grid along each side, at least 2; the outermost touch the image's border.
       size: the object's diameter, as a fraction of the image's width.
       backgrounds: at most so many of the images, evenly spaced.
-      parts: keeps where each inverter's reconstructions change.
 
     Raises:
       InputError: there are fewer than two images or backgrounds, or a setting is out of range.
@@ -81,14 +68,16 @@ def position(
     corners, true = grid(places, side, height, width)
     names, rows, centers = labels(inverters), [], {}
     for name, inverter in tqdm.tqdm(inverters.items(), "position", leave=False):
-        measure = functools.partial(measured, inverter, without, objects, mask, corners)
+        measure = functools.partial(centers_of, inverter, without, objects, mask, corners)
         found = parts(f"position/{name}", measure)["centers"]
         centers[names[name]] = found
         rows.append(facts(name, inverter) | _row(true, found))
     chance = float(np.linalg.norm(true, axis=1).mean())
-    shown, row = int(contrast.argmax()), (places // 2) * places
-    scene = without[[shown]], objects[[shown]], mask, corners[row : row + places]
-    labelled_rows = labelled(rows, inverters)
+    shown, row = [int(contrast.argmax())], corners[places // 2 * places :][:places]
+    copies = [paste(without[shown], objects[shown], mask, *corner) for corner in row]
+    copies = np.concatenate([without[shown], *copies])
+    pictures = {"input": copies} | rebuilt_by(inverters, copies)
+    table = labelled(rows, inverters)
     return Result(
         "Does a reconstruction show an object where it was?",
         f"A disc of {size:g} of the width, cut from the middle of another photograph, was put at "
@@ -96,11 +85,11 @@ def position(
         "without it differ, at the centre of mass of the squared difference above its median, is "
         "where the object is rebuilt. Distances are in widths of the image; always saying the "
         f"middle is {chance:.3f} off.",
-        _findings(labelled_rows, chance),
+        _findings(table, chance),
         rows,
         [
             charts.dots(
-                pd.DataFrame(labelled_rows),
+                table,
                 CORRELATION,
                 CORRELATION_SE,
                 title="Measured with true places, by layer",
@@ -109,19 +98,30 @@ def position(
                 x="correlation of measured and true place",
             ),
             _place_chart(centers, true),
-            _pictures(inverters, names, *scene),
+            image_rows(
+                {label: _with_changes(images) for label, images in pictures.items()},
+                title="One object at several places",
+                caption="The photograph and object most unlike each other: what is rebuilt without "
+                "and with the object, and where the two differ, each row from black to its largest "
+                "change.",
+                columns=[
+                    "without",
+                    *(f"place {i + 1}" for i in range(places)),
+                    *(f"change {i + 1}" for i in range(places)),
+                ],
+            ),
         ],
-        claims.position([(row, row[CORRELATION], row[CORRELATION_SE]) for row in labelled_rows]),
+        claims.position([(row, row[CORRELATION], row[CORRELATION_SE]) for row in table]),
     )
 
 
-def _row(true: np.ndarray, measured: np.ndarray) -> dict[str, Any]:
-    value, error = correlation(true, measured)
-    distance = np.linalg.norm(measured - true[:, np.newaxis], axis=-1).mean(0)
+def _row(true: np.ndarray, found: np.ndarray) -> dict[str, Any]:
+    value, error = correlation(true, found)
+    distance = np.linalg.norm(found - true[:, np.newaxis], axis=-1).mean(0)
     return {
         CORRELATION: value,
         CORRELATION_SE: error,
-        **dict(zip((DISTANCE, DISTANCE_SE), mean_error(distance), strict=True)),
+        **measured((DISTANCE, DISTANCE_SE), distance),
         "distance of the middle (widths)": float(np.linalg.norm(true, axis=1).mean()),
         "backgrounds": len(distance),
     }
@@ -143,51 +143,23 @@ def _findings(rows: Sequence[Row], chance: float) -> list[str]:
 
 def _place_chart(centers: Mapping[str, np.ndarray], true: np.ndarray) -> Figure:
     """Of the horizontal coordinate."""
-    table = pd.DataFrame(
-        [
-            (label, column, *mean_error(found[true[:, 0] == column, :, 0].mean(0)))
-            for label, found in centers.items()
-            for column in np.unique(true[:, 0])
-        ],
-        columns=["label", "true", "measured", "error"],
-    )
+    table = [
+        {"label": label, "true": column}
+        | measured(("measured", "±"), found[true[:, 0] == column, :, 0].mean(0))
+        for label, found in centers.items()
+        for column in np.unique(true[:, 0])
+    ]
     return charts.lines(
         table,
         "true",
         "measured",
-        "error",
+        "±",
         caption="Across the image, means over photographs with standard errors; where the object "
         "is shown exactly, both are the same.",
-        words={
-            "title": "Measured by true place",
-            "x": "true place (widths right of the middle)",
-            "y": "measured place (widths)",
-        },
+        title="Measured by true place",
+        x="true place (widths right of the middle)",
+        y="measured place (widths)",
         floor=None,
-    )
-
-
-def _pictures(
-    inverters: Mapping[str, Inverter],
-    names: Mapping[str, str],
-    background: np.ndarray,
-    thing: np.ndarray,
-    mask: np.ndarray,
-    corners: list[tuple[int, int]],
-) -> Figure:
-    copies = [paste(background, thing, mask, *corner) for corner in corners]
-    shown = np.concatenate([background, *copies])
-    rows = {"input": _with_changes(shown)}
-    for name, inverter in inverters.items():
-        rebuilt = resize_images(inverter.reconstruct(shown), shown.shape[1:3])
-        rows[names[name]] = _with_changes(rebuilt)
-    places = [f"place {i + 1}" for i in range(len(corners))]
-    return image_rows(
-        rows,
-        title="One object at several places",
-        caption="The photograph and object most unlike each other: what is rebuilt without and "
-        "with the object, and where the two differ, each row from black to its largest change.",
-        columns=["without", *places, *[f"change {i + 1}" for i in range(len(corners))]],
     )
 
 

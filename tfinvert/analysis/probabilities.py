@@ -8,28 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tqdm
 
 from tfinvert import metrics
-from tfinvert.analysis import claims
+from tfinvert.analysis import claims, class_scores
 from tfinvert.analysis.claims import TOP
-from tfinvert.analysis.class_scores import (
-    ALL,
-    KEPT,
-    REMOVED,
-    REST_EVEN,
-    TEMPERED,
-    TOP_EVEN,
-    Change,
-    Key,
-    Variant,
-    on_logits,
-    variants,
-)
+from tfinvert.analysis.class_scores import KEPT, REMOVED, REST_EVEN, TOP_EVEN, Key, Variant
 from tfinvert.analysis.inverters import CLASS_SCORES, NETWORK, kind, layer_of
 from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, listed, mean_error
+from tfinvert.analysis.tables import Row, facts, listed, mean_error, measured
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -40,6 +27,7 @@ from tfinvert.sampling import evenly
 
 COUNTS = (1, 5, 20, 100, 500)
 TEMPERATURES = (0.5, 1.0, 2.0, 4.0)
+DISTANCE, DISTANCE_SE = "distance to all", "standard error of the distance"
 _SHOWN, _DRAWN = 8, 4
 
 
@@ -70,14 +58,11 @@ def probabilities(
     """Inverts class scores of which the top, or all the others, are taken away.
 
     Reconstructions are resized to the images' size and compared there; N is of these images. Logits
-    are changed as the probabilities that they stand for; see `on_logits`.
+    are changed as the probabilities that they stand for; see `class_scores.on_logits`.
 
     Args:
-      inverters: by name, of class probabilities or logits.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
-      seed: as all experiments take one; nothing here is drawn.
       counts: how many classes are the top; those that leave no others are left out.
-      temperatures: see `temper`.
+      temperatures: see `class_scores.temper`.
 
     Raises:
       InputError: `check` refuses an inverter, a setting is not positive, no count is smaller than
@@ -101,8 +86,8 @@ def probabilities(
         features, fitting = inverter.encode(images), _fitting(counts, inverter)
         everything = resize_images(inverter.invert(features), images.shape[1:3])
         own, distances, shown = [], {}, {"original": images[chosen]}
-        for variant in variants(fitting, temperatures):
-            changed = _changed(inverter, features, variant.change)
+        for variant in class_scores.variants(fitting, temperatures):
+            changed = _changed(inverter, features, variant)
             rebuilt = resize_images(inverter.invert(changed), images.shape[1:3])
             error = metrics.per_image_distance(images, rebuilt) / scale
             distance = metrics.per_image_distance(everything, rebuilt) / scale
@@ -150,20 +135,19 @@ def _focus(counts: Sequence[int]) -> int:
     return TOP if TOP in counts else counts[len(counts) // 2]
 
 
-def _changed(inverter: Inverter, features: np.ndarray, change: Change) -> np.ndarray:
-    return change(features) if inverter.feature.log_floor > 0 else on_logits(change, features)
+def _changed(inverter: Inverter, features: np.ndarray, variant: Variant) -> np.ndarray:
+    if inverter.feature.log_floor > 0:
+        return variant.change(features)
+    return class_scores.on_logits(variant.change, features)
 
 
 def _row(variant: Variant, error: np.ndarray, distance: np.ndarray) -> dict[str, Any]:
-    (mean, width), (moved, moved_width) = mean_error(error), mean_error(distance)
     return {
         "variant": variant.name,
         "top": variant.count,
         "temperature": variant.temperature,
-        "normalised error": mean,
-        "standard error of the error": width,
-        "distance to all": moved,
-        "standard error of the distance": moved_width,
+        **measured(("normalised error", "standard error of the error"), error),
+        **measured((DISTANCE, DISTANCE_SE), distance),
     }
 
 
@@ -196,30 +180,29 @@ def _findings(
         f"{apart:.3f} N apart.",
         f"evening out the others moves it by {moved(REST_EVEN)} N, evening out the top {count} by "
         f"{moved(TOP_EVEN)} N: {verdict} of the image.",
-        f"the error is {error(ALL, None)} from all classes, {error(KEPT)} from the top {count} "
-        f"alone, {error(REMOVED)} without them, {error(REST_EVEN)} with the others evened out and "
-        f"{error(TOP_EVEN)} with the top {count} evened out.",
+        f"the error is {error(class_scores.ALL, None)} from all classes, {error(KEPT)} from the "
+        f"top {count} alone, {error(REMOVED)} without them, {error(REST_EVEN)} with the others "
+        f"evened out and {error(TOP_EVEN)} with the top {count} evened out.",
     ]
     if temperatures:
-        errors = ", ".join(f"{error(TEMPERED, t)} at {t:g}" for t in temperatures)
+        tempered = class_scores.TEMPERED
+        errors = ", ".join(f"{error(tempered, t)} at {t:g}" for t in temperatures)
         found.append(f"by temperature the error is {errors}.")
     return found
 
 
 def _chart(name: str, rows: Sequence[Row], apart: float) -> Figure:
     return charts.lines(
-        pd.DataFrame(rows),
+        rows,
         "top",
-        "distance to all",
-        "standard error of the distance",
+        DISTANCE,
+        DISTANCE_SE,
         caption="Distance to the reconstruction from all classes, with standard errors over "
         f"images. Those of two photographs are {apart:.2f} apart.",
         series="variant",
-        words={
-            "title": f"How far classes move the reconstruction: {name}",
-            "x": "number of top classes",
-            "y": "distance to that from all classes (N)",
-        },
+        title=f"How far classes move the reconstruction: {name}",
+        x="number of top classes",
+        y="distance to that from all classes (N)",
         ordered=False,
         log_x=True,
     )

@@ -4,36 +4,26 @@ An inverter maps any feature to an image. Where units are drawn each by itself, 
 how much of a feature lies in which units are active together.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tqdm
 
-from tfinvert.analysis import claims
+from tfinvert.analysis import claims, samplers
 from tfinvert.analysis.contrast import scale_contrast
 from tfinvert.analysis.draws import Drawn, drawn_from
 from tfinvert.analysis.inverters import labels
 from tfinvert.analysis.result import Result
-from tfinvert.analysis.samplers import (
-    COPULA,
-    INDEPENDENT,
-    MIXTURE,
-    REAL,
-    TRUNCATED,
-    GaussianCopula,
-    IndependentHistograms,
-    Mixture,
-    Sampler,
-    TruncatedGaussian,
-    nearest_joint,
-)
-from tfinvert.analysis.tables import facts, standard_error
+from tfinvert.analysis.samplers import INDEPENDENT, REAL, Sampler
+from tfinvert.analysis.tables import facts, measured, standard_error
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter
+from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.reporting.plots import MAX_ORDERED, dot_chart
 from tfinvert.reporting.report import Figure
 
 _FEWEST, _LARGEST = 12, 10_000
@@ -75,9 +65,6 @@ def sample(
     """Draws features from models of one half of the images and compares with the other half.
 
     Args:
-      inverters: by name, of vectors or not too large grids.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take; at least 12.
-      seed: of the halves, the models and the draws.
       components: principal components of the joint models.
       clusters: Gaussians of the mixture.
       repeats: how often each model is drawn from, at least two, for the standard errors.
@@ -95,11 +82,13 @@ def sample(
     order = np.random.default_rng(seed).permutation(len(images))
     learned, held = images[order[::2]], images[order[1::2]]
     models: dict[str, Callable[[np.ndarray], Sampler]] = {
-        INDEPENDENT: IndependentHistograms,
-        TRUNCATED: TruncatedGaussian,
-        COPULA: lambda features: GaussianCopula(features, components=components, seed=seed),
-        MIXTURE: lambda features: Mixture(
-            features, components=components, clusters=clusters, seed=seed
+        INDEPENDENT: samplers.IndependentHistograms,
+        samplers.TRUNCATED: samplers.TruncatedGaussian,
+        samplers.COPULA: functools.partial(
+            samplers.GaussianCopula, components=components, seed=seed
+        ),
+        samplers.MIXTURE: functools.partial(
+            samplers.Mixture, components=components, clusters=clusters, seed=seed
         ),
     }
     outcomes, dimensions = {}, []
@@ -111,7 +100,11 @@ def sample(
         "Images of random features",
         _lead(len(learned), len(held), dimensions, repeats),
         _findings(called, outcomes),
-        _rows(inverters, outcomes),
+        [
+            facts(name, inverters[name]) | _row(source, own)
+            for name, drawn in outcomes.items()
+            for source, own in drawn.items()
+        ],
         [*_charts(called, outcomes), *(_figure(called[name], outcomes[name]) for name in called)],
         claims.sample({called[name]: _distances(own) for name, own in outcomes.items()}),
     )
@@ -139,7 +132,7 @@ def _findings(called: Mapping[str, str], outcomes: Mapping[str, Mapping[str, Dra
     found = []
     for name, drawn in outcomes.items():
         real, alone = drawn[REAL], drawn[INDEPENDENT]
-        best = nearest_joint(_distances(drawn))
+        best = samplers.nearest_joint(_distances(drawn))
         joint = drawn[best]
         floor = real.feature_distance.mean()
         far, near = alone.feature_distance.mean(), joint.feature_distance.mean()
@@ -154,29 +147,19 @@ def _findings(called: Mapping[str, str], outcomes: Mapping[str, Mapping[str, Dra
     return found
 
 
-def _rows(
-    inverters: Mapping[str, Inverter], outcomes: Mapping[str, Mapping[str, Drawn]]
-) -> list[dict]:
-    rows = []
-    for name, drawn in outcomes.items():
-        for source, own in drawn.items():
-            rows.append(
-                {
-                    **facts(name, inverters[name]),
-                    "features": source,
-                    "Fréchet distance": float(own.feature_distance.mean()),
-                    "standard error": _error_or_none(own.feature_distance),
-                    "Fréchet distance of the images": float(own.image_distance.mean()),
-                    "standard error of the images": _error_or_none(own.image_distance),
-                    "active units": own.active,
-                    "contrast of the images": float(own.contrast),
-                }
-            )
-    return rows
+def _row(source: str, own: Drawn) -> dict[str, Any]:
+    def error(values: np.ndarray) -> float | None:
+        return standard_error(values) if len(values) > 1 else None
 
-
-def _error_or_none(values: np.ndarray) -> float | None:
-    return standard_error(values) if len(values) > 1 else None
+    return {
+        "features": source,
+        "Fréchet distance": float(own.feature_distance.mean()),
+        "standard error": error(own.feature_distance),
+        "Fréchet distance of the images": float(own.image_distance.mean()),
+        "standard error of the images": error(own.image_distance),
+        "active units": own.active,
+        "contrast of the images": float(own.contrast),
+    }
 
 
 def _charts(called: Mapping[str, str], outcomes: Mapping[str, Mapping[str, Drawn]]) -> list[Figure]:
@@ -184,26 +167,26 @@ def _charts(called: Mapping[str, str], outcomes: Mapping[str, Mapping[str, Drawn
         "Features drawn": ("feature_distance", "Distances of the draws from real features"),
         "Images of them": ("image_distance", "Distances of their images, encoded again"),
     }
-    figures = []
-    for title, (measure, caption) in measures.items():
-        series: dict[str, dict[str, tuple[float, float]]] = {}
-        for name, drawn in list(outcomes.items())[:MAX_ORDERED]:
-            floor = getattr(drawn[REAL], measure).mean()
-            values = {source: getattr(own, measure) / floor for source, own in drawn.items()}
-            series[called[name]] = {
-                source: (float(own.mean()), standard_error(own)) for source, own in values.items()
-            }
-        figures.append(
-            dot_chart(
-                series,
-                title=f"{title}: how far from real ones",
-                caption=f"{caption}, in units of the distance between two halves of real ones; "
-                "bars are standard errors over draws.",
-                x="Fréchet distance / that of real features",
-                ordered=True,
-            )
+    return [
+        charts.dots(
+            [
+                {"label": called[name], "features": source}
+                | measured(("distance", "±"), getattr(own, of) / getattr(drawn[REAL], of).mean())
+                for name, drawn in outcomes.items()
+                for source, own in drawn.items()
+            ],
+            "distance",
+            "±",
+            thing="features",
+            series="label",
+            title=f"{title}: how far from real ones",
+            caption=f"{caption}, in units of the distance between two halves of real ones; "
+            "bars are standard errors over draws.",
+            x="Fréchet distance / that of real features",
+            ordered=True,
         )
-    return figures
+        for title, (of, caption) in measures.items()
+    ]
 
 
 def _figure(label: str, drawn: Mapping[str, Drawn]) -> Figure:

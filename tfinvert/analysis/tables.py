@@ -4,7 +4,7 @@ A row is a dict of JSON values, with the same keys in every row of a table. `Res
 them as a DataFrame.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,11 @@ def listed(rows: Iterable[Row], template: str, separator: str = ", ") -> str:
 def standard_error(values: np.ndarray) -> float:
     """Of the mean of `[n]` independent values; 0 for a single one."""
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def measured(columns: Sequence[str], values: np.ndarray) -> dict[str, float]:
+    """The columns of `mean_error`."""
+    return dict(zip(columns, mean_error(values), strict=True))
 
 
 def mean_error(values: np.ndarray) -> tuple[float, float]:

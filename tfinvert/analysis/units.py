@@ -12,19 +12,12 @@ import scipy.stats
 import tqdm
 
 from tfinvert import metrics
-from tfinvert.analysis import claims
-from tfinvert.analysis.class_units import (
-    FEWEST,
-    Likeness,
-    class_finding,
-    class_values,
-    gives_classes,
-    likeness_of,
-)
+from tfinvert.analysis import claims, class_units
+from tfinvert.analysis.class_units import FEWEST, Likeness, class_finding, likeness_of
 from tfinvert.analysis.inverters import labels
 from tfinvert.analysis.result import Result
 from tfinvert.analysis.single_units import only, possible, that_vary_most
-from tfinvert.analysis.tables import facts
+from tfinvert.analysis.tables import Row, facts, labelled
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter
@@ -64,8 +57,6 @@ def units(
     Class averages and distances are at the size of the inverter's output.
 
     Args:
-      inverters: by name.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
       shown: how many units of each inverter are drawn.
       factor: what a unit's largest value over the images is multiplied with. At 2 the feature of
         one unit is about as long as that of an image.
@@ -81,7 +72,7 @@ def units(
     for name, inverter in tqdm.tqdm(inverters.items(), "units", leave=False):
         features = inverter.encode(images)
         likeness = None
-        if gives_classes(inverter):
+        if class_units.gives_classes(inverter):
             likeness = likeness_of(inverter, images, features, factor, least)
             likenesses[name] = drawn[name] = likeness
             if len(likeness.classes) < FEWEST:  # too few to measure, but something to look at
@@ -93,19 +84,20 @@ def units(
                     **facts(name, inverter),
                     "switched on": how,
                     **_distances(rebuilt, nothing, scale),
-                    **class_values(likeness),
+                    **class_units.class_values(likeness),
                 }
             )
             row = called[name] if how == UNIT else f"{called[name]}, {how.partition('channel ')[2]}"
             some = np.concatenate([nothing, rebuilt[_spread(len(rebuilt), shown)]])
             pictures[row] = resize_images(some, images.shape[1:3])
     enough = {name: own for name, own in likenesses.items() if len(own.classes) >= FEWEST}
+    table = labelled(rows, inverters)
     return Result(
         "What single units say",
         _lead(len(images), factor, bool(likenesses), least),
         [
-            *(class_finding(called[name], own, least) for name, own in likenesses.items()),
-            *(_finding(called[row["inverter"]], row, factor) for row in rows),
+            *(class_finding(row, least) for row in table if row["classes"] is not None),
+            *(_finding(row, factor) for row in table),
         ],
         rows,
         [
@@ -157,9 +149,8 @@ def _lead(count: int, factor: float, classes: bool, least: int) -> str:
     text = (
         "Features that are zero but for one unit, or one channel of a grid, are inverted. It is "
         f"set to {factor:g} times its largest value over {count} photographs, probabilities to 1 "
-        "at most. Distances are in "
-        "units of N, the mean distance between two of these photographs, at the size of the "
-        f"inverter's output, over the {_MEASURED} units that vary most."
+        "at most. Distances are in units of N, the mean distance between two of these photographs, "
+        f"at the size of the inverter's output, over the {_MEASURED} units that vary most."
     )
     if classes:
         text += (
@@ -170,11 +161,11 @@ def _lead(count: int, factor: float, classes: bool, least: int) -> str:
     return text
 
 
-def _finding(label: str, row: dict, factor: float) -> str:
+def _finding(row: Row, factor: float) -> str:
     apart = row["distance between units (N)"]
     return (
-        f"{label}: {row['switched on']}, at {factor:g} times its largest value, moves the image by "
-        f"{row['distance from zeros (N)']:.2f} N from that of zeros"
+        f"{row['label']}: {row['switched on']}, at {factor:g} times its largest value, moves the "
+        f"image by {row['distance from zeros (N)']:.2f} N from that of zeros"
         + (f"; two such images are {apart:.2f} N apart." if apart is not None else ".")
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,31 +11,32 @@ import pandas as pd
 from tfinvert.reporting.plots import MAX_ORDERED, dot_chart, line_chart
 from tfinvert.reporting.report import Figure
 
+Table = pd.DataFrame | Sequence[Mapping[str, Any]]
+
 
 def lines(
-    table: pd.DataFrame,
+    table: Table,
     x: str,
     y: str,
     error: str | None = None,
+    /,
     *,
     caption: str,
     series: str = "label",
-    words: dict[str, str],
-    **others: Any,
+    **words: Any,
 ) -> Figure:
     """Draws y by x, a line for each value of a column, the first twelve of them.
 
     Args:
-      table: a row for each point; one without x or y has none.
+      table: a row for each point; one without x or y has none. Rows may be a list of dicts.
       x: the column that is drawn from left to right.
       y: the column that is drawn upwards.
       error: that of the standard error of y.
       caption: what to see; it also says how many lines are left out.
       series: the column that tells lines apart, which are a family in order.
-      words: "title", "x" and "y", what the axes show.
-      others: as `line_chart` takes them.
+      words: as `line_chart` takes them: "title", "x" and "y", what the axes show, and others.
     """
-    table = table.dropna(subset=[x, y])
+    table = pd.DataFrame(table).dropna(subset=[x, y])
     names = table[series].unique()
     rest = len(names) - MAX_ORDERED
     columns = [x, y, *([error] if error else [])]
@@ -43,12 +46,12 @@ def lines(
             for name in names[:MAX_ORDERED]
         },
         caption=caption + (f" The last {rest} inverters are left out." if rest > 0 else ""),
-        **{"ordered": True, **words, **others},
+        **{"ordered": True, **words},
     )
 
 
 def dots(
-    table: pd.DataFrame,
+    table: Table,
     value: str,
     error: str,
     *,
@@ -59,23 +62,18 @@ def dots(
     """Draws a value with its standard error for each thing, and a marker for each series.
 
     Args:
-      table: a row for each dot.
+      table: a row for each dot, as in `lines`.
       value: the column that is drawn.
       error: that of its standard error.
       thing: the column of what is listed.
-      series: that of the series; None for one.
+      series: that of the series, of a family in order the first twelve; None for one.
       words: as `dot_chart` takes them.
     """
+    table = pd.DataFrame(table)
     groups = table.groupby(series, sort=False) if series else [(value, table)]
-    return dot_chart(
-        {
-            name: {
-                each: (middle, width)
-                for each, middle, width in own[[thing, value, error]].itertuples(
-                    index=False, name=None
-                )
-            }
-            for name, own in groups
-        },
-        **words,
-    )
+    dots_of = {
+        name: dict(zip(own[thing], zip(own[value], own[error], strict=True), strict=True))
+        for name, own in groups
+    }
+    most = MAX_ORDERED if words.get("ordered") else None
+    return dot_chart(dict(itertools.islice(dots_of.items(), most)), **words)
