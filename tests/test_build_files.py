@@ -19,7 +19,7 @@ Target = namedtuple("Target", "kind folder srcs data deps others")
 # What the files of a folder may need, through others too: no arrow of the design points back.
 NETWORKS = {"tfinvert/networks", "tfinvert/networks/weights"}
 INVERTER = {"tfinvert", "tfinvert/data", "tfinvert/features"} | NETWORKS
-RUN = {"tfinvert/reporting", "tfinvert/training"}
+RUN = {"tfinvert/reporting", "tfinvert/training", "tfinvert/training/losses"}
 ANALYSIS = {"tfinvert/analysis", "tfinvert/analysis/baselines"}
 LIBRARY = INVERTER | RUN | ANALYSIS | {"tfinvert/bulk", "tfinvert/runs", "tfinvert/serving"}
 COMMANDS = {"tfinvert/commands", "tfinvert/commands/flags", "tfinvert/studio"}
@@ -34,7 +34,9 @@ MAY_NEED = {
     "tfinvert/studio": INVERTER | ANALYSIS | {"tfinvert/reporting"},
     "tfinvert/analysis": INVERTER | {"tfinvert/analysis/baselines", "tfinvert/reporting"},
     "tfinvert/analysis/baselines": INVERTER,
-    **dict.fromkeys(("tfinvert/reporting", "tfinvert/serving", "tfinvert/training"), INVERTER),
+    **dict.fromkeys(("tfinvert/reporting", "tfinvert/serving"), INVERTER),
+    "tfinvert/training": INVERTER | {"tfinvert/training/losses"},
+    "tfinvert/training/losses": INVERTER,
     "tfinvert/commands": LIBRARY | COMMANDS,
     "tfinvert/commands/flags": {"tfinvert", "tfinvert/runs", "tfinvert/training"},
     **dict.fromkeys(("benchmarks", "export", "recipes"), LIBRARY | COMMANDS),

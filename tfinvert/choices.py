@@ -11,7 +11,7 @@ FAMILIES = ("alexnet", "keras", "squeezenet")  # features are FAMILY/LAYER
 
 NETWORKS = ("paper", "residual")
 DEFAULT_NETWORK = "residual"
-LOSSES = ("squared",)
+LOSSES = ("squared", "absolute", "ssim", "perceptual")
 OPTIMIZERS = ("adam", "adamw", "muon")
 PRECISIONS = ("float32", "bfloat16", "float16")
 JIT = ("auto", "on", "off")

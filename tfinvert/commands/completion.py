@@ -7,7 +7,7 @@ from typing import NamedTuple
 from absl import flags
 
 from tfinvert.catalogue import catalogue
-from tfinvert.choices import ENDPOINTS, EXPERIMENTS, FAMILIES, FEATURES
+from tfinvert.choices import ENDPOINTS, EXPERIMENTS, FAMILIES, FEATURES, LOSSES
 from tfinvert.commands.table import COMMANDS, Command, flags_of
 from tfinvert.errors import InputError
 from tfinvert.releases import shipped
@@ -65,7 +65,8 @@ def _words(flag: flags.Flag) -> Sequence[str]:
         return sorted(known) + [f"{family}/" for family in FAMILIES]
     if flag.name in ("data", "training_data", "validation_data"):
         return ("photos", "folder:", "tfds:")
-    return {"experiment": ("all", *EXPERIMENTS), "endpoints": ENDPOINTS}.get(flag.name, ())
+    words = {"experiment": ("all", *EXPERIMENTS), "endpoints": ENDPOINTS, "loss": LOSSES}
+    return words.get(flag.name, ())
 
 
 def _arguments(command: Command) -> tuple[Sequence[str], bool]:

@@ -30,7 +30,7 @@ def main() -> None:
     images = read_images(source, chosen.feature.image_shape[:2], FLAGS.images)
     if len(images) < 2:
         raise InputError(f"{FLAGS.data} has one image; the error is relative to pairs of images")
-    evaluation = evaluate(chosen, images)
+    evaluation = evaluate(chosen, images, FLAGS.frechet)
     baseline = mean_image_baseline(evaluation, evaluation.images.mean(0))
     print(f"{source.name}, part: {part}")
     for name, value in evaluation.metrics.items():

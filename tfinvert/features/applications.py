@@ -4,7 +4,7 @@ import contextlib
 import io
 import pathlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -68,15 +68,60 @@ def keras_tap(
     Raises:
       InputError: the file cannot be read, or it has no such layer.
     """
-    if not pathlib.Path(model).is_file() or not model.endswith(".keras"):
-        raise InputError(f"keras/{layer} takes model=FILE.keras. Received: {model or 'none'}")
-    try:
-        loaded = keras.models.load_model(model, compile=False, safe_mode=True)
-    except Exception as error:  # a zip, JSON, HDF5 and layers, each with errors of its own
-        reason = first_line(error)
-        raise InputError(f"{model} is not a readable .keras model: {reason}") from error
+    loaded = read_model(model, f"keras/{layer} takes model=FILE.keras. Received")
     config = {"model": model, "preprocessing": preprocessing}
     return _tap(f"keras/{layer}", loaded, layer, image_shape, preprocessing, config)
+
+
+def read_model(path: str, asked: str) -> keras.Model:
+    """The model in a `.keras` file; no code in it is run.
+
+    Args:
+      path: of the file.
+      asked: what to say before the path where it is no such file.
+
+    Raises:
+      InputError: there is no such file, or it cannot be read.
+    """
+    if not pathlib.Path(path).is_file() or not path.endswith(".keras"):
+        raise InputError(f"{asked}: {path or 'none'}")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # a zip, JSON, HDF5 and layers, each with errors of its own
+        reason = first_line(error)
+        raise InputError(f"{path} is not a readable .keras model: {reason}") from error
+
+
+def on_images(
+    name: str,
+    model: keras.Model,
+    layers: Sequence[str],
+    size: tuple[int, int],
+    kind: str = _UNIT,
+) -> keras.Model:
+    """Layers of a model, behind the resizing and the range that it needs.
+
+    Args:
+      name: for what is said.
+      model: takes RGB images, of one size or of any.
+      layers: their names, one or more.
+      size: (height, width) of the images.
+      kind: a key of `layers.PREPROCESSING`.
+
+    Returns:
+      A model from `[B, *size, 3]` in [0, 1] to the output of the layer, or a list of theirs.
+
+    Raises:
+      InputError: the model takes something else, or has no such layer.
+    """
+    shapes = getattr(model, "input_shape", None)
+    if not isinstance(shapes, tuple) or len(shapes) != 4 or shapes[-1] != 3:
+        raise InputError(f"{name}: a tap takes a model of RGB images [H, W, 3]. Received: {shapes}")
+    seen = tuple(side or given for side, given in zip(shapes[1:3], size, strict=True))
+    ends = [cut(name, model, layer) for layer in layers]
+    inner = ends[0] if len(ends) == 1 else keras.Model(model.inputs, [x.output for x in ends])
+    images = keras.Input((*size, 3), name="images")
+    return keras.Model(images, inner(Preprocess(seen, kind, name="preprocess")(images)))
 
 
 def _tap(
@@ -87,15 +132,8 @@ def _tap(
     kind: str,
     config: dict[str, str | int],
 ) -> Tap:
-    image_shape = checked_shape(image_shape)
-    shapes = getattr(model, "input_shape", None)
-    if not isinstance(shapes, tuple) or len(shapes) != 4 or shapes[-1] != 3:
-        raise InputError(f"{name}: a tap takes a model of RGB images [H, W, 3]. Received: {shapes}")
-    size = tuple(side or given for side, given in zip(shapes[1:3], image_shape, strict=False))
-    inner = cut(name, model, layer)
-    images = keras.Input(tuple(image_shape), name="images")
-    output = inner(Preprocess(size, kind, name="preprocess")(images))
-    return Tap(name, keras.Model(images, output), config)
+    size = checked_shape(image_shape)[:2]
+    return Tap(name, on_images(name, model, [layer], size, kind), config)
 
 
 def _applications() -> dict[str, tuple[types.ModuleType, str]]:

@@ -80,6 +80,7 @@ def build(
     units: tuple[int, int, int] | None = (4096, 4096, 1000),
     dropout: float = 0.5,
     seed: int = 0,
+    last_pool: bool = True,
 ) -> keras.Model:
     """AlexNet from RGB images in [0, 1]; its layers are named conv1, relu1, pool1, norm1, … prob.
 
@@ -92,9 +93,10 @@ def build(
       units: of fc6, fc7 and fc8; None ends the network with conv5 and its pooling.
       dropout: after fc6 and fc7, while training.
       seed: of the initial weights.
+      last_pool: False ends the network with relu5, which smaller inputs have too.
 
     Returns:
-      A functional model from `[B, *image_size, 3]` to class probabilities, or pool5.
+      A functional model from `[B, *image_size, 3]` to class probabilities, pool5 or relu5.
 
     Raises:
       InputError: there is no such variant, or the input is too small for a layer.
@@ -113,6 +115,8 @@ def build(
     x = _after(_convolution(x, facts, 2, seed), facts, 2)
     for i in (3, 4, 5):
         x = _convolution(x, facts, i, seed)
+    if not last_pool:
+        return keras.Model(inputs, x, name=f"alexnet_{variant}")
     x = _pool(x, facts, "pool5")
     if units is not None:
         x = keras.layers.Flatten(name="flatten")(x)

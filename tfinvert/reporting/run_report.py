@@ -68,8 +68,8 @@ def write_run_report(
         figures.append(
             Figure(
                 "Training",
-                "Squared error per pixel on the training crops, and normalised reconstruction "
-                "error on validation images.",
+                "The loss on the training crops, and normalised reconstruction error on validation "
+                "images.",
                 svg=loss_curve(history),
             )
         )
@@ -97,6 +97,7 @@ def _row(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "normalised error": metrics["normalized_error"],
         "PSNR (dB)": metrics["psnr_db"],
         "SSIM": metrics["ssim"],
+        **({"LPIPS": metrics["lpips"]} if "lpips" in metrics else {}),
         "N": metrics["mean_pairwise_distance"],
         "images": metrics["images"],
     }

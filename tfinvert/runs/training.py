@@ -23,6 +23,7 @@ from tfinvert.runs.beginning import Run, beginning
 from tfinvert.training import loop, precision, step
 from tfinvert.training.examples import held_for, open_examples
 from tfinvert.training.history import minutes
+from tfinvert.training.losses import make as make_loss
 from tfinvert.training.settings import Settings
 from tfinvert.training.start import check_start
 from tfinvert.training.state import is_begun
@@ -109,6 +110,7 @@ def _train(
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.to_train()
     step.check(settings, run.devices)
+    make_loss(settings.loss, network.output_shape[1:3])
     precision.check(settings.precision)
     held = held_for(settings, (side, side), memory_gb)
     training, validation = _open(asked, held)

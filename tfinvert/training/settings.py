@@ -3,11 +3,11 @@
 import dataclasses
 import math
 
-from tfinvert.choices import DEFAULT_NETWORK, JIT, LOSSES, NETWORKS, OPTIMIZERS, PRECISIONS
+from tfinvert.choices import DEFAULT_NETWORK, JIT, NETWORKS, OPTIMIZERS, PRECISIONS
 from tfinvert.errors import InputError
+from tfinvert.loss_terms import parse
 
 _CHOICES = {
-    "loss": LOSSES,
     "optimizer": OPTIMIZERS,
     "network": NETWORKS,
     "precision": PRECISIONS,
@@ -42,7 +42,7 @@ class Settings:
       units: of the first two fully connected layers of a network for vectors; 0 for 4096 × width.
       train_encoder: whether the model that gives the feature is trained too, from its own weights:
         an autoencoder.
-      loss: a key of `losses.LOSSES`.
+      loss: keys of `losses.LOSSES`, with weights where there are several: see `loss_terms`.
       optimizer: a key of `optimizers.OPTIMIZERS`.
       weight_decay: of adamw and muon, apart from the gradient: a step takes this share, times the
         learning rate, of every weight and bias. `ClassifierSettings` has another.
@@ -93,6 +93,7 @@ class Settings:
                 raise InputError(
                     f"{name} must be one of {', '.join(known)}. Received: {getattr(self, name)!r}"
                 )
+        parse(self.loss)
         check_weight_decay(self.weight_decay)
         if not 0 <= self.averaging < 1:
             raise InputError(f"averaging must be in [0, 1). Received: {self.averaging}")

@@ -10,7 +10,7 @@ from tfinvert.errors import InputError
 from tfinvert.resize import resize_batch
 from tfinvert.training import strategies
 from tfinvert.training.guard import Guard
-from tfinvert.training.losses import LOSSES
+from tfinvert.training.losses import make as make_loss
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import State
 
@@ -44,9 +44,9 @@ def make_step(
     The batch is `(images,)` for an in-graph feature, which then runs on the device, or
     `(images, features)` for one that was computed in the input pipeline, up to the `rest`.
     """
-    loss = LOSSES[settings.loss]
     standardization = state.standardization
     output_size = state.network.output_shape[1:3]
+    loss = make_loss(settings.loss, output_size)
 
     def losses(images: tf.Tensor, features: tf.Tensor | None = None) -> tf.Tensor:
         features = state.feature(images) if features is None else rest(features)

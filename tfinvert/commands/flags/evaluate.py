@@ -29,4 +29,7 @@ def define_flags() -> None:
     )
     define_any_size_flag()
     flags.DEFINE_integer("images", MAX_IMAGES, "At most so many images, evenly spaced.")
+    flags.DEFINE_bool(
+        "frechet", False, "Also the Fréchet distance of SqueezeNet's features, over so many images."
+    )
     flags.DEFINE_string("output", None, "Directory for metrics.json and report.html.")

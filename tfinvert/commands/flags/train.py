@@ -55,7 +55,13 @@ def define_flags() -> None:
         DEFAULTS["spike"],
         "Largest norm of the gradient, as a multiple of its running mean.",
     )
-    flags.DEFINE_enum("loss", DEFAULTS["loss"], LOSSES, "What reconstructions are fitted by.")
+    flags.DEFINE_string(
+        "loss",
+        DEFAULTS["loss"],
+        f"What reconstructions are fitted by: {', '.join(LOSSES)}, or several with weights, as "
+        "squared:10,perceptual:1; perceptual=squeezenet/fire3+fire9 and "
+        "perceptual=FILE.keras/LAYER name layers.",
+    )
     flags.DEFINE_enum("optimizer", DEFAULTS["optimizer"], OPTIMIZERS, "What fits them.")
     flags.DEFINE_float(
         "weight_decay",
