@@ -5,23 +5,20 @@ alone: "dark knowledge" (Hinton et al. 2015) is what the small probabilities kno
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis import claims, class_scores
-from tfinvert.analysis.claims import TOP
 from tfinvert.analysis.class_scores import KEPT, REMOVED, REST_EVEN, TOP_EVEN, Key, Variant
 from tfinvert.analysis.inverters import CLASS_SCORES, NETWORK, kind, layer_of
 from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, listed, mean_error, measured
+from tfinvert.analysis.tables import Row, facts, mean_error, measured
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.reporting.report import Figure
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
@@ -84,6 +81,8 @@ def probabilities(
     rows, findings, figures, tested = [], [], [], {}
     for name, inverter in tqdm.tqdm(inverters.items(), "probabilities", leave=False):
         features, fitting = inverter.encode(images), _fitting(counts, inverter)
+        # The paper's five where it is among them.
+        top = claims.TOP if claims.TOP in fitting else fitting[len(fitting) // 2]
         everything = resize_images(inverter.invert(features), images.shape[1:3])
         own, distances, shown = [], {}, {"original": images[chosen]}
         for variant in class_scores.variants(fitting, temperatures):
@@ -92,17 +91,42 @@ def probabilities(
             error = metrics.per_image_distance(images, rebuilt) / scale
             distance = metrics.per_image_distance(everything, rebuilt) / scale
             distances[variant.name, variant.setting] = distance
-            own.append(facts(name, inverter) | _row(variant, error, distance))
-            if variant.count in (None, _focus(fitting)) and variant.temperature != 1:
+            own.append(
+                facts(name, inverter)
+                | {"variant": variant.name, "top": variant.count}
+                | {"temperature": variant.temperature}
+                | measured(("normalised error", "standard error of the error"), error)
+                | measured((DISTANCE, DISTANCE_SE), distance)
+            )
+            if variant.count in (None, top) and variant.temperature != 1:
                 shown[variant.label] = rebuilt[chosen]
         apart = metrics.mean_pairwise_distance(everything) / scale
         rows += own
-        findings += [
-            f"{name}: {finding}"
-            for finding in _findings(own, distances, apart, _focus(fitting), temperatures)
-        ]
+        found = _findings(own, distances, apart, top, temperatures)
+        findings += [f"{name}: {finding}" for finding in found]
         if len(figures) < 2 * _DRAWN:
-            figures += [_chart(name, own, apart), _pictures(name, shown)]
+            figures += [
+                charts.lines(
+                    own,
+                    "top",
+                    DISTANCE,
+                    DISTANCE_SE,
+                    series="variant",
+                    title=f"How far classes move the reconstruction: {name}",
+                    caption="Distance to the reconstruction from all classes, with standard errors "
+                    f"over images. Those of two photographs are {apart:.2f} apart.",
+                    x="number of top classes",
+                    y="distance to that from all classes (N)",
+                    ordered=False,
+                    log_x=True,
+                ),
+                image_rows(
+                    shown,
+                    title=f"Rebuilt from a part of the classes: {name}",
+                    caption="Photographs, and what is rebuilt from all class scores, from some of "
+                    "them (the rest zero, or evened out) and at other temperatures.",
+                ),
+            ]
         if inverter.feature.log_floor > 0:
             tested[name] = distances
     return Result(
@@ -130,25 +154,10 @@ def _fitting(counts: Sequence[int], inverter: Inverter) -> list[int]:
     return fitting
 
 
-def _focus(counts: Sequence[int]) -> int:
-    """The paper's five where it is among them."""
-    return TOP if TOP in counts else counts[len(counts) // 2]
-
-
 def _changed(inverter: Inverter, features: np.ndarray, variant: Variant) -> np.ndarray:
     if inverter.feature.log_floor > 0:
         return variant.change(features)
     return class_scores.on_logits(variant.change, features)
-
-
-def _row(variant: Variant, error: np.ndarray, distance: np.ndarray) -> dict[str, Any]:
-    return {
-        "variant": variant.name,
-        "top": variant.count,
-        "temperature": variant.temperature,
-        **measured(("normalised error", "standard error of the error"), error),
-        **measured((DISTANCE, DISTANCE_SE), distance),
-    }
 
 
 def _findings(
@@ -162,9 +171,8 @@ def _findings(
     own = {(row["variant"], row["top"] or row["temperature"]): row for row in rows}
 
     def moved(name: str) -> str:
-        return listed(
-            [own[name, count]], "{distance to all:.3f} ± {standard error of the distance:.3f}"
-        )
+        told = "{distance to all:.3f} ± {standard error of the distance:.3f}"
+        return told.format_map(own[name, count])
 
     def error(name: str, setting: float | None = count) -> str:
         return f"{own[name, setting]['normalised error']:.3f}"
@@ -189,29 +197,3 @@ def _findings(
         errors = ", ".join(f"{error(tempered, t)} at {t:g}" for t in temperatures)
         found.append(f"by temperature the error is {errors}.")
     return found
-
-
-def _chart(name: str, rows: Sequence[Row], apart: float) -> Figure:
-    return charts.lines(
-        rows,
-        "top",
-        DISTANCE,
-        DISTANCE_SE,
-        caption="Distance to the reconstruction from all classes, with standard errors over "
-        f"images. Those of two photographs are {apart:.2f} apart.",
-        series="variant",
-        title=f"How far classes move the reconstruction: {name}",
-        x="number of top classes",
-        y="distance to that from all classes (N)",
-        ordered=False,
-        log_x=True,
-    )
-
-
-def _pictures(name: str, shown: Mapping[str, np.ndarray]) -> Figure:
-    return image_rows(
-        shown,
-        title=f"Rebuilt from a part of the classes: {name}",
-        caption="Photographs, and what is rebuilt from all class scores, from some of them (the "
-        "rest zero, or evened out) and at other temperatures.",
-    )
