@@ -1,4 +1,9 @@
-"""The experiments by name, and the shipped inverters each looks at unless told otherwise."""
+"""The experiments by name, and the shipped inverters each looks at unless told otherwise.
+
+Every experiment is a function of inverters by name, from the first layer to the last, and images,
+`[n, H, W, 3]` in [0, 1], of the size the features take. Of its settings `seed` is that of whatever
+it draws, and `parts` keeps what takes minutes, of each inverter. Its docstring says the others.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence

@@ -7,8 +7,8 @@ from tfinvert.analysis.result import Result
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift, occupied
 from tfinvert.inverter import Inverter
+from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.reporting.plots import line_chart
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
@@ -49,17 +49,14 @@ def keypoints(
     """Error by the fraction of keypoints kept, without retraining.
 
     Args:
-      inverters: by name, of the feature SIFT.
-      images: `[n, H, W, 3]` in [0, 1], of the size the feature takes.
       fractions: of the keypoints of each image.
-      seed: of which keypoints are kept.
 
     Raises:
       InputError: an inverter is of another feature.
     """
     for name, inverter in inverters.items():
         check(name, inverter)
-    rows, findings, figures, lines = [], [], [], {}
+    rows, findings, figures = [], [], []
     for name, inverter in inverters.items():
         targets = resize_images(images, inverter.output_size)
         scale = metrics.mean_pairwise_distance(targets)
@@ -78,7 +75,6 @@ def keypoints(
             )
             shown[f"{fraction:.0%}"] = rebuilt
         own = rows[-len(fractions) :]
-        lines[name] = [(row["keypoints an image"], row["normalised error"]) for row in own]
         findings.append(
             f"{name}: normalised error "
             + ", ".join(f"{r['normalised error']:.3f} with {r['keypoints kept']:.0%}" for r in own)
@@ -91,8 +87,12 @@ def keypoints(
                 caption="Photographs, and what is rebuilt from the fraction of their keypoints.",
             )
         )
-    curve = line_chart(
-        lines,
+    curve = charts.lines(
+        rows,
+        "keypoints an image",
+        "normalised error",
+        series="inverter",
+        ordered=False,
         title="Error by number of keypoints",
         caption="The network was trained with all keypoints and sees fewer for the first time.",
         x="keypoints an image",
