@@ -6,19 +6,17 @@ import scipy.special
 
 import tfinvert
 from tfinvert import metrics
+from tfinvert.analysis import claims
 from tfinvert.analysis import probabilities as module
-from tfinvert.analysis.probabilities import (
-    Outcome,
-    check,
-    claims,
+from tfinvert.analysis.class_scores import (
     even_out_rest,
     even_out_top,
     keep_top,
     on_logits,
-    probabilities,
     remove_top,
     temper,
 )
+from tfinvert.analysis.probabilities import check, probabilities
 
 P = np.float32([[0.1, 0.5, 0.0, 0.4], [0.25, 0.25, 0.25, 0.25]])
 
@@ -147,11 +145,12 @@ def test_rows_figures_and_claims(result):
     pairs = ((module.KEPT, module.REMOVED), (module.REST_EVEN, module.TOP_EVEN))
     for claim, variants in zip(result.claims, pairs, strict=True):
         small, top = (row(result, "p", x, 5)["distance to all"] for x in variants)
-        assert f"{small - top:+.3f}" in claim.value
+        assert claim.value.startswith(f"p nearer by {small - top:+.3f}")
+        assert "z nearer" not in claim.value  # which is of logits
 
 
-def outcome(kept, removed, of_probabilities=True):
-    distances = {
+def distances(kept, removed):
+    return {
         (name, 5): np.asarray(value)
         for name, value in (
             (module.KEPT, kept),
@@ -160,20 +159,19 @@ def outcome(kept, removed, of_probabilities=True):
             (module.TOP_EVEN, kept),
         )
     }
-    return Outcome("p", of_probabilities, {}, distances, 0.5)
 
 
 def test_the_claim_both_ways():
     spread = np.random.default_rng(0).normal(0, 0.1, 100)
-    zeroed, evened = claims([outcome(0.5 + spread, 0.3 + spread)])
+    zeroed, evened = claims.probabilities({"p": distances(0.5 + spread, 0.3 + spread)})
     assert zeroed.holds and "+0.200" in zeroed.value
     assert not evened.holds and "-0.200" in evened.value
-    zeroed, evened = claims([outcome(0.3 + spread, 0.5 + spread)])
+    zeroed, evened = claims.probabilities({"p": distances(0.3 + spread, 0.5 + spread)})
     assert evened.holds and not zeroed.holds
     barely = spread - spread.mean() + spread.std(ddof=1) / 10 * 1.9
-    assert not claims([outcome(0.3 + barely, np.full(100, 0.3))])[0].holds
-    assert claims([outcome(0.5 + spread, 0.3 + spread, of_probabilities=False)]) == []
-    assert claims([Outcome("p", True, {}, {}, 0.5)]) == []
+    close = {"p": distances(0.3 + barely, np.full(100, 0.3))}
+    assert not claims.probabilities(close)[0].holds
+    assert claims.probabilities({"p": {}}) == claims.probabilities({}) == []
 
 
 def test_what_is_refused(ours, inverter, photos):

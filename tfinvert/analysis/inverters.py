@@ -1,5 +1,6 @@
 """Inverters that are to be compared: what they are called, and whether they can be."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 
@@ -55,3 +56,15 @@ def common_size(inverters: Mapping[str, Inverter]) -> tuple[int, int]:
             f"{given or 'none'}"
         )
     return next(iter(sizes.values()))
+
+
+def one_network(inverters: Mapping[str, Inverter]) -> list[str]:
+    """Names of the inversion networks of the network that most of them are of."""
+    found: dict[str, list[str]] = {}
+    for name, inverter in inverters.items():
+        feature = inverter.feature
+        if feature.model is not None and kind(inverter) == NETWORK:
+            family = feature.name.rpartition("/")[0]
+            config = json.dumps(feature.get_config(), sort_keys=True, default=str)
+            found.setdefault(f"{family} {config}", []).append(name)
+    return max(found.values(), key=len, default=[])

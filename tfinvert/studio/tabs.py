@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfinvert.analysis import interpolate, perturbations, probabilities, units
+from tfinvert.analysis import class_scores, paths, perturbations, single_units
 from tfinvert.catalogue import Entry, catalogue
 from tfinvert.data.open import open_source
 from tfinvert.evaluation import read_images
@@ -151,7 +151,7 @@ def _mixed(scene: Scene, values: Values) -> Made:
     second = scene.second.fitted((height, width))
     start, end = (scene.inverter.encode(each[np.newaxis]) for each in (scene.photo, second))
     t, keep = values["mix"] / 100, values["path"] == "norm"
-    features = interpolate.between(start, end, t, keep)
+    features = paths.between(start, end, t, keep)
     expression, imports = scene.second.fitting(f"({height}, {width})")
     crop = "" if own_size(scene.name, scene.inverter) else f"[:{height}, :{width}]"
     return Made(
@@ -160,10 +160,10 @@ def _mixed(scene: Scene, values: Values) -> Made:
         (
             f"second = {expression}",
             "ends = [inverter.encode(each[None]) for each in (photo, second)]",
-            f"mixed = interpolate.between(*ends, {t:g}{', keep_norm=True' if keep else ''})",
+            f"mixed = paths.between(*ends, {t:g}{', keep_norm=True' if keep else ''})",
             f"rebuilt = inverter.invert(mixed)[0]{crop}",
         ),
-        ("from tfinvert.analysis import interpolate", *imports),
+        ("from tfinvert.analysis import paths", *imports),
         {scene.second.title: second},
     )
 
@@ -178,16 +178,15 @@ _CLASSES = {
 
 def _some_classes(scene: Scene, values: Values) -> Made:
     name, count = values["classes"], values["count"]
-    change = functools.partial(getattr(probabilities, name), count=count)
+    change = functools.partial(getattr(class_scores, name), count=count)
     features = scene.inverter.encode(scene.photo[np.newaxis])
     if scene.inverter.feature.log_floor:
         changed = change(features)
-        line = f"changed = probabilities.{name}(features, {count})"
+        line = f"changed = class_scores.{name}(features, {count})"
     else:  # scores, which are changed as the probabilities that they stand for
-        changed = probabilities.on_logits(change, features)
+        changed = class_scores.on_logits(change, features)
         line = (
-            f"changed = probabilities.on_logits(lambda p: probabilities.{name}(p, {count}), "
-            "features)"
+            f"changed = class_scores.on_logits(lambda p: class_scores.{name}(p, {count}), features)"
         )
     caption = _CLASSES[name].replace("top", "top class" if count == 1 else f"top {count}")
     return Made(
@@ -198,7 +197,7 @@ def _some_classes(scene: Scene, values: Values) -> Made:
             line,
             "rebuilt = inverter.invert(changed)[0]",
         ),
-        ("from tfinvert.analysis import probabilities",),
+        ("from tfinvert.analysis import class_scores",),
         {"all classes": scene.inverter.invert(features)[0]},
     )
 
@@ -217,14 +216,15 @@ def _one_unit(scene: Scene, values: Values) -> Made:
     if features.ndim == 4 and values["where"] == "middle":
         cell = features.shape[1] // 2, features.shape[2] // 2
         said = f", {cell}"
-    alone = units.possible(scene.inverter, units.only(features, np.array([unit]), factor, cell))
+    alone = single_units.only(features, np.array([unit]), factor, cell)
+    alone = single_units.possible(scene.inverter, alone)
     size = own_size(scene.name, scene.inverter)
     lines = [
         f'features = inverter.encode(read_images(open_source("photos"), {size}))',
-        f"unit = units.only(features, np.array([{unit}]), {factor:g}{said})",
+        f"unit = single_units.only(features, np.array([{unit}]), {factor:g}{said})",
     ]
     if scene.inverter.feature.log_floor:
-        lines += ["unit = units.possible(inverter, unit)"]
+        lines += ["unit = single_units.possible(inverter, unit)"]
     if values["with"] == "photograph":
         own = scene.inverter.encode(scene.photo[np.newaxis])
         rebuilt = scene.inverter.invert(np.where(alone, alone, own))[0]
@@ -240,7 +240,7 @@ def _one_unit(scene: Scene, values: Values) -> Made:
         (*lines, "rebuilt = inverter.invert(unit)[0]"),
         (
             _NUMPY,
-            "from tfinvert.analysis import units",
+            "from tfinvert.analysis import single_units",
             "from tfinvert.data.open import open_source",
             "from tfinvert.evaluation import read_images",
         ),
