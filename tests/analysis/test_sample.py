@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 import tfinvert
 from tfinvert.analysis import claims
 from tfinvert.analysis import sample as module
-from tfinvert.analysis.draws import Drawn, Space, frechet_distance
+from tfinvert.analysis.draws import Drawn, Space
 from tfinvert.analysis.inverters import labels
 from tfinvert.analysis.sample import check, sample
 from tfinvert.analysis.samplers import (

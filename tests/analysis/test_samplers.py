@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp, norm, rankdata
 
-from tfinvert.analysis.draws import frechet_distance
 from tfinvert.analysis.samplers import (
     GaussianCopula,
     IndependentHistograms,

@@ -8,6 +8,7 @@ from sklearn.decomposition import PCA
 
 from tfinvert.analysis.samplers import REAL, Sampler
 from tfinvert.analysis.scores import image_contrast
+from tfinvert.frechet import frechet_distance
 from tfinvert.inverter import Inverter
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
@@ -97,23 +98,3 @@ def drawn_from(
         model, rng = fit(features), np.random.default_rng([seed, i])
         outcome[name] = measured([model.draw(len(features), rng) for _ in range(repeats)])
     return outcome, space.dimensions
-
-
-def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Between the Gaussians with the means and covariances of two samples.
-
-    ‖μa - μb‖² + tr(Σa + Σb - 2 (Σa Σb)^½) (Dowson & Landau 1982). The trace of the root is the sum
-    of the singular values of A Bᵀ, where Σa = AᵀA and Σb = BᵀB, so that neither a covariance nor
-    its root is made, and samples may be fewer than dimensions.
-
-    Args:
-      a: `[n, dimensions]`, at least two.
-      b: `[m, dimensions]`, at least two.
-    """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    roots = [
-        np.linalg.qr((each - each.mean(0)) / np.sqrt(len(each) - 1), mode="r") for each in (a, b)
-    ]
-    common = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
-    own = sum(np.square(root).sum() for root in roots)
-    return float(max(0.0, np.square(a.mean(0) - b.mean(0)).sum() + own - 2.0 * common))

@@ -31,7 +31,6 @@ from tfinvert.analysis.samplers import (
 from tfinvert.analysis.tables import facts, standard_error
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
-from tfinvert.frechet import frechet_distance
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.plots import MAX_ORDERED, dot_chart
