@@ -32,6 +32,7 @@ EXPERIMENTS = (
     "compare",
     "contrast",
     "keypoints",
+    "privacy",
 )
 
 ENDPOINTS = ("serving_default", "reconstruct_bytes", "invert")

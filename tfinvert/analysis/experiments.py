@@ -18,6 +18,7 @@ from tfinvert.analysis import (
     layers,
     perturb,
     position,
+    privacy,
     probabilities,
     sample,
     units,
@@ -85,4 +86,7 @@ EXPERIMENTS = {
     "compare": Experiment(compare.compare, _alexnet("conv5", "fc6"), compare.check),
     "contrast": Experiment(contrast.contrast, ["hog-64", "lbp-64"]),
     "keypoints": Experiment(keypoints.keypoints, ["sift-64"], keypoints.check),
+    "privacy": Experiment(
+        privacy.privacy, ["hog-64", "sift-64", "alexnet-conv5-64", "alexnet-fc7-64"], privacy.check
+    ),
 }
