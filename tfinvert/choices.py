@@ -32,6 +32,7 @@ EXPERIMENTS = (
     "compare",
     "contrast",
     "keypoints",
+    "depth",
     "privacy",
 )
 

@@ -11,6 +11,7 @@ from tfinvert.analysis import (
     compare,
     comparison,
     contrast,
+    depth,
     interpolate,
     invariance,
     iterate,
@@ -86,6 +87,7 @@ EXPERIMENTS = {
     "compare": Experiment(compare.compare, _alexnet("conv5", "fc6"), compare.check),
     "contrast": Experiment(contrast.contrast, ["hog-64", "lbp-64"]),
     "keypoints": Experiment(keypoints.keypoints, ["sift-64"], keypoints.check),
+    "depth": Experiment(depth.depth, _ALL, depth.check),
     "privacy": Experiment(
         privacy.privacy, ["hog-64", "sift-64", "alexnet-conv5-64", "alexnet-fc7-64"], privacy.check
     ),

@@ -32,16 +32,8 @@ _CLASSIFIER = "squeezenet/logits"
 
 
 def check(name: str, inverter: Inverter) -> None:
-    """Refuses images that the measures cannot take.
-
-    Raises:
-      InputError: they are smaller than LPIPS asks for.
-    """
-    if min(inverter.output_size) < lpips.SMALLEST:
-        raise InputError(
-            f"privacy takes inverters of at least {lpips.SMALLEST} pixels along a side. Received: "
-            f"{name}, of {inverter.output_size[0]}×{inverter.output_size[1]}"
-        )
+    """Raises `InputError` where images are too small for LPIPS."""
+    lpips.check_size(inverter.output_size)
 
 
 def privacy(inverters: dict[str, Inverter], images: np.ndarray, *, seed: int = 0) -> Result:
