@@ -13,7 +13,7 @@ import tqdm
 
 from tfinvert import features, lpips, metrics
 from tfinvert.analysis.result import Result
-from tfinvert.analysis.storage import WHOLE, stores
+from tfinvert.analysis.storage import COMPONENTS, WHOLE, stores
 from tfinvert.analysis.tables import facts, labelled, listed, standard_error
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
@@ -129,9 +129,11 @@ def _findings(table: pd.DataFrame) -> list[str]:
 
 def _charts(table: pd.DataFrame) -> list[Figure]:
     kept = table[table[STORED] != NOTHING].sort_values(SIZE, kind="stable")
+    # Two ways to be smaller, of which neither is a point between two of the other.
+    reduced = np.where(kept[STORED].str.endswith(COMPONENTS), f", {COMPONENTS}", "")
     percent = {column: 100 * table[column] for column in (SAME, SAME_SE)}
     by_size = charts.lines(
-        kept,
+        kept.assign(label=kept["label"] + reduced),
         SIZE,
         ERROR,
         caption="Each point a way to store the descriptor. The mean image is at 0.7.",

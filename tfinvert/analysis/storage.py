@@ -9,9 +9,9 @@ from sklearn.decomposition import PCA
 from tfinvert.analysis.keypoints import keep
 from tfinvert.features.sift import DESCRIPTOR, occupied
 
-WHOLE = "as it is"
+WHOLE, COMPONENTS = "as it is", "components"  # the second after their number
 BITS = (8, 4, 1)
-COMPONENTS = (256, 64, 16)
+DIMENSIONS = (256, 64, 16)
 BUDGETS = (200, 100, 50, 20, 10, 5)
 _FLOAT = 4  # bytes
 _PLACE = 4  # numbers of a keypoint beside its descriptor: x, y, orientation, scale
@@ -48,8 +48,8 @@ def stores(reference: np.ndarray, sparse: bool, seed: int = 0) -> dict[str, Stor
     found = {WHOLE: lambda features: Stored(features, _FLOAT * features[0].size)}
     found |= {f"{bits} bits" if bits > 1 else "1 bit": quantized(reference, bits) for bits in BITS}
     if reference.ndim == 2:
-        fit = [count for count in COMPONENTS if count < min(reference.shape)]
-        found |= {f"{count} components": projected(reference, count) for count in fit}
+        fit = [count for count in DIMENSIONS if count < min(reference.shape)]
+        found |= {f"{count} {COMPONENTS}": projected(reference, count) for count in fit}
     return found
 
 
