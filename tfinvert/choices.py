@@ -34,6 +34,8 @@ EXPERIMENTS = (
     "uncertainty",
     "contrast",
     "keypoints",
+    "depth",
+    "privacy",
 )
 
 ENDPOINTS = ("serving_default", "reconstruct_bytes", "invert")

@@ -16,6 +16,7 @@ from tfinvert.analysis import (
     compare,
     comparison,
     contrast,
+    depth,
     interpolate,
     invariance,
     iterate,
@@ -23,6 +24,7 @@ from tfinvert.analysis import (
     layers,
     perturb,
     position,
+    privacy,
     probabilities,
     sample,
     uncertainty,
@@ -92,4 +94,8 @@ EXPERIMENTS = {
     "uncertainty": Experiment(uncertainty.uncertainty, _ALL, uncertainty.check),
     "contrast": Experiment(contrast.contrast, ["hog-64", "lbp-64"]),
     "keypoints": Experiment(keypoints.keypoints, ["sift-64"], keypoints.check),
+    "depth": Experiment(depth.depth, _ALL, depth.check),
+    "privacy": Experiment(
+        privacy.privacy, ["hog-64", "sift-64", "alexnet-conv5-64", "alexnet-fc7-64"], privacy.check
+    ),
 }

@@ -24,12 +24,23 @@ def keep_fraction(grids: np.ndarray, fraction: float, rng: np.random.Generator) 
       fraction: in [0, 1]; the number kept is rounded.
       rng: draws.
     """
+    return keep(grids, np.round(fraction * occupied(grids).sum((1, 2))), rng)
+
+
+def keep(grids: np.ndarray, count: int | np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Keeps at most so many keypoints of each grid, drawn at random, and empties the other cells.
+
+    Args:
+      grids: `[n, rows, columns, 133]` of the feature SIFT.
+      count: one number, or one a grid, `[n]`.
+      rng: draws.
+    """
     full = occupied(grids)
     flat = full.reshape(len(grids), -1)
     # A random rank among a grid's keypoints; empty cells rank last.
     rank = np.argsort(np.argsort(np.where(flat, rng.random(flat.shape), 2.0), 1), 1)
-    kept = rank < np.round(fraction * flat.sum(1, keepdims=True))
-    return np.where(kept.reshape(full.shape)[..., np.newaxis], grids, 0.0).astype(np.float32)
+    kept = full & (rank < np.reshape(count, (-1, 1))).reshape(full.shape)
+    return np.where(kept[..., np.newaxis], grids, 0.0).astype(np.float32)
 
 
 def check(name: str, inverter: Inverter) -> None:
