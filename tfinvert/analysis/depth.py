@@ -87,7 +87,7 @@ def depth(inverters: dict[str, Inverter], images: np.ndarray) -> Result:
 
 
 def _deviation(inverter: Inverter, features: np.ndarray) -> float | None:
-    if getattr(inverter, "spread", None) is None:
+    if inverter.spread is None:
         return None
     return float(np.sqrt(np.mean(np.square(inverter.uncertainty(features)))))
 
@@ -113,7 +113,9 @@ def _charts(table: pd.DataFrame) -> list[Figure]:
             column,
             series=OF,
             caption="Layers in the order given, from the first of each network.",
-            words={"title": f"{column[0].upper()}{column[1:]} by depth", "x": PLACE, "y": column},
+            title=f"{column[0].upper()}{column[1:]} by depth",
+            x=PLACE,
+            y=column,
             floor=None,
             ordered=False,
         )

@@ -137,7 +137,9 @@ def _charts(table: pd.DataFrame) -> list[Figure]:
         SIZE,
         ERROR,
         caption="Each point a way to store the descriptor. The mean image is at 0.7.",
-        words={"title": "Error by bytes", "x": SIZE, "y": ERROR},
+        title="Error by bytes",
+        x=SIZE,
+        y=ERROR,
         log_x=True,
         floor=None,
     )
