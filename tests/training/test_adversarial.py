@@ -95,7 +95,7 @@ def test_the_inverters_gradient_is_that_of_its_loss(adversary, given):
         return softplus(ahead - verdict(adversary, moved, seen)).mean((1, 2, 3))
 
     found = (loss(reconstructions + along) - loss(reconstructions - along)) / 2
-    np.testing.assert_allclose(found, (gradient * along).sum((1, 2, 3)), rtol=0.02)
+    np.testing.assert_allclose(found, (gradient * along).sum((1, 2, 3)), rtol=0.05)
 
 
 @pytest.fixture(scope="module")
