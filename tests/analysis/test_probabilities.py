@@ -141,8 +141,10 @@ def test_rows_figures_and_claims(result):
     assert all(type(value) in (str, int, float, type(None)) for value in result.rows[1].values())
     assert len(result.figures) == 4
     assert "all but the top 5 evened out" in result.figures[1].svg
-    names = class_scores
-    pairs = ((names.KEPT, names.REMOVED), (names.REST_EVEN, names.TOP_EVEN))
+    pairs = (
+        (class_scores.KEPT, class_scores.REMOVED),
+        (class_scores.REST_EVEN, class_scores.TOP_EVEN),
+    )
     for claim, variants in zip(result.claims, pairs, strict=True):
         small, top = (row(result, "p", x, 5)["distance to all"] for x in variants)
         assert claim.value.startswith(f"p nearer by {small - top:+.3f}")
