@@ -79,7 +79,7 @@ RUN_BY = {
 RUN_BY_NONE = {
     "benchmarks/feature_speed.py": "measures for minutes, and needs VLFeat",
     "benchmarks/serving.py": "measures for minutes",
-    "benchmarks/squeezenet_accuracy.py": "needs 500 photographs of ImageNet",
+    "benchmarks/network_accuracy.py": "needs 500 photographs of ImageNet",
     "benchmarks/studio_speed.py": "measures for minutes, in a browser",
     "benchmarks/training_speed.py": "measures for minutes",
     "docker": "needs the image of a registry",
