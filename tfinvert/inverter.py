@@ -246,9 +246,8 @@ class Inverter:
     def sample(self, features: Any, n: int, *, seed: int = 0, steps: int = STEPS) -> np.ndarray:
         """Images that have the features, drawn at random; that of `invert` is the mean of all such.
 
-        The same seed gives the same samples. What the k-th of an image begins with is fixed by
-        (seed, k), so a sample depends neither on `n` nor on the other features; images that are to
-        differ independently take seeds of their own.
+        The same seed gives the same samples. What the k-th of the i-th feature begins with is fixed
+        by (seed, i, k): more samples go on where fewer end.
 
         Args:
           features: `[B, *feature.spec.shape]`.
@@ -280,13 +279,14 @@ class Inverter:
                 f"{', '.join(map(str, self.feature.spec.shape))}]. Received: {features.shape}"
             )
         size = (*self.output_size, 3)
-        begin = np.stack([noise((seed, k), size) for k in range(n)])
         means = self._in_batches(self._graph(self.decode), features, size)
         numbers = np.arange(len(features) * n)
 
         def draw(at: np.ndarray) -> tf.Tensor:
-            image, k = np.divmod(at, n)
-            return self._draw(means[image], features[image], begin[k], np.int32(steps))
+            pairs = [divmod(number, n) for number in at.tolist()]
+            begin = np.stack([noise((seed, *pair), size) for pair in pairs])
+            image = at // n
+            return self._draw(means[image], features[image], begin, np.int32(steps))
 
         return self._in_batches(draw, numbers, size).reshape(-1, n, *size)
 
