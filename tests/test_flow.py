@@ -19,7 +19,7 @@ def drawing(inverter):
     for variable in network.trainable_variables:
         variable.assign(variable + 0.05 * draw.normal(size=variable.shape))
     parts = inverter.feature, inverter.standardization, inverter.network
-    return Inverter(*parts, {"steps": 0}, flow.Flow(network, 0.2))
+    return Inverter(*parts, {"steps": 0}, flow=flow.Flow(network, 0.2))
 
 
 @pytest.fixture(scope="module")
