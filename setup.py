@@ -41,6 +41,7 @@ setup(
         "matplotlib>=3.9",
         "numpy>=2.0",
         "opencv-python-headless>=4.10",
+        "pandas>=2.2.2",
         "pillow>=11",
         "protobuf>=5.28",
         "safetensors>=0.5",

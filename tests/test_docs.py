@@ -68,6 +68,7 @@ RUN_BY = {
     "recipes/beam_features.py": "tests/bulk/test_features.py",
     "recipes/beam_reconstruct.py": "tests/bulk/test_reconstructions.py",
     "recipes/quickstart.py": "tests/recipes/test_quickstart.py",
+    "recipes/tradeoff.py": "tests/runs/test_tradeoff.py",
     "recipes/train_alexnet.py": "tests/recipes/test_train_alexnet.py",
     "tools/gpu/collect.py": "tests/test_gpu_tools.py",
     "tools/gpu/photographs.py": "tests/test_gpu_tools.py",
@@ -78,7 +79,7 @@ RUN_BY = {
 RUN_BY_NONE = {
     "benchmarks/feature_speed.py": "measures for minutes, and needs VLFeat",
     "benchmarks/serving.py": "measures for minutes",
-    "benchmarks/squeezenet_accuracy.py": "needs 500 photographs of ImageNet",
+    "benchmarks/network_accuracy.py": "needs 500 photographs of ImageNet",
     "benchmarks/studio_speed.py": "measures for minutes, in a browser",
     "benchmarks/training_speed.py": "measures for minutes",
     "docker": "needs the image of a registry",

@@ -20,6 +20,7 @@ class Entry:
       height: of the images that it was trained on, in pixels.
       width: likewise.
       any_size: whether it takes images of any other size too.
+      draws: whether it draws samples.
       bytes: of its files.
       error: its normalised reconstruction error; 0 is perfect.
       images: on so many.
@@ -33,6 +34,7 @@ class Entry:
     height: int
     width: int
     any_size: bool
+    draws: bool
     bytes: int
     error: float
     images: int
@@ -58,6 +60,7 @@ def _entry(name: str) -> Entry:
         height=height,
         width=width,
         any_size="cell_size" in feature["config"] and layers <= ANY_SIZE,
+        draws="flow" in card,
         bytes=sum(file.stat().st_size for file in directory.iterdir()),
         error=made["metrics"]["normalized_error"],
         images=made["metrics"]["images"],

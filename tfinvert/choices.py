@@ -7,12 +7,13 @@ it is done: in `features/`, `inversion.NETWORKS`, `losses.LOSSES`, `optimizers.O
 
 FORMS = "photos, folder:PATH or tfds:NAME[/CONFIG]"
 FEATURES = ("hog", "lbp", "sift", "skimage_hog", "skimage_lbp")
-FAMILIES = ("alexnet", "keras", "squeezenet")  # features are FAMILY/LAYER
+# Features are FAMILY/LAYER.
+FAMILIES = ("alexnet", "efficientnet_lite0", "keras", "mobilenet_v2", "squeezenet")
 
 SPREADS = ("none", "beside", "alone")
 NETWORKS = ("paper", "residual")
 DEFAULT_NETWORK = "residual"
-LOSSES = ("squared", "absolute", "ssim", "perceptual")
+LOSSES = ("squared", "absolute", "ssim", "perceptual", "adversarial")
 OPTIMIZERS = ("adam", "adamw", "muon")
 PRECISIONS = ("float32", "bfloat16", "float16")
 JIT = ("auto", "on", "off")
@@ -34,6 +35,8 @@ EXPERIMENTS = (
     "uncertainty",
     "contrast",
     "keypoints",
+    "depth",
+    "privacy",
 )
 
 ENDPOINTS = ("serving_default", "reconstruct_bytes", "invert")

@@ -75,6 +75,52 @@ def evaluate(inverter: Inverter, images: np.ndarray, sets: bool = False) -> Eval
     return Evaluation(targets, reconstructions, scores, deviations)
 
 
+def evaluate_samples(
+    inverter: Inverter, images: np.ndarray, n: int = 8, seed: int = 0
+) -> dict[str, Any]:
+    """How the samples of an inverter lie about its reconstructions, of some images.
+
+    Errors are normalised, of features too: the mean distance by the mean distance of all pairs.
+
+    Args:
+      inverter: one that draws.
+      images: `[m, *inverter.feature.image_shape]` in [0, 1], at least two.
+      n: samples of each.
+      seed: of them.
+
+    Returns:
+      `sample_error` of a sample, `mean_of_samples_error` of the mean of all n of an image, and
+      `reconstruction_error` of the network's image, which that mean approaches as n grows;
+      `sample_feature_error` and `reconstruction_feature_error`, how far their features are from
+      those given; `deviation`, of samples about their mean, and `residual`, of the images about
+      the reconstructions, both root mean squares in [0, 1].
+    """
+    features = inverter.encode(images)
+    rebuilt = inverter.invert(features)
+    samples = inverter.sample(features, n, seed=seed)
+    scale = metrics.mean_pairwise_distance(images)
+    feature_scale = metrics.mean_pairwise_distance(features)
+
+    def feature_error(drawn: np.ndarray) -> float:
+        return metrics.normalized_error(features, inverter.encode(drawn), feature_scale)
+
+    each = [samples[:, k] for k in range(n)]
+    deviation = float(np.sqrt(samples.var(1, ddof=1).mean())) if n > 1 else 0.0
+    return {
+        "sample_error": float(
+            np.mean([metrics.normalized_error(images, one, scale) for one in each])
+        ),
+        "mean_of_samples_error": metrics.normalized_error(images, samples.mean(1), scale),
+        "reconstruction_error": metrics.normalized_error(images, rebuilt, scale),
+        "sample_feature_error": float(np.mean([feature_error(one) for one in each])),
+        "reconstruction_feature_error": feature_error(rebuilt),
+        "deviation": deviation,
+        "residual": float(np.sqrt(np.square(images - rebuilt).mean())),
+        "samples": n,
+        "images": len(images),
+    }
+
+
 def mean_image_baseline(evaluation: Evaluation, mean_image: np.ndarray) -> dict[str, Any]:
     """The metrics of a predictor that ignores its input: about 0.7 of N, whatever the images.
 

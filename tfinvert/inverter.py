@@ -11,9 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert import releases, saved, tiles
+from tfinvert.catalogue import catalogue
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
+from tfinvert.flow import STEPS, Flow, noise
 from tfinvert.networks import sizes
 from tfinvert.networks.spread import Spread, along_axes, beside, of_colors
 
@@ -33,6 +35,7 @@ class Inverter:
       network: the Keras model from standardised features to images.
       card: what made it (data, steps, seed, versions, metrics), as JSON values.
       spread: what gives `uncertainty`, or None.
+      flow: what draws images that have a feature, see `sample`; None where there is none.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Inverter:
         network: keras.Model,
         card: Mapping[str, Any] | None = None,
         spread: Spread | None = None,
+        flow: Flow | None = None,
     ):
         if tuple(network.input_shape[1:]) != tuple(feature.spec.shape):
             raise InputError(
@@ -53,6 +57,7 @@ class Inverter:
         self.network = network
         self.card = dict(card or {})
         self.spread = spread
+        self.flow = flow
         self._graphs: dict[tuple[str, bool], Callable[..., tf.Tensor]] = {}
 
     def _graph(self, function: _OfFeatures, any_size: bool = False) -> _OfFeatures:
@@ -238,6 +243,65 @@ class Inverter:
 
         return self._in_batches(image_of, features, (*size, 3), tiles.at_once(size))
 
+    def sample(self, features: Any, n: int, *, seed: int = 0, steps: int = STEPS) -> np.ndarray:
+        """Images that have the features, drawn at random; that of `invert` is the mean of all such.
+
+        The same seed gives the same samples. What the k-th of the i-th feature begins with is fixed
+        by (seed, i, k): more samples go on where fewer end.
+
+        Args:
+          features: `[B, *feature.spec.shape]`.
+          n: how many of each.
+          seed: not negative.
+          steps: of the integration, each two passes through the network; fewer are faster and
+            coarser.
+
+        Returns:
+          `[B, n, *output_size, 3]` float32 in [0, 1].
+
+        Raises:
+          InputError: this inverter cannot draw, a number is out of range, or the features are of
+            another shape.
+        """
+        if self.flow is None:
+            names = [entry.name for entry in catalogue() if entry.draws]
+            raise InputError(
+                f"this inverter of {self.feature.name} cannot draw samples: take "
+                f"{', '.join(names)} or one that `tfinvert train --samples` made"
+            )
+        for name, value, least in (("n", n, 1), ("seed", seed, 0), ("steps", steps, 1)):
+            if int(value) != value or value < least:
+                raise InputError(f"{name} must be a whole number from {least}. Received: {value}")
+        features = np.asarray(features, np.float32)
+        if features.shape[1:] != self.feature.spec.shape:
+            raise InputError(
+                f"samples are drawn of features of {self.feature.name} of the shape [B, "
+                f"{', '.join(map(str, self.feature.spec.shape))}]. Received: {features.shape}"
+            )
+        size = (*self.output_size, 3)
+        means = self._in_batches(self._graph(self.decode), features, size)
+        numbers = np.arange(len(features) * n)
+
+        def draw(at: np.ndarray) -> tf.Tensor:
+            pairs = [divmod(number, n) for number in at.tolist()]
+            begin = np.stack([noise((seed, *pair), size) for pair in pairs])
+            image = at // n
+            return self._draw(means[image], features[image], begin, np.int32(steps))
+
+        return self._in_batches(draw, numbers, size).reshape(-1, n, *size)
+
+    @functools.cached_property
+    def _draw(self) -> Callable[..., tf.Tensor]:
+        """`Flow.draw` of features in a graph, one for any batch and number of steps."""
+        image = tf.TensorSpec((None, *self.output_size, 3), tf.float32)
+        features = tf.TensorSpec((None, *self.feature.spec.shape), tf.float32)
+
+        def draw(mean: Any, features: Any, begin: Any, steps: Any) -> tf.Tensor:
+            return self.flow.draw(mean, self.standardization(features), begin, steps)
+
+        steps = tf.TensorSpec((), tf.int32)
+        return tf.function(draw).get_concrete_function(image, features, image, steps)
+
     def encode(self, images: Any) -> Any:
         """Images → features: `[B, *feature.image_shape]` becomes `[B, *feature.spec.shape]`.
 
@@ -374,7 +438,8 @@ class Inverter:
 
     def round_weights(self, dtype: str) -> None:
         """Rounds the weights to what a file of that type would hold, for example "float16"."""
-        for model in filter(None, [self.network, self.spread and self.spread.head]):
+        others = [self.spread and self.spread.head, self.flow and self.flow.network]
+        for model in filter(None, [self.network, *others]):
             model.set_weights([weight.astype(dtype) for weight in model.get_weights()])
 
     def save(
@@ -391,7 +456,7 @@ class Inverter:
           InputError: the directory exists already.
         """
         parts = (self.feature, self.standardization, self.network, self.card, self.spread)
-        saved.write(path, *parts, dtype)
+        saved.write(path, *parts, self.flow, dtype)
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> "Inverter":

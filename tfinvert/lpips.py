@@ -76,14 +76,23 @@ def trunk(size: tuple[int, int]) -> keras.Model:
     Raises:
       InputError: images are smaller than 31 pixels.
     """
+    check_size(size)
+    model = alexnet.build("torchvision", size, size, units=None, last_pool=min(size) >= _WITH_POOL5)
+    weight_files.assign(model, weight_files.read(weight_files.find("compact")))
+    return model
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Whether (height, width) is large enough for AlexNet's convolutions.
+
+    Raises:
+      InputError: a side has less than 31 pixels.
+    """
     if min(size) < SMALLEST:
         raise InputError(
             f"AlexNet's convolutions take images of at least {SMALLEST}×{SMALLEST} pixels. "
             f"Received: {size[0]}×{size[1]}"
         )
-    model = alexnet.build("torchvision", size, size, units=None, last_pool=min(size) >= _WITH_POOL5)
-    weight_files.assign(model, weight_files.read(weight_files.find("compact")))
-    return model
 
 
 def lpips(images: np.ndarray, reconstructions: np.ndarray) -> float:

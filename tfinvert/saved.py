@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+import tfinvert.networks.velocity  # noqa: F401  # whose layers a flow's network has
 from tfinvert.catalogue import CARD
 from tfinvert.errors import InputError, first_line
 from tfinvert.features import describe, from_description
@@ -16,6 +17,7 @@ from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import restore_tap
 from tfinvert.files import atomic_directory, read_arrays
+from tfinvert.flow import Flow
 from tfinvert.networks.spread import Spread
 
 FORMAT = 1
@@ -32,6 +34,7 @@ def write(
     network: keras.Model,
     made: Mapping[str, Any],
     spread: Spread | None,
+    flow: Flow | None,
     dtype: str,
 ) -> None:
     """Writes the directory, whole or not at all; arguments as `Inverter` and its `save`.
@@ -62,6 +65,10 @@ def write(
         card["encoder"] = _without_initializers(json.loads(model.to_json()))
         # By position: paths are not unique where a model has models in it.
         arrays |= {f"encoder/{i}": _shortest(v.numpy()) for i, v in enumerate(model.weights)}
+    if flow is not None:
+        card["flow"] = _without_initializers(json.loads(flow.network.to_json()))
+        arrays |= {f"flow/{v.path}": v.numpy().astype(dtype) for v in flow.network.weights}
+        arrays["flow/deviation"] = np.float32(flow.deviation)
     with atomic_directory(path) as directory:
         (directory / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         np.savez_compressed(directory / ARRAYS, **arrays)
@@ -69,8 +76,8 @@ def write(
 
 def read(
     path: pathlib.Path,
-) -> tuple[Feature, Standardization, keras.Model, dict[str, Any], Spread | None]:
-    """What `write` wrote: feature, standardisation, network, what made it, and its spread.
+) -> tuple[Feature, Standardization, keras.Model, dict[str, Any], Spread | None, Flow | None]:
+    """What `write` wrote: feature, standardisation, network, what made it, spread, what draws.
 
     Raises:
       InputError: as `Inverter.load`.
@@ -80,7 +87,9 @@ def read(
         network = _model(card["network"])
         encoder = _model(card["encoder"]) if "encoder" in card else None
         head = _model(card["spread"]) if "spread" in card else None
-        arrays = _read_arrays(path / ARRAYS, [network, *filter(None, [encoder, head])])
+        drawing = _model(card["flow"]) if "flow" in card else None
+        models = [each for each in (network, encoder, head, drawing) if each is not None]
+        arrays = _read_arrays(path / ARRAYS, models)
         _fill(network, lambda _, v: arrays[f"network/{v.path}"])
         spread = None
         if head is not None:
@@ -93,7 +102,11 @@ def read(
             feature = from_description(card["feature"])
         floor = float(arrays.get("feature/log_floor", 0.0))
         mean, scale = arrays["feature/mean"], arrays["feature/scale"]
-        return feature, Standardization(mean, scale, floor), network, card["made"], spread
+        flow = None
+        if drawing is not None:
+            _fill(drawing, lambda _, v: arrays[f"flow/{v.path}"])
+            flow = Flow(drawing, float(arrays["flow/deviation"]))
+        return feature, Standardization(mean, scale, floor), network, card["made"], spread, flow
     except InputError:
         raise
     except Exception as error:  # Keras has many kinds for a damaged model

@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.analysis.color import (
-    agreement,
-    angular_error,
-    chroma,
-    color,
-    turn_hue,
-)
+from tfinvert.analysis.color import color
+from tfinvert.analysis.hues import agreement, angular_error, chroma, turn_hue
 from tfinvert.analysis.masks import soft_disc
 from tfinvert.errors import InputError
 

@@ -6,19 +6,14 @@ import pytest
 
 import tfinvert
 from tfinvert import InputError, metrics
+from tfinvert.analysis import claims
 from tfinvert.analysis.baselines import GradientInversion
 from tfinvert.analysis.baselines.gradient_inversion import smoothness_for
-from tfinvert.analysis.compare import (
-    GRADIENT,
-    HYBRID,
-    Outcome,
-    check,
-    claims,
-    compare,
-    relative_distance,
-)
+from tfinvert.analysis.compare import check, compare
+from tfinvert.analysis.descent import GRADIENT, HYBRID
 from tfinvert.analysis.inverters import AUTOENCODER, NETWORK
 from tfinvert.analysis.parts import Parts
+from tfinvert.analysis.ways_back import Outcome, relative_distance
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import Tap
 from tfinvert.resize import resize_images
@@ -182,20 +177,31 @@ def outcomes(network, gradient, hybrid):
     }
 
 
+def judged(**outcomes):
+    measures = [
+        {
+            label: {method: getattr(each, measure) for method, each in own.items()}
+            for label, own in outcomes.items()
+        }
+        for measure in ("feature_error", "image_error")
+    ]
+    return claims.compare(*measures)
+
+
 def test_claims_hold_where_they_hold_at_every_layer():
     good = outcomes((0.9, 0.4), (0.3, 0.8), (0.5, 0.5))
-    first, second = claims({"conv5": good, "fc6": good})
+    first, second = judged(conv5=good, fc6=good)
     assert first.holds and second.holds
     assert first.value == "conv5 by 0.400 ± 0.000, fc6 by 0.400 ± 0.000"
     assert second.value == "conv5 by 0.300 ± 0.000, fc6 by 0.300 ± 0.000"
     no_feature = outcomes((0.4, 0.4), (0.3, 0.8), (0.5, 0.5))
-    assert [each.holds for each in claims({"conv5": good, "fc6": no_feature})] == [False, True]
+    assert [each.holds for each in judged(conv5=good, fc6=no_feature)] == [False, True]
     no_image = outcomes((0.9, 0.4), (0.3, 0.4), (0.5, 0.5))
-    assert [each.holds for each in claims({"conv5": good, "fc6": no_image})] == [True, False]
+    assert [each.holds for each in judged(conv5=good, fc6=no_image)] == [True, False]
     unsure = dict(good)
     wide = good[HYBRID].feature_error + np.float64([-2, 0, 0, 2])
     unsure[HYBRID] = good[HYBRID]._replace(feature_error=wide)
-    assert [each.holds for each in claims({"fc6": unsure})] == [False, True]
+    assert [each.holds for each in judged(fc6=unsure)] == [False, True]
 
 
 def test_what_cannot_be_compared_is_refused(images):

@@ -9,7 +9,9 @@ from PIL import Image
 
 import tfinvert
 from tfinvert import InputError
-from tfinvert.analysis.interpolate import claims, interpolate, overlay, path
+from tfinvert.analysis import claims
+from tfinvert.analysis.interpolate import interpolate
+from tfinvert.analysis.paths import overlay, path
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import Tap
 
@@ -141,14 +143,16 @@ def test_claims_ask_for_more_than_two_standard_errors():
     shared = rng.normal(size=100)
     noise = 0.1 * rng.normal(size=100)
     low = {"conv5": ("conv5", shared + 0.1 + noise), "fc6": ("fc6", shared)}
-    (claim,) = claims(low)
+    (claim,) = claims.interpolate(low)
     assert claim.holds  # paired: what the pairs of images have in common cancels
     gain, error = (0.1 + noise).mean(), (0.1 + noise).std(ddof=1) / 10
     assert claim.value == f"conv5 over fc6 by {gain:+.3f} ± {error:.3f}"
-    assert not claims(low | {"fc8": ("fc8", shared + 0.1)})[0].holds  # each has to be below
-    assert claims(low | {"probabilities": ("probabilities", shared + 1)})[0].holds  # not asked
-    assert claims({"fc6": ("fc6", shared)}) == []
-    assert claims({"conv5": ("conv5", shared), "conv4": ("conv4", shared)}) == []
+    as_high = low | {"fc8": ("fc8", shared + 0.1)}
+    assert not claims.interpolate(as_high)[0].holds  # each has to be below
+    not_asked = low | {"probabilities": ("probabilities", shared + 1)}
+    assert claims.interpolate(not_asked)[0].holds
+    assert claims.interpolate({"fc6": ("fc6", shared)}) == []
+    assert claims.interpolate({"conv5": ("conv5", shared), "conv4": ("conv4", shared)}) == []
 
 
 def test_autoencoders_are_named_and_claim_nothing(photos):

@@ -7,18 +7,9 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.analysis.invariance import (
-    blur,
-    following,
-    invariance,
-    mirror,
-    ratios,
-    scale,
-    shift,
-    standard_error,
-    transformations,
-    turn,
-)
+from tfinvert.analysis.following import following, ratios, standard_error
+from tfinvert.analysis.invariance import invariance
+from tfinvert.analysis.transformations import blur, mirror, scale, shift, transformations, turn
 from tfinvert.errors import InputError
 
 ONE = {"turns": (20.0,), "shifts": (0.25,), "scales": (1.5,), "blurs": (1 / 16,)}

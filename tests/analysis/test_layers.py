@@ -8,8 +8,11 @@ import pytest
 
 import tfinvert
 from tfinvert import metrics
-from tfinvert.analysis.layers import COARSE, GRADIENT, MEAN, NETWORK, claims, explained, layers
-from tfinvert.analysis.scores import brightness_error, color_error, scores
+from tfinvert.analysis import claims
+from tfinvert.analysis.descent import GRADIENT
+from tfinvert.analysis.inverters import NETWORK
+from tfinvert.analysis.layers import MEAN, layers
+from tfinvert.analysis.scores import COARSE, brightness_error, color_error, explained, scores
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import Tap
 from tfinvert.networks.layers import Preprocess
@@ -235,7 +238,7 @@ def row(layer, method, error, coarse=0.3):
 
 
 def verdicts(rows, compared=()):
-    return [claim.holds for claim in claims(rows, dict(compared))]
+    return [claim.holds for claim in claims.layers(rows, dict(compared))]
 
 
 def test_claims_both_ways():
@@ -249,4 +252,4 @@ def test_claims_both_ways():
     assert verdicts(own[::-1]) == [False, True]
     assert verdicts([row("fc8", NETWORK, 0.6, 0.2)]) == [False]
     assert verdicts(auto) == verdicts(own[:1]) == []
-    assert claims(own, {})[1].value == "fc8 30%"
+    assert claims.layers(own, {})[1].value == "fc8 30%"

@@ -1,21 +1,24 @@
 """Perturbed features inverted: the numbers by hand, and the claims both ways."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 
 import tfinvert
 from tfinvert import metrics
+from tfinvert.analysis import claims, perturbations
 from tfinvert.analysis import perturb as module
 from tfinvert.analysis.inverters import AUTOENCODER, NETWORK
-from tfinvert.analysis.perturb import Outcome, check, claims, perturb
+from tfinvert.analysis.loss import Loss
+from tfinvert.analysis.perturb import check, perturb
 from tfinvert.analysis.perturbations import add_noise, binarize, dropout
 
 STRUCTURAL = (
-    module.BINARIZED,
-    module.DROPPED,
-    module.DROPPED_BINARIZED,
-    module.LARGEST_BINARIZED,
+    perturbations.BINARIZED,
+    perturbations.DROPPED,
+    perturbations.DROPPED_BINARIZED,
+    perturbations.LARGEST_BINARIZED,
 )
 
 
@@ -46,7 +49,7 @@ def test_binarising_by_hand(result, fc6, photos):
     plain = metrics.per_image_distance(photos, fc6.invert(features)) / scale
     binary = metrics.per_image_distance(photos, fc6.invert(binarize(features))) / scale
     mean = metrics.normalized_error(photos, np.broadcast_to(photos.mean(0), photos.shape), scale)
-    found = row(result, "ours", module.BINARIZED)
+    found = row(result, "ours", perturbations.BINARIZED)
     assert found["layer"] == "fc6" and found["kind"] == NETWORK and found["draws"] == 1
     assert found["normalised error"] == pytest.approx(binary.mean(), rel=1e-4)
     assert found["rise"] == pytest.approx((binary - plain).mean(), abs=1e-5)
@@ -60,7 +63,10 @@ def test_binarising_by_hand(result, fc6, photos):
 
 @pytest.mark.parametrize(
     ("name", "change"),
-    [(module.DROPPED, dropout), ("noise 0.5", lambda features, rng: add_noise(features, rng, 0.5))],
+    [
+        (perturbations.DROPPED, dropout),
+        ("noise 0.5", lambda features, rng: add_noise(features, rng, 0.5)),
+    ],
 )
 def test_random_ones_are_means_over_draws(result, fc6, photos, name, change):
     features = fc6.encode(photos)
@@ -79,7 +85,7 @@ def test_random_ones_are_means_over_draws(result, fc6, photos, name, change):
 
 def test_what_an_unperturbed_feature_loses_is_nothing(result):
     for name in ("ours", "auto"):
-        assert row(result, name, module.PLAIN)["share lost"] == 0.0
+        assert row(result, name, perturbations.PLAIN)["share lost"] == 0.0
 
 
 def test_twins_lose_the_same_so_that_autoencoders_are_not_more_sensitive(result):
@@ -109,11 +115,11 @@ def outcome(layer, kind=NETWORK, gain=0.2, **lost):
     shares = dict.fromkeys(STRUCTURAL, 0.1) | {named[key]: share for key, share in lost.items()}
     jitter = 1e-3 * np.random.default_rng(0).normal(size=(50, 1)) * [1, 0]
     gains = gain + jitter[:, 0]
-    return Outcome(label, layer, kind, gains, {key: s * gains for key, s in shares.items()})
+    return Loss(label, layer, kind, gains, {key: s * gains for key, s in shares.items()})
 
 
 def held(outcomes):
-    return [claim.holds for claim in claims(outcomes)]
+    return [claim.holds for claim in claims.perturb(outcomes)]
 
 
 def test_claims_of_fc6_and_fc7_both_ways():
@@ -130,7 +136,7 @@ def test_claims_of_fc6_and_fc7_both_ways():
         False,
     ]
     assert held([outcome("fire9", binarized=0.2, dropped=0.4, largest=0.25)]) == [True] * 3
-    binarizing, _, smallest = claims([good])
+    binarizing, _, smallest = claims.perturb([good])
     assert binarizing.value == "fc6 20.0% ± 0.0%" and smallest.value == "fc6 +5.0 ± 0.0 points"
 
 
@@ -138,7 +144,7 @@ def test_claim_of_autoencoders_both_ways():
     conv5 = outcome("conv5")
     assert held([conv5]) == []
     assert held([conv5, outcome("conv5", AUTOENCODER)]) == [False]
-    (claim,) = claims([conv5, outcome("conv5", AUTOENCODER, both=0.35)])
+    (claim,) = claims.perturb([conv5, outcome("conv5", AUTOENCODER, both=0.35)])
     assert claim.holds and "conv5 (autoencoder) 16.2% ± 0.0%" in claim.value
     assert held([conv5, outcome("conv5", AUTOENCODER, both=0.25)]) == [False]
     assert held([conv5, outcome("conv4", AUTOENCODER)]) == []
@@ -147,19 +153,19 @@ def test_claim_of_autoencoders_both_ways():
 def test_dropout_must_be_worse_beyond_noise():
     noisy = outcome("fc6", binarized=0.1, dropped=0.12)
     spread = np.random.default_rng(1).normal(size=50)
-    noisy.rises[module.DROPPED][:] += 0.1 * (spread - spread.mean())
+    noisy.rises[perturbations.DROPPED][:] += 0.1 * (spread - spread.mean())
     assert held([noisy])[1] is False
 
 
 def test_features_that_give_nothing_test_nothing():
-    assert claims([outcome("fc6", gain=-0.1)]) == []
+    assert claims.perturb([outcome("fc6", gain=-0.1)]) == []
 
 
 def test_the_standard_error_of_a_share_is_that_of_a_ratio():
     rng = np.random.default_rng(2)
     gain = rng.uniform(0.1, 0.3, 4000)
     rise = 0.3 * gain + 0.02 * rng.normal(size=4000)
-    share, error = Outcome("", "", "", gain, {"x": rise}).lost("x")
+    share, error = Loss("", "", "", gain, {"x": rise}).lost("x")
     picks = rng.integers(0, 4000, (400, 4000))
     bootstrap = rise[picks].mean(1) / gain[picks].mean(1)
     assert share == pytest.approx(0.3, abs=4 * error)
@@ -168,11 +174,18 @@ def test_the_standard_error_of_a_share_is_that_of_a_ratio():
 
 
 def test_many_inverters_have_a_chart_for_each_kind():
-    many = [outcome(f"layer{i}") for i in range(13)] + [outcome("layer1", AUTOENCODER)]
-    charts = module._charts(many, ())
+    many = pd.DataFrame(
+        [
+            {"label": label, "kind": kind, "perturbation": each, "noise level": None}
+            | {"share lost": 0.1, "standard error of the share": 0.01}
+            for label, kind in [*((f"layer{i}", NETWORK) for i in range(13)), ("a", AUTOENCODER)]
+            for each in STRUCTURAL
+        ]
+    )
+    charts = module._charts(many)
     assert [chart.title.rpartition(", ")[2] for chart in charts] == [NETWORK, AUTOENCODER]
     assert "layer11" in charts[0].svg and "layer12" not in charts[0].svg
-    assert len(module._charts(many[:7], ())) == 1
+    assert len(module._charts(many[: 7 * len(STRUCTURAL)])) == 1
 
 
 def test_too_few_images_for_the_feature_to_beat_their_mean(fc6, photos):

@@ -8,14 +8,14 @@ import pytest
 
 import tfinvert
 from tfinvert.analysis.masks import soft_disc
-from tfinvert.analysis.position import (
+from tfinvert.analysis.places import (
     center_of_change,
     choose_objects,
     correlation,
     cut_middles,
     paste,
-    position,
 )
+from tfinvert.analysis.position import position
 from tfinvert.errors import InputError
 
 

@@ -6,19 +6,16 @@ import scipy.special
 
 import tfinvert
 from tfinvert import metrics
-from tfinvert.analysis import probabilities as module
-from tfinvert.analysis.probabilities import (
-    Outcome,
-    check,
-    claims,
+from tfinvert.analysis import claims, class_scores
+from tfinvert.analysis.class_scores import (
     even_out_rest,
     even_out_top,
     keep_top,
     on_logits,
-    probabilities,
     remove_top,
     temper,
 )
+from tfinvert.analysis.probabilities import check, probabilities
 
 P = np.float32([[0.1, 0.5, 0.0, 0.4], [0.25, 0.25, 0.25, 0.25]])
 
@@ -113,13 +110,13 @@ def test_numbers_by_hand(result, ours, photos):
         p /= p.sum()
     rebuilt = ours.invert(without)
     distance = metrics.per_image_distance(everything, rebuilt) / scale
-    found = row(result, "p", module.REMOVED, 5)
+    found = row(result, "p", class_scores.REMOVED, 5)
     assert found["distance to all"] == pytest.approx(distance.mean(), rel=1e-3)
     deviation = np.std(distance, ddof=1) / len(photos) ** 0.5
     assert found["standard error of the distance"] == pytest.approx(deviation, rel=1e-3)
     error = metrics.normalized_error(photos, rebuilt)
     assert found["normalised error"] == pytest.approx(error, rel=1e-3)
-    own = row(result, "p", module.ALL)
+    own = row(result, "p", class_scores.ALL)
     assert own["distance to all"] == 0
     error = metrics.normalized_error(photos, everything)
     assert own["normalised error"] == pytest.approx(error, rel=1e-4)
@@ -127,14 +124,14 @@ def test_numbers_by_hand(result, ours, photos):
 
 def test_the_temperature_one_changes_nothing(result):
     for name in ("p", "z"):
-        assert row(result, name, module.TEMPERED, 1)["distance to all"] < 1e-5
-        assert row(result, name, module.TEMPERED, 2)["distance to all"] > 0.01
+        assert row(result, name, class_scores.TEMPERED, 1)["distance to all"] < 1e-5
+        assert row(result, name, class_scores.TEMPERED, 2)["distance to all"] > 0.01
 
 
 def test_evening_out_the_top_changes_less_than_zeroing_it(result):
     for name in ("p", "z"):
-        evened = row(result, name, module.TOP_EVEN, 5)["distance to all"]
-        assert evened < row(result, name, module.REMOVED, 5)["distance to all"]
+        evened = row(result, name, class_scores.TOP_EVEN, 5)["distance to all"]
+        assert evened < row(result, name, class_scores.REMOVED, 5)["distance to all"]
         assert any(f"{evened:.3f}" in finding for finding in result.findings)
 
 
@@ -144,36 +141,39 @@ def test_rows_figures_and_claims(result):
     assert all(type(value) in (str, int, float, type(None)) for value in result.rows[1].values())
     assert len(result.figures) == 4
     assert "all but the top 5 evened out" in result.figures[1].svg
-    pairs = ((module.KEPT, module.REMOVED), (module.REST_EVEN, module.TOP_EVEN))
+    pairs = (
+        (class_scores.KEPT, class_scores.REMOVED),
+        (class_scores.REST_EVEN, class_scores.TOP_EVEN),
+    )
     for claim, variants in zip(result.claims, pairs, strict=True):
         small, top = (row(result, "p", x, 5)["distance to all"] for x in variants)
-        assert f"{small - top:+.3f}" in claim.value
+        assert claim.value.startswith(f"p nearer by {small - top:+.3f}")
+        assert "z nearer" not in claim.value  # which is of logits
 
 
-def outcome(kept, removed, of_probabilities=True):
-    distances = {
+def distances(kept, removed):
+    return {
         (name, 5): np.asarray(value)
         for name, value in (
-            (module.KEPT, kept),
-            (module.REMOVED, removed),
-            (module.REST_EVEN, removed),
-            (module.TOP_EVEN, kept),
+            (class_scores.KEPT, kept),
+            (class_scores.REMOVED, removed),
+            (class_scores.REST_EVEN, removed),
+            (class_scores.TOP_EVEN, kept),
         )
     }
-    return Outcome("p", of_probabilities, {}, distances, 0.5)
 
 
 def test_the_claim_both_ways():
     spread = np.random.default_rng(0).normal(0, 0.1, 100)
-    zeroed, evened = claims([outcome(0.5 + spread, 0.3 + spread)])
+    zeroed, evened = claims.probabilities({"p": distances(0.5 + spread, 0.3 + spread)})
     assert zeroed.holds and "+0.200" in zeroed.value
     assert not evened.holds and "-0.200" in evened.value
-    zeroed, evened = claims([outcome(0.3 + spread, 0.5 + spread)])
+    zeroed, evened = claims.probabilities({"p": distances(0.3 + spread, 0.5 + spread)})
     assert evened.holds and not zeroed.holds
     barely = spread - spread.mean() + spread.std(ddof=1) / 10 * 1.9
-    assert not claims([outcome(0.3 + barely, np.full(100, 0.3))])[0].holds
-    assert claims([outcome(0.5 + spread, 0.3 + spread, of_probabilities=False)]) == []
-    assert claims([Outcome("p", True, {}, {}, 0.5)]) == []
+    close = {"p": distances(0.3 + barely, np.full(100, 0.3))}
+    assert not claims.probabilities(close)[0].holds
+    assert claims.probabilities({"p": {}}) == claims.probabilities({}) == []
 
 
 def test_what_is_refused(ours, inverter, photos):

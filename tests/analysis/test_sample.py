@@ -8,22 +8,21 @@ import pytest
 from sklearn.decomposition import PCA
 
 import tfinvert
+from tfinvert.analysis import claims
 from tfinvert.analysis import sample as module
+from tfinvert.analysis.draws import Drawn, Space
 from tfinvert.analysis.inverters import labels
-from tfinvert.analysis.sample import (
+from tfinvert.analysis.sample import check, sample
+from tfinvert.analysis.samplers import (
     COPULA,
     INDEPENDENT,
     MIXTURE,
     REAL,
     TRUNCATED,
-    Drawn,
-    Space,
-    check,
-    claim,
-    sample,
-    standard_error,
+    GaussianCopula,
+    IndependentHistograms,
 )
-from tfinvert.analysis.samplers import GaussianCopula, IndependentHistograms
+from tfinvert.analysis.tables import standard_error
 from tfinvert.errors import InputError
 from tfinvert.features import get
 from tfinvert.frechet import frechet_distance
@@ -130,15 +129,23 @@ def _outcome(alone, copula, mixture):
     }
 
 
+def judged(**outcomes):
+    distances = {
+        label: {source: own.feature_distance for source, own in drawn.items()}
+        for label, drawn in outcomes.items()
+    }
+    return claims.sample(distances)
+
+
 def test_the_claim_holds_only_where_a_joint_model_is_clearly_nearer_at_every_layer():
     nearer = _outcome((20, 22), (30, 32), (10, 10))
     noisy = _outcome((20, 22), (10, 30), (30, 50))
     farther = _outcome((20, 20), (21, 21), (22, 22))
-    good = claim({"fc6": nearer})
+    (good,) = judged(fc6=nearer)
     assert good.holds and "fc6 5.00 ± 0.00 against 10.50 ± 0.50" in good.value
-    assert not claim({"fc6": noisy}).holds
-    assert not claim({"fc6": farther}).holds
-    assert not claim({"fc6": nearer, "fc7": farther}).holds
+    assert not judged(fc6=noisy)[0].holds
+    assert not judged(fc6=farther)[0].holds
+    assert not judged(fc6=nearer, fc7=farther)[0].holds
 
 
 def test_a_chart_shows_at_most_twelve(result):

@@ -8,20 +8,10 @@ import scipy.stats
 
 import tfinvert
 from tfinvert import metrics
-from tfinvert.analysis.units import (
-    EVERYWHERE,
-    ONE_CELL,
-    UNIT,
-    Likeness,
-    check,
-    claim,
-    class_averages,
-    correlations,
-    gives_classes,
-    only,
-    that_vary_most,
-    units,
-)
+from tfinvert.analysis import claims
+from tfinvert.analysis.class_units import Likeness, class_averages, correlations, gives_classes
+from tfinvert.analysis.single_units import only, that_vary_most
+from tfinvert.analysis.units import EVERYWHERE, ONE_CELL, UNIT, check, units
 from tfinvert.errors import InputError
 from tfinvert.features import get
 
@@ -153,14 +143,19 @@ def test_own_others_and_percentiles_of_a_known_matrix():
     np.testing.assert_allclose(own.percentiles, [100, 50, 0])
 
 
+def values(likeness):
+    return likeness.own, likeness.others
+
+
 def test_the_claim_holds_only_where_the_own_class_clearly_stands_out_everywhere():
     alike = _likeness(0.6 * np.eye(6) + 0.1 + np.diag(np.linspace(0, 0.1, 6)))
     noisy = _likeness(np.diag([0.9, -0.7, 0.8, -0.6, 0.3, -0.5]))
-    good = claim({"fc8": alike})
+    (good,) = claims.units({"fc8": values(alike)})
     assert good.holds and "fc8 0.750 with its own class, 0.100 with others" in good.value
     assert "over 6 classes" in good.value
-    assert not claim({"fc8": noisy}).holds
-    assert not claim({"fc8": alike, "probabilities": noisy}).holds
+    assert not claims.units({"fc8": values(noisy)})[0].holds
+    both = {"fc8": values(alike), "probabilities": values(noisy)}
+    assert not claims.units(both)[0].holds
 
 
 def test_classes_are_given_by_fc8_and_by_probabilities(inverters):

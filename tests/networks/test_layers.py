@@ -92,14 +92,18 @@ def test_preprocessing_is_keras_applications(kind):
 
 def test_preprocessing_that_keras_has_no_name_for():
     images = np.random.default_rng(0).random((1, 2, 2, 3)).astype(np.float32)
-    for kind, expected in {
+    mean, deviation = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+    others = {
         "unit": images,
         "bytes": images * 255,
         "caffe_rounded": images[..., ::-1] * 255 - np.array([104.0, 117.0, 123.0]),
-    }.items():
+        "clip": (images - np.array(mean)) / deviation,
+        "lite": (images * 255 - 127) / 128,
+    }
+    for kind, expected in others.items():
         found = layers.Preprocess((2, 2), kind)(images)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4, err_msg=kind)
-    assert {"unit", "bytes", "tf", "torch", "caffe", "caffe_rounded"} == set(layers.PREPROCESSING)
+    assert {"tf", "torch", "caffe", *others} == set(layers.PREPROCESSING)
 
 
 def test_preprocessing_resizes():

@@ -129,9 +129,25 @@ def test_reconstruct_of_a_layer_cuts_squares(place):
     assert len(read_rgb(place / "grid.png")) < 5 * 64
 
 
+def test_reconstruct_draws_samples_below(place):
+    flags = ("--inverter=hog-samples-64", "--samples=2", "--seed=3", "--scale=1")
+    file = "images/deep/grey.png"
+    finished = call("recipes/reconstruct.py", *flags, "--output=drawn.png", file, cwd=place)
+    assert finished.returncode == 0, finished.stderr
+    rows = read_rgb(place / "drawn.png")[4:-4, -68:-4]
+    assert rows.shape == (4 * 64 + 3 * 4, 64, 3)
+    inverter = tfinvert.load("hog-samples-64")
+    features = inverter.encode(rows[np.newaxis, :64] / np.float32(255))
+    for k, sample in enumerate(inverter.sample(features, 2, seed=3)[0], 2):
+        difference = rows[68 * k :][:64] - np.rint(sample * 255)
+        assert np.abs(difference).mean() < 1  # the picture holds the photograph in 8 bits
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--samples=2"], "of hog cannot draw samples: take hog-samples-64 or one"),
+        (["--samples=2", "--output=out/"], "--samples go into a picture"),
         (["--output=grid.jpg"], "a .png file, a folder, or one of both"),
         (["--output=a.png,b.png"], "a .png file, a folder, or one of both"),
         (["--output=images/deep"], "images/deep/cup.png is one of the photographs"),

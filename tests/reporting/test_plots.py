@@ -5,7 +5,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from tfinvert.reporting.plots import dot_chart, line_chart, loss_curve
+from tfinvert.reporting.plots import dot_chart, line_chart, loss_curve, path_chart
 
 HISTORY = [{"step": step, "loss": 5.0 - step / 100} for step in range(0, 100, 10)]
 FALLING = [{"step": step, "loss": 10.0 ** (-step / 30)} for step in range(0, 100, 10)]
@@ -149,3 +149,9 @@ def test_a_dot_chart_names_series_and_things():
     series = {"fc6": {"binarise": (0.3, 0.01), "dropout": (0.4, 0.0)}, "fc7": {"noise": (0.1, 0.1)}}
     figure = dot_chart(series, title="T", caption="C", x="rise")
     assert {"fc6", "fc7", "binarise", "dropout", "noise", "rise"} <= set(texts(figure.svg))
+
+
+def test_a_path_chart_names_paths_and_points():
+    paths = {"HOG": [(0.3, 0.5, "squared"), (0.4, 0.2, "other")], "fc6": [(0.6, 0.7, "squared")]}
+    figure = path_chart(paths, title="T", caption="C", x="error", y="distance")
+    assert {"HOG", "fc6", "squared", "other", "error", "distance"} <= set(texts(figure.svg))

@@ -20,7 +20,10 @@ def result(photos):
         "What?",
         "How.",
         ["It was 0.5."],
-        [{"layer": "fc6", "error": 0.5, "steps": None}],
+        [
+            {"layer": "fc6", "error": 0.5, "steps": None},
+            {"layer": "fc7", "error": 0.6, "steps": 7},
+        ],
         [
             image_rows({"a": photos[:2]}, title="Pictures: both / all", caption="Two."),
             Figure("Moving", "", gif=buffer.getvalue()),
@@ -35,6 +38,7 @@ def test_a_result_comes_back_as_it_was(tmp_path, result):
         "01-pictures-both-all.png",
         "01-pictures-both-all.svg",
         "02-moving.gif",
+        "results.csv",
         "results.json",
     ]
     again, facts = load_result(tmp_path / "layers")
@@ -45,6 +49,13 @@ def test_a_result_comes_back_as_it_was(tmp_path, result):
         assert (figure.title, figure.caption) == (expected.title, expected.caption)
         assert (figure.svg, figure.gif) == (expected.svg, expected.gif)
         np.testing.assert_array_equal(figure.image, expected.image)
+
+
+def test_the_numbers_are_a_table_for_a_notebook_too(tmp_path, result):
+    save_result(tmp_path / "a", result)
+    assert (
+        tmp_path / "a" / "results.csv"
+    ).read_text() == "layer,error,steps\nfc6,0.5,\nfc7,0.6,7\n"
 
 
 def test_the_vectors_are_files_of_their_own(tmp_path, result):

@@ -66,6 +66,20 @@ def test_what_a_run_begins_with_may_be_gone_when_it_goes_on(tmp_path, photos):
         run(tmp_path / "new", **changes)
 
 
+def test_a_run_that_learns_to_draw_leaves_the_inverter_as_it_is(tmp_path, capsys):
+    changes = {"start": "hog-64", "samples": True, "network": "residual", "validation_images": 4}
+    made = run(tmp_path / "run", dtype="float16", steps=2, **changes)
+    inverter, start = tfinvert.load(made / "inverter"), tfinvert.load("hog-64")
+    for a, b in zip(inverter.network.get_weights(), start.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    measured = inverter.card["samples_metrics"]
+    assert measured["images"] == 4
+    assert f"samples by {measured['sample_feature_error']:.3f}" in capsys.readouterr().out
+    assert inverter.card["samples_parameters"] == inverter.flow.network.count_params()
+    report = (made / "report.html").read_text()
+    assert "Images drawn at random" in report
+
+
 def test_cached_views_train_as_they_are_and_are_computed_once(tmp_path, capsys):
     changes = {"feature": "sift", "cached_views": 1, "validation_images": 8}
     made = run(tmp_path / "run", cache=tmp_path / "cache", **changes)
@@ -114,6 +128,12 @@ def bomb():
         ({"steps": 0}, "steps must be positive"),
         ({"steps": -3}, "steps must be positive"),
         ({"validation_images": 1}, "validation_images must be at least 2"),
+        ({"samples": True}, "samples takes an inverter to draw around; give start"),
+        ({"samples": True, "start": "hog-64"}, "changes nothing of the inverter .* network=paper"),
+        (
+            {"samples": True, "start": "hog-64", "network": "residual", "image_size": 128},
+            "one for 64×64 that makes 64×64, and images of 128×128",
+        ),
         ({"min_crop": 0.0}, r"min_crop must be in \(0, 1\]"),
         ({"jitter": 1.5}, r"jitter must be in \[0, 1\]"),
         ({"strategy": "mirrored", "batch_size": 7}, "multiple of the 2 devices"),

@@ -6,53 +6,29 @@ need not be near. Their combination, which the paper leaves to future work, star
 what the first gives and keeps it near.
 """
 
-import functools
-import time
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import scipy.stats
 import tqdm
 
 from tfinvert import metrics
-from tfinvert.analysis.descent import GRADIENT, descend
+from tfinvert.analysis import claims
+from tfinvert.analysis.descent import HYBRID
 from tfinvert.analysis.inverters import NETWORK, common_size, kind, labels, layer_of
 from tfinvert.analysis.parts import NOTHING_KEPT, Parts
-from tfinvert.analysis.result import Claim, Result
+from tfinvert.analysis.result import Result
 from tfinvert.analysis.scores import scores
+from tfinvert.analysis.tables import measured
+from tfinvert.analysis.ways_back import Outcome, autoencoders_of, outcomes_of
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
+from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.reporting.plots import dot_chart
 from tfinvert.reporting.report import Figure
-from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
-HYBRID = "hybrid"
-# Small steps, or the good start would be lost at once.
-_HYBRID_RATE, _NEARNESS = 0.01, 100.0
 _SHOWN = 8
-
-
-class Outcome(NamedTuple):
-    """What one method makes of the images at one layer.
-
-    Attributes:
-      name: of the inverter it is done with.
-      method: `NETWORK`, a kind of autoencoder, `GRADIENT` or `HYBRID`.
-      images: `[n, H, W, 3]`, at the photographs' size.
-      image_error: ‖x̂ - x‖ / N of each, `[n]`.
-      feature_error: ‖Φ(x̂) - Φ(x)‖ / ‖Φ(x)‖ of each, `[n]`, Φ being the inversion network's.
-      seconds: from a feature to its image.
-    """
-
-    name: str
-    method: str
-    images: np.ndarray
-    image_error: np.ndarray
-    feature_error: np.ndarray
-    seconds: float
 
 
 def check(name: str, inverter: Inverter) -> None:
@@ -87,11 +63,9 @@ def compare(
     Args:
       inverters: by name: inversion networks, and autoencoders of their layers, of which the first
         of each kind is taken.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
       seed: of the noise that gradient-based inversion starts from.
       gradient_images: at most so many of them, evenly spaced, are inverted; at least two.
       gradient_steps: of gradient-based inversion and of the hybrid.
-      parts: keeps what these two find, which takes minutes.
 
     Raises:
       InputError: `check` refuses an inverter, an autoencoder has no inversion network beside it,
@@ -108,8 +82,8 @@ def compare(
     scale = metrics.mean_pairwise_distance(images)
     names, outcomes = labels(inverters), {}
     for name in tqdm.tqdm(networks, "compare", leave=False):
-        given = {name: networks[name]} | _autoencoders(inverters, networks[name])
-        outcomes[names[name]] = _outcomes(given, few, scale, gradient_steps, seed, parts)
+        given = {name: networks[name]} | autoencoders_of(inverters, networks[name])
+        outcomes[names[name]] = outcomes_of(given, few, scale, gradient_steps, seed, parts)
     return Result(
         "Networks, gradient-based inversion, and both combined",
         f"{len(few)} of {len(images)} photographs, N = {scale:.2f}. The hybrid is gradient-based "
@@ -120,53 +94,18 @@ def compare(
         [_finding(label, own) for label, own in outcomes.items()],
         [_row(each, inverters, few, scale) for own in outcomes.values() for each in own.values()],
         _figures(outcomes, few),
-        claims(outcomes),
+        claims.compare(_errors(outcomes, "feature_error"), _errors(outcomes, "image_error")),
     )
 
 
-def claims(outcomes: Mapping[str, Mapping[str, Outcome]]) -> list[Claim]:
-    """What becomes of the paper's proposal; `outcomes` are by layer and by method."""
-    return [
-        _claim(
-            "Combined with gradient-based inversion (the paper's future work), the inversion "
-            "network's image comes to have the feature.",
-            f"The hybrid's feature error is below the {NETWORK}'s",
-            {
-                label: own[NETWORK].feature_error - own[HYBRID].feature_error
-                for label, own in outcomes.items()
-            },
-        ),
-        _claim(
-            "Combined with an inversion network (the paper's future work), gradient-based "
-            "inversion comes nearer to the photograph.",
-            f"The hybrid's image error is below {GRADIENT}'s",
-            {
-                label: own[GRADIENT].image_error - own[HYBRID].image_error
-                for label, own in outcomes.items()
-            },
-        ),
-    ]
-
-
-def relative_distance(features: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """‖φ̂ - φ‖ / ‖φ‖ of each, two of `[n, ...]` become `[n]`; infinite, or 0, where φ is zeros."""
-    distance = metrics.per_image_distance(references, features)
-    norm = metrics.per_image_distance(np.zeros_like(references), references)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(distance > 0, distance / norm, 0.0)
-
-
-def _claim(finding: str, measure: str, gains: Mapping[str, np.ndarray]) -> Claim:
-    """`gains`: by how much each image's error is lower, by layer."""
-    values = {label: (float(x.mean()), float(scipy.stats.sem(x))) for label, x in gains.items()}
-    return Claim(
-        finding,
-        f"{measure} at every layer, by more than 2 standard errors, paired over images.",
-        ", ".join(
-            f"{label} by {gain:.3f} ± {error:.3f}" for label, (gain, error) in values.items()
-        ),
-        all(gain > 2 * error for gain, error in values.values()),
-    )
+def _errors(
+    outcomes: Mapping[str, Mapping[str, Outcome]], measure: str
+) -> dict[str, dict[str, np.ndarray]]:
+    """By layer and method."""
+    return {
+        label: {method: getattr(each, measure) for method, each in own.items()}
+        for label, own in outcomes.items()
+    }
 
 
 def _check_partners(inverters: Mapping[str, Inverter], networks: Mapping[str, Inverter]) -> None:
@@ -179,71 +118,6 @@ def _check_partners(inverters: Mapping[str, Inverter], networks: Mapping[str, In
             )
 
 
-def _autoencoders(inverters: Mapping[str, Inverter], network: Inverter) -> dict[str, Inverter]:
-    """Those of the network's layer; one of each kind."""
-    found = {
-        kind(each): name
-        for name, each in reversed(inverters.items())
-        if kind(each) != NETWORK and each.feature.name == network.feature.name
-    }
-    return {name: inverters[name] for name in reversed(found.values())}
-
-
-def _outcomes(
-    given: Mapping[str, Inverter],
-    images: np.ndarray,
-    scale: float,
-    steps: int,
-    seed: int,
-    parts: Parts,
-) -> dict[str, Outcome]:
-    """By method, at one layer; `given` are its network, which comes first, and autoencoders."""
-    network = next(iter(given.values()))
-    features = network.encode(images)
-    outcomes = {}
-    for name, method, rebuilt, seconds in _methods(given, images, features, steps, seed, parts):
-        rebuilt = resize_images(rebuilt, images.shape[1:3])
-        image_error = metrics.per_image_distance(images, rebuilt) / scale
-        feature_error = relative_distance(network.encode(rebuilt), features)
-        outcomes[method] = Outcome(name, method, rebuilt, image_error, feature_error, seconds)
-    return outcomes
-
-
-def _methods(
-    given: Mapping[str, Inverter],
-    images: np.ndarray,
-    features: np.ndarray,
-    steps: int,
-    seed: int,
-    parts: Parts,
-) -> Iterator[tuple[str, str, np.ndarray, float]]:
-    """(inverter's name, method, its images, seconds an image) of all at one layer."""
-    networks = {name: _timed(each, each.encode(images)) for name, each in given.items()}
-    for name, (rebuilt, seconds) in networks.items():
-        yield name, kind(given[name]), rebuilt, seconds
-    name, network = next(iter(given.items()))
-    start, seconds = networks[name]
-    from_noise = functools.partial(descend, network.feature, features, steps=steps, seed=seed)
-    from_network = functools.partial(
-        from_noise,
-        resize_images(start, network.feature.image_shape[:2]),
-        learning_rate=_HYBRID_RATE,
-        nearness=_NEARNESS,
-    )
-    found = parts(f"compare/{name}-gradient", from_noise)
-    yield name, GRADIENT, found["images"], float(found["seconds"]) / len(images)
-    found = parts(f"compare/{name}-hybrid", from_network)
-    yield name, HYBRID, found["images"], seconds + float(found["seconds"]) / len(images)
-
-
-def _timed(inverter: Inverter, features: np.ndarray) -> tuple[np.ndarray, float]:
-    """Reconstructions, and the seconds that one takes."""
-    inverter.invert(features[:1])  # the first call is slow, and not what the time is about
-    begin = time.perf_counter()
-    rebuilt = inverter.invert(features)
-    return rebuilt, (time.perf_counter() - begin) / len(features)
-
-
 def _row(
     outcome: Outcome, inverters: Mapping[str, Inverter], images: np.ndarray, scale: float
 ) -> dict[str, Any]:
@@ -251,8 +125,7 @@ def _row(
         "inverter": outcome.name,
         "layer": layer_of(inverters[outcome.name]),
         "method": outcome.method,
-        "feature error": float(outcome.feature_error.mean()),
-        "its standard error": float(scipy.stats.sem(outcome.feature_error)),
+        **measured(("feature error", "its standard error"), outcome.feature_error),
         **scores(images, outcome.images, scale),
         "seconds an image": outcome.seconds,
         "images": len(images),
@@ -283,25 +156,23 @@ def _figures(outcomes: Mapping[str, Mapping[str, Outcome]], images: np.ndarray) 
         )
         for label, own in outcomes.items()
     ]
+    drawn = {
+        "feature_error": ("relative feature error", "Who has the feature"),
+        "image_error": ("normalised image error", "Who is near the photograph"),
+    }
     return [
-        _chart(outcomes, "feature_error", "relative feature error", "Who has the feature"),
-        _chart(outcomes, "image_error", "normalised image error", "Who is near the photograph"),
-        *pictures,
-    ]
-
-
-def _chart(
-    outcomes: Mapping[str, Mapping[str, Outcome]], measure: str, x: str, title: str
-) -> Figure:
-    series: dict[str, dict[str, tuple[float, float]]] = {}
-    for label, own in outcomes.items():
-        for method, each in own.items():
-            values = getattr(each, measure)
-            value = float(values.mean()), float(scipy.stats.sem(values))
-            series.setdefault(method, {})[label] = value
-    return dot_chart(
-        series,
-        title=title,
-        caption="Mean and standard error over the photographs; lower is better.",
-        x=x,
-    )
+        charts.dots(
+            [
+                {"label": label, "method": method} | measured(("mean", "±"), values)
+                for label, own in _errors(outcomes, of).items()
+                for method, values in own.items()
+            ],
+            "mean",
+            "±",
+            series="method",
+            title=title,
+            caption="Mean and standard error over the photographs; lower is better.",
+            x=x,
+        )
+        for of, (x, title) in drawn.items()
+    ] + pictures

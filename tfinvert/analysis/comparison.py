@@ -44,11 +44,8 @@ def baselines(
     Seconds per image are those of the inversion alone: the features are computed beforehand.
 
     Args:
-      inverters: by name.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
       training: `[m, H, W, 3]`, what baselines learn from.
       gradient_images: at most so many, evenly spaced, for the slow gradient-based inversion.
-      seed: of the baselines.
     """
     rows, findings, figures = [], [], []
     for name, inverter in inverters.items():

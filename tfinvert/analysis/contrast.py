@@ -36,8 +36,6 @@ def contrast(
     """Compares the reconstructions of images with those of the same images at lower contrast.
 
     Args:
-      inverters: by name.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
       factors: of the contrast; the first is what the others are compared with.
     """
     scaled = [scale_contrast(images, factor) for factor in factors]

@@ -10,7 +10,7 @@ from tfinvert.analysis.baselines.gradient_inversion import smoothness_for
 from tfinvert.analysis.parts import Arrays
 from tfinvert.features.base import Feature
 
-GRADIENT = "gradient-based inversion"
+GRADIENT, HYBRID = "gradient-based inversion", "hybrid"
 
 
 def descend(

@@ -1,4 +1,9 @@
-"""The experiments by name, and the shipped inverters each looks at unless told otherwise."""
+"""The experiments by name, and the shipped inverters each looks at unless told otherwise.
+
+Every experiment is a function of inverters by name, from the first layer to the last, and images,
+`[n, H, W, 3]` in [0, 1], of the size the features take. Of its settings `seed` is that of whatever
+it draws, and `parts` keeps what takes minutes, of each inverter. Its docstring says the others.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +16,7 @@ from tfinvert.analysis import (
     compare,
     comparison,
     contrast,
+    depth,
     interpolate,
     invariance,
     iterate,
@@ -18,6 +24,7 @@ from tfinvert.analysis import (
     layers,
     perturb,
     position,
+    privacy,
     probabilities,
     sample,
     uncertainty,
@@ -87,4 +94,8 @@ EXPERIMENTS = {
     "uncertainty": Experiment(uncertainty.uncertainty, _ALL, uncertainty.check),
     "contrast": Experiment(contrast.contrast, ["hog-64", "lbp-64"]),
     "keypoints": Experiment(keypoints.keypoints, ["sift-64"], keypoints.check),
+    "depth": Experiment(depth.depth, _ALL, depth.check),
+    "privacy": Experiment(
+        privacy.privacy, ["hog-64", "sift-64", "alexnet-conv5-64", "alexnet-fc7-64"], privacy.check
+    ),
 }

@@ -1,16 +1,17 @@
-"""Inverters that are to be compared: what they are called, and whether they can be."""
+"""Inverters that are to be compared: whether they can be, what they are called and rebuild."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 
+import numpy as np
+
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
+from tfinvert.resize import resize_images
 
-NETWORK, AUTOENCODER, FROM_SCRATCH = (
-    "inversion network",
-    "autoencoder",
-    "autoencoder from scratch",
-)
+NETWORK, AUTOENCODER = "inversion network", "autoencoder"
+FROM_SCRATCH = "autoencoder from scratch"
 # Layers of one value a class, before the softmax.
 CLASS_SCORES = ("fc8", "logits")
 
@@ -41,6 +42,16 @@ def labels(inverters: Mapping[str, Inverter]) -> dict[str, str]:
     return {name: label if count[label] == 1 else name for name, label in found.items()}
 
 
+def rebuilt(inverter: Inverter, images: np.ndarray) -> np.ndarray:
+    """Reconstructions of `[n, H, W, 3]`, resized to the images' own size."""
+    return resize_images(inverter.reconstruct(images), images.shape[1:3])
+
+
+def rebuilt_by(inverters: Mapping[str, Inverter], images: np.ndarray) -> dict[str, np.ndarray]:
+    """The same of each, by its label."""
+    return {name: rebuilt(inverters[key], images) for key, name in labels(inverters).items()}
+
+
 def common_size(inverters: Mapping[str, Inverter]) -> tuple[int, int]:
     """(height, width) of the images that all of them take.
 
@@ -55,3 +66,15 @@ def common_size(inverters: Mapping[str, Inverter]) -> tuple[int, int]:
             f"{given or 'none'}"
         )
     return next(iter(sizes.values()))
+
+
+def one_network(inverters: Mapping[str, Inverter]) -> list[str]:
+    """Names of the inversion networks of the network that most of them are of."""
+    found: dict[str, list[str]] = {}
+    for name, inverter in inverters.items():
+        feature = inverter.feature
+        if feature.model is not None and kind(inverter) == NETWORK:
+            family = feature.name.rpartition("/")[0]
+            config = json.dumps(feature.get_config(), sort_keys=True, default=str)
+            found.setdefault(f"{family} {config}", []).append(name)
+    return max(found.values(), key=len, default=[])

@@ -5,50 +5,30 @@ the loop does not change is what feature and network agree on.
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import tqdm
 from sklearn.cluster import DBSCAN
 
 from tfinvert import metrics
-from tfinvert.analysis.inverters import common_size, kind, labels, layer_of
+from tfinvert.analysis.inverters import common_size, labels, rebuilt
 from tfinvert.analysis.parts import NOTHING_KEPT, Arrays, Parts
 from tfinvert.analysis.result import Result
+from tfinvert.analysis.tables import Row, facts, labelled, listed
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
+from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.reporting.plots import MAX_ORDERED, line_chart
 from tfinvert.reporting.report import Figure
-from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
+STEP, DISTANCE, DIVERSITY = "step", "distance to the photograph", "diversity"
 _STILL, _SAME = 0.01, 0.05  # of N
 _SHOWN = 10
 _SHOWN_TIMES = (0, 1, 2, 5, 10, 20)
-
-
-class _Loop(NamedTuple):
-    """What one inverter does: of each x_k from the photographs x_0 on, in units of N.
-
-    Attributes:
-      kind: see `tfinvert.analysis.inverters.kind`.
-      steps: ‖x_k - x_{k-1}‖, mean over images, from k = 1 on.
-      errors: ‖x_k - x_0‖, mean over images.
-      diversity: mean distance between two of the x_k.
-      still: the fraction of images that the last iteration moves by less than 1 %.
-      ends: how many end points there are, if those joined by gaps of at most 5 % are one.
-      shown: of a few images, the x_k of some k.
-    """
-
-    kind: str
-    steps: list[float]
-    errors: list[float]
-    diversity: list[float]
-    still: float
-    ends: int
-    shown: dict[int, np.ndarray]
 
 
 def iterate(
@@ -64,10 +44,7 @@ def iterate(
     there; N is of the images.
 
     Args:
-      inverters: by name, from the first layer to the last.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take; at least two.
       times: how often each is encoded and decoded.
-      parts: keeps what each inverter does.
 
     Raises:
       InputError: the images are fewer than two or all the same, or `times` is below 1.
@@ -80,14 +57,12 @@ def iterate(
     scale = metrics.mean_pairwise_distance(images)
     if not scale > 0:
         raise InputError(f"the {len(images)} images are all the same: there is nothing to lose")
-    names, rows, loops = labels(inverters), [], {}
+    rows, loops, names = [], {}, labels(inverters)
     for name, inverter in tqdm.tqdm(inverters.items(), "iterate", leave=False):
-        arrays = parts(
-            f"iterate/{name}", functools.partial(_iterated, inverter, images, times, scale)
-        )
-        loop = _read(kind(inverter), arrays)
-        loops[names[name]] = loop
-        rows += _rows(name, inverter, loop)
+        iterated = functools.partial(_iterated, inverter, images, times, scale)
+        loops[names[name]] = loop = parts(f"iterate/{name}", iterated)
+        rows += [facts(name, inverter) | each for each in _rows(loop, times)]
+    table = labelled(rows, inverters)
     return Result(
         "Encoded and decoded again and again",
         f"{len(images)} photographs, {times} times, compared at {images.shape[1]}×"
@@ -95,9 +70,9 @@ def iterate(
         "between two photographs. An image stands still if the last iteration moves it by less "
         f"than {_STILL:.0%} of N; images joined by gaps of at most {_SAME:.0%} of N have one end "
         "point.",
-        _findings(loops, len(images)),
+        _findings(table, times, len(images)),
         rows,
-        _figures(loops),
+        [*_charts(pd.DataFrame(table), times), *_pictures(table, loops)],
     )
 
 
@@ -113,11 +88,18 @@ def end_points(images: np.ndarray, distance: float) -> int:
 
 
 def _iterated(inverter: Inverter, images: np.ndarray, times: int, scale: float) -> Arrays:
-    """What `_Loop` holds, as arrays; `at` are the iterations of `shown`."""
+    """What becomes of the photographs x_0, in units of N.
+
+    Returns:
+      "steps": ‖x_k - x_{k-1}‖, mean over images, from k = 1 on; "errors": ‖x_k - x_0‖ likewise;
+      "diversity": mean distance between two of the x_k; "still": the fraction of images that the
+      last iteration hardly moves; "ends": how many end points there are; "shown": of a few images
+      the x_k of those k that are "at".
+    """
     chosen, current = evenly(len(images), _SHOWN), images
     steps, errors, diversity, shown = [], [0.0], [1.0], {0: images[chosen]}
     for k in range(1, times + 1):
-        before, current = current, resize_images(inverter.reconstruct(current), images.shape[1:3])
+        before, current = current, rebuilt(inverter, current)
         moved = metrics.per_image_distance(before, current) / scale
         steps.append(float(moved.mean()))
         errors.append(metrics.normalized_error(images, current, scale))
@@ -136,119 +118,81 @@ def _iterated(inverter: Inverter, images: np.ndarray, times: int, scale: float) 
     }
 
 
-def _read(kind_of: str, arrays: Arrays) -> _Loop:
-    return _Loop(
-        kind_of,
-        arrays["steps"].tolist(),
-        arrays["errors"].tolist(),
-        arrays["diversity"].tolist(),
-        float(arrays["still"]),
-        int(arrays["ends"]),
-        dict(zip(arrays["at"].tolist(), arrays["shown"], strict=True)),
-    )
-
-
-def _rows(name: str, inverter: Inverter, loop: _Loop) -> list[dict[str, Any]]:
-    facts = {"inverter": name, "layer": layer_of(inverter), "kind": loop.kind}
-    last = len(loop.steps)
-    return [
-        facts
-        | {
+def _rows(loop: Arrays, times: int) -> Iterator[dict[str, Any]]:
+    for k in range(times + 1):
+        yield {
             "iteration": k,
-            "step": loop.steps[k - 1] if k else None,
-            "distance to the photograph": loop.errors[k],
-            "diversity": loop.diversity[k],
-            "stand still": loop.still if k == last else None,
-            "end points": loop.ends if k == last else None,
+            STEP: float(loop["steps"][k - 1]) if k else None,
+            DISTANCE: float(loop["errors"][k]),
+            DIVERSITY: float(loop["diversity"][k]),
+            "stand still": float(loop["still"]) if k == times else None,
+            "end points": int(loop["ends"]) if k == times else None,
         }
-        for k in range(last + 1)
+
+
+def _findings(rows: Sequence[Row], times: int, count: int) -> list[str]:
+    first, last = ([row for row in rows if row["iteration"] == k] for k in (1, times))
+    last = [
+        row | {"percent": 100 * row[STEP], "first": before[DISTANCE]}
+        for before, row in zip(first, last, strict=True)
     ]
-
-
-def _findings(loops: Mapping[str, _Loop], count: int) -> list[str]:
-    def each(template: str, *values: list) -> str:
-        return ", ".join(
-            f"{label} {template.format(*(value(loop) for value in values))}"
-            for label, loop in loops.items()
-        )
-
-    times = len(next(iter(loops.values())).steps)
     return [
         f"After {times} iterations {count} photographs have come to so many end points: "
-        + each("{}", lambda loop: loop.ends)
-        + ".",
+        f"{listed(last, '{label} {end points}')}.",
         "The last iteration moves an image, in % of N, by "
-        + each("{:.1f}", lambda loop: 100 * loop.steps[-1])
-        + "; images that stand still: "
-        + each("{:.0%}", lambda loop: loop.still)
-        + ".",
+        f"{listed(last, '{label} {percent:.1f}')}; images that stand still: "
+        f"{listed(last, '{label} {stand still:.0%}')}.",
         "The mean distance between two images, N for photographs, has become "
-        + each("{:.2f} N", lambda loop: loop.diversity[-1])
-        + ".",
+        f"{listed(last, '{label} {diversity:.2f} N')}.",
         "From the first reconstruction to the last, the distance to the photograph, in units of N, "
-        "goes: "
-        + each("{:.2f} to {:.2f}", lambda loop: loop.errors[1], lambda loop: loop.errors[-1])
-        + ".",
+        f"goes: {listed(last, '{label} {first:.2f} to {distance to the photograph:.2f}')}.",
     ]
 
 
-def _figures(loops: Mapping[str, _Loop]) -> list[Figure]:
-    farthest = max(loops, key=lambda label: loops[label].errors[-1])
-    shown = loops[farthest].shown
-    photographs = shown[0]
-    ends = {label: loop.shown[max(loop.shown)] for label, loop in loops.items()}
+def _charts(table: pd.DataFrame, times: int) -> list[Figure]:
+    """Three for each kind of inverter, of as many layers as can be told apart."""
+    ticks = [str(k) if k % max(1, times // 4) == 0 else "" for k in range(times + 1)]
+    drawn = {
+        STEP: ("How far an iteration moves an image", "Fixed points would not move."),
+        DISTANCE: (
+            "How far from the photograph",
+            "The first iteration's is the reconstruction error.",
+        ),
+        DIVERSITY: (
+            "How different the images stay",
+            "At 0 all photographs would have become one image.",
+        ),
+    }
+    axes = {DIVERSITY: "mean distance of two images"}
     return [
-        *_charts(loops),
+        charts.lines(
+            own,
+            "iteration",
+            column,
+            caption=caption,
+            title=f"{title}: {kind}",
+            x="iteration",
+            y=f"{axes.get(column, column)}, in units of N",
+            ticks=ticks,
+        )
+        for kind, own in table.groupby("kind", sort=False)
+        for column, (title, caption) in drawn.items()
+    ]
+
+
+def _pictures(rows: Sequence[Row], loops: Mapping[str, Arrays]) -> list[Figure]:
+    last = (row for row in rows if row["iteration"] == rows[-1]["iteration"])
+    farthest = max(last, key=lambda row: row[DISTANCE])["label"]
+    shown = dict(zip(loops[farthest]["at"].tolist(), loops[farthest]["shown"], strict=True))
+    return [
         image_rows(
-            {"photograph" if k == 0 else f"iteration {k}": shown[k] for k in shown},
+            {f"iteration {k}" if k else "photograph": images for k, images in shown.items()},
             title=f"Encoded and decoded again and again: {farthest}",
             caption="Where the loop leads farthest from the photographs.",
         ),
         image_rows(
-            {"photograph": photographs} | ends,
+            {"photograph": shown[0]} | {label: loop["shown"][-1] for label, loop in loops.items()},
             title=f"After {max(shown)} iterations",
             caption="What each layer's loop has made of the photographs.",
         ),
     ]
-
-
-def _charts(loops: Mapping[str, _Loop]) -> list[Figure]:
-    """Three for each kind of inverter, of as many layers as can be told apart."""
-    charts = []
-    times = len(next(iter(loops.values())).steps)
-    ticks = [str(k) if k % max(1, times // 4) == 0 else "" for k in range(times + 1)]
-    for own in dict.fromkeys(loop.kind for loop in loops.values()):
-        chosen = {label: loop for label, loop in loops.items() if loop.kind == own}
-        chosen = dict(list(chosen.items())[:MAX_ORDERED])
-        for title, caption, y, values in (
-            (
-                "How far an iteration moves an image",
-                "Fixed points would not move.",
-                "step, in units of N",
-                {label: enumerate(loop.steps, 1) for label, loop in chosen.items()},
-            ),
-            (
-                "How far from the photograph",
-                "The first iteration's is the reconstruction error.",
-                "distance to the photograph, in units of N",
-                {label: enumerate(loop.errors) for label, loop in chosen.items()},
-            ),
-            (
-                "How different the images stay",
-                "At 0 all photographs would have become one image.",
-                "mean distance of two images, in units of N",
-                {label: enumerate(loop.diversity) for label, loop in chosen.items()},
-            ),
-        ):
-            charts.append(
-                line_chart(
-                    {label: list(points) for label, points in values.items()},
-                    title=f"{title}: {own}",
-                    caption=caption,
-                    x="iteration",
-                    y=y,
-                    ticks=ticks,
-                    ordered=True,
-                )
-            )
-    return charts

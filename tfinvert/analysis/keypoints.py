@@ -7,8 +7,8 @@ from tfinvert.analysis.result import Result
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift, occupied
 from tfinvert.inverter import Inverter
+from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.reporting.plots import line_chart
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
@@ -24,12 +24,23 @@ def keep_fraction(grids: np.ndarray, fraction: float, rng: np.random.Generator) 
       fraction: in [0, 1]; the number kept is rounded.
       rng: draws.
     """
+    return keep(grids, np.round(fraction * occupied(grids).sum((1, 2))), rng)
+
+
+def keep(grids: np.ndarray, count: int | np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Keeps at most so many keypoints of each grid, drawn at random, and empties the other cells.
+
+    Args:
+      grids: `[n, rows, columns, 133]` of the feature SIFT.
+      count: one number, or one a grid, `[n]`.
+      rng: draws.
+    """
     full = occupied(grids)
     flat = full.reshape(len(grids), -1)
     # A random rank among a grid's keypoints; empty cells rank last.
     rank = np.argsort(np.argsort(np.where(flat, rng.random(flat.shape), 2.0), 1), 1)
-    kept = rank < np.round(fraction * flat.sum(1, keepdims=True))
-    return np.where(kept.reshape(full.shape)[..., np.newaxis], grids, 0.0).astype(np.float32)
+    kept = full & (rank < np.reshape(count, (-1, 1))).reshape(full.shape)
+    return np.where(kept[..., np.newaxis], grids, 0.0).astype(np.float32)
 
 
 def check(name: str, inverter: Inverter) -> None:
@@ -49,17 +60,14 @@ def keypoints(
     """Error by the fraction of keypoints kept, without retraining.
 
     Args:
-      inverters: by name, of the feature SIFT.
-      images: `[n, H, W, 3]` in [0, 1], of the size the feature takes.
       fractions: of the keypoints of each image.
-      seed: of which keypoints are kept.
 
     Raises:
       InputError: an inverter is of another feature.
     """
     for name, inverter in inverters.items():
         check(name, inverter)
-    rows, findings, figures, lines = [], [], [], {}
+    rows, findings, figures = [], [], []
     for name, inverter in inverters.items():
         targets = resize_images(images, inverter.output_size)
         scale = metrics.mean_pairwise_distance(targets)
@@ -78,7 +86,6 @@ def keypoints(
             )
             shown[f"{fraction:.0%}"] = rebuilt
         own = rows[-len(fractions) :]
-        lines[name] = [(row["keypoints an image"], row["normalised error"]) for row in own]
         findings.append(
             f"{name}: normalised error "
             + ", ".join(f"{r['normalised error']:.3f} with {r['keypoints kept']:.0%}" for r in own)
@@ -91,8 +98,12 @@ def keypoints(
                 caption="Photographs, and what is rebuilt from the fraction of their keypoints.",
             )
         )
-    curve = line_chart(
-        lines,
+    curve = charts.lines(
+        rows,
+        "keypoints an image",
+        "normalised error",
+        series="inverter",
+        ordered=False,
         title="Error by number of keypoints",
         caption="The network was trained with all keypoints and sees fewer for the first time.",
         x="keypoints an image",

@@ -5,32 +5,28 @@ purpose: the distance to it is what the network's own task made it throw away.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tqdm
 
 from tfinvert import metrics
+from tfinvert.analysis import claims
 from tfinvert.analysis.descent import GRADIENT, descend
-from tfinvert.analysis.inverters import AUTOENCODER, CLASS_SCORES, NETWORK, kind, layer_of
+from tfinvert.analysis.inverters import NETWORK, kind, layer_of
 from tfinvert.analysis.parts import NOTHING_KEPT, Parts
-from tfinvert.analysis.result import Claim, Result
-from tfinvert.analysis.scores import scores
+from tfinvert.analysis.result import Result
+from tfinvert.analysis.scores import CELLS, COARSE, coarse, explained, scores
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
-from tfinvert.reporting import plots
+from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
 from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
 MEAN = "mean image"
-COARSE = "explained when coarse"
 _SHOWN = 6
-_CELLS = 4  # a side
-_HIGH = ("fc6", "fc7", "fc8")
-_SURVIVES, _FAR = 0.25, 0.1
 
 
 def layers(
@@ -47,20 +43,16 @@ def layers(
     All reconstructions are resized to the images' size and scored there.
 
     Args:
-      inverters: by name, from the first layer to the last.
-      images: `[n, H, W, 3]` in [0, 1], of the size the features take.
       gradient_images: at most so many, evenly spaced, for gradient-based inversion; 0 leaves it
         out.
       gradient_steps: of that method.
-      seed: of its initial noise.
-      parts: keeps what it found, which takes minutes.
 
     Raises:
       InputError: two of the inverters are of one layer and one kind.
     """
     _check_unlike(inverters)
     scale = metrics.mean_pairwise_distance(images)
-    middle = _coarse(images).mean(0)
+    middle = coarse(images).mean(0)
     size = images.shape[1:3]
     few = evenly(len(images), gradient_images) if gradient_images else np.arange(len(images))
     shown = few[evenly(len(few), _SHOWN)]
@@ -111,97 +103,13 @@ def layers(
         "What each layer keeps",
         f"{len(images)} photographs, scored at {size[0]}×{size[1]} pixels, N = {scale:.2f}. Lower "
         f"is better but for PSNR and SSIM. {COARSE.capitalize()}: of images reduced to "
-        f"{_CELLS}×{_CELLS} pixels, the part of their variance that reconstructions explain: rough "
+        f"{CELLS}×{CELLS} pixels, the part of their variance that reconstructions explain: rough "
         "colours in rough places.",
         findings,
         rows,
         figures,
-        claims(rows, compared),
+        claims.layers(rows, compared),
     )
-
-
-def explained(images: np.ndarray, rebuilt: np.ndarray, mean: np.ndarray) -> float:
-    """R² of rough colours in rough places, both reduced to 4×4 pixels: 1 - Σ|x̂ - x|² / Σ|x̄ - x|².
-
-    Args:
-      images: `[n, H, W, 3]` in [0, 1].
-      rebuilt: of the same shape.
-      mean: x̄, the reduced mean image, `[4, 4, 3]`.
-    """
-    coarse = _coarse(images)
-    left = np.square(_coarse(rebuilt) - coarse).sum(dtype=np.float64)
-    return float(1 - left / np.square(mean - coarse).sum(dtype=np.float64))
-
-
-def claims(rows: Sequence[Mapping[str, Any]], compared: Mapping[str, float]) -> list[Claim]:
-    """What the paper found that these rows can test.
-
-    Args:
-      rows: of `layers`, from the first layer to the last.
-      compared: by inverter, an inversion network's error on the images that gradient-based
-        inversion had.
-    """
-    own = {row["layer"]: row for row in rows if row["method"] == NETWORK}
-    errors = {layer: row["normalised error"] for layer, row in own.items()}
-    found = []
-    if len(errors) > 1:
-        found.append(
-            Claim(
-                "The error grows with depth.",
-                "The inversion network's error rises from each layer given to the next.",
-                ", ".join(f"{layer} {error:.3f}" for layer, error in errors.items()),
-                all(np.diff(list(errors.values())) > 0),
-            )
-        )
-    deep = {layer: own[layer][COARSE] for layer in CLASS_SCORES if layer in own}
-    if deep:
-        found.append(
-            Claim(
-                "Colour and rough position survive in the class scores (fc8).",
-                f"Of images reduced to {_CELLS}×{_CELLS} pixels, reconstructions from it explain "
-                f"more than {_SURVIVES:.0%} of the variance.",
-                ", ".join(f"{layer} {part:.0%}" for layer, part in deep.items()),
-                all(part > _SURVIVES for part in deep.values()),
-            )
-        )
-    gradient = {
-        row["layer"]: (compared[row["inverter"]], row["normalised error"])
-        for row in rows
-        if row["method"] == GRADIENT
-    }
-    if gradient:
-        found.append(
-            Claim(
-                "Inversion networks beat gradient-based inversion.",
-                "The network's error is lower on the same images, at every layer given.",
-                _pairs(gradient),
-                all(ours < theirs for ours, theirs in gradient.values()),
-            )
-        )
-    autoencoders = {
-        row["layer"]: (errors[row["layer"]], row["normalised error"])
-        for row in rows
-        if row["method"] == AUTOENCODER and row["layer"] in errors and row["layer"] in _HIGH
-    }
-    if autoencoders:
-        found.append(
-            Claim(
-                "Autoencoders of the high layers are far better.",
-                f"The autoencoder's error is lower by more than {_FAR:g}, at each of "
-                f"{', '.join(_HIGH)} given.",
-                _pairs(autoencoders),
-                all(theirs < ours - _FAR for ours, theirs in autoencoders.values()),
-            )
-        )
-    return found
-
-
-def _pairs(errors: Mapping[str, tuple[float, float]]) -> str:
-    return ", ".join(f"{layer} {a:.3f} and {b:.3f}" for layer, (a, b) in errors.items())
-
-
-def _coarse(images: np.ndarray) -> np.ndarray:
-    return resize_images(images, (_CELLS, _CELLS))
 
 
 def _check_unlike(inverters: dict[str, Inverter]) -> None:
@@ -216,18 +124,20 @@ def _check_unlike(inverters: dict[str, Inverter]) -> None:
 
 
 def _chart(rows: list[dict], order: list[str], mean: float) -> Figure:
-    lines: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        point = (order.index(row["layer"]), row["normalised error"])
-        lines.setdefault(row["method"], []).append(point)
-    lines[MEAN] = [(0, mean), (len(order) - 1, mean)]
-    return plots.line_chart(
-        lines,
+    table = [row | {"depth": order.index(row["layer"])} for row in rows]
+    for depth in (0, len(order) - 1):
+        table.append({"method": MEAN, "depth": depth, "normalised error": mean})
+    return charts.lines(
+        table,
+        "depth",
+        "normalised error",
+        series="method",
         title="Error by layer",
         caption="The mean of the photographs ignores its input.",
         x="layer",
         y="normalised reconstruction error",
         ticks=order,
+        ordered=False,
     )
 
 

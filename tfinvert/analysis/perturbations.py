@@ -5,7 +5,32 @@ treated as one vector, whatever its shape; one that is all zeros stays so. The r
 any generator, so that two features can be given the same draws.
 """
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import numpy as np
+
+# What experiments and charts call them, and combinations of them.
+PLAIN = "unperturbed"
+BINARIZED = "binarised"
+DROPPED = "dropout 50 %"
+DROPPED_BINARIZED = "dropout 50 %, binarised"
+LARGEST_BINARIZED = "smallest 50 % zeroed, binarised"
+STRUCTURAL = (BINARIZED, DROPPED, DROPPED_BINARIZED, LARGEST_BINARIZED)
+
+
+class Perturbation(NamedTuple):
+    """One of those that are compared.
+
+    Attributes:
+      apply: `(features, rng)` gives features.
+      random: whether it draws.
+      level: of noise.
+    """
+
+    apply: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+    random: bool = False
+    level: float | None = None
 
 
 def binarize(features: np.ndarray) -> np.ndarray:
@@ -57,6 +82,27 @@ def add_noise(features: np.ndarray, rng: np.random.Generator, level: float) -> n
     noise = rng.standard_normal(features.shape, np.float32)
     deviation = level * _norm(features) / np.sqrt(np.prod(features.shape[1:]))
     return (features + deviation * noise).astype(np.float32)
+
+
+def perturbations(levels: Sequence[float]) -> dict[str, Perturbation]:
+    """All by name; `levels` are those of the noise."""
+    return {
+        PLAIN: Perturbation(lambda features, _: features),
+        BINARIZED: Perturbation(lambda features, _: binarize(features)),
+        DROPPED: Perturbation(dropout, random=True),
+        DROPPED_BINARIZED: Perturbation(lambda *given: binarize(dropout(*given)), random=True),
+        LARGEST_BINARIZED: Perturbation(lambda features, _: binarize(keep_largest(features))),
+    } | {
+        noise(level): Perturbation(
+            lambda *given, level=level: add_noise(*given, level), random=True, level=float(level)
+        )
+        for level in levels
+    }
+
+
+def noise(level: float) -> str:
+    """What noise of a level is called."""
+    return f"noise {level:g}"
 
 
 def _norm(features: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import pandas as pd
+
 from tfinvert.reporting.report import Figure
 
 
@@ -42,3 +44,8 @@ class Result:
     rows: list[dict[str, Any]]
     figures: list[Figure]
     claims: list[Claim] = dataclasses.field(default_factory=list)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows, in which whole numbers stay whole where some are missing."""
+        return pd.DataFrame(self.rows).convert_dtypes()

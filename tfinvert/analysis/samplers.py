@@ -7,6 +7,7 @@ of few factors, and a mixture of Gaussians of the same factors.
 
 import abc
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import scipy.stats
@@ -15,6 +16,10 @@ from scipy.special import ndtr, ndtri
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
+REAL = "real features"
+INDEPENDENT, TRUNCATED = "independent histograms", "truncated Gaussians"
+COPULA, MIXTURE = "Gaussian copula", "mixture of Gaussians"
+JOINT = (COPULA, MIXTURE)
 _ROUNDS = 3
 _LEAST_NOISE = 1e-3
 # With fewer points for each cluster its variances are those of the points it happened to get.
@@ -218,3 +223,8 @@ def normal_scores(features: np.ndarray, among_equal: np.ndarray) -> np.ndarray:
     scores = np.empty(order.shape, np.float32)
     np.put_along_axis(scores, order, np.broadcast_to(values, order.shape), 1)
     return scores.T
+
+
+def nearest_joint(distances: Mapping[str, np.ndarray]) -> str:
+    """Which joint model's draws are nearest on average; by source, a distance for each draw."""
+    return min(JOINT, key=lambda name: distances[name].mean())

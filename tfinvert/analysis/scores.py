@@ -4,6 +4,10 @@ import numpy as np
 import skimage.color
 
 from tfinvert import metrics
+from tfinvert.resize import resize_images
+
+COARSE = "explained when coarse"
+CELLS = 4  # a side of what is rough
 
 
 def scores(images: np.ndarray, rebuilt: np.ndarray, scale: float) -> dict[str, float]:
@@ -13,6 +17,24 @@ def scores(images: np.ndarray, rebuilt: np.ndarray, scale: float) -> dict[str, f
         "PSNR (dB)": metrics.psnr(images, rebuilt),
         "SSIM": metrics.ssim(images, rebuilt),
     }
+
+
+def explained(images: np.ndarray, rebuilt: np.ndarray, mean: np.ndarray) -> float:
+    """R² of rough colours in rough places, both reduced to 4×4 pixels: 1 - Σ|x̂ - x|² / Σ|x̄ - x|².
+
+    Args:
+      images: `[n, H, W, 3]` in [0, 1].
+      rebuilt: of the same shape.
+      mean: x̄, the reduced mean image, `[4, 4, 3]`.
+    """
+    wanted = coarse(images)
+    left = np.square(coarse(rebuilt) - wanted).sum(dtype=np.float64)
+    return float(1 - left / np.square(mean - wanted).sum(dtype=np.float64))
+
+
+def coarse(images: np.ndarray) -> np.ndarray:
+    """Rough colours in rough places: `[n, H, W, 3]` become `[n, 4, 4, 3]`."""
+    return resize_images(images, (CELLS, CELLS))
 
 
 def image_contrast(images: np.ndarray) -> np.ndarray:

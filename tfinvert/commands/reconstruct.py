@@ -11,7 +11,7 @@ from tfinvert.data.decode import read_rgb
 from tfinvert.data.pipeline import central_view
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
-from tfinvert.reporting.grids import image_grid, stacked, write_png
+from tfinvert.reporting.grids import image_grid, sample_rows, stacked, write_png
 from tfinvert.resize import resize_images
 
 FLAGS = flags.FLAGS
@@ -22,19 +22,26 @@ def main(files: list[str]) -> None:
     if not files:
         raise InputError("give the image files to reconstruct after the flags")
     picture, folder = _places(files)
+    if FLAGS.samples and not picture:
+        raise InputError("--samples go into a picture: give --output=FILE.png too")
     chosen = inverter.load(FLAGS.inverter)
-    seconds, pairs = 0.0, []
+    seconds, columns = 0.0, []
     for file in files:
         image = _read(file, chosen)
+        drawn = {}
+        if FLAGS.samples:  # first, since it may be that there is nothing to draw with
+            features = chosen.encode(image[np.newaxis])
+            drawn = sample_rows(chosen.sample(features, FLAGS.samples, seed=FLAGS.seed))
         begin = time.perf_counter()
         rebuilt = chosen.reconstruct(image[np.newaxis])
         seconds += time.perf_counter() - begin
         if folder:
             write_png(folder / f"{pathlib.Path(file).stem}.png", rebuilt[0])
         if picture:
-            pairs.append((resize_images(image[np.newaxis], rebuilt.shape[1:3]), rebuilt))
+            original = resize_images(image[np.newaxis], rebuilt.shape[1:3])
+            columns.append({"original": original, "reconstruction": rebuilt} | drawn)
     if picture:
-        write_png(picture, _picture(pairs, chosen.any_size))
+        write_png(picture, _picture(columns, chosen.any_size and not FLAGS.samples))
     speed = len(files) / seconds
     places = ", ".join(str(place) for place in (picture, folder) if place)
     print(f"{len(files)} reconstructions at {speed:.1f} images/s, the start included: {places}")
@@ -71,16 +78,15 @@ def _places(files: list[str]) -> tuple[pathlib.Path | None, pathlib.Path | None]
 def _read(file: str, chosen: Inverter) -> np.ndarray:
     """What of a photograph is rebuilt: float32 `[H, W, 3]` in [0, 1]."""
     image = read_rgb(file)
-    if chosen.any_size:
+    if chosen.any_size and not FLAGS.samples:
         return image / np.float32(255)
     return central_view(image, chosen.feature.image_shape[:2]).numpy()
 
 
-def _picture(pairs: list[tuple[np.ndarray, np.ndarray]], whole: bool) -> np.ndarray:
+def _picture(columns: list[dict[str, np.ndarray]], whole: bool) -> np.ndarray:
+    """Each photograph above what is made of it."""
     scale = FLAGS.scale or (1 if whole else 2)
-    labels = ("original", "reconstruction")
-    if len({original.shape for original, _ in pairs}) > 1:
-        each = [image_grid(dict(zip(labels, pair, strict=True)), scale=scale) for pair in pairs]
-        return stacked(each)
-    rows = [np.concatenate(images) for images in zip(*pairs, strict=True)]
-    return image_grid(dict(zip(labels, rows, strict=True)), scale=scale, columns=FLAGS.columns)
+    if len({column["original"].shape for column in columns}) > 1:
+        return stacked([image_grid(column, scale=scale) for column in columns])
+    rows = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
+    return image_grid(rows, scale=scale, columns=FLAGS.columns)

@@ -6,10 +6,12 @@ One file a representation, and one line here.
 from tfinvert.features.alexnet import alexnet_tap
 from tfinvert.features.applications import find_application, keras_tap
 from tfinvert.features.base import Feature
+from tfinvert.features.efficientnet_lite import efficientnet_lite0_tap
 from tfinvert.features.hog import Hog
 from tfinvert.features.host import HostFeature
 from tfinvert.features.layer import FeatureLayer
 from tfinvert.features.lbp import Lbp
+from tfinvert.features.mobilenet import mobilenet_v2_tap
 from tfinvert.features.registry import (
     describe,
     from_description,
@@ -30,7 +32,9 @@ register("sift", Sift)
 register("skimage_hog", SkimageHog)
 register("skimage_lbp", SkimageLbp)
 register_family("alexnet", alexnet_tap)
+register_family("efficientnet_lite0", efficientnet_lite0_tap)
 register_family("keras", keras_tap)
+register_family("mobilenet_v2", mobilenet_v2_tap)
 register_family("squeezenet", squeezenet_tap)
 register_finder(find_application)
 

@@ -23,18 +23,22 @@ class Preprocessing(NamedTuple):
     offset: tuple[float, float, float]
 
 
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+def _normalized(mean: Sequence[float], deviation: Sequence[float]) -> Preprocessing:
+    """What becomes zero on average with a deviation of one, of the channels of [0, 1]."""
+    pairs = zip(mean, deviation, strict=True)
+    scale, offset = zip(*((1.0 / each, -middle / each) for middle, each in pairs), strict=True)
+    return Preprocessing("RGB", scale, offset)
+
+
 PREPROCESSING = {
     "unit": Preprocessing("RGB", (1.0,) * 3, (0.0,) * 3),
     "bytes": Preprocessing("RGB", (255.0,) * 3, (0.0,) * 3),
     "tf": Preprocessing("RGB", (2.0,) * 3, (-1.0,) * 3),
-    "torch": Preprocessing(
-        "RGB",
-        tuple(1.0 / deviation for deviation in _DEVIATION),
-        tuple(-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)),
-    ),
+    "torch": _normalized((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "caffe": Preprocessing("BGR", (255.0,) * 3, (-103.939, -116.779, -123.68)),
     "caffe_rounded": Preprocessing("BGR", (255.0,) * 3, (-104.0, -117.0, -123.0)),
+    "clip": _normalized((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "lite": Preprocessing("RGB", (255 / 128,) * 3, (-127 / 128,) * 3),
 }
 
 

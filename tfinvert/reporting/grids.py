@@ -112,6 +112,11 @@ def image_grid(
     return np.array(picture)
 
 
+def sample_rows(samples: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows of `image_grid` of samples `[B, n, H, W, 3]`, by their number from 1 on."""
+    return {f"sample {k}": samples[:, k - 1] for k in range(1, samples.shape[1] + 1)}
+
+
 def stacked(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Pictures of any size, uint8 [H, W, 3], one below the other, from the left, on white."""
     width = max(picture.shape[1] for picture in pictures)

@@ -185,6 +185,47 @@ def dot_chart(
         return _finished(figure, axes, len(series), title, caption, x, outside=True)
 
 
+def path_chart(
+    paths: Mapping[str, Sequence[tuple[float, float, str]]],
+    *,
+    title: str,
+    caption: str,
+    x: str,
+    y: str,
+) -> report.Figure:
+    """Draws named paths through named points, to see what is paid for what.
+
+    Args:
+        paths: From a path's name to its points (x, y, name), in the order of the path.
+        title: Heading of the figure.
+        caption: What to see in it.
+        x: What the x axis shows, with its unit.
+        y: Likewise.
+
+    Returns:
+        A figure with vector and pixels. The same paths give the same text.
+
+    Raises:
+        ValueError: As `line_chart`.
+    """
+    looks = _looks(len(paths), ordered=False)
+    with style(f"{paths} {x} {y}"):
+        figure = Figure(figsize=(6.8, 4.8), layout="constrained")
+        axes = figure.subplots()
+        for (name, points), (colour, marker) in zip(paths.items(), looks, strict=True):
+            at, value, names = zip(*points, strict=True)
+            axes.plot(at, value, color=colour, marker=marker, linewidth=1.0, label=name)
+            for *place, text in zip(at, value, names, strict=True):
+                axes.annotate(
+                    text, place, (4, -13), textcoords="offset points", fontsize=9, color=colour
+                )
+        axes.margins(0.14)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        tidy(axes)
+        return _finished(figure, axes, len(paths), title, caption, f"{y} by {x}")
+
+
 def _looks(count: int, ordered: bool) -> Sequence[tuple[str, str]]:
     """Colour and marker of each line."""
     most = MAX_ORDERED if ordered else MAX_LINES

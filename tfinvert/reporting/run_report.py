@@ -8,7 +8,7 @@ import numpy as np
 
 from tfinvert.evaluation import WITHIN, Evaluation
 from tfinvert.files import write_json
-from tfinvert.reporting.grids import image_grid
+from tfinvert.reporting.grids import image_grid, sample_rows
 from tfinvert.reporting.plots import loss_curve
 from tfinvert.reporting.report import Figure, write_report
 from tfinvert.sampling import evenly
@@ -29,8 +29,7 @@ def comparison_grid(evaluation: Evaluation, shown: int = SHOWN) -> np.ndarray:
     Where deviations are told, a row of them and one of the differences are below, white where they
     are a third or more.
     """
-    chosen = evenly(len(evaluation.images), shown)
-    scale = max(1, round(128 / evaluation.images.shape[2]))
+    chosen, scale = evenly(len(evaluation.images), shown), _scale(evaluation)
     rows = {
         "original": evaluation.images[chosen],
         "reconstruction": evaluation.reconstructions[chosen],
@@ -43,6 +42,10 @@ def comparison_grid(evaluation: Evaluation, shown: int = SHOWN) -> np.ndarray:
     return image_grid(rows, scale=scale, columns=columns)
 
 
+def _scale(evaluation: Evaluation) -> int:
+    return max(1, round(128 / evaluation.images.shape[2]))
+
+
 def write_run_report(
     directory: pathlib.Path,
     *,
@@ -53,6 +56,7 @@ def write_run_report(
     baseline: Mapping[str, Any],
     history: Sequence[Mapping[str, float]],
     details: Mapping[str, Any],
+    samples: np.ndarray | None = None,
 ) -> None:
     """Writes `metrics.json` and `report.html`: findings, reconstructions, loss curve, card.
 
@@ -65,6 +69,7 @@ def write_run_report(
       baseline: its metrics on the same images.
       history: of `training.loop.fit`; may be empty.
       details: the inverter's card.
+      samples: of the first images that are shown, `[m, n, H, W, 3]`, where the inverter draws.
     """
     ours = evaluation.metrics
     write_json(directory / METRICS, {"inverter": ours, "mean_image": baseline})
@@ -77,6 +82,15 @@ def write_run_report(
             image=comparison_grid(evaluation),
         )
     ]
+    if samples is not None:
+        figures.append(
+            Figure(
+                "Samples",
+                f"Images drawn at random that have the {feature} feature of the photographs above, "
+                "in the same order. The reconstruction is near the mean of all such images.",
+                image=image_grid(sample_rows(samples), scale=_scale(evaluation)),
+            )
+        )
     if history:
         figures.append(
             Figure(

@@ -16,13 +16,14 @@ from tfinvert.files import atomic_directory
 from tfinvert.reporting.grids import write_png
 from tfinvert.reporting.report import Figure
 
-RESULTS = "results.json"
+RESULTS, TABLE = "results.json", "results.csv"
 
 
 def save_result(path: pathlib.Path, result: Result, **facts: Any) -> None:
     """Writes a directory, whole or not at all.
 
-    Beside `results.json`, each figure in the forms it has: `01-title.svg`, `.png` and `.gif`.
+    Beside `results.json`, its rows as `results.csv`, and each figure in the forms it has:
+    `01-title.svg`, `.png` and `.gif`.
 
     Args:
       path: a directory that does not exist yet.
@@ -49,6 +50,7 @@ def save_result(path: pathlib.Path, result: Result, **facts: Any) -> None:
             "figures": figures,
             **facts,
         }
+        result.table.to_csv(directory / TABLE, index=False)
         text = json.dumps(values, indent=1) + "\n"
         (directory / RESULTS).write_text(text, encoding="utf-8")
 

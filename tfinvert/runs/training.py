@@ -14,13 +14,20 @@ from tfinvert.data.held import Held
 from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
-from tfinvert.evaluation import evaluate, mean_image_baseline, read_images
-from tfinvert.inverter import load
+from tfinvert.evaluation import (
+    evaluate,
+    evaluate_samples,
+    mean_image_baseline,
+    read_images,
+)
+from tfinvert.features.base import Feature
+from tfinvert.inverter import Inverter, load
 from tfinvert.networks import inversion
-from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
+from tfinvert.reporting.run_report import METRICS, REPORT, SHOWN, write_run_report
 from tfinvert.resize import resize_images
 from tfinvert.runs.beginning import Run, beginning
-from tfinvert.training import loop, precision, step
+from tfinvert.sampling import evenly
+from tfinvert.training import flow, loop, precision, step
 from tfinvert.training.examples import held_for, open_examples
 from tfinvert.training.history import minutes
 from tfinvert.training.losses import make as make_loss
@@ -29,6 +36,7 @@ from tfinvert.training.start import check_start
 from tfinvert.training.state import is_begun
 
 INVERTER = "inverter"
+_SAMPLED, _DRAWN = 64, 6  # validation images that samples are drawn of: measured, and shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +52,7 @@ class TrainingRun:
       dtype: of the weights that are evaluated and saved, "float32" or "float16".
       start: inverter to begin with, as `tfinvert.load` takes it, and read only then; None begins
         with fresh weights.
+      samples: whether what is learnt is to draw around `start`, which stays as it is.
     """
 
     feature: str
@@ -53,8 +62,11 @@ class TrainingRun:
     validation_images: int = MAX_IMAGES
     dtype: str = "float32"
     start: str | None = None
+    samples: bool = False
 
     def __post_init__(self) -> None:
+        if self.samples and not self.start:
+            raise InputError("samples takes an inverter to draw around; give start. Received: none")
         if self.validation_images < 2:
             raise InputError(
                 f"validation_images must be at least 2. Received: {self.validation_images}"
@@ -97,22 +109,8 @@ def _train(
     side = asked.image_size
     feature = features.get(asked.feature, image_shape=(side, side, 3))
     # Before the data: what cannot be ends here.
-    network = inversion.build(
-        feature, width=settings.width, units=settings.units, network=settings.network
-    )
-    if asked.start and settings.train_encoder:
-        raise InputError("start is for networks of features that stay; an autoencoder begins anew")
-    if settings.spread == "alone" and not asked.start:
-        raise InputError("spread=alone is for an inverter that stays as it is: give it as start")
-    start = None
-    # A run that goes on has its own weights, and what it began with may be gone.
-    if asked.start and run.team.chief and not is_begun(run.path):
-        start = load(asked.start)
-        check_start(start, feature, network)
-    if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
-        feature.to_train()
+    start = _start(run, asked, settings, feature)
     step.check(settings, run.devices)
-    make_loss(settings.loss, network.output_shape[1:3])
     precision.check(settings.precision)
     held = held_for(settings, (side, side), memory_gb)
     training, validation = _open(asked, held)
@@ -131,19 +129,27 @@ def _train(
         return
     seen = asked.validation_images if run.team.chief else 1
     images = read_images(validation, feature.image_shape[:2], seen)
-    inverter, history, mean = loop.fit(
-        feature, examples, images, settings, run.path, run.devices, pace, start
-    )
+    rest = examples, images, settings, run.path, run.devices, pace
+    if asked.samples:
+        inverter, history, mean = flow.fit(start, *rest)
+    else:
+        inverter, history, mean = loop.fit(feature, *rest, start)
     if not run.team.chief:
         return
     inverter.round_weights(asked.dtype)
     evaluation = evaluate(inverter, images)
     mean_image = resize_images(mean[np.newaxis], inverter.output_size)[0]
     baseline = mean_image_baseline(evaluation, mean_image)
+    facts |= _parameters(inverter)
+    samples = None
+    if asked.samples:
+        shown = images[evenly(len(images), SHOWN)[:_DRAWN]]
+        samples = inverter.sample(inverter.encode(shown), 4)
+        few = images[evenly(len(images), _SAMPLED)]
+        facts["samples_metrics"] = evaluate_samples(inverter, few)
     spent = minutes(history, settings.batch_size)
     inverter.card = make_card(
         **facts,
-        parameters=inverter.network.count_params(),
         training_minutes=round(spent, 1),
         training_images_per_second=round(settings.steps * settings.batch_size / spent / 60, 1),
         workers=run.team.of,
@@ -160,8 +166,40 @@ def _train(
         baseline=baseline,
         history=history,
         details=inverter.card,
+        samples=samples,
     )
     print(_summary(run.path, inverter.card, baseline))
+
+
+def _start(run: Run, asked: TrainingRun, settings: Settings, feature: Feature) -> Inverter | None:
+    """What a run begins with, if anything; checks that what is asked for can be had."""
+    if asked.samples:  # also by a run that goes on: its checkpoint has the weights alone
+        start = load(asked.start)
+        flow.check(start, feature, settings)
+        return start
+    network = inversion.build(
+        feature, width=settings.width, units=settings.units, network=settings.network
+    )
+    make_loss(settings.loss, network.output_shape[1:3])
+    if asked.start and settings.train_encoder:
+        raise InputError("start is for networks of features that stay; an autoencoder begins anew")
+    if settings.spread == "alone" and not asked.start:
+        raise InputError("spread=alone is for an inverter that stays as it is: give it as start")
+    if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
+        feature.to_train()
+    # A run that goes on has its own weights, and what it began with may be gone.
+    if not asked.start or not run.team.chief or is_begun(run.path):
+        return None
+    start = load(asked.start)
+    check_start(start, feature, network)
+    return start
+
+
+def _parameters(inverter: Inverter) -> dict[str, int]:
+    parts = {"parameters": inverter.network.count_params()}
+    if inverter.flow:
+        parts["samples_parameters"] = inverter.flow.network.count_params()
+    return parts
 
 
 def held_out(data: str, inverter_card: dict[str, Any]) -> bool:
@@ -187,10 +225,16 @@ def _device_kind() -> str:
 
 def _summary(run: pathlib.Path, card: dict[str, Any], baseline: dict[str, Any]) -> str:
     ours = card["metrics"]
+    drawn = ""
+    if "samples_metrics" in card:
+        drawn = (
+            "its features are off by {reconstruction_feature_error:.3f}, those of samples by "
+            "{sample_feature_error:.3f}\n"
+        ).format_map(card["samples_metrics"])
     return (
         f"normalised reconstruction error {ours['normalized_error']:.3f} on {ours['images']} "
         f"images (the mean image: {baseline['normalized_error']:.3f})\n"
-        f"{card['training_images_per_second']:.0f} images/s while training, "
+        f"{drawn}{card['training_images_per_second']:.0f} images/s while training, "
         f"{ours['images_per_second']:.0f} when reconstructing\n"
         f"inverter: {run / INVERTER}\nreport:   {run / REPORT}"
     )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfinvert.analysis import interpolate, perturbations, probabilities, units
+from tfinvert.analysis import class_scores, paths, perturbations, single_units
 from tfinvert.catalogue import Entry, catalogue
 from tfinvert.data.open import open_source
 from tfinvert.evaluation import read_images
@@ -88,8 +88,14 @@ class Tab:
         return {control.name: control.default for control in self.controls}
 
 
-def _inverters(default: str, fits: Callable[[str], bool] = lambda name: True) -> Choice:
-    sizes = {entry.name: _size(entry) for entry in catalogue() if fits(entry.name)}
+def _inverters(
+    default: str,
+    fits: Callable[[str], bool] = lambda name: True,
+    drawing: tuple[bool, ...] = (False,),
+) -> Choice:
+    """Those that draw rebuild as those they are around, and are offered where they draw."""
+    entries = [entry for entry in catalogue() if entry.draws in drawing and fits(entry.name)]
+    sizes = {entry.name: _size(entry) for entry in entries}
     names = sorted(sizes, key=lambda name: (name.endswith(THUMBNAILS), name[:7]))
     return Choice(
         "inverter", "Representation", {x: f"{x} ({sizes[x]})" for x in names}, default, many=True
@@ -107,6 +113,23 @@ def _rebuilt(scene: Scene, values: Values) -> Made:
         scene.inverter.reconstruct(scene.photo[np.newaxis])[0],
         f"rebuilt from {scene.name}",
         ("rebuilt = inverter.reconstruct(photo[None])[0]",),
+    )
+
+
+def _drawn(scene: Scene, values: Values) -> Made:
+    count, seed = values["count"], values["seed"]
+    features = scene.inverter.encode(scene.photo[np.newaxis])
+    samples = scene.inverter.sample(features, count, seed=seed)[0]
+    others = {f"sample {k}": sample for k, sample in enumerate(samples[1:], 2)}
+    return Made(
+        samples[0],
+        "sample 1",
+        (
+            "features = inverter.encode(photo[None])",
+            f"samples = inverter.sample(features, {count}, seed={seed})[0]",
+            "rebuilt = samples[0]",
+        ),
+        others=others | {"the network's mean": scene.inverter.invert(features)[0]},
     )
 
 
@@ -155,7 +178,7 @@ def _mixed(scene: Scene, values: Values) -> Made:
     second = scene.second.fitted((height, width))
     start, end = (scene.inverter.encode(each[np.newaxis]) for each in (scene.photo, second))
     t, keep = values["mix"] / 100, values["path"] == "norm"
-    features = interpolate.between(start, end, t, keep)
+    features = paths.between(start, end, t, keep)
     expression, imports = scene.second.fitting(f"({height}, {width})")
     crop = "" if own_size(scene.name, scene.inverter) else f"[:{height}, :{width}]"
     return Made(
@@ -164,10 +187,10 @@ def _mixed(scene: Scene, values: Values) -> Made:
         (
             f"second = {expression}",
             "ends = [inverter.encode(each[None]) for each in (photo, second)]",
-            f"mixed = interpolate.between(*ends, {t:g}{', keep_norm=True' if keep else ''})",
+            f"mixed = paths.between(*ends, {t:g}{', keep_norm=True' if keep else ''})",
             f"rebuilt = inverter.invert(mixed)[0]{crop}",
         ),
-        ("from tfinvert.analysis import interpolate", *imports),
+        ("from tfinvert.analysis import paths", *imports),
         {scene.second.title: second},
         features,
     )
@@ -183,16 +206,15 @@ _CLASSES = {
 
 def _some_classes(scene: Scene, values: Values) -> Made:
     name, count = values["classes"], values["count"]
-    change = functools.partial(getattr(probabilities, name), count=count)
+    change = functools.partial(getattr(class_scores, name), count=count)
     features = scene.inverter.encode(scene.photo[np.newaxis])
     if scene.inverter.feature.log_floor:
         changed = change(features)
-        line = f"changed = probabilities.{name}(features, {count})"
+        line = f"changed = class_scores.{name}(features, {count})"
     else:  # scores, which are changed as the probabilities that they stand for
-        changed = probabilities.on_logits(change, features)
+        changed = class_scores.on_logits(change, features)
         line = (
-            f"changed = probabilities.on_logits(lambda p: probabilities.{name}(p, {count}), "
-            "features)"
+            f"changed = class_scores.on_logits(lambda p: class_scores.{name}(p, {count}), features)"
         )
     caption = _CLASSES[name].replace("top", "top class" if count == 1 else f"top {count}")
     return Made(
@@ -203,7 +225,7 @@ def _some_classes(scene: Scene, values: Values) -> Made:
             line,
             "rebuilt = inverter.invert(changed)[0]",
         ),
-        ("from tfinvert.analysis import probabilities",),
+        ("from tfinvert.analysis import class_scores",),
         {"all classes": scene.inverter.invert(features)[0]},
         changed,
     )
@@ -223,14 +245,15 @@ def _one_unit(scene: Scene, values: Values) -> Made:
     if features.ndim == 4 and values["where"] == "middle":
         cell = features.shape[1] // 2, features.shape[2] // 2
         said = f", {cell}"
-    alone = units.possible(scene.inverter, units.only(features, np.array([unit]), factor, cell))
+    alone = single_units.only(features, np.array([unit]), factor, cell)
+    alone = single_units.possible(scene.inverter, alone)
     size = own_size(scene.name, scene.inverter)
     lines = [
         f'features = inverter.encode(read_images(open_source("photos"), {size}))',
-        f"unit = units.only(features, np.array([{unit}]), {factor:g}{said})",
+        f"unit = single_units.only(features, np.array([{unit}]), {factor:g}{said})",
     ]
     if scene.inverter.feature.log_floor:
-        lines += ["unit = units.possible(inverter, unit)"]
+        lines += ["unit = single_units.possible(inverter, unit)"]
     if values["with"] == "photograph":
         own = scene.inverter.encode(scene.photo[np.newaxis])
         features = np.where(alone, alone, own)
@@ -246,7 +269,7 @@ def _one_unit(scene: Scene, values: Values) -> Made:
         (*lines, "rebuilt = inverter.invert(unit)[0]"),
         (
             _NUMPY,
-            "from tfinvert.analysis import units",
+            "from tfinvert.analysis import single_units",
             "from tfinvert.data.open import open_source",
             "from tfinvert.evaluation import read_images",
         ),
@@ -363,6 +386,20 @@ TABS = (
             lambda values: loaded(str(values["inverter"])).feature.spec.shape[-1] - 1,
         ),
     ),
-    Tab("card", "Card", "What made an inverter.", (_inverters("hog"),), None),
+    Tab(
+        "samples",
+        "Samples",
+        "Other images that have the same feature, drawn at random: what they share it holds, and "
+        "where they differ it has thrown something away.",
+        (
+            _inverters("hog-samples-64", drawing=(True,)),
+            Slider("count", "Samples", 1, 8, 4),
+            Slider("seed", "Seed: another one draws others", 0, 99, 0),
+        ),
+        _drawn,
+    ),
+    Tab(
+        "card", "Card", "What made an inverter.", (_inverters("hog", drawing=(False, True)),), None
+    ),
 )
 BY_NAME = {tab.name: tab for tab in TABS}

@@ -251,11 +251,11 @@ def make_step(
     """
     decay = settings.weight_decay / strategy.num_replicas_in_sync  # the optimiser sums replicas
 
-    def losses(inputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def losses(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
         if before is not None:
             inputs = tf.stop_gradient(before(inputs, training=False))
         logits = tf.cast(state.fitted(inputs, training=True), tf.float32)
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return [tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)]
 
     def decayed(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         return [
@@ -263,7 +263,7 @@ def make_step(
             for gradient, variable in zip(gradients, state.variables, strict=True)
         ]
 
-    return compile_step(losses, state, settings, strategy, penalty=decayed)
+    return compile_step(losses, [state], settings, strategy, penalty=decayed)
 
 
 def predictor(model: keras.Model) -> Callable[[Iterable[Any]], np.ndarray]:

@@ -16,18 +16,27 @@ def check_start(start: Inverter, feature: Feature, network: keras.Model) -> None
     Raises:
       InputError: they do not.
     """
-    before, now = (_without_size(each) for each in (start.feature, feature))
-    if before != now:
-        raise InputError(
-            f"start must be an inverter of the same feature. Received: one of {_words(before)} for "
-            f"{_words(now)}"
-        )
+    check_feature(start, feature)
     shapes = ([tuple(weight.shape) for weight in each.weights] for each in (start.network, network))
     if [*next(shapes)] != [*next(shapes)]:
         raise InputError(
             "start must be an inverter with the same network: give the --network, --width, --units "
             f"and image size it was made with. Received: one with {start.network.count_params()} "
             f"weights for one with {network.count_params()}"
+        )
+
+
+def check_feature(start: Inverter, feature: Feature) -> None:
+    """Whether an inverter is of a feature, but for the size of the images.
+
+    Raises:
+      InputError: it is not.
+    """
+    before, now = (_without_size(each) for each in (start.feature, feature))
+    if before != now:
+        raise InputError(
+            f"start must be an inverter of the same feature. Received: one of {_words(before)} for "
+            f"{_words(now)}"
         )
 
 

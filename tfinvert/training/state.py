@@ -1,11 +1,14 @@
 """What a run is made of while it trains, and its numbered checkpoints."""
 
+import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from tfinvert.errors import InputError, first_line
 from tfinvert.features.base import Feature
@@ -13,12 +16,14 @@ from tfinvert.features.standardization import Standardization
 from tfinvert.files import atomic_path
 from tfinvert.networks import inversion, spread
 from tfinvert.training.guard import Guard
+from tfinvert.training.losses import make as make_loss
 from tfinvert.training.optimizers import OPTIMIZERS
 from tfinvert.training.settings import Settings
 
 
 class State:
-    """Network, averaged network, optimiser, standardisation and step; made in a strategy's scope.
+    """Network, averaged network, optimiser, loss, standardisation and step; made in a strategy's
+    scope.
 
     Attributes:
       feature: what is inverted; a copy whose model is fitted too for an autoencoder.
@@ -29,27 +34,28 @@ class State:
       averaged_head: likewise its average.
       optimizer: with its schedule.
       guard: bounds the gradient.
+      loss: what the network is fitted by, which may learn too.
       mean: of the feature, for its standardisation.
       scale: likewise.
       mean_image: of the images it was measured on.
       step: steps done.
     """
 
-    def __init__(self, feature: Feature, settings: Settings):
+    def __init__(
+        self,
+        feature: Feature,
+        settings: Settings,
+        build: Callable[[str], keras.Model] | None = None,
+    ):
+        """`build` makes another network than the settings say, of a precision."""
         keras.utils.set_random_seed(settings.seed)
         self.feature = self.averaged_feature = feature
         if settings.train_encoder:
             self.feature, self.averaged_feature = feature.to_train(), feature.to_train()
-        self.network, self.averaged = (
-            inversion.build(
-                feature,
-                width=settings.width,
-                units=settings.units,
-                network=settings.network,
-                precision=precision,
-            )
-            for precision in (settings.precision, "float32")
+        build = build or functools.partial(
+            inversion.build, feature, None, settings.width, settings.units, settings.network
         )
+        self.network, self.averaged = map(build, (settings.precision, "float32"))
         self.averaged.set_weights(self.network.get_weights())
         self._train_encoder, self._spread = settings.train_encoder, settings.spread
         self.head = self.averaged_head = None
@@ -60,6 +66,9 @@ class State:
         self.optimizer = OPTIMIZERS[settings.optimizer](settings)
         self.guard = Guard(settings.clip_norm, settings.spike, settings.precision == "float16")
         self.optimizer.build(self.variables)
+        self.loss = make_loss(settings.loss, self.network.output_shape[1:3])
+        for learner in self.loss.learners:
+            learner.build(feature, settings)
         shape = (feature.spec.shape[-1],) if feature.standardize == "channel" else ()
         self.mean = tf.Variable(tf.zeros(shape), trainable=False)
         self.scale = tf.Variable(tf.ones(shape), trainable=False)
@@ -99,6 +108,8 @@ class State:
         models["averaged"] = models.pop("averaged_network")
         rest = {"optimizer": self.optimizer, "mean": self.mean, "scale": self.scale}
         rest |= {"mean_image": self.mean_image, "guard": self.guard}
+        for learner in self.loss.learners:
+            rest |= learner.trackables
         return {**models, **rest}
 
     @property
@@ -114,11 +125,15 @@ class State:
     def is_finite(self) -> bool:
         """Whether every weight is a finite number."""
         weights = (weight for model, _ in self.models for weight in model.get_weights())
-        return all(np.isfinite(weight).all() for weight in weights)
+        own = all(np.isfinite(weight).all() for weight in weights)
+        return own and all(learner.is_finite() for learner in self.loss.learners)
 
     def notes(self) -> dict[str, float]:
         """See `Tracked`."""
-        return self.guard.notes()
+        notes = self.guard.notes()
+        for learner in self.loss.learners:
+            notes |= learner.notes()
+        return notes
 
 
 _FOLDER = "checkpoints"  # in a run's directory
@@ -225,6 +240,7 @@ class Checkpoints:
             try:
                 self._checkpoint.restore(path).assert_consumed()
             except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
+                self._check_parts(path)
                 problems.append(f"checkpoint {name} cannot be read")
                 last = error
                 continue
@@ -239,6 +255,19 @@ class Checkpoints:
             f"{self._folder}: {', '.join(problems) or 'no checkpoint is whole'}; there is none to "
             "go on from; give another --workdir, or remove this one to begin anew"
         ) from (last if present else None)
+
+    def _check_parts(self, path: str) -> None:
+        """Refuses a checkpoint that is whole, and of a run with fewer parts."""
+        try:
+            held = _parts(path)
+        except (tf.errors.OpError, IndexError, ValueError):
+            return  # damaged: that is said by whom it concerns
+        if absent := [name for name in self.state.trackables if name not in held]:
+            raise InputError(
+                f"{self._folder}: checkpoint {pathlib.Path(path).name} holds no "
+                f"{', no '.join(absent)}: it is of a run with other settings, and is left as it "
+                "is; give those, or another --workdir"
+            )
 
     def _manage(self) -> tf.train.CheckpointManager:
         return tf.train.CheckpointManager(
@@ -255,6 +284,14 @@ class Checkpoints:
         with atomic_path(self._folder / "checkpoint") as pointer:
             pointer.write_text("\n".join(lines) + "\n", encoding="utf-8")
         self._manager = self._manage()
+
+
+def _parts(path: str) -> set[str]:
+    """The names of what a checkpoint was made of."""
+    graph = TrackableObjectGraph.FromString(
+        tf.train.load_checkpoint(path).get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
+    )
+    return {child.local_name for child in graph.nodes[0].children}
 
 
 def _present(folder: pathlib.Path) -> list[str]:

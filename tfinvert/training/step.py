@@ -1,4 +1,4 @@
-"""One optimiser step under a strategy: gradient, guard, optimiser."""
+"""One step under a strategy: gradient, guard and optimiser, of each that is trained."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -12,7 +12,6 @@ from tfinvert.resize import resize_batch
 from tfinvert.training import strategies
 from tfinvert.training.guard import Guard
 from tfinvert.training.likelihood import WEIGHT, unlikelihood
-from tfinvert.training.losses import make as make_loss
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import State
 
@@ -46,83 +45,89 @@ def make_step(
     The batch is `(images,)` for an in-graph feature, which then runs on the device, or
     `(images, features)` for one that was computed in the input pipeline, up to the `rest`.
     """
-    standardization = state.standardization
+    standardization, loss = state.standardization, state.loss
     output_size = state.network.output_shape[1:3]
-    loss = make_loss(settings.loss, output_size)
     both = spread.beside(state.network, state.head) if state.head is not None else None
 
-    def losses(images: tf.Tensor, features: tf.Tensor | None = None) -> tf.Tensor:
+    def losses(images: tf.Tensor, features: tf.Tensor | None = None) -> list[tf.Tensor]:
         features = state.feature(images) if features is None else rest(features)
         if not settings.train_encoder:
             features = tf.stop_gradient(features)
-        features, targets = standardization(features), resize_batch(images, output_size)
-        if state.head is None:
-            return loss(targets, state.network(features, training=True))
-        reconstructions, log_variance = both(features, training=True)
-        unlikely = unlikelihood(targets, reconstructions, log_variance)
+        features, images = standardization(features), resize_batch(images, output_size)
+        if both is None:
+            reconstructions, unlikely = state.network(features, training=True), 0.0
+        else:
+            reconstructions, log_variance = both(features, training=True)
+            unlikely = unlikelihood(images, reconstructions, log_variance)
+        # Learners see the features as they are: an encoder does not learn to please them.
+        given = [images, *map(tf.stop_gradient, (reconstructions, features))]
+        own = [learner.own(*given) for learner in loss.learners]
         if settings.spread == "alone":
-            return unlikely
-        return loss(targets, reconstructions) + WEIGHT * unlikely
+            return [unlikely, *own]
+        return [loss(images, reconstructions, given[2]) + WEIGHT * unlikely, *own]
 
-    return compile_step(
-        losses, state, settings, strategy, lambda: _average(state, settings.averaging)
-    )
+    def after(_: tf.Tensor, *own: tf.Tensor) -> None:
+        for learner, value in zip(loss.learners, own, strict=True):
+            learner.update(value)
+        move_average(state, settings.averaging)
+
+    return compile_step(losses, [state, *loss.learners], settings, strategy, after)
 
 
 def compile_step(
-    losses: Callable[..., tf.Tensor],
-    state: Trained,
+    losses: Callable[..., Sequence[tf.Tensor]],
+    trained: Sequence[Trained],
     settings: How,
     strategy: tf.distribute.Strategy,
-    after: Callable[[], None] = lambda: None,
+    after: Callable[..., None] = lambda *losses: None,
     penalty: Callable[[_Gradients], _Gradients] = lambda gradients: gradients,
 ) -> Callable[..., tf.Tensor]:
     """A compiled function of one distributed batch that trains once and returns the loss.
 
     Args:
-      losses: from a batch's tensors to the loss of each image, `[B]`.
-      state: what is trained.
+      losses: from a batch's tensors to the loss of each image, `[B]`, for each that is trained.
+      trained: what is trained, each by a loss of its own; the loss of the first is returned.
       settings: batch size, micro-batches and compilation.
       strategy: the devices.
-      after: done after the step, outside of the replicas.
-      penalty: from a replica's gradients to what the optimiser gets, guarded already.
+      after: done after the step, outside of the replicas, with the losses.
+      penalty: from a replica's gradients of each to what the optimiser gets, guarded already.
 
     Raises:
       InputError: as `check`.
     """
     check(settings, strategy)
-    guard = state.guard
+    variables = [each.variables for each in trained]
 
-    def gradients_of(*batch: tf.Tensor) -> tuple[tf.Tensor, _Gradients]:
-        with tf.GradientTape() as tape:
-            loss = tf.nn.compute_average_loss(losses(*batch), global_batch_size=settings.batch_size)
-            scaled = loss * guard.scale
-        return loss, tape.gradient(scaled, state.variables)
+    def gradients_of(*batch: tf.Tensor) -> tuple[list[tf.Tensor], list[_Gradients]]:
+        with tf.GradientTape(persistent=len(trained) > 1) as tape:
+            means = [
+                tf.nn.compute_average_loss(values, global_batch_size=settings.batch_size)
+                for values in losses(*batch)
+            ]
+            scaled = [x * each.guard.scale for x, each in zip(means, trained, strict=True)]
+        return means, [tape.gradient(*each) for each in zip(scaled, variables, strict=True)]
 
     if _compiles(settings.jit, strategy):
         gradients_of = tf.function(gradients_of, jit_compile=True)
 
-    def replica_step(*batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        loss, gradients = _accumulated(gradients_of, batch, settings.accumulate, state.variables)
-        norm = tf.zeros(())
-        if guard.needed:
-            gradients = [gradient / guard.scale for gradient in gradients]
-            # The norm is that of the gradient over all replicas, so that clipping does not depend
-            # on their number; the optimiser sums the clipped parts.
-            whole = tf.distribute.get_replica_context().all_reduce("sum", gradients)
-            norm = tf.linalg.global_norm(whole)
-            factor = guard.factor(norm)
-            gradients = [tf.math.multiply_no_nan(gradient, factor) for gradient in gradients]
-        state.optimizer.apply(penalty(gradients), state.variables)
-        return loss, norm
+    def replica_step(*batch: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        means, gradients = _accumulated(gradients_of, batch, settings.accumulate, variables)
+        norms = []
+        for each, own in zip(trained, gradients, strict=True):
+            own, norm = _guarded(each.guard, own)
+            norms.append(norm)
+            each.optimizer.apply(penalty(own), each.variables)
+        return means, norms
 
     @tf.function
     def step(*batch: tf.Tensor) -> tf.Tensor:
-        loss, norm = strategy.run(replica_step, args=batch)
-        if guard.needed:
-            guard.update(strategy.reduce("mean", norm, axis=None))
-        after()
-        return strategy.reduce("sum", loss, axis=None)
+        means, norms = strategy.run(replica_step, args=batch)
+        for each, norm in zip(trained, norms, strict=True):
+            if each.guard.needed:
+                each.guard.update(strategy.reduce("mean", norm, axis=None))
+        sums = [strategy.reduce("sum", mean, axis=None) for mean in means]
+        after(*sums)
+        return sums[0]
 
     return step
 
@@ -152,29 +157,40 @@ def _compiles(jit: str, strategy: tf.distribute.Strategy) -> bool:
     return jit == "on" or (jit == "auto" and alone and on_gpu)
 
 
+def _guarded(guard: Guard, gradients: _Gradients) -> tuple[_Gradients, tf.Tensor]:
+    """A replica's gradients as the optimiser gets them, and the norm of those over all replicas."""
+    if not guard.needed:
+        return gradients, tf.zeros(())
+    gradients = [gradient / guard.scale for gradient in gradients]
+    # The norm is that of the gradient over all replicas, so that clipping does not depend on their
+    # number; the optimiser sums the clipped parts.
+    whole = tf.distribute.get_replica_context().all_reduce("sum", gradients)
+    norm = tf.linalg.global_norm(whole)
+    factor = guard.factor(norm)
+    return [tf.math.multiply_no_nan(gradient, factor) for gradient in gradients], norm
+
+
 def _accumulated(
-    gradients_of: Callable[..., tuple[tf.Tensor, _Gradients]],
+    gradients_of: Callable[..., tuple[list[tf.Tensor], list[_Gradients]]],
     batch: Sequence[tf.Tensor],
     parts: int,
-    variables: Sequence[Any],
-) -> tuple[tf.Tensor, _Gradients]:
-    """Loss and gradients of a batch, summed over parts that are taken one after the other."""
+    variables: Sequence[Sequence[Any]],
+) -> tuple[list[tf.Tensor], list[_Gradients]]:
+    """Losses and gradients of a batch, summed over parts that are taken one after the other."""
     if parts == 1:
         return gradients_of(*batch)
     split = [tf.reshape(x, (parts, x.shape[0] // parts, *x.shape[1:])) for x in batch]
 
-    def add(i: tf.Tensor, loss: tf.Tensor, sums: _Gradients) -> tuple[Any, ...]:
-        more, gradients = gradients_of(*(x[i] for x in split))
-        return i + 1, loss + more, [a + b for a, b in zip(sums, gradients, strict=True)]
+    def add(i: tf.Tensor, sums: Any) -> tuple[Any, ...]:
+        return i + 1, tf.nest.map_structure(tf.add, sums, gradients_of(*(x[i] for x in split)))
 
-    zeros = [tf.zeros(variable.shape, tf.float32) for variable in variables]
-    start = tf.constant(0), tf.zeros(()), zeros
+    zeros = [[tf.zeros(variable.shape, tf.float32) for variable in each] for each in variables]
+    start = tf.constant(0), ([tf.zeros(()) for _ in variables], zeros)
     # One at a time: that only one part's activations are in memory is what it is for.
-    _, loss, sums = tf.while_loop(lambda i, *_: i < parts, add, start, parallel_iterations=1)
-    return loss, sums
+    return tf.while_loop(lambda i, _: i < parts, add, start, parallel_iterations=1)[1]
 
 
-def _average(state: State, decay: float) -> None:
+def move_average(state: State, decay: float) -> None:
     """Moves the averaged weights; the first steps count for less, as they are soon far off."""
     done = tf.cast(state.optimizer.iterations, tf.float32)
     rate = 1.0 - tf.minimum(decay, (1.0 + done) / (10.0 + done))

@@ -93,7 +93,7 @@ class TorchPickler(pickle._Pickler):
             self.save(tuple(obj))
             self.write(pickle.BINPERSID)
         elif isinstance(obj, np.ndarray):
-            kind = {"f2": "Half", "f4": "Float", "f8": "Double"}[obj.dtype.str[1:]]
+            kind = {"f2": "Half", "f4": "Float", "f8": "Double", "i8": "Long"}[obj.dtype.str[1:]]
             more = (None,) if self.legacy else ()
             key = str(len(self.arrays))
             storage = Named(f"torch:{kind}Storage")

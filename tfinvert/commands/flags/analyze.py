@@ -23,9 +23,9 @@ a few minutes' work, with a thousand an hour's:
 
     tfinvert analyze --experiment=all --data=folder:val --images=16 --workdir=runs/all
 
-Into the work directory go `report.html`, for each experiment a folder with `results.json` and its
-figures as SVG and PNG, and TensorBoard's `summaries/`. The same command goes on with a stopped run;
-with another `--experiment` it adds to it.
+Into the work directory go `report.html`, for each experiment a folder with `results.json`, its
+table as `results.csv` and its figures as SVG and PNG, and TensorBoard's `summaries/`. The same
+command goes on with a stopped run; with another `--experiment` it adds to it.
 """
 
 from absl import flags

@@ -6,6 +6,10 @@ An inverter for any size rebuilds whole photographs; for another, each is cut to
 square and resized. A folder gets every reconstruction alone; so frames of a film become frames:
 
     tfinvert reconstruct --inverter=hog --output=rebuilt/ frames/*.png
+
+An inverter that draws (docs/samples.md) also shows other images that have the same feature:
+
+    tfinvert reconstruct --inverter=hog-samples-64 --samples=4 --output=grid.png a.jpg b.png
 """
 
 from absl import flags
@@ -20,6 +24,10 @@ def define_flags() -> None:
         "Where the result goes: a .png file gets photographs and reconstructions, a folder every "
         "reconstruction alone; both may be given.",
     )
+    flags.DEFINE_integer(
+        "samples", 0, "Images to draw that have the feature, below each.", lower_bound=0
+    )
+    flags.DEFINE_integer("seed", 0, "Of the samples.", lower_bound=0)
     flags.DEFINE_integer(
         "columns", 8, "Photographs in a row, where all have one size.", lower_bound=1
     )

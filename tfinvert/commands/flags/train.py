@@ -24,6 +24,12 @@ enlarged crops would change the feature. The paper's network and optimiser:
         --network=paper --optimizer=adam --width=0.5 --learning_rate=2e-3 --steps=9000 \\
         --workdir=runs/sift-64
 
+To draw images that have a feature, around an inverter that is there (docs/samples.md):
+
+    tfinvert train --feature=hog --start=hog-64 --samples --data=folder:train \
+        --validation_data=folder:val --min_crop=1 --shift=8 --batch_size=128 \
+        --learning_rate=2e-3 --steps=9000 --dtype=float16 --workdir=runs/hog-samples-64
+
 A first try on the embedded photographs, a minute:
 
     tfinvert train --feature=hog --data=photos --steps=500 --width=0.5 \\
@@ -69,6 +75,9 @@ def define_flags() -> None:
         "Of adamw and muon: the share, times the learning rate, that a step takes of all weights.",
     )
     flags.DEFINE_string("start", None, "An inverter to begin with: a directory or a shipped name.")
+    flags.DEFINE_bool(
+        "samples", False, "Keep --start as it is, and learn to draw images that have a feature."
+    )
     flags.DEFINE_enum("network", DEFAULTS["network"], NETWORKS, "The network's design.")
     flags.DEFINE_float("width", DEFAULTS["width"], "Scales the channels of the network.")
     flags.DEFINE_integer(

@@ -20,7 +20,7 @@ from tfinvert.networks.weights.safetensors_files import read_safetensors
 from tfinvert.networks.weights.values import Weights
 
 _LARGEST = 1 << 31  # AlexNet in float64 with gradients, as Caffe may write it, is half of that
-_DAMAGE = (
+DAMAGE = (
     OSError,
     EOFError,
     ValueError,
@@ -58,7 +58,7 @@ def read(path: str | os.PathLike[str], variant: str = "") -> Weights:
         layers = to_keras(contents.tensors, contents.layout, variant)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         reason = first_line(error)
         raise InputError(f"{path} is damaged or truncated: {reason}") from error
     return Weights(variant, layers, contents.input_size, contents.facts)

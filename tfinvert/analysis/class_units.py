@@ -1,0 +1,143 @@
+"""Units that stand for classes beside the average photographs of these classes."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from tfinvert.analysis.inverters import layer_of
+from tfinvert.analysis.single_units import only, possible
+from tfinvert.analysis.tables import Row, mean_error, standard_error
+from tfinvert.inverter import Inverter
+from tfinvert.resize import resize_images
+
+_SCORES = "fc8"
+FEWEST = 5  # with fewer, a rank among the others and a standard error say little
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Likeness:
+    """Correlation of units' images with the average photographs of classes.
+
+    Attributes:
+      classes: `[k]`, those of which there are enough photographs.
+      counts: `[k]`, photographs of each.
+      correlations: `[k, k]`, of each class's unit with each class's average.
+      averages: `[k, H, W, 3]`, the average photographs.
+      units: `[k, H, W, 3]`, the units' images.
+    """
+
+    classes: np.ndarray
+    counts: np.ndarray
+    correlations: np.ndarray
+    averages: np.ndarray
+    units: np.ndarray
+
+    @property
+    def own(self) -> np.ndarray:
+        """Each unit's correlation with its own class: `[k]`."""
+        return np.diag(self.correlations)
+
+    @property
+    def others(self) -> np.ndarray:
+        """Each unit's mean correlation with all other classes: `[k]`."""
+        return (self.correlations.sum(1) - self.own) / (len(self.own) - 1)
+
+    @property
+    def percentiles(self) -> np.ndarray:
+        """Percentage of the other classes that each unit is less like than its own: `[k]`."""
+        below = (self.correlations < self.own[:, np.newaxis]).sum(1)
+        return 100.0 * below / (len(self.own) - 1)
+
+
+def gives_classes(inverter: Inverter) -> bool:
+    """Whether the feature is a score or a probability for each class."""
+    vector = len(inverter.feature.spec.shape) == 1
+    return vector and bool(layer_of(inverter) == _SCORES or inverter.feature.log_floor)
+
+
+def class_averages(
+    images: np.ndarray, predicted: np.ndarray, least: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The average image of every class of which there are enough.
+
+    Args:
+      images: `[n, H, W, 3]`.
+      predicted: `[n]`, each image's class.
+      least: images that a class must have.
+
+    Returns:
+      classes `[k]`, the number of images of each `[k]`, and averages `[k, H, W, 3]`.
+    """
+    classes, counts = np.unique(predicted, return_counts=True)
+    classes, counts = classes[counts >= least], counts[counts >= least]
+    averages = np.zeros((len(classes), *images.shape[1:]), np.float32)
+    for average, each in zip(averages, classes, strict=True):
+        average[:] = images[predicted == each].mean(0)
+    return classes, counts, averages
+
+
+def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson's, over pixels and channels, of each of `[k, ...]` with each of `[m, ...]`: `[k, m]`.
+
+    An image without contrast has the correlation 0 with all.
+    """
+    flat = [each.reshape(len(each), -1) for each in (a, b)]
+    return np.nan_to_num(1 - cdist(*flat, "correlation"))
+
+
+def likeness_of(
+    inverter: Inverter, images: np.ndarray, features: np.ndarray, factor: float, least: int
+) -> Likeness:
+    """Of an inverter's units to the classes of which there are `least` photographs."""
+    images = resize_images(images, inverter.output_size)
+    classes, counts, averages = class_averages(images, features.argmax(1), least)
+    rebuilt = inverter.invert(possible(inverter, only(features, classes, factor)))
+    # What all units, and all photographs, have in common would be alike for any class.
+    return Likeness(
+        classes,
+        counts,
+        correlations(rebuilt - rebuilt.mean(0), averages - images.mean(0))
+        if len(classes)
+        else np.zeros((0, 0)),
+        averages,
+        rebuilt,
+    )
+
+
+def class_values(likeness: Likeness | None) -> dict[str, Any]:
+    """What a row says of them; None where units are not of classes, or of too few."""
+    values: dict[str, Any] = dict.fromkeys(
+        (
+            "classes",
+            "correlation with own class",
+            "correlation with others",
+            "standard error of the difference",
+            "percentile of own class",
+            "standard error of the percentile",
+        )
+    )
+    if likeness is None:
+        return values
+    count = len(likeness.classes)
+    if count < FEWEST:
+        return values | {"classes": count}
+    own, others = likeness.own, likeness.others
+    correlated = float(own.mean()), float(others.mean()), standard_error(own - others)
+    return dict(zip(values, (count, *correlated, *mean_error(likeness.percentiles)), strict=True))
+
+
+def class_finding(row: Row, least: int) -> str:
+    """Such a row, with its "label", as a sentence."""
+    if row["percentile of own class"] is None:
+        return (
+            f"{row['label']}: only {row['classes']} classes are seen in at least {least} "
+            f"photographs, too few to compare units with class averages, which takes {FEWEST}."
+        )
+    return (
+        "{label}: a class's unit has the correlation {correlation with own class:.2f} with the "
+        "average photograph of its own class and {correlation with others:.2f} with those of "
+        "others; among all {classes} classes its own is at the {percentile of own class:.0f} ± "
+        "{standard error of the percentile:.0f} percentile (chance: 50)."
+    ).format_map(row)

@@ -1,0 +1,158 @@
+"""Objects put into photographs at known places, and where a change says that they are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfinvert.analysis.parts import Arrays
+from tfinvert.inverter import Inverter
+
+_CANDIDATES = 8  # photographs drawn for each background, of which the most unlike gives the object
+
+
+def cut_middles(images: np.ndarray, side: int) -> np.ndarray:
+    """The squares in the middle: `[n, H, W, 3]` become `[n, side, side, 3]`."""
+    top, left = (images.shape[1] - side) // 2, (images.shape[2] - side) // 2
+    return images[:, top : top + side, left : left + side]
+
+
+def paste(
+    backgrounds: np.ndarray, objects: np.ndarray, mask: np.ndarray, top: int, left: int
+) -> np.ndarray:
+    """Copies of the backgrounds with an object at one place.
+
+    Args:
+      backgrounds: `[n, H, W, 3]`.
+      objects: `[n, side, side, 3]`.
+      mask: `[side, side]`, how much of the object is seen: 1 hides the background.
+      top: row of the object's first pixel.
+      left: column likewise.
+    """
+    copies = backgrounds.copy()
+    side, weight = len(mask), mask[..., np.newaxis]
+    window = copies[:, top : top + side, left : left + side]
+    window += weight * (objects - window)
+    return copies
+
+
+def choose_objects(
+    colors: np.ndarray, surroundings: np.ndarray, own: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """For each background the most unlike of a few other photographs, drawn at random.
+
+    Args:
+      colors: `[n, 3]`, mean colours of what each photograph would give as an object.
+      surroundings: `[m, 3]`, mean colours of the backgrounds.
+      own: `[m]`, which of the n photographs each background is: never chosen for it.
+      rng: draws.
+
+    Returns:
+      Indices of photographs, `[m]`.
+    """
+    steps = rng.integers(1, len(colors), (len(own), _CANDIDATES))
+    drawn = (own[:, np.newaxis] + steps) % len(colors)
+    contrast = np.linalg.norm(colors[drawn] - surroundings[:, np.newaxis], axis=-1)
+    return drawn[np.arange(len(own)), contrast.argmax(1)]
+
+
+def grid(
+    places: int, side: int, height: int, width: int
+) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """Places of an object in rows and columns, of which the outermost touch the border.
+
+    Args:
+      places: along each side.
+      side: of the object, in pixels.
+      height: of the image, likewise.
+      width: likewise.
+
+    Returns:
+      (top, left) of each, and `[places², 2]`: (x, y) of the object's centre, in widths of the image
+      from its middle.
+    """
+    corners = [
+        (round(top), round(left))
+        for top in np.linspace(0, height - side, places)
+        for left in np.linspace(0, width - side, places)
+    ]
+    middles = np.array([(left + side / 2, top + side / 2) for top, left in corners])
+    return corners, (middles - np.array([width, height]) / 2) / width
+
+
+def change(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Squared difference, summed over channels: two of `[n, H, W, 3]` become `[n, H, W]`."""
+    return np.square(others - images).sum(-1)
+
+
+def center_of_change(changes: np.ndarray) -> np.ndarray:
+    """Where images changed, measured from their middle: the centre of mass of the change.
+
+    The median of an image's pixels is taken off first, and what falls below it is 0: a faint change
+    of the whole image would pull the centre of mass to the middle.
+
+    Args:
+      changes: `[n, H, W]`, at least 0.
+
+    Returns:
+      `[n, 2]`, (x, y) in widths of the image, right and down from the middle; 0 where nothing is
+      left.
+    """
+    height, width = changes.shape[1:]
+    floor = np.median(changes, (1, 2), keepdims=True)
+    above = np.maximum(changes - floor, 0.0).astype(np.float64)
+    x = (np.arange(width) - (width - 1) / 2) / width
+    y = (np.arange(height) - (height - 1) / 2) / width
+    moments = np.stack([above.sum(1) @ x, above.sum(2) @ y], 1)
+    total = above.sum((1, 2))[:, np.newaxis]
+    return np.divide(moments, total, out=np.zeros_like(moments), where=total > 0)
+
+
+def correlation(places: np.ndarray, measured: np.ndarray) -> tuple[float, float]:
+    """Pearson's, over all backgrounds, places and both coordinates, with its standard error.
+
+    The error is the jackknife's over backgrounds, since the places of one are not independent.
+    Where nothing varies, the correlation is 0.
+
+    Args:
+      places: `[places, 2]`, true.
+      measured: `[places, backgrounds, 2]`.
+    """
+    true = np.broadcast_to(places[:, np.newaxis], measured.shape)
+
+    def pearson(which: np.ndarray) -> float:
+        pair = true[:, which].ravel(), measured[:, which].ravel()
+        return float(np.corrcoef(*pair)[0, 1]) if min(map(np.ptp, pair)) > 0 else 0.0
+
+    every = np.arange(measured.shape[1])
+    without = np.array([pearson(every != i) for i in every])
+    error = np.sqrt((len(every) - 1) / len(every) * np.square(without - without.mean()).sum())
+    return pearson(every), float(error)
+
+
+def centers_of(
+    inverter: Inverter,
+    without: np.ndarray,
+    objects: np.ndarray,
+    mask: np.ndarray,
+    corners: Sequence[tuple[int, int]],
+) -> Arrays:
+    """Where reconstructions change, `[places, backgrounds, 2]`."""
+    before = inverter.reconstruct(without)
+    centers = [
+        center_of_change(
+            change(before, inverter.reconstruct(paste(without, objects, mask, *corner)))
+        )
+        for corner in corners
+    ]
+    return {"centers": np.stack(centers)}
+
+
+def scenes(
+    images: np.ndarray, chosen: np.ndarray, side: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Backgrounds, an object for each, and how unlike the two are."""
+    cuts, backgrounds = cut_middles(images, side), images[chosen]
+    colors, surroundings = cuts.mean((1, 2)), backgrounds.mean((1, 2))
+    sources = choose_objects(colors, surroundings, chosen, rng)
+    contrast = np.linalg.norm(colors[sources] - surroundings, axis=1)
+    return backgrounds, cuts[sources], contrast

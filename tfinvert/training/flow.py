@@ -1,0 +1,249 @@
+"""Learning to draw images around those of an inverter, which stays as it is: flow matching."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfinvert import flow
+from tfinvert.data import order, pipeline
+from tfinvert.errors import InputError
+from tfinvert.features.base import Feature
+from tfinvert.features.standardization import Standardization
+from tfinvert.inverter import Inverter
+from tfinvert.networks import velocity
+from tfinvert.resize import resize_batch
+from tfinvert.sampling import evenly
+from tfinvert.training import strategies
+from tfinvert.training.examples import Examples
+from tfinvert.training.history import History
+from tfinvert.training.loop import VALIDATION_IMAGES, Fitted
+from tfinvert.training.pace import PACE, Pace
+from tfinvert.training.settings import Settings
+from tfinvert.training.start import check_feature
+from tfinvert.training.state import Checkpoints, State, variables
+from tfinvert.training.step import check as check_step
+from tfinvert.training.step import compile_step, move_average
+from tfinvert.training.stepping import take_steps
+from tfinvert.training.summaries import SHOWN, Summaries
+
+_TRAINING, _VALIDATION = 1, 2  # kinds of noise, so that one tells nothing of another
+_AT_ONCE = 64  # validation images
+# What says how a regression network is made or fitted.
+_OTHERS = ("loss", "network", "units", "train_encoder", "spread")
+
+
+def check(start: Inverter, feature: Feature, settings: Settings) -> None:
+    """Whether drawing can be learnt around an inverter.
+
+    Raises:
+      InputError: it is of another feature or size than `feature`, its images have another size or
+        none that can be drawn, or a setting is about its own network.
+    """
+    changed = [x for x in _OTHERS if getattr(settings, x) != getattr(Settings(1), x)]
+    if changed:
+        raise InputError(
+            "learning to draw samples changes nothing of the inverter it starts from. Received: "
+            f"{', '.join(f'{name}={getattr(settings, name)}' for name in changed)}"
+        )
+    check_feature(start, feature)
+    sizes = start.feature.image_shape[:2], start.output_size, feature.image_shape[:2]
+    if len({*sizes}) > 1:
+        words = [f"{height}×{width}" for height, width in sizes]
+        raise InputError(
+            "samples are drawn at the image size of the inverter they start from, which must be "
+            f"that of its reconstructions. Received: one for {words[0]} that makes {words[1]}, and "
+            f"images of {words[2]}"
+        )
+    velocity.build(feature, settings.width)
+
+
+class FlowState(State):
+    """As `State`, whose network is the velocity's; made in a strategy's scope.
+
+    Attributes:
+      mean_network: of the inverter that is drawn around; not trained.
+      deviation: of images from its images.
+    """
+
+    def __init__(self, start: Inverter, settings: Settings):
+        super().__init__(
+            start.feature,
+            settings,
+            lambda precision: velocity.build(start.feature, settings.width, precision),
+        )
+        self.mean_network = keras.models.clone_model(start.network)
+        self.mean_network.set_weights(start.network.get_weights())
+        self.deviation = tf.Variable(1.0, trainable=False)
+        self.standardization = start.standardization
+
+    @property
+    def trackables(self) -> dict[str, Any]:
+        """The inverter too: what goes on is what began, whatever it was read from says by then."""
+        return super().trackables | {
+            "mean_network": self.mean_network,
+            "deviation": self.deviation,
+        }
+
+    def mean_of(self, features: tf.Tensor, standardization: Standardization) -> Any:
+        """Standardised features and the inverter's images, clipped."""
+        features = standardization(features)
+        images = tf.cast(self.mean_network(features, training=False), tf.float32)
+        return features, tf.clip_by_value(images, 0.0, 1.0)
+
+
+def fit(
+    start: Inverter,
+    training: Examples,
+    validation: np.ndarray,
+    settings: Settings,
+    workdir: pathlib.Path,
+    strategy: tf.distribute.Strategy,
+    pace: Pace = PACE,
+) -> Fitted:
+    """Trains the velocity network of a flow around an inverter, from where `workdir` left off.
+
+    Arguments, directory and errors as `loop.fit`; the history has `validation_velocity`, the loss
+    on validation images. The inverter that comes back is `start` and draws.
+    """
+    check_step(settings, strategy)
+    team = strategies.team(strategy)
+    validation = validation[evenly(len(validation), VALIDATION_IMAGES)]
+    with strategy.scope():
+        state = FlowState(start, settings)
+    checkpoints = Checkpoints(state, workdir)
+    if team.chief and not checkpoints.restore():
+        _measure(state, training)
+    strategies.share(strategy, variables(state))
+    done = int(state.step.numpy())
+    drawing = flow.Flow(state.averaged, float(state.deviation.numpy()))
+    parts = start.feature, state.standardization, state.mean_network
+    inverter = Inverter(*parts, spread=start.spread, flow=drawing)
+    history = History(workdir / "history.jsonl", done) if team.chief else None
+    fitted = Fitted(inverter, history.entries if history else [], state.mean_image.numpy())
+    if done >= settings.steps:
+        return fitted
+    summaries = None
+    shown = validation[evenly(len(validation), SHOWN)]
+    if team.chief:
+        summaries = Summaries(workdir / "summaries", shown, inverter.output_size)
+    score = _scorer(state, validation)
+
+    def validate(step: int) -> dict[str, float]:
+        summaries.images(inverter.sample(inverter.encode(shown), 1)[:, 0], step)
+        return {"validation_velocity": score()}
+
+    take_steps(
+        make_step(state, settings, strategy, training.rest),
+        _with_noise(training.batches(done, team.part), settings, state, done, team.part),
+        validate,
+        done=done,
+        length=settings,
+        strategy=strategy,
+        checkpoints=checkpoints,
+        history=history,
+        summaries=summaries,
+        pace=pace,
+    )
+    return fitted
+
+
+def make_step(
+    state: FlowState,
+    settings: Settings,
+    strategy: tf.distribute.Strategy,
+    rest: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+) -> Callable[..., tf.Tensor]:
+    """As `step.make_step`, of batches that end with noise `[B, H, W, 3]` and times `[B, 1]`."""
+    losses = _losses_of(state, state.network, rest)
+
+    def after(_: tf.Tensor) -> None:
+        move_average(state, settings.averaging)
+
+    return compile_step(lambda *batch: [losses(*batch)], [state], settings, strategy, after)
+
+
+def _losses_of(
+    state: FlowState, network: keras.Model, rest: Callable[[tf.Tensor], tf.Tensor]
+) -> Callable[..., tf.Tensor]:
+    """From a batch to each image's mean squared error of the velocity, `[B]`."""
+    standardization = state.standardization
+
+    def losses(images: tf.Tensor, *more: tf.Tensor) -> tf.Tensor:
+        *given, noise, time = more
+        features = rest(given[0]) if given else state.feature(images)
+        features, mean = state.mean_of(features, standardization)
+        residual = (resize_batch(images, mean.shape[1:3]) - mean) / state.deviation
+        place, direction = flow.line(noise, residual, time)
+        known = [tf.stop_gradient(each) for each in (place, time, mean, features)]
+        found = tf.cast(network(known, training=True), tf.float32)
+        return tf.reduce_mean(tf.square(found - direction), (1, 2, 3))
+
+    return losses
+
+
+def _with_noise(
+    batches: tf.data.Dataset, settings: Settings, state: FlowState, done: int, part: order.Part
+) -> tf.data.Dataset:
+    """Batches with noise and times behind, which the seed and an image's position decide.
+
+    Times are sigmoids of normal numbers: most in the middle, where the velocity is hardest to tell
+    (Esser et al. 2024, "Scaling Rectified Flow Transformers").
+    """
+    shape = state.network.output_shape[1:]
+
+    def draw(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return draws(_TRAINING, settings.seed, positions, shape)
+
+    def load(positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        noise, time = tf.numpy_function(draw, [positions], (tf.float32, tf.float32))
+        count = positions.shape
+        return tf.ensure_shape(noise, (*count, *shape)), tf.ensure_shape(time, (*count, 1))
+
+    drawn = order.positions(settings.batch_size, done, part).map(load).prefetch(2)
+    return tf.data.Dataset.zip(batches, drawn).map(lambda batch, more: (*batch, *more))
+
+
+def draws(
+    kind: int, seed: int, positions: np.ndarray, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Noise `[n, *shape]` and times in (0, 1) `[n, 1]` of some positions."""
+    size = int(np.prod(shape))
+    each = np.stack([flow.noise((kind, seed, at), (size + 1,)) for at in positions.tolist()])
+    return each[:, 1:].reshape(-1, *shape), 1 / (1 + np.exp(-each[:, :1]))
+
+
+def _scorer(state: FlowState, validation: np.ndarray) -> Callable[[], float]:
+    """The loss of the averaged network on images, always with the same noise and times."""
+    losses = tf.function(_losses_of(state, state.averaged, tf.identity), reduce_retracing=True)
+    shape = state.network.output_shape[1:]
+
+    def score() -> float:
+        found = []
+        for begin in range(0, len(validation), _AT_ONCE):
+            images = validation[begin : begin + _AT_ONCE]
+            at = np.arange(begin, begin + len(images))
+            found.append(losses(images, state.feature(images), *draws(_VALIDATION, 0, at, shape)))
+        return float(np.concatenate(found).mean())
+
+    return score
+
+
+def _measure(state: FlowState, training: Examples) -> None:
+    """Deviation and mean image, from one pass over the first training images."""
+    total, squares, count = np.zeros(state.feature.image_shape), 0.0, 0
+    standardization = state.standardization
+    mean_of = tf.function(
+        lambda features: state.mean_of(features, standardization)[1], reduce_retracing=True
+    )
+    with pipeline.one_line_errors():
+        for images, features in training.first():
+            total, count = total + images.sum(0, np.float64), count + len(images)
+            squares += float(np.square(images - mean_of(features).numpy(), dtype=np.float64).sum())
+    if not count:
+        raise InputError("there are no training images to measure")
+    state.mean_image.assign(total / count)
+    state.deviation.assign(max(np.sqrt(squares / total.size / count), 1e-6))
