@@ -1,37 +1,16 @@
 """Inverters on images of any size: sides, lists, pieces without a seam, wrong input."""
 
-import functools
-
 import numpy as np
 import pytest
 import skimage.data
 
 import tfinvert
+from tests.untrained import made
 from tfinvert import tiles
-from tfinvert.features.standardization import Standardization
-from tfinvert.inverter import Inverter
-from tfinvert.networks import inversion, sizes
+from tfinvert.networks import sizes
 
 PHOTO = skimage.data.astronaut() / np.float32(255)
 SIZES = [(64, 64), (100, 131), (67, 200), (33, 70)]
-
-
-@functools.cache
-def made(name, network, **settings):
-    feature = tfinvert.features.get(name, **settings)
-    model = inversion.build(feature, width=0.25, network=network)
-    rng = np.random.default_rng(0)
-    # Residual networks start with zeros, and these must show what depends on what.
-    model.set_weights(
-        [
-            rng.normal(0, 1 / np.sqrt(np.prod(w.shape[:-1]) + 1), w.shape)
-            for w in model.get_weights()
-        ]
-    )
-    channels = feature.spec.shape[-1:]
-    return Inverter(
-        feature, Standardization(np.zeros(channels, "f4"), np.ones(channels, "f4")), model
-    )
 
 
 INVERTERS = {

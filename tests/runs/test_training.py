@@ -120,6 +120,8 @@ def bomb():
     ("changes", "message"),
     [
         ({"feature": "hgo"}, "unknown feature 'hgo'; there are: .*hog"),
+        ({"spread": "alone"}, "spread=alone is for an inverter that stays as it is: give it as"),
+        ({"spread": "both"}, "spread must be one of none, beside, alone. Received: .both"),
         ({"image_size": 2}, "at least 4×4"),
         ({"image_size": -64}, "image_shape must be"),
         ({"image_size": 20}, "at least 4×4 cells"),
