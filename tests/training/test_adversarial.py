@@ -89,7 +89,7 @@ def test_the_inverters_gradient_is_that_of_its_loss(adversary, given):
         value = adversary(images, reconstructions, seen)
     gradient = tape.gradient(value, reconstructions).numpy().astype(np.float64)
     ahead = verdict(adversary, images, seen)
-    along = np.sign(gradient).astype(np.float32) * 1e-3
+    along = np.sign(gradient).astype(np.float32) * 3e-4
 
     def loss(moved):
         return softplus(ahead - verdict(adversary, moved, seen)).mean((1, 2, 3))
