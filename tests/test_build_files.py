@@ -36,7 +36,7 @@ MAY_NEED = {
     "tfinvert/analysis/baselines": INVERTER,
     **dict.fromkeys(("tfinvert/reporting", "tfinvert/serving"), INVERTER),
     "tfinvert/training": INVERTER | {"tfinvert/training/losses"},
-    "tfinvert/training/losses": INVERTER,
+    "tfinvert/training/losses": INVERTER | {"tfinvert/training"},
     "tfinvert/commands": LIBRARY | COMMANDS,
     "tfinvert/commands/flags": {"tfinvert", "tfinvert/runs", "tfinvert/training"},
     **dict.fromkeys(("benchmarks", "export", "recipes"), LIBRARY | COMMANDS),
