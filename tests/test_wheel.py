@@ -82,6 +82,7 @@ def test_shipped_inverters_are_small_and_say_what_made_them(name):
     (entry,) = (entry for entry in catalogue() if entry.name == name)
     assert entry.any_size == inverter.any_size
     assert entry.draws == bool(inverter.flow)
+    assert entry.tells == bool(inverter.spread)
     assert (entry.height, entry.width, 3) == inverter.feature.image_shape
     assert entry.feature == inverter.feature.name
     card = inverter.card

@@ -21,6 +21,7 @@ class Entry:
       width: likewise.
       any_size: whether it takes images of any other size too.
       draws: whether it draws samples.
+      tells: whether it tells its uncertainty.
       bytes: of its files.
       error: its normalised reconstruction error; 0 is perfect.
       images: on so many.
@@ -35,6 +36,7 @@ class Entry:
     width: int
     any_size: bool
     draws: bool
+    tells: bool
     bytes: int
     error: float
     images: int
@@ -61,6 +63,7 @@ def _entry(name: str) -> Entry:
         width=width,
         any_size="cell_size" in feature["config"] and layers <= ANY_SIZE,
         draws="flow" in card,
+        tells="spread" in card,
         bytes=sum(file.stat().st_size for file in directory.iterdir()),
         error=made["metrics"]["normalized_error"],
         images=made["metrics"]["images"],

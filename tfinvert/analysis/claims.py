@@ -33,6 +33,8 @@ TOP = 5  # classes
 HUE, DEEPEST = 45.0, 2  # degrees; fully connected layers
 PLACE = 0.5
 
+TOLD = "brightness", "colour", "edges"  # of which inverters tell deviations
+
 OVERLAYS = "conv5"
 
 FEWEST, RANK = 3, -0.5  # layers of one network that have a rank correlation
@@ -331,6 +333,31 @@ def compare(
             _clearly,
         ),
     ]
+
+
+def uncertainty(told: Mapping[str, Mapping[str, np.ndarray]]) -> list[Claim]:
+    """Of `uncertainty`.
+
+    Args:
+      told: by label, from the first layer of one network to the last, of each of `TOLD` the
+        deviation that the inverter tells of each image.
+    """
+    rises = [
+        mean_error(deep[part] - shallow[part])
+        for shallow, deep in itertools.pairwise(told.values())
+        for part in TOLD
+    ]
+    return _claim(
+        "What a layer throws away, of brightness, of colour and of edges, grows with depth.",
+        "The deviation that the inverter itself tells rises from each layer given to the next, in "
+        "all three by more than 2 standard errors, paired over images.",
+        [(label, *(parts[part].mean() for part in TOLD)) for label, parts in told.items()]
+        if rises
+        else (),
+        "{} {:.3f}, {:.3f}, {:.3f}",
+        lambda *_: all(_clearly(*rise) for rise in rises),
+        "; ",
+    )
 
 
 def _claim(
