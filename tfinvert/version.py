@@ -1,3 +1,3 @@
 """The version, for setup.py, saved inverters and reports."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
