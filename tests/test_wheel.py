@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 OFFLINE = ("--no-deps", "--no-build-isolation")
 SHIPPED = 8_000_000  # bytes at most, for one inverter
 DRAWING = 16_000_000  # for one with a network that draws beside its own
-WHEEL = 95_000_000  # likewise, for the whole
+WHEEL = 104_000_000  # likewise, for the whole: PyPI takes 100 MiB
 
 PROGRAM = """
 import sys
@@ -95,7 +95,7 @@ def test_any_size_thumbnails_and_every_layer_of_alexnet_are_shipped():
     layers = {f"alexnet-{layer}-64" for layer in alexnet.PAPER_LAYERS}
     large = {f"alexnet-conv{i}" for i in range(1, 6)}
     other_losses = {"hog-perceptual", "hog-adversarial", "alexnet-conv5-perceptual"}
-    drawing = {"hog-samples-64", "alexnet-conv5-samples-64"}
+    drawing = {"hog-samples-64"}
     every = handcrafted | layers | large | other_losses | drawing
     assert every == {*tfinvert.shipped()}
 
@@ -104,7 +104,7 @@ def test_the_compact_alexnet_is_small_and_says_where_it_is_from():
     folder = ROOT / "tfinvert" / "networks" / "weights" / "files"
     weights = folder / "alexnet-compact.safetensors"
     inverters = (ROOT / "tfinvert" / "inverters").glob("alexnet-*/*")
-    assert sum(file.stat().st_size for file in (weights, *inverters)) <= 66_000_000
+    assert sum(file.stat().st_size for file in (weights, *inverters)) <= 67_000_000
     card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
     assert card["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert {"conv1 … conv5", "fc6 … fc8", "licence", "measured"} <= card.keys()
