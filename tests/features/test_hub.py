@@ -32,7 +32,7 @@ def make(kind):
     shape = (SIDE, SIDE, 3)
     if kind == "resnet":
         return models.ResNetBackbone(
-            input_conv_filters=[8],
+            input_conv_filters=[64],
             input_conv_kernel_sizes=[7],
             stackwise_num_filters=[64, 16],
             stackwise_num_blocks=[1, 1],
