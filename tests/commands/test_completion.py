@@ -64,7 +64,7 @@ printf '%s\n' "${COMPREPLY[@]}"
 LINES = [
     ("tfinvert re", ["reconstruct"]),
     ("tfinvert reconstruct --inv", ["--inverter="]),
-    ("tfinvert reconstruct --inverter=hog", ["hog", "hog-64", "hog-samples-64"]),
+    ("tfinvert reconstruct --inverter=hog", [x for x in tfinvert.shipped() if x[:3] == "hog"]),
     ("tfinvert reconstruct --inverter=", [*tfinvert.shipped(), "bash", "fish", "photo.png", "zsh"]),
     ("tfinvert reconstruct --inverter=hog ph", ["photo.png"]),
     ("tfinvert train --feature=sk", ["skimage_hog", "skimage_lbp"]),
