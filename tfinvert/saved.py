@@ -45,17 +45,16 @@ def write(
     path = pathlib.Path(path)
     if path.exists():
         raise InputError(f"{path} exists already; an inverter is never written over another")
-    card = {
-        "format": FORMAT,
-        "feature": describe(feature),
-        "network": _without_initializers(json.loads(network.to_json())),
-        "made": made,
-    }
-    arrays = {f"network/{v.path}": v.numpy().astype(dtype) for v in network.weights}
+    card = {"format": FORMAT, "feature": describe(feature)}
+    arrays = {}
+    for name, model in _parts(network, spread, flow).items():
+        card[name] = _without_initializers(json.loads(model.to_json()))
+        arrays |= {f"{name}/{v.path}": v.numpy().astype(dtype) for v in model.weights}
+    card["made"] = made
     if spread:
-        card["spread"] = _without_initializers(json.loads(spread.head.to_json()))
-        arrays |= {f"spread/{v.path}": v.numpy().astype(dtype) for v in spread.head.weights}
         arrays["spread/calibration"] = np.asarray(spread.calibration, np.float32)
+    if flow:
+        arrays["flow/deviation"] = np.float32(flow.deviation)
     arrays["feature/mean"] = standardization.mean
     arrays["feature/scale"] = standardization.scale
     if standardization.log_floor:
@@ -65,13 +64,17 @@ def write(
         card["encoder"] = _without_initializers(json.loads(model.to_json()))
         # By position: paths are not unique where a model has models in it.
         arrays |= {f"encoder/{i}": _shortest(v.numpy()) for i, v in enumerate(model.weights)}
-    if flow is not None:
-        card["flow"] = _without_initializers(json.loads(flow.network.to_json()))
-        arrays |= {f"flow/{v.path}": v.numpy().astype(dtype) for v in flow.network.weights}
-        arrays["flow/deviation"] = np.float32(flow.deviation)
     with atomic_directory(path) as directory:
         (directory / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         np.savez_compressed(directory / ARRAYS, **arrays)
+
+
+def _parts(
+    network: keras.Model, spread: Spread | None, flow: Flow | None
+) -> dict[str, keras.Model]:
+    """The models that are saved by the paths of their weights, by their names in the card."""
+    others = {"spread": spread and spread.head, "flow": flow and flow.network}
+    return {"network": network} | {name: model for name, model in others.items() if model}
 
 
 def read(

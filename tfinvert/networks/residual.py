@@ -15,7 +15,7 @@ from tfinvert.networks.common import (
     scaled,
     start_of_convolutions,
 )
-from tfinvert.networks.upconv import conv, enlarge, upconv
+from tfinvert.networks.upconv import conv, enlarge, plain_conv, upconv
 
 CHANNELS, FINE_CHANNELS = 64, 48  # on the grid; between it and the image
 BLOCKS = 6
@@ -27,7 +27,7 @@ def grid(feature: Feature, output_size: Size | None, width: float) -> keras.Mode
     """For HOG and LBP; arguments as `inversion.build`."""
     doublings = doublings_to_image(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
-    x = _plain(inputs, scaled(CHANNELS, width), 3, "first")
+    x = plain_conv(inputs, scaled(CHANNELS, width), 3, "first")
     return model(feature, inputs, _expand(_blocks(x), doublings, width))
 
 
@@ -36,7 +36,7 @@ def sparse_grid(feature: Feature, output_size: Size | None, width: float) -> ker
     doublings = doublings_to_image(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
     x = conv(inputs, scaled(CHANNELS, width), 3, "fine")
-    x = _plain(x, scaled(CHANNELS, width), 4, "first", strides=2)
+    x = plain_conv(x, scaled(CHANNELS, width), 4, "first", strides=2)
     return model(feature, inputs, _expand(_blocks(x), doublings + 1, width))
 
 
@@ -47,7 +47,7 @@ def convolutional(feature: Feature, output_size: Size | None, width: float) -> k
     if start != tuple(x.shape[1:3]):
         x = conv(x, scaled(CHANNELS, width), 3, "few")
         x = enlarge(x, scaled(CHANNELS, width), start, "enlarge")
-    x = _plain(x, scaled(CHANNELS, width), 3, "first")
+    x = plain_conv(x, scaled(CHANNELS, width), 3, "first")
     return model(feature, inputs, _expand(_blocks(x), doublings, width))
 
 
@@ -55,8 +55,8 @@ def _blocks(x: keras.KerasTensor) -> keras.KerasTensor:
     channels = x.shape[-1]
     for i in range(1, BLOCKS + 1):
         inner = keras.layers.LeakyReLU(0.2, name=f"block{i}_relu")(x)
-        values = _plain(inner, channels, 3, f"block{i}_values")
-        gates = _plain(inner, channels, 1, f"block{i}_gates")
+        values = plain_conv(inner, channels, 3, f"block{i}_values")
+        gates = plain_conv(inner, channels, 1, f"block{i}_gates")
         if i in CONTEXT:
             around = inner
             for axis, window in (("rows", (WINDOW, 1)), ("columns", (1, WINDOW))):
@@ -65,13 +65,18 @@ def _blocks(x: keras.KerasTensor) -> keras.KerasTensor:
                 )(around)
             values, gates = (
                 keras.layers.Add(name=f"block{i}_{name}_in_context")(
-                    [each, _plain(around, channels, 1, f"block{i}_around_{name}", "zeros")]
+                    [
+                        each,
+                        plain_conv(
+                            around, channels, 1, f"block{i}_around_{name}", initializer="zeros"
+                        ),
+                    ]
                 )
                 for name, each in (("values", values), ("gates", gates))
             )
         gates = keras.layers.Activation("sigmoid", name=f"block{i}_sigmoid")(gates)
         inner = keras.layers.Multiply(name=f"block{i}_gated")([values, gates])
-        inner = _plain(inner, channels, 3, f"block{i}_out", "zeros")
+        inner = plain_conv(inner, channels, 3, f"block{i}_out", initializer="zeros")
         x = keras.layers.Add(name=f"block{i}")([x, inner])
     return x
 
@@ -84,17 +89,3 @@ def _expand(x: keras.KerasTensor, doublings: int, width: float) -> keras.KerasTe
         x = conv(x, scaled(FINE_CHANNELS, width), 3, f"image_conv{i}")
     stride = 1 << last
     return upconv(x, 3, 3 * stride, "image", linear=True, stride=stride)
-
-
-def _plain(
-    x: keras.KerasTensor,
-    channels: int,
-    kernel: int,
-    name: str,
-    initializer: str = "he_normal",
-    strides: int = 1,
-) -> keras.KerasTensor:
-    """A convolution without an activation."""
-    return keras.layers.Conv2D(
-        channels, kernel, strides, "same", kernel_initializer=initializer, name=name
-    )(x)

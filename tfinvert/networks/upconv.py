@@ -27,14 +27,26 @@ def _activate(x: keras.KerasTensor, name: str, linear: bool) -> keras.KerasTenso
     return x if linear else keras.layers.LeakyReLU(0.2, name=f"{name}_relu")(x)
 
 
+def plain_conv(
+    x: keras.KerasTensor,
+    channels: int,
+    kernel: int,
+    name: str,
+    *,
+    initializer: str = "he_normal",
+    strides: int = 1,
+) -> keras.KerasTensor:
+    """Convolution alone: `[B, 8, 8, c]` becomes `[B, 4, 4, channels]` (strides 2)."""
+    return keras.layers.Conv2D(
+        channels, kernel, strides, "same", kernel_initializer=initializer, name=name
+    )(x)
+
+
 def conv(
     x: keras.KerasTensor, channels: int, kernel: int, name: str, strides: int = 1
 ) -> keras.KerasTensor:
-    """Convolution and leaky ReLU 0.2: `[B, 8, 8, c]` becomes `[B, 4, 4, channels]` (strides 2)."""
-    x = keras.layers.Conv2D(
-        channels, kernel, strides, "same", kernel_initializer="he_normal", name=name
-    )(x)
-    return _activate(x, name, linear=False)
+    """`plain_conv` and leaky ReLU 0.2."""
+    return _activate(plain_conv(x, channels, kernel, name, strides=strides), name, linear=False)
 
 
 def dense(x: keras.KerasTensor, units: int, name: str) -> keras.KerasTensor:

@@ -6,6 +6,7 @@ what would be right for white noise. It is a U-net of gated residual blocks, as 
 time and, where it is a vector, the feature modulate each of them.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -15,12 +16,14 @@ from keras import ops
 
 from tfinvert.errors import InputError
 from tfinvert.networks.common import Feature, scaled
-from tfinvert.networks.upconv import computing_in, conv, enlarge, upconv
+from tfinvert.networks.upconv import computing_in, conv, enlarge, plain_conv, upconv
 
 CHANNELS = (48, 96, 192)  # on grids of a half, a quarter, an eighth of the image
 BLOCKS = (2, 2, 3)  # likewise; all but the last once on the way down and once on the way up
 EMBEDDING = 192
 FREQUENCIES = 32
+
+_conv = functools.partial(plain_conv, initializer="lecun_normal")
 
 
 @keras.saving.register_keras_serializable(package="tfinvert")
@@ -145,13 +148,13 @@ def _block(
         mean = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_mean")(inner)
         values, gates = (
             keras.layers.Add(name=f"{name}_{which}_in_context")(
-                [each, _conv(mean, channels, 1, f"{name}_around_{which}", "zeros")]
+                [each, _conv(mean, channels, 1, f"{name}_around_{which}", initializer="zeros")]
             )
             for which, each in (("values", values), ("gates", gates))
         )
     gates = keras.layers.Activation("sigmoid", name=f"{name}_sigmoid")(gates)
     inner = keras.layers.Multiply(name=f"{name}_gated")([values, gates])
-    inner = _conv(inner, channels, 3, f"{name}_out", "zeros")
+    inner = _conv(inner, channels, 3, f"{name}_out", initializer="zeros")
     return keras.layers.Add(name=name)([x, inner])
 
 
@@ -199,17 +202,3 @@ def _halved() -> keras.initializers.Initializer:
 
 def _dense(x: keras.KerasTensor, units: int, name: str, activation: str) -> keras.KerasTensor:
     return keras.layers.Dense(units, activation, kernel_initializer="he_normal", name=name)(x)
-
-
-def _conv(
-    x: keras.KerasTensor,
-    channels: int,
-    kernel: int,
-    name: str,
-    initializer: str = "lecun_normal",
-    strides: int = 1,
-) -> keras.KerasTensor:
-    """A convolution without an activation."""
-    return keras.layers.Conv2D(
-        channels, kernel, strides, "same", kernel_initializer=initializer, name=name
-    )(x)
