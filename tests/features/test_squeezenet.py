@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.refusals import refused
 from tfinvert import features
-from tfinvert.errors import InputError
 
 
 def get(layer, **config):
@@ -92,15 +92,6 @@ def test_a_copy_to_train_has_weights_of_its_own(fire9):
     copy = fire9.to_train()
     copy.model.trainable_variables[0].assign_add(tf.ones_like(copy.model.trainable_variables[0]))
     assert copy.identity() != fire9.identity()
-
-
-def refused(call, *words):
-    with pytest.raises(InputError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line
-    for word in words:
-        assert word in line, line
 
 
 def test_wrong_options(tmp_path):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.networks.weights.writers import write_legacy_pth, write_pth
+from tests.refusals import refused
 from tfinvert import features
-from tfinvert.errors import InputError
 from tfinvert.networks import efficientnet_lite, mobilenet_v2
 from tfinvert.networks.weights.state_dicts import (
     EFFICIENTNET_LITE0,
@@ -35,15 +35,6 @@ def needs(family):
     package = NETWORKS[family].package
     if importlib.util.find_spec(package.replace("-", "_")) is None:
         pytest.skip(f"{package} is not installed")
-
-
-def refused(call, *words):
-    with pytest.raises(InputError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line
-    for word in words:
-        assert word in line, line
 
 
 @pytest.fixture(scope="module", params=NETWORKS)

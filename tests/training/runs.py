@@ -5,10 +5,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tfinvert.training import examples
+from tfinvert.features.standardization import Standardization
+from tfinvert.training import examples, strategies
 from tfinvert.training.loop import Pace
 from tfinvert.training.settings import Settings
+from tfinvert.training.state import State
+from tfinvert.training.step import make_step
 
 DEFAULTS = Settings(
     steps=6, batch_size=8, width=0.125, warmup_steps=2, learning_rate=2e-3, averaging=0.9
@@ -70,3 +74,17 @@ def interrupt_after(patch, module, steps):
         return limited
 
     patch.setattr(module, "make_step", make_step)
+
+
+def take(feature, settings, batch, steps=3, strategy="one", batches=None):
+    """The losses of some steps without a loop around them, and the state after them."""
+    devices = strategies.make(strategy)
+    with devices.scope():
+        state = State(feature, settings)
+        state.standardization = Standardization.measure(feature, [feature(batch)])
+    step = make_step(state, settings, devices)
+    data = tf.data.Dataset.from_tensor_slices(np.stack(batches or [batch] * steps))
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    data = data.unbatch().batch(len(batch), drop_remainder=True).with_options(options)
+    return [float(step(x)) for x in devices.experimental_distribute_dataset(data)], state

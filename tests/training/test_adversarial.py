@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.runs import SETTINGS, Interrupted, Unbroken, interrupt_after
+from tests.training.runs import SETTINGS, Interrupted, Unbroken, interrupt_after, take
 from tfinvert import InputError, features
 from tfinvert.features.standardization import Standardization
-from tfinvert.training import loop, losses, strategies
+from tfinvert.training import loop, losses
 from tfinvert.training.losses.adversarial import Adversary
 from tfinvert.training.settings import Settings
 from tfinvert.training.state import State
-from tfinvert.training.step import make_step
 
 LOSS = "squared:10,adversarial:0.1"
 SIDE = 32
@@ -102,20 +101,11 @@ def test_the_inverters_gradient_is_that_of_its_loss(adversary, given):
 def taken(batch):
     """The losses of some steps, and the state after them."""
 
-    def take(steps=3, strategy="one", batches=None, **changes):
+    def run(steps=3, strategy="one", batches=None, **changes):
         settings = dataclasses.replace(QUICK, **changes)
-        devices = strategies.make(strategy)
-        with devices.scope():
-            state = State(FEATURE, settings)
-            state.standardization = Standardization.measure(FEATURE, [FEATURE(batch)])
-        step = make_step(state, settings, devices)
-        data = tf.data.Dataset.from_tensor_slices(np.stack(batches or [batch] * steps))
-        options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        data = data.unbatch().batch(len(batch), drop_remainder=True).with_options(options)
-        return [float(step(x)) for x in devices.experimental_distribute_dataset(data)], state
+        return take(FEATURE, settings, batch, steps, strategy, batches)
 
-    return take
+    return run
 
 
 def judge(state):

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.training.runs import take
 from tfinvert import InputError, features
-from tfinvert.features.standardization import Standardization
 from tfinvert.training import precision, strategies
 from tfinvert.training.guard import Guard
 from tfinvert.training.settings import Settings
-from tfinvert.training.state import State
-from tfinvert.training.step import check, make_step
+from tfinvert.training.step import check
 
 QUICK = {"network": "paper", "optimizer": "adam"}  # to trace, which is most of the time here
 SETTINGS = Settings(
@@ -31,21 +30,11 @@ def batch(photos):
 def taken(batch):
     """The losses of some steps, and the state after them."""
 
-    def take(steps=3, strategy="one", batches=None, **changes):
+    def run(steps=3, strategy="one", batches=None, **changes):
         settings = dataclasses.replace(SETTINGS, **changes)
-        devices = strategies.make(strategy)
-        with devices.scope():
-            state = State(FEATURE, settings)
-            state.standardization = Standardization.measure(FEATURE, [FEATURE(batch)])
-        step = make_step(state, settings, devices)
-        data = tf.data.Dataset.from_tensor_slices(np.stack(batches or [batch] * steps))
-        options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        data = data.unbatch().batch(len(batch), drop_remainder=True).with_options(options)
-        losses = [float(step(x)) for x in devices.experimental_distribute_dataset(data)]
-        return losses, state
+        return take(FEATURE, settings, batch, steps, strategy, batches)
 
-    return take
+    return run
 
 
 @pytest.fixture(scope="module")

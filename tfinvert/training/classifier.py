@@ -16,14 +16,13 @@ from tfinvert.networks import alexnet
 from tfinvert.networks.upconv import computing_in
 from tfinvert.training import strategies
 from tfinvert.training.guard import Guard
-from tfinvert.training.history import Entry, History
+from tfinvert.training.history import Entry
 from tfinvert.training.labelled import LabelledFeatures, LabelledImages
 from tfinvert.training.optimizers import schedule
 from tfinvert.training.pace import PACE, Pace
 from tfinvert.training.settings import Settings, check_weight_decay
-from tfinvert.training.state import Checkpoints, variables
 from tfinvert.training.step import check, compile_step
-from tfinvert.training.stepping import take_steps
+from tfinvert.training.stepping import begin, take_steps
 from tfinvert.training.summaries import Scalars
 
 TRAIN = ("head", "all")
@@ -203,15 +202,9 @@ def fit(
     team = strategies.team(strategy)
     with strategy.scope():
         state = ClassifierState(start, settings)
-    # Outside the scope, where variables are made by all workers together.
-    checkpoints = Checkpoints(state, workdir)
-    if team.chief:
-        checkpoints.restore()
-    strategies.share(strategy, variables(state))
-    done = int(state.step.numpy())
-    history = History(workdir / "history.jsonl", done) if team.chief else None
-    if done >= settings.steps:
-        return state.whole, history.entries if history else []
+    begun = begin(state, workdir, strategy)
+    if begun.done >= settings.steps:
+        return state.whole, begun.entries
     inputs, labels = validation
     if state.frozen and team.chief:
         inputs = predictor(state.frozen)(_in_batches(inputs))
@@ -225,17 +218,15 @@ def fit(
 
     take_steps(
         make_step(state, settings, strategy, state.frozen if images_given else None),
-        training.batches(done, team.part),
+        training.batches(begun.done, team.part),
         validate,
-        done=done,
+        begun,
         length=settings,
         strategy=strategy,
-        checkpoints=checkpoints,
-        history=history,
         summaries=Scalars(workdir / "summaries") if team.chief else None,
         pace=pace,
     )
-    return state.whole, history.entries if history else []
+    return state.whole, begun.entries
 
 
 def make_step(

@@ -19,15 +19,14 @@ from tfinvert.resize import resize_batch
 from tfinvert.sampling import evenly
 from tfinvert.training import strategies
 from tfinvert.training.examples import Examples
-from tfinvert.training.history import History
 from tfinvert.training.loop import VALIDATION_IMAGES, Fitted
 from tfinvert.training.pace import PACE, Pace
 from tfinvert.training.settings import Settings
 from tfinvert.training.start import check_feature
-from tfinvert.training.state import Checkpoints, State, variables
+from tfinvert.training.state import State
 from tfinvert.training.step import check as check_step
 from tfinvert.training.step import compile_step, move_average
-from tfinvert.training.stepping import take_steps
+from tfinvert.training.stepping import begin, take_steps
 from tfinvert.training.summaries import SHOWN, Summaries
 
 _TRAINING, _VALIDATION = 1, 2  # kinds of noise, so that one tells nothing of another
@@ -114,17 +113,12 @@ def fit(
     validation = validation[evenly(len(validation), VALIDATION_IMAGES)]
     with strategy.scope():
         state = FlowState(start, settings)
-    checkpoints = Checkpoints(state, workdir)
-    if team.chief and not checkpoints.restore():
-        _measure(state, training)
-    strategies.share(strategy, variables(state))
-    done = int(state.step.numpy())
+    begun = begin(state, workdir, strategy, lambda: _measure(state, training))
     drawing = flow.Flow(state.averaged, float(state.deviation.numpy()))
     parts = start.feature, state.standardization, state.mean_network
     inverter = Inverter(*parts, spread=start.spread, flow=drawing)
-    history = History(workdir / "history.jsonl", done) if team.chief else None
-    fitted = Fitted(inverter, history.entries if history else [], state.mean_image.numpy())
-    if done >= settings.steps:
+    fitted = Fitted(inverter, begun.entries, state.mean_image.numpy())
+    if begun.done >= settings.steps:
         return fitted
     summaries = None
     shown = validation[evenly(len(validation), SHOWN)]
@@ -138,13 +132,13 @@ def fit(
 
     take_steps(
         make_step(state, settings, strategy, training.rest),
-        _with_noise(training.batches(done, team.part), settings, state, done, team.part),
+        _with_noise(
+            training.batches(begun.done, team.part), settings, state, begun.done, team.part
+        ),
         validate,
-        done=done,
+        begun,
         length=settings,
         strategy=strategy,
-        checkpoints=checkpoints,
-        history=history,
         summaries=summaries,
         pace=pace,
     )
@@ -223,9 +217,9 @@ def _scorer(state: FlowState, validation: np.ndarray) -> Callable[[], float]:
 
     def score() -> float:
         found = []
-        for begin in range(0, len(validation), _AT_ONCE):
-            images = validation[begin : begin + _AT_ONCE]
-            at = np.arange(begin, begin + len(images))
+        for first in range(0, len(validation), _AT_ONCE):
+            images = validation[first : first + _AT_ONCE]
+            at = np.arange(first, first + len(images))
             found.append(losses(images, state.feature(images), *draws(_VALIDATION, 0, at, shape)))
         return float(np.concatenate(found).mean())
 

@@ -18,12 +18,12 @@ from tfinvert.sampling import evenly
 from tfinvert.training import strategies
 from tfinvert.training.calibration import calibration
 from tfinvert.training.examples import Examples
-from tfinvert.training.history import Entry, History
+from tfinvert.training.history import Entry
 from tfinvert.training.pace import PACE, Pace
 from tfinvert.training.settings import Settings
-from tfinvert.training.state import Checkpoints, State, variables
+from tfinvert.training.state import State
 from tfinvert.training.step import check, make_step
-from tfinvert.training.stepping import take_steps
+from tfinvert.training.stepping import begin, take_steps
 from tfinvert.training.summaries import Summaries
 
 VALIDATION_IMAGES = 512
@@ -78,9 +78,8 @@ def fit(
     validation = validation[evenly(len(validation), VALIDATION_IMAGES)]
     with strategy.scope():
         state = State(feature, settings)
-    # Outside the scope, where variables are made by all workers together.
-    checkpoints = Checkpoints(state, workdir)
-    if team.chief and not checkpoints.restore():
+
+    def fresh() -> None:
         _measure(state, training)
         if start:
             state.standardization = start.standardization
@@ -89,27 +88,24 @@ def fit(
             if start.spread and state.head is not None:
                 for head in (state.head, state.averaged_head):
                     head.set_weights(start.spread.head.get_weights())
-    strategies.share(strategy, variables(state))
-    done = int(state.step.numpy())
+
+    begun = begin(state, workdir, strategy, fresh)
     inverter = Inverter(state.averaged_feature, state.standardization, state.averaged)
     if state.head is not None:
         inverter.spread = Spread(state.averaged_head, np.ones(3, np.float32))
-    history = History(workdir / "history.jsonl", done) if team.chief else None
-    summaries = None
-    if team.chief and done < settings.steps:
-        summaries = Summaries(workdir / "summaries", validation, inverter.output_size)
-    fitted = Fitted(inverter, history.entries if history else [], state.mean_image.numpy())
-    if done >= settings.steps:
+    fitted = Fitted(inverter, begun.entries, state.mean_image.numpy())
+    if begun.done >= settings.steps:
         return _calibrated(fitted, training, team.chief)
+    summaries = None
+    if team.chief:
+        summaries = Summaries(workdir / "summaries", validation, inverter.output_size)
     take_steps(
         make_step(state, settings, strategy, training.rest),
-        training.batches(done, team.part),
+        training.batches(begun.done, team.part),
         lambda step: {"validation_error": _validate(inverter, validation, summaries, step)},
-        done=done,
+        begun,
         length=settings,
         strategy=strategy,
-        checkpoints=checkpoints,
-        history=history,
         summaries=summaries,
         pace=pace,
     )

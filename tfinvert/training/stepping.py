@@ -1,11 +1,12 @@
 """Steps one after the other: batches in, history, summaries and checkpoints out."""
 
 import math
+import pathlib
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +17,7 @@ from tfinvert.errors import InputError, Interrupted
 from tfinvert.training import strategies
 from tfinvert.training.history import Entry, History, speed
 from tfinvert.training.pace import Pace
-from tfinvert.training.state import Checkpoints
+from tfinvert.training.state import Checkpoints, Tracked, variables
 from tfinvert.training.stopping import listening
 from tfinvert.training.summaries import Scalars
 
@@ -28,16 +29,62 @@ class Length(Protocol):
     batch_size: int
 
 
+class Begun(NamedTuple):
+    """A run where it begins, or goes on.
+
+    Attributes:
+      checkpoints: of what is trained.
+      history: None for all but the chief.
+      done: steps done already.
+    """
+
+    checkpoints: Checkpoints
+    history: History | None
+    done: int
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Of the history."""
+        return self.history.entries if self.history else []
+
+
+def begin(
+    state: Tracked,
+    workdir: pathlib.Path,
+    strategy: tf.distribute.Strategy,
+    fresh: Callable[[], None] = lambda: None,
+) -> Begun:
+    """Restores the newest checkpoint, or makes a fresh run ready; all workers have it then.
+
+    Called outside of the strategy's scope, where variables are made by all workers together.
+
+    Args:
+      state: made in that scope.
+      workdir: of the run.
+      strategy: the devices.
+      fresh: done by the chief where there is no checkpoint.
+
+    Raises:
+      InputError: as `Checkpoints.restore`, or `fresh`.
+    """
+    team = strategies.team(strategy)
+    checkpoints = Checkpoints(state, workdir)
+    if team.chief and not checkpoints.restore():
+        fresh()
+    strategies.share(strategy, variables(state))
+    done = int(state.step.numpy())
+    history = History(workdir / "history.jsonl", done) if team.chief else None
+    return Begun(checkpoints, history, done)
+
+
 def take_steps(
     step: Callable[..., tf.Tensor],
     batches: tf.data.Dataset,
     validate: Callable[[int], dict[str, float]],
+    begun: Begun,
     *,
-    done: int,
     length: Length,
     strategy: tf.distribute.Strategy,
-    checkpoints: Checkpoints,
-    history: History | None,
     summaries: Scalars | None,
     pace: Pace,
 ) -> None:
@@ -47,15 +94,13 @@ def take_steps(
 
     Args:
       step: trains on one distributed batch and returns the loss.
-      batches: endless, from step `done` on; this process' part of each.
+      batches: endless, from step `begun.done` on; this process' part of each.
       validate: what the history and TensorBoard are to hold of the network after a step.
-      done: steps done already.
+      begun: of the state that `step` changes. Its history gets step, loss (since the entry before),
+        images_per_second and, at times, what `validate` gives.
       length: of the run.
       strategy: the devices that share a batch.
-      checkpoints: of the state that `step` changes.
-      history: gets step, loss (since the entry before), images_per_second and, at times, what
-        `validate` gives; None for all but the chief.
-      summaries: get the same; None likewise.
+      summaries: get the same; None for all but the chief.
       pace: how often.
 
     Raises:
@@ -63,7 +108,7 @@ def take_steps(
         or a checkpoint cannot be written; the last good checkpoint is kept.
       Interrupted: the process was told to stop (SIGTERM or Ctrl-C); the step it was at is saved.
     """
-    team = strategies.team(strategy)
+    team, (checkpoints, history, done) = strategies.team(strategy), begun
     iterator = iter(strategies.distribute(strategy, batches, length.batch_size))
     losses: list[float | tf.Tensor] = [*checkpoints.losses]
     last_time, last_step = time.perf_counter(), done

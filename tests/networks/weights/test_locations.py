@@ -8,18 +8,13 @@ import sys
 import keras
 import pytest
 
+from tests import refusals
 from tests.networks.weights import writers
-from tfinvert.errors import InputError
 from tfinvert.networks.weights import NAMES, find, locations, read
 
 
 def refused(name, *words):
-    with pytest.raises(InputError) as caught:
-        find(name)
-    line = str(caught.value)
-    assert "\n" not in line
-    for word in words:
-        assert word in line, line
+    refusals.refused(lambda: find(name), *words)
 
 
 def test_a_path_is_itself(tmp_path):
