@@ -1,7 +1,6 @@
 """Versions: of the inverters that ship, and of the package where it names its own."""
 
 import hashlib
-import json
 import pathlib
 import re
 
@@ -9,11 +8,11 @@ import pytest
 import yaml
 
 import tfinvert
+from tfinvert.releases import FOLDER, versions
 from tools import inverters_page
 
 ROOT = pathlib.Path(__file__).parents[1]
-FOLDER = ROOT / "tfinvert" / "inverters"
-VERSIONS = json.loads((FOLDER / "versions.json").read_text(encoding="utf-8"))
+VERSIONS = versions()
 
 
 def read(name):
@@ -22,9 +21,9 @@ def read(name):
 
 def test_every_inverter_has_versions_that_count_from_one():
     assert {path.parent.name for path in FOLDER.glob("*/weights.npz")} == VERSIONS.keys()
-    for name, versions in VERSIONS.items():
-        assert [each["version"] for each in versions] == [*range(1, len(versions) + 1)], name
-    digests = [each["sha256"] for versions in VERSIONS.values() for each in versions]
+    for name, own in VERSIONS.items():
+        assert [each["version"] for each in own] == [*range(1, len(own) + 1)], name
+    digests = [each["sha256"] for own in VERSIONS.values() for each in own]
     assert len(set(digests)) == len(digests)
 
 

@@ -11,18 +11,18 @@ from typing import Any
 from tfinvert.errors import InputError
 from tfinvert.version import __version__
 
-_FOLDER = pathlib.Path(__file__).parent / "inverters"
+FOLDER = pathlib.Path(__file__).parent / "inverters"
 
 
 @functools.cache
-def _versions() -> dict[str, list[dict[str, Any]]]:
+def versions() -> dict[str, list[dict[str, Any]]]:
     """Of each inverter all that ever shipped, the one that does now last."""
-    return json.loads((_FOLDER / "versions.json").read_text(encoding="utf-8"))
+    return json.loads((FOLDER / "versions.json").read_text(encoding="utf-8"))
 
 
 def shipped() -> list[str]:
     """Names of the inverters that come with the package, for `load`."""
-    return sorted(_versions())
+    return sorted(versions())
 
 
 def locate(name: str) -> tuple[pathlib.Path, str] | None:
@@ -35,12 +35,12 @@ def locate(name: str) -> tuple[pathlib.Path, str] | None:
       InputError: it ships, but not in that version.
     """
     bare, _, asked = name.partition("@")
-    versions = _versions().get(bare)
-    if versions is None:
+    own = versions().get(bare)
+    if own is None:
         return None
-    current = f"{bare}@{versions[-1]['version']}"
+    current = f"{bare}@{own[-1]['version']}"
     if name in (bare, current):
-        return _FOLDER / bare, current
-    releases = {f"{bare}@{each['version']}": each["release"] for each in versions}
+        return FOLDER / bare, current
+    releases = {f"{bare}@{each['version']}": each["release"] for each in own}
     known = f"came with tfinvert {releases[name]}" if name in releases else "never shipped"
     raise InputError(f"tfinvert {__version__} ships {current}. Received: {name}, which {known}")

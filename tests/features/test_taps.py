@@ -513,13 +513,21 @@ def mobilenet():
     return features.get(MOBILENET)
 
 
-def test_a_layer_of_an_application_is_that_of_kerass_own_model(mobilenet, images):
+@pytest.mark.parametrize(
+    ("layer", "family", "module", "name"),
+    [
+        ("block_1_expand_relu", "mobilenet_v2", "mobilenet_v2", "MobileNetV2"),
+        ("convnext_tiny_downsampling_block_0", "convnext_tiny", "convnext", "ConvNeXtTiny"),
+    ],
+)
+def test_a_layer_of_an_application_is_that_of_kerass_own_model(images, layer, family, module, name):
+    tap = features.get(f"{family}/{layer}:weights=random,input_size=64")
     keras.utils.set_random_seed(0)
-    model = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(64, 64, 3))
-    seen = keras.applications.mobilenet_v2.preprocess_input(255 * images)
-    expected = upto(model, "block_1_expand_relu")(seen, training=False)
-    np.testing.assert_allclose(mobilenet(images), expected, atol=1e-5)
-    assert mobilenet.name == "mobilenet_v2/block_1_expand_relu"
+    application = getattr(keras.applications, module)
+    model = getattr(application, name)(weights=None, include_top=False, input_shape=(64, 64, 3))
+    seen = application.preprocess_input(255 * images)
+    np.testing.assert_allclose(tap(images), upto(model, layer)(seen, training=False), atol=1e-5)
+    assert tap.name == f"{family}/{layer}"
 
 
 def test_an_identity_does_not_change_with_the_models_made_before(mobilenet):
