@@ -108,8 +108,7 @@ def test_cell_ridge_finds_a_linear_map():
 
 
 @pytest.mark.parametrize("batch", [1, 7, 200])
-def test_nearest_neighbour_is_that_of_a_loop(batch, monkeypatch):
-    monkeypatch.setattr(NearestNeighbor, "_BLOCK", 30)
+def test_nearest_neighbour_is_that_of_a_loop(batch):
     feature = declared(3, 4)
     values, images = examples(100, feature)
     queries = examples(20, feature, seed=1)[0]
@@ -153,8 +152,8 @@ def test_values_too_large_for_float16_are_still_told_apart():
 def test_nearest_neighbour_keeps_two_bytes_a_value_and_one_a_colour():
     feature = declared(16, 16, 133, image_shape=(64, 64, 3))
     nearest = NearestNeighbor(feature, AS_IT_IS).fit([examples(3, feature)])
-    assert {block.dtype for _, block in nearest._features.blocks()} == {np.dtype(np.float16)}
-    assert {block.dtype for _, block in nearest._images.blocks()} == {np.dtype(np.uint8)}
+    assert {block.dtype for block in nearest._features} == {np.dtype(np.float16)}
+    assert {block.dtype for block in nearest._images} == {np.dtype(np.uint8)}
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,9 @@ from tfinvert.analysis import claims
 from tfinvert.analysis.baselines import GradientInversion
 from tfinvert.analysis.baselines.gradient_inversion import smoothness_for
 from tfinvert.analysis.compare import check, compare
-from tfinvert.analysis.descent import GRADIENT, HYBRID
 from tfinvert.analysis.inverters import AUTOENCODER, NETWORK
 from tfinvert.analysis.parts import Parts
-from tfinvert.analysis.ways_back import Outcome, relative_distance
+from tfinvert.analysis.ways_back import GRADIENT, HYBRID, Outcome, relative_distance
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import Tap
 from tfinvert.resize import resize_images

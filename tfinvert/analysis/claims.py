@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.stats
 
 from tfinvert.analysis.class_scores import KEPT, REMOVED, REST_EVEN, TOP_EVEN, Key
-from tfinvert.analysis.descent import GRADIENT, HYBRID
+from tfinvert.analysis.draws import OF_FEATURES, SOURCE
 from tfinvert.analysis.inverters import AUTOENCODER, CLASS_SCORES, NETWORK
 from tfinvert.analysis.loss import Loss
 from tfinvert.analysis.perturbations import BINARIZED, DROPPED, LARGEST_BINARIZED, STRUCTURAL
-from tfinvert.analysis.result import Claim
-from tfinvert.analysis.samplers import INDEPENDENT, REAL, nearest_joint
+from tfinvert.analysis.result import Claim, Row, mean_error
+from tfinvert.analysis.samplers import INDEPENDENT, nearest_joint
 from tfinvert.analysis.scores import CELLS, COARSE
-from tfinvert.analysis.tables import Row, mean_error
+from tfinvert.analysis.ways_back import GRADIENT, HYBRID
 
 HIGH = ("fc6", "fc7", "fc8")
 SURVIVES, FAR = 0.25, 0.1
@@ -187,25 +188,25 @@ def probabilities(distances: Mapping[str, Mapping[Key, np.ndarray]]) -> list[Cla
     ]
 
 
-def color(errors: Sequence[tuple[Row, float, float]]) -> list[Claim]:
-    """Of `color`: labelled rows from the first layer to the last, each with error and ±."""
+def color(rows: Sequence[Row], value: str, error: str) -> list[Claim]:
+    """Of `color`: labelled rows from the first layer on, and the columns of the error and ±."""
     return _claim(
         "The colour of the object comes back even from the highest layers.",
         f"The mean angular error of the hue is below {HUE:g}° (chance: 90°) at the deepest fully "
         f"connected layers given, at most {DEEPEST}.",
-        _connected(errors)[-DEEPEST:],
+        _connected(rows, value, error)[-DEEPEST:],
         "{} {:.1f} ± {:.1f}°",
         lambda error, _: error < HUE,
     )
 
 
-def position(correlations: Sequence[tuple[Row, float, float]]) -> list[Claim]:
-    """Of `position`: labelled rows, each with the correlation and ±."""
+def position(rows: Sequence[Row], value: str, error: str) -> list[Claim]:
+    """Of `position`: labelled rows, and the columns of the correlation and ±."""
     return _claim(
         "Rough position survives in fully connected layers.",
         f"The correlation of measured and true place is above {PLACE} at every fully connected "
         "layer given.",
-        _connected(correlations),
+        _connected(rows, value, error),
         "{} {:.3f} ± {:.3f}",
         lambda correlation, _: correlation > PLACE,
     )
@@ -233,18 +234,13 @@ def interpolate(overlays: Mapping[str, tuple[str, np.ndarray]]) -> list[Claim]:
     )
 
 
-def sample(distances: Mapping[str, Mapping[str, np.ndarray]]) -> list[Claim]:
-    """Of `sample`.
-
-    Args:
-      distances: by what each inverter is called and by source of features: Fréchet distances to
-        the held-out features, one for each draw.
-    """
+def sample(table: pd.DataFrame) -> list[Claim]:
+    """Of `sample`: what `draws.relative` gives."""
     values = []
-    for label, drawn in distances.items():
-        floor = drawn[REAL].mean()
-        joint, alone = drawn[nearest_joint(drawn)] / floor, drawn[INDEPENDENT] / floor
-        values.append((label, *mean_error(joint), *mean_error(alone)))
+    for label, own in table.groupby("label", sort=False):
+        own = own.set_index(SOURCE)[list(OF_FEATURES)]
+        joint = nearest_joint(own[OF_FEATURES[0]])
+        values.append((label, *own.loc[joint], *own.loc[INDEPENDENT]))
     return _claim(
         "Joint samples are nearer to real features than independent ones (our extension).",
         "At every layer the Fréchet distance of the better joint model is below that of "
@@ -281,25 +277,23 @@ def units(likenesses: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[Claim
     )
 
 
-def invariance(means: Sequence[tuple[Row, float, float]]) -> list[Claim]:
+def invariance(rows: Sequence[Row]) -> list[Claim]:
     """Of `invariance`.
 
     Args:
-      means: of the layers of one network, from the first to the last: labelled rows, each with
-        the coefficient, averaged over transformations, and ±.
+      rows: of the layers of one network, from the first to the last, labelled: "mean" is the
+        coefficient, averaged over transformations, and "±" its standard error.
     """
-    grids = [(row["label"], *mean) for row, *mean in means if row["axes"] == 3]
-    last = next(((row["label"], *mean) for row, *mean in reversed(means)), ())
-    if len(means) < FEWEST or not grids or grids[0] == last:
+    grids = [row for row in rows if row["axes"] == 3]
+    if len(rows) < FEWEST or not grids or grids[0] is rows[-1]:
         return []
-    coefficients = [mean for _, mean, _ in means]
-    rank = float(scipy.stats.spearmanr(range(len(means)), coefficients).statistic)
+    rank = scipy.stats.spearmanr(range(len(rows)), [row["mean"] for row in rows]).statistic
     return _claim(
         "Low layers follow what is done to the image, high layers less.",
         "The coefficient, averaged over transformations, is higher at the first convolution given "
         f"than at the deepest layer, and its rank correlation with depth is below {RANK} over "
-        f"{len(means)} layers.",
-        [(*grids[0], *last, rank)],
+        f"{len(rows)} layers.",
+        [(*(row[key] for row in (grids[0], rows[-1]) for key in ("label", "mean", "±")), rank)],
         "{} {:.3f} ± {:.3f}, {} {:.3f} ± {:.3f}; rank correlation {:.2f}",
         lambda low, _, __, high, ___, rank: low > high and rank < RANK,
     )
@@ -391,10 +385,7 @@ def _clearly(gain: float, error: float) -> bool:
     return gain > 2 * error
 
 
-def _connected(measured: Sequence[tuple[Row, float, float]]) -> list[tuple[str, float, float]]:
-    """Of fully connected layers' inversion networks: label, value and ±."""
-    return [
-        (row["label"], *values)
-        for row, *values in measured
-        if row["kind"] == NETWORK and row["axes"] == 1
-    ]
+def _connected(rows: Sequence[Row], *columns: str) -> list[tuple]:
+    """Of fully connected layers' inversion networks: label and columns."""
+    connected = (row for row in rows if row["kind"] == NETWORK and row["axes"] == 1)
+    return [(row["label"], *(row[each] for each in columns)) for row in connected]

@@ -13,8 +13,7 @@ import pandas as pd
 from tfinvert.analysis import claims
 from tfinvert.analysis.hues import agreement, agreements_of, angular_error, chroma, disc_of, turned
 from tfinvert.analysis.inverters import labels, rebuilt_by
-from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, labelled, listed, measured
+from tfinvert.analysis.result import Result, Row, facts, labelled, listed, measured
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -99,7 +98,7 @@ def color(
                 columns=[f"{degrees:.0f}°" for degrees in turns],
             ),
         ],
-        claims.color([(row, row[ERROR], row[ERROR_SE]) for row in table]),
+        claims.color(table, ERROR, ERROR_SE),
     )
 
 

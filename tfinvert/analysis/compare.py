@@ -14,13 +14,11 @@ import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis import claims
-from tfinvert.analysis.descent import HYBRID
 from tfinvert.analysis.inverters import NETWORK, common_size, kind, labels, layer_of
 from tfinvert.analysis.parts import NOTHING_KEPT, Parts
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.result import Result, measured
 from tfinvert.analysis.scores import scores
-from tfinvert.analysis.tables import measured
-from tfinvert.analysis.ways_back import Outcome, autoencoders_of, outcomes_of
+from tfinvert.analysis.ways_back import HYBRID, Outcome, autoencoders_of, outcomes_of
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -32,11 +30,7 @@ _SHOWN = 8
 
 
 def check(name: str, inverter: Inverter) -> None:
-    """Takes inverters and autoencoders of features with a derivative.
-
-    Raises:
-      InputError: there is no derivative to follow.
-    """
+    """Raises `InputError` where the feature has no derivative to follow."""
     feature = inverter.feature
     if not (feature.in_graph and feature.differentiable):
         raise InputError(

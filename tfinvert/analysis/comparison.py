@@ -4,6 +4,7 @@ Section 4 of the paper. Errors of brightness and colour are told apart, since th
 features see neither: both are what a method has learnt to guess.
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 
@@ -92,16 +93,11 @@ def _methods(
 ) -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
     """Each method's name and its inversion, made ready one after the other."""
     feature, size = inverter.feature, inverter.output_size
-    given = (feature, inverter.standardization, size)
     targets = resize_images(training, size)
-    for make in (
-        lambda: MeanImage(feature, size),
-        lambda: CellRidge(*given),
-        lambda: NearestNeighbor(*given),
-        lambda: PairedDictionary(*given, seed=seed),
-    ):
+    dictionary = functools.partial(PairedDictionary, seed=seed)
+    for make in (MeanImage, CellRidge, NearestNeighbor, dictionary):
         try:
-            baseline = make()
+            baseline = make(feature, inverter.standardization, size)
         except InputError:  # not for such a feature, as it says itself
             continue
         starts = range(0, len(training), _BATCH)

@@ -39,14 +39,9 @@ def agreement(chromas: np.ndarray, others: np.ndarray, mask: np.ndarray) -> np.n
 
 
 def angular_error(agreements: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """How far hues are from where the turn would have taken them.
+    """How far hues are from where turns, in degrees, would have taken them: 0 to 180 degrees.
 
-    Args:
-      agreements: `[turns, n]`, of `agreement`; 0 has no hue, and counts as chance would.
-      turns: `[turns]` in degrees.
-
-    Returns:
-      `[turns, n]` in degrees, from 0 to 180.
+    `agreement`s of `[turns, n]` give such; one of 0 has no hue, and counts as chance would.
     """
     back = np.exp(-1j * np.radians(turns))[:, np.newaxis]
     return np.where(agreements == 0, CHANCE, np.abs(np.degrees(np.angle(agreements * back))))

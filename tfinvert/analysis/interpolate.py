@@ -13,9 +13,8 @@ import tqdm
 from tfinvert.analysis import claims
 from tfinvert.analysis.inverters import NETWORK, common_size, kind, labels, layer_of
 from tfinvert.analysis.paths import overlay, path
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.result import Result, Row, facts, labelled, listed, measured
 from tfinvert.analysis.scores import image_contrast
-from tfinvert.analysis.tables import Row, facts, labelled, listed, measured
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts

@@ -15,8 +15,7 @@ from tfinvert.analysis import claims
 from tfinvert.analysis.following import AVERAGE, averages, measured, ratios, standard_error
 from tfinvert.analysis.inverters import one_network, rebuilt_by
 from tfinvert.analysis.parts import NOTHING_KEPT, Parts
-from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, labelled, listed
+from tfinvert.analysis.result import Result, Row, facts, labelled, listed
 from tfinvert.analysis.transformations import BLURS, SCALES, SHIFTS, TURNS, transformations
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
@@ -126,11 +125,7 @@ def invariance(
             ),
         ],
         claims.invariance(
-            [
-                (row, row["mean"], row["±"])
-                for row in follows
-                if row["of"] == AVERAGE and row["inverter"] in network
-            ]
+            [row for row in follows if row["of"] == AVERAGE and row["inverter"] in network]
         ),
     )
 

@@ -16,8 +16,7 @@ from sklearn.cluster import DBSCAN
 from tfinvert import metrics
 from tfinvert.analysis.inverters import common_size, labels, rebuilt
 from tfinvert.analysis.parts import NOTHING_KEPT, Arrays, Parts
-from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, labelled, listed
+from tfinvert.analysis.result import Result, Row, facts, labelled, listed
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts

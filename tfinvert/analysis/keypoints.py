@@ -17,23 +17,14 @@ _SHOWN = 10
 
 
 def keep_fraction(grids: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Keeps that part of each grid's keypoints, drawn at random, and empties the other cells.
-
-    Args:
-      grids: `[n, rows, columns, 133]` of the feature SIFT.
-      fraction: in [0, 1]; the number kept is rounded.
-      rng: draws.
-    """
+    """`keep` for a fraction of each grid's keypoints, in [0, 1]; their number is rounded."""
     return keep(grids, np.round(fraction * occupied(grids).sum((1, 2))), rng)
 
 
 def keep(grids: np.ndarray, count: int | np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Keeps at most so many keypoints of each grid, drawn at random, and empties the other cells.
 
-    Args:
-      grids: `[n, rows, columns, 133]` of the feature SIFT.
-      count: one number, or one a grid, `[n]`.
-      rng: draws.
+    Grids are `[n, rows, columns, 133]`, of the feature SIFT; the count is one number, or `[n]`.
     """
     full = occupied(grids)
     flat = full.reshape(len(grids), -1)

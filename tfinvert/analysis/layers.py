@@ -12,11 +12,11 @@ import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis import claims
-from tfinvert.analysis.descent import GRADIENT, descend
 from tfinvert.analysis.inverters import NETWORK, kind, layer_of
 from tfinvert.analysis.parts import NOTHING_KEPT, Parts
 from tfinvert.analysis.result import Result
 from tfinvert.analysis.scores import CELLS, COARSE, coarse, explained, scores
+from tfinvert.analysis.ways_back import GRADIENT, descend
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.stats
 
 from tfinvert.analysis.perturbations import PLAIN
-from tfinvert.analysis.tables import measured, standard_error
+from tfinvert.analysis.result import measured, standard_error
 
 SHARE, SHARE_SE = "share lost", "standard error of the share"
 RISE, RISE_SE = "rise", "standard error of the rise"
@@ -15,12 +15,9 @@ RISE, RISE_SE = "rise", "standard error of the rise"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Loss:
-    """What perturbing one inverter's features did.
+    """What perturbing one inverter's features did; its label, layer and kind as in tables.
 
     Attributes:
-      label: its layer, and its kind where that is not an inversion network.
-      layer: "fc6".
-      kind: see `tfinvert.analysis.inverters.kind`.
       gain: how much smaller each image's normalised error is than that of the mean image, what
         the unperturbed feature gives: `[n]`.
       rises: by perturbation, how much that error rises, mean over draws: `[n]`.
@@ -36,13 +33,7 @@ class Loss:
     def of(
         cls, facts: Mapping[str, str], errors: Mapping[str, np.ndarray], nothing: np.ndarray
     ) -> "Loss":
-        """From errors.
-
-        Args:
-          facts: of the inverter: "label", "layer" and "kind".
-          errors: by perturbation and `PLAIN`, `[draws, n]`.
-          nothing: of the mean image, `[n]`.
-        """
+        """From errors by perturbation, `PLAIN` among them, `[draws, n]`, and the mean image's."""
         means = {key: error.mean(0) for key, error in errors.items()}
         rises = {key: mean - means[PLAIN] for key, mean in means.items()}
         own = facts["label"], facts["layer"], facts["kind"]
@@ -56,8 +47,7 @@ class Loss:
     def lost(self, *perturbations: str) -> tuple[float, float]:
         """The share of the gain that is lost, (e' - e) / (e_mean - e), and its standard error.
 
-        Of several perturbations the mean share. The standard error over images is that of a ratio
-        of two means.
+        Of several perturbations the mean share; the error is over images.
         """
         return share(np.mean([self.rises[key] for key in perturbations], 0), self.gain)
 

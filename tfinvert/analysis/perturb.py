@@ -15,8 +15,7 @@ from tfinvert.analysis import claims
 from tfinvert.analysis.inverters import labels, layer_of
 from tfinvert.analysis.loss import RISE, RISE_SE, SHARE, SHARE_SE, Loss
 from tfinvert.analysis.perturbations import STRUCTURAL, noise, perturbations
-from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import facts, labelled, listed
+from tfinvert.analysis.result import Result, facts, labelled, listed
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -31,11 +30,7 @@ _SHOWN, _DRAWN = 8, 4
 
 
 def check(name: str, inverter: Inverter) -> None:
-    """Refuses features whose entries are not a network's activations.
-
-    Raises:
-      InputError: they are probabilities, or no layer of a network.
-    """
+    """Raises `InputError` for probabilities, and for what is no layer of a network."""
     feature = inverter.feature
     if feature.log_floor:
         raise InputError(

@@ -20,13 +20,7 @@ STRUCTURAL = (BINARIZED, DROPPED, DROPPED_BINARIZED, LARGEST_BINARIZED)
 
 
 class Perturbation(NamedTuple):
-    """One of those that are compared.
-
-    Attributes:
-      apply: `(features, rng)` gives features.
-      random: whether it draws.
-      level: of noise.
-    """
+    """One of those that are compared: what it does, whether it draws, and the level of noise."""
 
     apply: Callable[[np.ndarray, np.random.Generator], np.ndarray]
     random: bool = False
@@ -44,11 +38,8 @@ def binarize(features: np.ndarray) -> np.ndarray:
 def dropout(features: np.ndarray, rng: np.random.Generator, rate: float = 0.5) -> np.ndarray:
     """Zeroes entries at random and scales the others up to the L2 norm that was.
 
-    Args:
-      features: `[B, ...]`.
-      rng: draws which.
-      rate: the chance of each entry to be zeroed, in [0, 1]. Where none but zeros is left, there is
-        nothing to scale, and the feature is all zeros.
+    The rate, in [0, 1], is the chance of each entry to be zeroed. Where none but zeros is left,
+    there is nothing to scale, and the feature is all zeros.
     """
     kept = rng.random(features.shape, np.float32) >= rate
     return _with_norm_of(features, np.where(kept, features, 0.0))
@@ -57,10 +48,8 @@ def dropout(features: np.ndarray, rng: np.random.Generator, rate: float = 0.5) -
 def keep_largest(features: np.ndarray, fraction: float = 0.5) -> np.ndarray:
     """Zeroes the non-zero entries of smallest magnitude and scales up to the L2 norm that was.
 
-    Args:
-      features: `[B, ...]`.
-      fraction: of each image's n non-zero entries that are kept, in [0, 1]: ⌊(1 - fraction)·n⌋ are
-        zeroed. Of entries of equal magnitude those that come first are kept.
+    Of each image's n non-zero entries a fraction is kept, in [0, 1]: ⌊(1 - fraction)·n⌋ are
+    zeroed. Of entries of equal magnitude those that come first are kept.
     """
     flat = np.abs(features.reshape(len(features), -1))
     count = np.count_nonzero(flat, 1)
@@ -74,10 +63,8 @@ def keep_largest(features: np.ndarray, fraction: float = 0.5) -> np.ndarray:
 def add_noise(features: np.ndarray, rng: np.random.Generator, level: float) -> np.ndarray:
     """Adds Gaussian noise to every entry, those that are zero included.
 
-    Args:
-      features: `[B, ...]`.
-      rng: draws.
-      level: the noise's L2 norm (its root mean square over draws) by that of the image's feature.
+    The level is the noise's L2 norm (its root mean square over draws) by that of the image's
+    feature.
     """
     noise = rng.standard_normal(features.shape, np.float32)
     deviation = level * _norm(features) / np.sqrt(np.prod(features.shape[1:]))

@@ -12,9 +12,8 @@ import pandas as pd
 import tqdm
 
 from tfinvert import features, lpips, metrics
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.result import Result, facts, labelled, listed, standard_error
 from tfinvert.analysis.storage import COMPONENTS, WHOLE, stores
-from tfinvert.analysis.tables import facts, labelled, listed, standard_error
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter

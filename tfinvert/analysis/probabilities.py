@@ -13,8 +13,7 @@ from tfinvert import metrics
 from tfinvert.analysis import claims, class_scores
 from tfinvert.analysis.class_scores import KEPT, REMOVED, REST_EVEN, TOP_EVEN, Key, Variant
 from tfinvert.analysis.inverters import CLASS_SCORES, NETWORK, kind, layer_of
-from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, mean_error, measured
+from tfinvert.analysis.result import Result, Row, facts, mean_error, measured
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -29,11 +28,9 @@ _SHOWN, _DRAWN = 8, 4
 
 
 def check(name: str, inverter: Inverter) -> None:
-    """Refuses what does not invert one score for each class.
+    """Raises `InputError` for what does not invert one score, or probability, for each class.
 
-    Raises:
-      InputError: the feature is neither probabilities nor logits, or an autoencoder's, whose
-        encoder has left the classes behind.
+    That is also an autoencoder, whose encoder has left the classes behind.
     """
     feature, made = inverter.feature, kind(inverter)
     scores = feature.log_floor > 0 or layer_of(inverter) in CLASS_SCORES

@@ -22,10 +22,7 @@ def scores(images: np.ndarray, rebuilt: np.ndarray, scale: float) -> dict[str, f
 def explained(images: np.ndarray, rebuilt: np.ndarray, mean: np.ndarray) -> float:
     """R² of rough colours in rough places, both reduced to 4×4 pixels: 1 - Σ|x̂ - x|² / Σ|x̄ - x|².
 
-    Args:
-      images: `[n, H, W, 3]` in [0, 1].
-      rebuilt: of the same shape.
-      mean: x̄, the reduced mean image, `[4, 4, 3]`.
+    The images are two of `[n, H, W, 3]` in [0, 1], the mean is x̄, reduced: `[4, 4, 3]`.
     """
     wanted = coarse(images)
     left = np.square(coarse(rebuilt) - wanted).sum(dtype=np.float64)

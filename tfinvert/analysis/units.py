@@ -8,16 +8,14 @@ the network itself sorts the photographs.
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import scipy.stats
 import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis import claims, class_units
 from tfinvert.analysis.class_units import FEWEST, Likeness, class_finding, likeness_of
 from tfinvert.analysis.inverters import labels
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.result import Result, Row, facts, labelled, standard_error
 from tfinvert.analysis.single_units import only, possible, that_vary_most
-from tfinvert.analysis.tables import Row, facts, labelled
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter
@@ -32,11 +30,7 @@ _SHOWN_CLASSES = 10
 
 
 def check(name: str, inverter: Inverter) -> None:
-    """Whether single values of an inverter's feature say something.
-
-    Raises:
-      InputError: it is of SIFT.
-    """
+    """Raises `InputError` for SIFT, of which single values say nothing."""
     if isinstance(inverter.feature, Sift):
         raise InputError(
             "units takes features whose single values say something, and not sift, whose cells "
@@ -138,8 +132,8 @@ def _distances(rebuilt: np.ndarray, nothing: np.ndarray, scale: float) -> dict[s
     return {
         "units": len(rebuilt),
         "distance from zeros (N)": float(moved.mean()),
-        "standard error (N)": float(scipy.stats.sem(moved)) if several else None,
-        "distance between units (N)": float(metrics.mean_pairwise_distance(rebuilt) / scale)
+        "standard error (N)": standard_error(moved) if several else None,
+        "distance between units (N)": metrics.mean_pairwise_distance(rebuilt) / scale
         if several
         else None,
     }

@@ -3,17 +3,20 @@
 import functools
 import time
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfinvert import metrics
-from tfinvert.analysis.descent import GRADIENT, HYBRID, descend
+from tfinvert.analysis.baselines import GradientInversion
+from tfinvert.analysis.baselines.gradient_inversion import smoothness_for
 from tfinvert.analysis.inverters import NETWORK, kind
-from tfinvert.analysis.parts import Parts
+from tfinvert.analysis.parts import Arrays, Parts
+from tfinvert.features.base import Feature
 from tfinvert.inverter import Inverter
 from tfinvert.resize import resize_images
 
+GRADIENT, HYBRID = "gradient-based inversion", "hybrid"
 # Small steps, or the good start would be lost at once.
 _HYBRID_RATE, _NEARNESS = 0.01, 100.0
 
@@ -36,6 +39,20 @@ class Outcome(NamedTuple):
     image_error: np.ndarray
     feature_error: np.ndarray
     seconds: float
+
+
+def descend(
+    feature: Feature, features: np.ndarray, initial: np.ndarray | None = None, **settings: Any
+) -> Arrays:
+    """Gradient-based inversion with the smoothness that suits the feature.
+
+    Of features and initial images as `GradientInversion.invert` takes them, and with its settings,
+    it gives "images", `[n, H, W, 3]`, and the "seconds" they took together.
+    """
+    method = GradientInversion(feature, smoothness=smoothness_for(feature), **settings)
+    begin = time.perf_counter()
+    found = method.invert(features, initial)
+    return {"images": found, "seconds": np.float64(time.perf_counter() - begin)}
 
 
 def relative_distance(features: np.ndarray, references: np.ndarray) -> np.ndarray:

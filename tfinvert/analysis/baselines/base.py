@@ -73,9 +73,24 @@ class Baseline(abc.ABC):
 
 
 class LearntBaseline(Baseline):
-    """A baseline that learns from examples: checks and batches for those below."""
+    """A baseline that learns from examples: checks and batches for those below.
+
+    Args:
+      feature: the representation that is inverted.
+      standardization: of the feature, as the inverter's; None leaves features as they are.
+      output_size: (height, width) of the reconstructions; the feature's image size unless given.
+    """
 
     _fitted = False
+
+    def __init__(
+        self,
+        feature: Feature,
+        standardization: Standardization | None = None,
+        output_size: tuple[int, int] | None = None,
+    ):
+        super().__init__(feature, output_size)
+        self.standardization = standardization
 
     def fit(self, batches: Iterable[Batch]) -> "LearntBaseline":
         """As `Baseline.fit`."""
@@ -128,24 +143,6 @@ class LearntBaseline(Baseline):
         if empty:
             raise InputError(f"{self.name} of {self.feature.name}: no images to learn from")
 
-
-class StandardizedBaseline(LearntBaseline):
-    """A baseline on features standardised as the inverter's are.
-
-    Args:
-      feature: the representation that is inverted.
-      standardization: of the feature.
-      output_size: (height, width) of the reconstructions; the feature's image size unless given.
-    """
-
-    def __init__(
-        self,
-        feature: Feature,
-        standardization: Standardization,
-        output_size: tuple[int, int] | None = None,
-    ):
-        super().__init__(feature, output_size)
-        self.standardization = standardization
-
     def _standardized(self, features: np.ndarray) -> np.ndarray:
-        return np.asarray(self.standardization(features), np.float32)
+        change = self.standardization
+        return np.asarray(change(features) if change else features, np.float32)
