@@ -119,7 +119,7 @@ def test_nearest_neighbour_is_that_of_a_loop(batch):
         min(range(100), key=lambda i, q=q: np.sum(((values[i] - q) / [1, 9, 0.1, 2]) ** 2))
         for q in queries.astype(np.float64)
     ]
-    np.testing.assert_array_equal(nearest.nearest(queries), expected)
+    np.testing.assert_array_equal(nearest._nearest(queries), expected)
     np.testing.assert_allclose(nearest.invert(queries), images[expected], atol=0.5 / 255 + 1e-6)
 
 
@@ -128,8 +128,8 @@ def test_a_feature_it_has_seen_gives_its_own_image():
     values, images = examples(30, feature)
     values = 100 + 1e-1 * values  # far from zero, where |a|² + |b|² - 2ab loses what tells them
     nearest = NearestNeighbor(feature, AS_IT_IS).fit([(values, images)])
-    np.testing.assert_array_equal(nearest.nearest(values), np.arange(30))
-    np.testing.assert_array_equal(nearest.nearest(values[:0]), np.zeros(0))
+    np.testing.assert_array_equal(nearest._nearest(values), np.arange(30))
+    np.testing.assert_allclose(nearest.invert(values), images, atol=0.5 / 255 + 1e-6)
 
 
 def test_of_equally_near_images_the_first():
@@ -137,7 +137,7 @@ def test_of_equally_near_images_the_first():
     values, images = examples(9, feature)
     values = np.concatenate([values, values, values])
     nearest = NearestNeighbor(feature, AS_IT_IS).fit([(values, np.concatenate([images] * 3))])
-    np.testing.assert_array_equal(nearest.nearest(values[9:]), np.tile(np.arange(9), 2))
+    np.testing.assert_array_equal(nearest._nearest(values[9:]), np.tile(np.arange(9), 2))
 
 
 def test_values_too_large_for_float16_are_still_told_apart():
@@ -145,7 +145,7 @@ def test_values_too_large_for_float16_are_still_told_apart():
     values = np.float32([[1e6, 0], [-1e6, 0], [0, 1e30]])
     images = examples(3, feature)[1]
     nearest = NearestNeighbor(feature, AS_IT_IS).fit([(values, images)])
-    np.testing.assert_array_equal(nearest.nearest(values), [0, 1, 2])
+    np.testing.assert_array_equal(nearest._nearest(values), [0, 1, 2])
     assert np.isfinite(nearest.invert(values)).all()
 
 

@@ -16,8 +16,7 @@ import scipy.stats
 from tfinvert.analysis.class_scores import KEPT, REMOVED, REST_EVEN, TOP_EVEN, Key
 from tfinvert.analysis.draws import OF_FEATURES, SOURCE
 from tfinvert.analysis.inverters import AUTOENCODER, CLASS_SCORES, NETWORK
-from tfinvert.analysis.loss import Loss
-from tfinvert.analysis.perturbations import BINARIZED, DROPPED, LARGEST_BINARIZED, STRUCTURAL
+from tfinvert.analysis.perturbations import BINARIZED, DROPPED, LARGEST_BINARIZED, STRUCTURAL, Loss
 from tfinvert.analysis.result import Claim, Row, mean_error
 from tfinvert.analysis.samplers import INDEPENDENT, nearest_joint
 from tfinvert.analysis.scores import CELLS, COARSE
@@ -42,12 +41,9 @@ FEWEST, RANK = 3, -0.5  # layers of one network that have a rank correlation
 
 
 def layers(rows: Sequence[Row], compared: Mapping[str, float]) -> list[Claim]:
-    """Of `layers`.
+    """Of `layers`, with rows from the first layer to the last.
 
-    Args:
-      rows: from the first layer to the last.
-      compared: by inverter, an inversion network's error on the images that gradient-based
-        inversion had.
+    `compared` has, by inverter, a network's error on the images gradient-based inversion had.
     """
     networks, gradient, autoencoders = (
         {row["layer"]: row for row in rows if row["method"] == method}
@@ -154,11 +150,9 @@ def perturb(losses: Sequence[Loss]) -> list[Claim]:
 
 
 def probabilities(distances: Mapping[str, Mapping[Key, np.ndarray]]) -> list[Claim]:
-    """Of `probabilities`.
+    """Of `probabilities`, for inverters of probabilities.
 
-    Args:
-      distances: of inverters of probabilities, by name and by what was changed: each image's
-        distance to the reconstruction from all classes.
+    Distances are each image's to the reconstruction from all classes, by name and change.
     """
     tested = {name: own for name, own in distances.items() if (KEPT, TOP) in own}
 
@@ -213,12 +207,7 @@ def position(rows: Sequence[Row], value: str, error: str) -> list[Claim]:
 
 
 def interpolate(overlays: Mapping[str, tuple[str, np.ndarray]]) -> list[Claim]:
-    """Of `interpolate`.
-
-    Args:
-      overlays: of inversion networks, by name: the layer, and `overlay` of the same pairs on
-        straight paths.
-    """
+    """Of `interpolate`: networks' layers and `overlay` of the same pairs on straight paths."""
     return _claim(
         "Between two images' features, conv5 overlays the images, fc6 and above morph.",
         "The overlay of conv5 is above that of each of fc6, fc7 and fc8 given, by more than 2 "
@@ -256,12 +245,7 @@ def sample(table: pd.DataFrame) -> list[Claim]:
 
 
 def units(likenesses: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[Claim]:
-    """Of `units`.
-
-    Args:
-      likenesses: by what each inverter is called: the correlation of each class's unit with its
-        own class, and its mean with others, `[k]` each.
-    """
+    """Of `units`: each class's unit's correlation with its own, and with others, `[k]` each."""
     return _claim(
         "Units of classes (fc8) look like class averages.",
         "The correlation of a class's unit with the average photograph of its own class is above "
@@ -278,11 +262,9 @@ def units(likenesses: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[Claim
 
 
 def invariance(rows: Sequence[Row]) -> list[Claim]:
-    """Of `invariance`.
+    """Of `invariance`: labelled rows of one network, from the first layer to the last.
 
-    Args:
-      rows: of the layers of one network, from the first to the last, labelled: "mean" is the
-        coefficient, averaged over transformations, and "±" its standard error.
+    "mean" is the coefficient, averaged over transformations, and "±" its standard error.
     """
     grids = [row for row in rows if row["axes"] == 3]
     if len(rows) < FEWEST or not grids or grids[0] is rows[-1]:
@@ -300,13 +282,14 @@ def invariance(rows: Sequence[Row]) -> list[Claim]:
 
 
 def compare(
-    feature_errors: Mapping[str, Mapping[str, np.ndarray]],
-    image_errors: Mapping[str, Mapping[str, np.ndarray]],
+    feature_errors: Mapping[tuple[str, str], np.ndarray],
+    image_errors: Mapping[tuple[str, str], np.ndarray],
 ) -> list[Claim]:
-    """Of `compare`; the errors are by layer and by method, one for each image."""
+    """Of `compare`; the errors are by layer and method, one for each image."""
 
-    def gains(errors: Mapping[str, Mapping[str, np.ndarray]], method: str) -> list[tuple]:
-        return [(label, *mean_error(own[method] - own[HYBRID])) for label, own in errors.items()]
+    def gains(errors: Mapping[tuple[str, str], np.ndarray], method: str) -> list[tuple]:
+        layers = dict.fromkeys(label for label, _ in errors)
+        return [(x, *mean_error(errors[x, method] - errors[x, HYBRID])) for x in layers]
 
     beyond = "at every layer, by more than 2 standard errors, paired over images."
     return [
@@ -330,11 +313,9 @@ def compare(
 
 
 def uncertainty(told: Mapping[str, Mapping[str, np.ndarray]]) -> list[Claim]:
-    """Of `uncertainty`.
+    """Of `uncertainty`: by label, from one network's first layer to its last, and by `TOLD`.
 
-    Args:
-      told: by label, from the first layer of one network to the last, of each of `TOLD` the
-        deviation that the inverter tells of each image.
+    They are the deviations that the inverter tells of each image.
     """
     rises = [
         mean_error(deep[part] - shallow[part])
@@ -365,14 +346,8 @@ def _claim(
 ) -> list[Claim]:
     """One claim, or none where there is nothing to test.
 
-    Args:
-      finding: see `Claim`, as the next.
-      measure: likewise.
-      values: (label, number, …), of each layer for example.
-      form: how each reads.
-      confirms: of the numbers; the claim holds if all do.
-      separator: between two.
-      end: behind the last.
+    It is about values (label, number, …), of each layer for example, and holds if the numbers of
+    all confirm it. They read as the form says, with the separator between and the end behind them.
     """
     values = list(values)
     if not values:

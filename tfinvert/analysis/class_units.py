@@ -26,14 +26,9 @@ FEWEST = 5  # with fewer, a rank among the others and a standard error say littl
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Likeness:
-    """Correlation of units' images with the average photographs of classes.
+    """Correlations, `[k, k]`, of units' images with the average photographs of k classes.
 
-    Attributes:
-      classes: `[k]`, those of which there are enough photographs.
-      counts: `[k]`, photographs of each.
-      correlations: `[k, k]`, of each class's unit with each class's average.
-      averages: `[k, H, W, 3]`, the average photographs.
-      units: `[k, H, W, 3]`, the units' images.
+    There are `counts` photographs of each; averages and units are images, `[k, H, W, 3]`.
     """
 
     classes: np.ndarray

@@ -63,9 +63,17 @@ def baselines(
             begin = time.perf_counter()
             rebuilt = invert(features[chosen])
             seconds = time.perf_counter() - begin
-            row = _scores(targets[chosen], rebuilt, scale)
-            row |= {"seconds an image": seconds / len(chosen), "images": len(chosen)}
-            own.append({"inverter": name, "method": method} | row)
+            own.append(
+                {
+                    "inverter": name,
+                    "method": method,
+                    **scores(targets[chosen], rebuilt, scale),
+                    "brightness error": brightness_error(targets[chosen], rebuilt),
+                    "colour error": color_error(targets[chosen], rebuilt),
+                    "seconds an image": seconds / len(chosen),
+                    "images": len(chosen),
+                }
+            )
             pictures[method.replace("_", " ")] = rebuilt[np.searchsorted(chosen, shown)]
         rows += own
         findings.append(_finding(name, own))
@@ -112,13 +120,6 @@ def _methods(
         gradient = GradientInversion(feature, seed=seed)
         yield gradient.name, lambda features: resize_images(gradient.invert(features), size)
     yield OURS, inverter.invert
-
-
-def _scores(images: np.ndarray, rebuilt: np.ndarray, scale: float) -> dict[str, float]:
-    return scores(images, rebuilt, scale) | {
-        "brightness error": brightness_error(images, rebuilt),
-        "colour error": color_error(images, rebuilt),
-    }
 
 
 def _finding(name: str, rows: list[dict]) -> str:

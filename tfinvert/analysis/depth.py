@@ -90,7 +90,7 @@ def _deviation(inverter: Inverter, features: np.ndarray) -> float | None:
 def _findings(table: pd.DataFrame) -> list[str]:
     def told(own: pd.DataFrame) -> str:
         last = f" / {{{DEVIATION}:.3f}}" if own[DEVIATION].notna().all() else ""
-        return listed(own.to_dict("records"), f"{{layer}} {{{ERROR}:.3f}} / {{{LPIPS}:.3f}}{last}")
+        return listed(own, f"{{layer}} {{{ERROR}:.3f}} / {{{LPIPS}:.3f}}{last}")
 
     of = " / uncertainty" if table[DEVIATION].notna().any() else ""
     return [

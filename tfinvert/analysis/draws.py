@@ -25,13 +25,10 @@ _COMPARED = 128
 
 
 class Space:
-    """Distance to held-out features along their leading principal components.
+    """Distance to held-out features, `[n, ...]`, along their leading principal components.
 
     A Fréchet distance in as many dimensions as there are samples would be mostly chance, so at most
     a quarter as many are compared.
-
-    Args:
-      features: `[n, ...]`, the held-out ones.
     """
 
     def __init__(self, features: np.ndarray):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfinvert import metrics
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.result import Result, listed
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift, occupied
 from tfinvert.inverter import Inverter
@@ -63,7 +63,8 @@ def keypoints(
         targets = resize_images(images, inverter.output_size)
         scale = metrics.mean_pairwise_distance(targets)
         grids = np.asarray(inverter.feature(images))
-        shown, chosen = {"original": targets}, evenly(len(images), _SHOWN)
+        chosen = evenly(len(images), _SHOWN)
+        shown = {"original": targets[chosen]}
         for fraction in fractions:
             kept = keep_fraction(grids, fraction, np.random.default_rng(seed))
             rebuilt = inverter.invert(kept)
@@ -75,16 +76,16 @@ def keypoints(
                     "normalised error": metrics.normalized_error(targets, rebuilt, scale),
                 }
             )
-            shown[f"{fraction:.0%}"] = rebuilt
+            shown[f"{fraction:.0%}"] = rebuilt[chosen]
         own = rows[-len(fractions) :]
         findings.append(
             f"{name}: normalised error "
-            + ", ".join(f"{r['normalised error']:.3f} with {r['keypoints kept']:.0%}" for r in own)
-            + f" of the {own[0]['keypoints an image']:.0f} keypoints an image."
+            f"{listed(own, '{normalised error:.3f} with {keypoints kept:.0%}')} of the "
+            f"{own[0]['keypoints an image']:.0f} keypoints an image."
         )
         figures.append(
             image_rows(
-                {label: batch[chosen] for label, batch in shown.items()},
+                shown,
                 title=f"{name} with fewer keypoints",
                 caption="Photographs, and what is rebuilt from the fraction of their keypoints.",
             )

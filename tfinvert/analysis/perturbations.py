@@ -1,14 +1,16 @@
-"""What is done to features to see which part of them carries the image (section 5 of the paper).
+"""What is done to features to see which part of them carries the image, and what it costs.
 
-All take `[B, ...]`, the features of B images, and give float32 of that shape. An image's feature is
-treated as one vector, whatever its shape; one that is all zeros stays so. The random ones work on
-any generator, so that two features can be given the same draws.
+Section 5 of the paper. All changes take `[B, ...]`, the features of B images, and give float32 of
+that shape. An image's feature is treated as one vector, whatever its shape; one that is all zeros
+stays so. The random ones work on any generator, so that two features can be given the same draws.
 """
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.stats
 
 # What experiments and charts call them, and combinations of them.
 PLAIN = "unperturbed"
@@ -90,6 +92,45 @@ def perturbations(levels: Sequence[float]) -> dict[str, Perturbation]:
 def noise(level: float) -> str:
     """What noise of a level is called."""
     return f"noise {level:g}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loss:
+    """What perturbing one inverter's features did; its label, layer and kind as in tables.
+
+    Attributes:
+      gain: how much smaller each image's normalised error is than that of the mean image, what
+        the unperturbed feature gives: `[n]`.
+      rises: by perturbation, how much that error rises, mean over draws: `[n]`.
+    """
+
+    label: str
+    layer: str
+    kind: str
+    gain: np.ndarray
+    rises: Mapping[str, np.ndarray]
+
+    @property
+    def gains(self) -> bool:
+        """Whether the feature gives anything that could be lost."""
+        return bool(self.gain.mean() > 0)
+
+    def lost(self, *perturbations: str) -> tuple[float, float]:
+        """The share of the gain that is lost, (e' - e) / (e_mean - e), and its standard error.
+
+        Of several perturbations the mean share; the error is over images.
+        """
+        return share(np.mean([self.rises[key] for key in perturbations], 0), self.gain)
+
+    def further(self, perturbation: str, other: str) -> tuple[float, float]:
+        """How much more of the gain is lost by one than by another, likewise."""
+        return share(self.rises[perturbation] - self.rises[other], self.gain)
+
+
+def share(rise: np.ndarray, gain: np.ndarray) -> tuple[float, float]:
+    """Ratio of two means over images and its standard error: two of `[n]`."""
+    ratio = rise.mean() / gain.mean()
+    return float(ratio), float(scipy.stats.sem(rise - ratio * gain) / gain.mean())
 
 
 def _norm(features: np.ndarray) -> np.ndarray:

@@ -82,8 +82,9 @@ def labelled(rows: Iterable[Row], inverters: Mapping[str, Inverter]) -> list[dic
     ]
 
 
-def listed(rows: Iterable[Row], template: str, separator: str = ", ") -> str:
+def listed(rows: Iterable[Row] | pd.DataFrame, template: str, separator: str = ", ") -> str:
     """Rows as text, for example with "{label} {error:.3f}"; fields are columns."""
+    rows = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
     return separator.join(template.format_map(row) for row in rows)
 
 

@@ -95,7 +95,7 @@ def sample(
         rows += [facts(name, inverter) | row for row in drawn[0]]
         shown[name] = drawn[1]
         dimensions.append(drawn[2])
-    table = relative(labelled(rows, inverters))
+    table, called = relative(labelled(rows, inverters)), labels(inverters)
     return Result(
         "Images of random features",
         _lead(len(learned), len(held), dimensions, repeats),
@@ -103,7 +103,7 @@ def sample(
         rows,
         [
             *_charts(table),
-            *(_figure(called, shown[name]) for name, called in labels(inverters).items()),
+            *(_figure(called[name], own) for name, own in shown.items()),
         ],
         claims.sample(table),
     )

@@ -27,11 +27,7 @@ _POINTS_A_CLUSTER = 16
 
 
 class Sampler(abc.ABC):
-    """A model of a feature's distribution.
-
-    Args:
-      features: `[n, ...]`, of n images.
-    """
+    """A model of a feature's distribution, from those of n images: `[n, ...]`."""
 
     def __init__(self, features: np.ndarray):
         self._shape = features.shape[1:]

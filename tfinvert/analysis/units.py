@@ -82,7 +82,9 @@ def units(
                 }
             )
             row = called[name] if how == UNIT else f"{called[name]}, {how.partition('channel ')[2]}"
-            some = np.concatenate([nothing, rebuilt[_spread(len(rebuilt), shown)]])
+            # Evenly spaced ones of the first quarter, those that vary most.
+            most = min(len(rebuilt), max(shown, len(rebuilt) // 4))
+            some = np.concatenate([nothing, rebuilt[evenly(most, shown)]])
             pictures[row] = resize_images(some, images.shape[1:3])
     enough = {name: own for name, own in likenesses.items() if len(own.classes) >= FEWEST}
     table = labelled(rows, inverters)
@@ -119,11 +121,6 @@ def _switched_on(
     for how, cell in ways.items():
         made = possible(inverter, only(features, chosen, factor, cell))
         yield how, inverter.invert(made), nothing
-
-
-def _spread(count: int, shown: int) -> np.ndarray:
-    """Indices of evenly spaced ones of the first quarter, those that vary most."""
-    return evenly(min(count, max(shown, count // 4)), shown)
 
 
 def _distances(rebuilt: np.ndarray, nothing: np.ndarray, scale: float) -> dict[str, object]:

@@ -1,7 +1,6 @@
 """The baseline that remembers: the image of the nearest feature."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -18,15 +17,6 @@ class NearestNeighbor(LearntBaseline):
     name = "nearest_neighbor"
     _BATCH = 256  # queries that share a reading of the training features
     _CANDIDATES = 8
-
-    def nearest(self, features: Any) -> np.ndarray:
-        """Which of the training images is nearest, counted as they came: int `[B]`.
-
-        Raises:
-          InputError: as `invert`.
-        """
-        features = self._checked_after_fit(features)
-        return self._in_batches(self._nearest, features) if len(features) else np.zeros(0, np.int64)
 
     def _fit(self, batches: Iterator[Batch]) -> None:
         # A block for each batch: joined, they would be in memory twice.
@@ -49,6 +39,7 @@ class NearestNeighbor(LearntBaseline):
         return np.clip(values, -limit, limit).astype(np.float16)
 
     def _nearest(self, features: np.ndarray) -> np.ndarray:
+        """Which of the training images is nearest, counted as they came: int `[B]`."""
         # Matrix products find a few candidates, which are then compared without their rounding.
         queries = self._kept(features)
         wide = queries.astype(np.float32)
