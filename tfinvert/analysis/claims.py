@@ -120,7 +120,6 @@ def perturb(losses: Sequence[Loss]) -> list[Claim]:
                 for each in tested
             ],
             "{} {:+.4f} ± {:.4f}",
-            _clearly,
         ),
         *_claim(
             "The smaller half of the active units of the last hidden layers (fc6 and fc7) hardly "
@@ -168,7 +167,6 @@ def probabilities(distances: Mapping[str, Mapping[Key, np.ndarray]]) -> list[Cla
             f"nearer to that from all than from the top {TOP} alone, {beyond}",
             nearer(KEPT, REMOVED),
             "{} nearer by {:+.3f} ± {:.3f} N",
-            _clearly,
         ),
         *_claim(
             "Dark knowledge, with no class set to zero: what tells the small probabilities apart "
@@ -177,7 +175,6 @@ def probabilities(distances: Mapping[str, Mapping[Key, np.ndarray]]) -> list[Cla
             f"with all others evened out, {beyond}",
             nearer(REST_EVEN, TOP_EVEN),
             "{} nearer by {:+.3f} ± {:.3f} N",
-            _clearly,
         ),
     ]
 
@@ -219,7 +216,6 @@ def interpolate(overlays: Mapping[str, tuple[str, np.ndarray]]) -> list[Claim]:
             if lower == OVERLAYS and upper in HIGH
         ],
         "{} by {:+.3f} ± {:.3f}",
-        _clearly,
     )
 
 
@@ -245,7 +241,7 @@ def sample(table: pd.DataFrame) -> list[Claim]:
 
 
 def units(likenesses: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[Claim]:
-    """Of `units`: each class's unit's correlation with its own, and with others, `[k]` each."""
+    """Of `units`: correlations of k classes' units with their own, and the means with others."""
     return _claim(
         "Units of classes (fc8) look like class averages.",
         "The correlation of a class's unit with the average photograph of its own class is above "
@@ -299,7 +295,6 @@ def compare(
             f"The hybrid's feature error is below the {NETWORK}'s {beyond}",
             gains(feature_errors, NETWORK),
             "{} by {:.3f} ± {:.3f}",
-            _clearly,
         ),
         *_claim(
             "Combined with an inversion network (the paper's future work), gradient-based "
@@ -307,7 +302,6 @@ def compare(
             f"The hybrid's image error is below {GRADIENT}'s {beyond}",
             gains(image_errors, GRADIENT),
             "{} by {:.3f} ± {:.3f}",
-            _clearly,
         ),
     ]
 
@@ -335,29 +329,30 @@ def uncertainty(told: Mapping[str, Mapping[str, np.ndarray]]) -> list[Claim]:
     )
 
 
+def _clearly(gain: float, error: float) -> bool:
+    return gain > 2 * error
+
+
 def _claim(
     finding: str,
     measure: str,
     values: Iterable[tuple[Any, ...]],
     form: str,
-    confirms: Callable[..., bool],
+    confirms: Callable[..., bool] = _clearly,
     separator: str = ", ",
     end: str = "",
 ) -> list[Claim]:
     """One claim, or none where there is nothing to test.
 
     It is about values (label, number, …), of each layer for example, and holds if the numbers of
-    all confirm it. They read as the form says, with the separator between and the end behind them.
+    all confirm it: gains and their errors, unless `confirms` says otherwise. They read as the form
+    says, with the separator between and the end behind them.
     """
     values = list(values)
     if not values:
         return []
     text = separator.join(form.format(*each) for each in values) + end
     return [Claim(finding, measure, text, all(bool(confirms(*each[1:])) for each in values))]
-
-
-def _clearly(gain: float, error: float) -> bool:
-    return gain > 2 * error
 
 
 def _connected(rows: Sequence[Row], *columns: str) -> list[tuple]:

@@ -1,6 +1,7 @@
 """How far reconstructions follow a change: ratios of sums over images, and their errors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,8 +51,8 @@ def standard_error(influences: np.ndarray) -> np.ndarray:
 
 def averages(
     values: np.ndarray, influences: np.ndarray, names: Sequence[str]
-) -> dict[str, tuple[float, float]]:
-    """Mean and standard error of each transformation's strengths, and of all as `AVERAGE`.
+) -> list[dict[str, Any]]:
+    """Mean and standard error of each transformation's strengths, and "of" all as `AVERAGE`.
 
     In the latter, transformations count equally, however many strengths they have. The values,
     `[k]`, and influences, `[k, n]`, are those of `ratios`, the names those of k transformations.
@@ -59,8 +60,9 @@ def averages(
     each = pd.DataFrame(np.column_stack([values, influences])).groupby(np.array(names), sort=False)
     means = each.mean()
     means.loc[AVERAGE] = means.mean()
-    errors = standard_error(means.iloc[:, 1:].to_numpy()).tolist()
-    return dict(zip(means.index, zip(means[0].tolist(), errors, strict=True), strict=True))
+    errors = standard_error(means.iloc[:, 1:].to_numpy())
+    table = pd.DataFrame({"of": means.index, "mean": means[0].to_numpy(), "±": errors})
+    return table.to_dict("records")
 
 
 def measured(

@@ -76,8 +76,7 @@ def invariance(
                 raise InputError(f"{name}: no reconstruction is changed by being {change.label}")
         value, influence = ratios(shared, wanted)
         unlike = [change.name for change in changes]
-        for of, (mean, error) in averages(value, influence, unlike).items():
-            follows.append(facts(name, inverter) | {"of": of, "mean": mean, "±": error})
+        follows += [facts(name, inverter) | each for each in averages(value, influence, unlike)]
         for i, change in enumerate(changes):
             rows.append(
                 {

@@ -76,9 +76,9 @@ def iterate(
 
 
 def end_points(images: np.ndarray, distance: float) -> int:
-    """How many there are, if images less far apart are one, and so are chains of them.
+    """How many `[n, ...]` have, if those at most `distance` apart are one, and so are chains.
 
-    The distance of `[n, ...]` is Euclidean, above 0; images exactly so far apart are one too.
+    The distance is Euclidean, above 0.
     """
     flat = images.reshape(len(images), -1)
     return int(DBSCAN(eps=distance, min_samples=1).fit_predict(flat).max()) + 1

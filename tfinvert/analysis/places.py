@@ -34,13 +34,13 @@ def paste(
 def choose_objects(
     colors: np.ndarray, surroundings: np.ndarray, own: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """For each background the most unlike of a few other photographs, drawn at random.
+    """For each background the index of the most unlike of a few other photographs: `[m]`.
 
     Args:
       colors: `[n, 3]`, mean colours of what each photograph would give as an object.
       surroundings: `[m, 3]`, mean colours of the backgrounds.
       own: `[m]`, which of the n photographs each background is: never chosen for it.
-      rng: draws indices of photographs, `[m]`.
+      rng: draws the few.
     """
     steps = rng.integers(1, len(colors), (len(own), _CANDIDATES))
     drawn = (own[:, np.newaxis] + steps) % len(colors)

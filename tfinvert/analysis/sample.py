@@ -6,7 +6,7 @@ how much of a feature lies in which units are active together.
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -103,7 +103,15 @@ def sample(
         rows,
         [
             *_charts(table),
-            *(_figure(called[name], own) for name, own in shown.items()),
+            *(
+                image_rows(
+                    {source: scale_contrast(images, _GAIN) for source, images in own.items()},
+                    title=f"Images of random features: {called[name]}",
+                    caption=f"What {called[name]} of other photographs and draws from models of it "
+                    f"are inverted to; contrast times {_GAIN:g} about each image's mean colour.",
+                )
+                for name, own in shown.items()
+            ),
         ],
         claims.sample(table),
     )
@@ -158,12 +166,3 @@ def _charts(table: pd.DataFrame) -> list[Figure]:
         )
         for title, (columns, caption) in measures.items()
     ]
-
-
-def _figure(label: str, shown: Mapping[str, np.ndarray]) -> Figure:
-    return image_rows(
-        {source: scale_contrast(images, _GAIN) for source, images in shown.items()},
-        title=f"Images of random features: {label}",
-        caption=f"What {label} of other photographs and draws from models of it are inverted to; "
-        f"contrast times {_GAIN:g} about each image's mean colour.",
-    )

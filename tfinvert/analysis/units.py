@@ -8,13 +8,14 @@ the network itself sorts the photographs.
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import scipy.stats
 import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis import claims, class_units
 from tfinvert.analysis.class_units import FEWEST, Likeness, class_finding, likeness_of
 from tfinvert.analysis.inverters import labels
-from tfinvert.analysis.result import Result, Row, facts, labelled, standard_error
+from tfinvert.analysis.result import Result, Row, facts, labelled
 from tfinvert.analysis.single_units import only, possible, that_vary_most
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
@@ -129,7 +130,7 @@ def _distances(rebuilt: np.ndarray, nothing: np.ndarray, scale: float) -> dict[s
     return {
         "units": len(rebuilt),
         "distance from zeros (N)": float(moved.mean()),
-        "standard error (N)": standard_error(moved) if several else None,
+        "standard error (N)": float(scipy.stats.sem(moved)) if several else None,
         "distance between units (N)": metrics.mean_pairwise_distance(rebuilt) / scale
         if several
         else None,

@@ -43,21 +43,15 @@ class NearestNeighbor(LearntBaseline):
         # Matrix products find a few candidates, which are then compared without their rounding.
         queries = self._kept(features)
         wide = queries.astype(np.float32)
-        indices = np.zeros((len(queries), 0), np.int64)
-        distances = np.zeros((len(queries), 0))
-        for begin, block, squares in zip(self._begins, self._features, self._squares, strict=False):
-            products = wide @ block.astype(np.float32).T
-            distances = np.concatenate([distances, squares - 2.0 * products], 1)
-            own = np.broadcast_to(begin + np.arange(len(block)), products.shape)
-            indices = np.concatenate([indices, own], 1)
-            best = np.argsort(distances, 1, kind="stable")[:, : self._CANDIDATES]
-            distances = np.take_along_axis(distances, best, 1)
-            indices = np.take_along_axis(indices, best, 1)
-        indices.sort(1)  # of equally near candidates argmin takes the first
-        exact = np.empty(indices.shape)
-        for row, query, own in zip(exact, queries.astype(np.float64), indices, strict=True):
-            row[:] = np.square(self._taken(self._features, own) - query).sum(1)
-        return np.take_along_axis(indices, exact.argmin(1)[:, np.newaxis], 1)[:, 0]
+        blocks = zip(self._features, self._squares, strict=True)
+        near = [squares - 2.0 * (wide @ block.astype(np.float32).T) for block, squares in blocks]
+        order = np.argsort(np.concatenate(near, 1), 1, kind="stable")
+        candidates = np.sort(order[:, : self._CANDIDATES], 1)  # of equally near ones the first
+        exact = [
+            np.square(self._taken(self._features, own) - query).sum(1)
+            for query, own in zip(queries.astype(np.float64), candidates, strict=True)
+        ]
+        return np.take_along_axis(candidates, np.argmin(exact, 1)[:, np.newaxis], 1)[:, 0]
 
     def _taken(self, blocks: list[np.ndarray], indices: np.ndarray) -> np.ndarray:
         places = np.searchsorted(self._begins, indices, "right") - 1
