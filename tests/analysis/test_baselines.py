@@ -108,8 +108,7 @@ def test_cell_ridge_finds_a_linear_map():
 
 
 @pytest.mark.parametrize("batch", [1, 7, 200])
-def test_nearest_neighbour_is_that_of_a_loop(batch, monkeypatch):
-    monkeypatch.setattr(NearestNeighbor, "_BLOCK", 30)
+def test_nearest_neighbour_is_that_of_a_loop(batch):
     feature = declared(3, 4)
     values, images = examples(100, feature)
     queries = examples(20, feature, seed=1)[0]
@@ -120,7 +119,7 @@ def test_nearest_neighbour_is_that_of_a_loop(batch, monkeypatch):
         min(range(100), key=lambda i, q=q: np.sum(((values[i] - q) / [1, 9, 0.1, 2]) ** 2))
         for q in queries.astype(np.float64)
     ]
-    np.testing.assert_array_equal(nearest.nearest(queries), expected)
+    np.testing.assert_array_equal(nearest._nearest(queries), expected)
     np.testing.assert_allclose(nearest.invert(queries), images[expected], atol=0.5 / 255 + 1e-6)
 
 
@@ -129,8 +128,8 @@ def test_a_feature_it_has_seen_gives_its_own_image():
     values, images = examples(30, feature)
     values = 100 + 1e-1 * values  # far from zero, where |a|² + |b|² - 2ab loses what tells them
     nearest = NearestNeighbor(feature, AS_IT_IS).fit([(values, images)])
-    np.testing.assert_array_equal(nearest.nearest(values), np.arange(30))
-    np.testing.assert_array_equal(nearest.nearest(values[:0]), np.zeros(0))
+    np.testing.assert_array_equal(nearest._nearest(values), np.arange(30))
+    np.testing.assert_allclose(nearest.invert(values), images, atol=0.5 / 255 + 1e-6)
 
 
 def test_of_equally_near_images_the_first():
@@ -138,7 +137,7 @@ def test_of_equally_near_images_the_first():
     values, images = examples(9, feature)
     values = np.concatenate([values, values, values])
     nearest = NearestNeighbor(feature, AS_IT_IS).fit([(values, np.concatenate([images] * 3))])
-    np.testing.assert_array_equal(nearest.nearest(values[9:]), np.tile(np.arange(9), 2))
+    np.testing.assert_array_equal(nearest._nearest(values[9:]), np.tile(np.arange(9), 2))
 
 
 def test_values_too_large_for_float16_are_still_told_apart():
@@ -146,15 +145,15 @@ def test_values_too_large_for_float16_are_still_told_apart():
     values = np.float32([[1e6, 0], [-1e6, 0], [0, 1e30]])
     images = examples(3, feature)[1]
     nearest = NearestNeighbor(feature, AS_IT_IS).fit([(values, images)])
-    np.testing.assert_array_equal(nearest.nearest(values), [0, 1, 2])
+    np.testing.assert_array_equal(nearest._nearest(values), [0, 1, 2])
     assert np.isfinite(nearest.invert(values)).all()
 
 
 def test_nearest_neighbour_keeps_two_bytes_a_value_and_one_a_colour():
     feature = declared(16, 16, 133, image_shape=(64, 64, 3))
     nearest = NearestNeighbor(feature, AS_IT_IS).fit([examples(3, feature)])
-    assert {block.dtype for _, block in nearest._features.blocks()} == {np.dtype(np.float16)}
-    assert {block.dtype for _, block in nearest._images.blocks()} == {np.dtype(np.uint8)}
+    assert {block.dtype for block in nearest._features} == {np.dtype(np.float16)}
+    assert {block.dtype for block in nearest._images} == {np.dtype(np.uint8)}
 
 
 @pytest.fixture(scope="module")

@@ -203,16 +203,6 @@ def test_no_features_give_no_images(linear):
     assert found.shape == (0, *SHAPE) and errors.shape == (0,)
 
 
-def test_fit_reads_no_batch(linear):
-    def batches():
-        pytest.fail("a batch was read")
-        yield
-
-    own = GradientInversion(linear)
-    assert own.fit(batches()) is own
-    assert own.name == "gradient_inversion"
-
-
 def test_features_without_a_derivative_are_refused():
     with pytest.raises(InputError, match="that of lbp is zero wherever it exists"):
         GradientInversion(features.get("lbp"))

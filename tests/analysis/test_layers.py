@@ -9,10 +9,10 @@ import pytest
 import tfinvert
 from tfinvert import metrics
 from tfinvert.analysis import claims
-from tfinvert.analysis.descent import GRADIENT
 from tfinvert.analysis.inverters import NETWORK
 from tfinvert.analysis.layers import MEAN, layers
 from tfinvert.analysis.scores import COARSE, brightness_error, color_error, explained, scores
+from tfinvert.analysis.ways_back import GRADIENT
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import Tap
 from tfinvert.networks.layers import Preprocess

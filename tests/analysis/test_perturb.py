@@ -10,9 +10,8 @@ from tfinvert import metrics
 from tfinvert.analysis import claims, perturbations
 from tfinvert.analysis import perturb as module
 from tfinvert.analysis.inverters import AUTOENCODER, NETWORK
-from tfinvert.analysis.loss import Loss
 from tfinvert.analysis.perturb import check, perturb
-from tfinvert.analysis.perturbations import add_noise, binarize, dropout
+from tfinvert.analysis.perturbations import Loss, add_noise, binarize, dropout
 
 STRUCTURAL = (
     perturbations.BINARIZED,

@@ -10,8 +10,9 @@ from sklearn.decomposition import PCA
 import tfinvert
 from tfinvert.analysis import claims
 from tfinvert.analysis import sample as module
-from tfinvert.analysis.draws import Drawn, Space
+from tfinvert.analysis.draws import OF_FEATURES, OF_IMAGES, SOURCE, Space, relative
 from tfinvert.analysis.inverters import labels
+from tfinvert.analysis.result import measured, standard_error
 from tfinvert.analysis.sample import check, sample
 from tfinvert.analysis.samplers import (
     COPULA,
@@ -22,7 +23,6 @@ from tfinvert.analysis.samplers import (
     GaussianCopula,
     IndependentHistograms,
 )
-from tfinvert.analysis.tables import standard_error
 from tfinvert.errors import InputError
 from tfinvert.features import get
 from tfinvert.frechet import frechet_distance
@@ -114,27 +114,25 @@ def test_the_standard_error_is_that_of_a_mean():
     assert standard_error(np.array([5.0])) == 0
 
 
-def _drawn(*distances):
-    values = np.array(distances, float)
-    return Drawn(values, values, 0.1, 0.1, np.zeros((1, 4, 4, 3)))
-
-
 def _outcome(alone, copula, mixture):
-    return {
-        REAL: _drawn(2),
-        INDEPENDENT: _drawn(*alone),
-        TRUNCATED: _drawn(*alone),
-        COPULA: _drawn(*copula),
-        MIXTURE: _drawn(*mixture),
-    }
+    """By source, a distance for each draw, of the features and of the images."""
+    return {REAL: (2,), INDEPENDENT: alone, TRUNCATED: alone, COPULA: copula, MIXTURE: mixture}
+
+
+def _table(**outcomes):
+    return relative(
+        [
+            {"label": label, SOURCE: source}
+            | measured(OF_FEATURES, np.array(distances, float))
+            | measured(OF_IMAGES, np.array(distances, float))
+            for label, drawn in outcomes.items()
+            for source, distances in drawn.items()
+        ]
+    )
 
 
 def judged(**outcomes):
-    distances = {
-        label: {source: own.feature_distance for source, own in drawn.items()}
-        for label, drawn in outcomes.items()
-    }
-    return claims.sample(distances)
+    return claims.sample(_table(**outcomes))
 
 
 def test_the_claim_holds_only_where_a_joint_model_is_clearly_nearer_at_every_layer():
@@ -150,8 +148,7 @@ def test_the_claim_holds_only_where_a_joint_model_is_clearly_nearer_at_every_lay
 
 def test_a_chart_shows_at_most_twelve(result):
     outcome = _outcome((20, 22), (30, 32), (10, 10))
-    names = {f"{i}": f"layer {i}" for i in range(20)}
-    figures = module._charts(names, {name: outcome for name in names})
+    figures = module._charts(_table(**{f"layer {i}": outcome for i in range(20)}))
     assert "layer 11" in figures[0].svg and "layer 12" not in figures[0].svg
 
 

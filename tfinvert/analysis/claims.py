@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.stats
 
 from tfinvert.analysis.class_scores import KEPT, REMOVED, REST_EVEN, TOP_EVEN, Key
-from tfinvert.analysis.descent import GRADIENT, HYBRID
+from tfinvert.analysis.draws import OF_FEATURES, SOURCE
 from tfinvert.analysis.inverters import AUTOENCODER, CLASS_SCORES, NETWORK
-from tfinvert.analysis.loss import Loss
-from tfinvert.analysis.perturbations import BINARIZED, DROPPED, LARGEST_BINARIZED, STRUCTURAL
-from tfinvert.analysis.result import Claim
-from tfinvert.analysis.samplers import INDEPENDENT, REAL, nearest_joint
+from tfinvert.analysis.perturbations import BINARIZED, DROPPED, LARGEST_BINARIZED, STRUCTURAL, Loss
+from tfinvert.analysis.result import Claim, Row, mean_error
+from tfinvert.analysis.samplers import INDEPENDENT, nearest_joint
 from tfinvert.analysis.scores import CELLS, COARSE
-from tfinvert.analysis.tables import Row, mean_error
+from tfinvert.analysis.ways_back import GRADIENT, HYBRID
 
 HIGH = ("fc6", "fc7", "fc8")
 SURVIVES, FAR = 0.25, 0.1
@@ -41,12 +41,9 @@ FEWEST, RANK = 3, -0.5  # layers of one network that have a rank correlation
 
 
 def layers(rows: Sequence[Row], compared: Mapping[str, float]) -> list[Claim]:
-    """Of `layers`.
+    """Of `layers`, with rows from the first layer to the last.
 
-    Args:
-      rows: from the first layer to the last.
-      compared: by inverter, an inversion network's error on the images that gradient-based
-        inversion had.
+    `compared` has, by inverter, a network's error on the images gradient-based inversion had.
     """
     networks, gradient, autoencoders = (
         {row["layer"]: row for row in rows if row["method"] == method}
@@ -123,7 +120,6 @@ def perturb(losses: Sequence[Loss]) -> list[Claim]:
                 for each in tested
             ],
             "{} {:+.4f} ± {:.4f}",
-            _clearly,
         ),
         *_claim(
             "The smaller half of the active units of the last hidden layers (fc6 and fc7) hardly "
@@ -153,11 +149,9 @@ def perturb(losses: Sequence[Loss]) -> list[Claim]:
 
 
 def probabilities(distances: Mapping[str, Mapping[Key, np.ndarray]]) -> list[Claim]:
-    """Of `probabilities`.
+    """Of `probabilities`, for inverters of probabilities.
 
-    Args:
-      distances: of inverters of probabilities, by name and by what was changed: each image's
-        distance to the reconstruction from all classes.
+    Distances are each image's to the reconstruction from all classes, by name and change.
     """
     tested = {name: own for name, own in distances.items() if (KEPT, TOP) in own}
 
@@ -173,7 +167,6 @@ def probabilities(distances: Mapping[str, Mapping[Key, np.ndarray]]) -> list[Cla
             f"nearer to that from all than from the top {TOP} alone, {beyond}",
             nearer(KEPT, REMOVED),
             "{} nearer by {:+.3f} ± {:.3f} N",
-            _clearly,
         ),
         *_claim(
             "Dark knowledge, with no class set to zero: what tells the small probabilities apart "
@@ -182,42 +175,36 @@ def probabilities(distances: Mapping[str, Mapping[Key, np.ndarray]]) -> list[Cla
             f"with all others evened out, {beyond}",
             nearer(REST_EVEN, TOP_EVEN),
             "{} nearer by {:+.3f} ± {:.3f} N",
-            _clearly,
         ),
     ]
 
 
-def color(errors: Sequence[tuple[Row, float, float]]) -> list[Claim]:
-    """Of `color`: labelled rows from the first layer to the last, each with error and ±."""
+def color(rows: Sequence[Row], value: str, error: str) -> list[Claim]:
+    """Of `color`: labelled rows from the first layer on, and the columns of the error and ±."""
     return _claim(
         "The colour of the object comes back even from the highest layers.",
         f"The mean angular error of the hue is below {HUE:g}° (chance: 90°) at the deepest fully "
         f"connected layers given, at most {DEEPEST}.",
-        _connected(errors)[-DEEPEST:],
+        _connected(rows, value, error)[-DEEPEST:],
         "{} {:.1f} ± {:.1f}°",
         lambda error, _: error < HUE,
     )
 
 
-def position(correlations: Sequence[tuple[Row, float, float]]) -> list[Claim]:
-    """Of `position`: labelled rows, each with the correlation and ±."""
+def position(rows: Sequence[Row], value: str, error: str) -> list[Claim]:
+    """Of `position`: labelled rows, and the columns of the correlation and ±."""
     return _claim(
         "Rough position survives in fully connected layers.",
         f"The correlation of measured and true place is above {PLACE} at every fully connected "
         "layer given.",
-        _connected(correlations),
+        _connected(rows, value, error),
         "{} {:.3f} ± {:.3f}",
         lambda correlation, _: correlation > PLACE,
     )
 
 
 def interpolate(overlays: Mapping[str, tuple[str, np.ndarray]]) -> list[Claim]:
-    """Of `interpolate`.
-
-    Args:
-      overlays: of inversion networks, by name: the layer, and `overlay` of the same pairs on
-        straight paths.
-    """
+    """Of `interpolate`: networks' layers and `overlay` of the same pairs on straight paths."""
     return _claim(
         "Between two images' features, conv5 overlays the images, fc6 and above morph.",
         "The overlay of conv5 is above that of each of fc6, fc7 and fc8 given, by more than 2 "
@@ -229,22 +216,16 @@ def interpolate(overlays: Mapping[str, tuple[str, np.ndarray]]) -> list[Claim]:
             if lower == OVERLAYS and upper in HIGH
         ],
         "{} by {:+.3f} ± {:.3f}",
-        _clearly,
     )
 
 
-def sample(distances: Mapping[str, Mapping[str, np.ndarray]]) -> list[Claim]:
-    """Of `sample`.
-
-    Args:
-      distances: by what each inverter is called and by source of features: Fréchet distances to
-        the held-out features, one for each draw.
-    """
+def sample(table: pd.DataFrame) -> list[Claim]:
+    """Of `sample`: what `draws.relative` gives."""
     values = []
-    for label, drawn in distances.items():
-        floor = drawn[REAL].mean()
-        joint, alone = drawn[nearest_joint(drawn)] / floor, drawn[INDEPENDENT] / floor
-        values.append((label, *mean_error(joint), *mean_error(alone)))
+    for label, own in table.groupby("label", sort=False):
+        own = own.set_index(SOURCE)[list(OF_FEATURES)]
+        joint = nearest_joint(own[OF_FEATURES[0]])
+        values.append((label, *own.loc[joint], *own.loc[INDEPENDENT]))
     return _claim(
         "Joint samples are nearer to real features than independent ones (our extension).",
         "At every layer the Fréchet distance of the better joint model is below that of "
@@ -260,12 +241,7 @@ def sample(distances: Mapping[str, Mapping[str, np.ndarray]]) -> list[Claim]:
 
 
 def units(likenesses: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[Claim]:
-    """Of `units`.
-
-    Args:
-      likenesses: by what each inverter is called: the correlation of each class's unit with its
-        own class, and its mean with others, `[k]` each.
-    """
+    """Of `units`: correlations of k classes' units with their own, and the means with others."""
     return _claim(
         "Units of classes (fc8) look like class averages.",
         "The correlation of a class's unit with the average photograph of its own class is above "
@@ -281,38 +257,35 @@ def units(likenesses: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[Claim
     )
 
 
-def invariance(means: Sequence[tuple[Row, float, float]]) -> list[Claim]:
-    """Of `invariance`.
+def invariance(rows: Sequence[Row]) -> list[Claim]:
+    """Of `invariance`: labelled rows of one network, from the first layer to the last.
 
-    Args:
-      means: of the layers of one network, from the first to the last: labelled rows, each with
-        the coefficient, averaged over transformations, and ±.
+    "mean" is the coefficient, averaged over transformations, and "±" its standard error.
     """
-    grids = [(row["label"], *mean) for row, *mean in means if row["axes"] == 3]
-    last = next(((row["label"], *mean) for row, *mean in reversed(means)), ())
-    if len(means) < FEWEST or not grids or grids[0] == last:
+    grids = [row for row in rows if row["axes"] == 3]
+    if len(rows) < FEWEST or not grids or grids[0] is rows[-1]:
         return []
-    coefficients = [mean for _, mean, _ in means]
-    rank = float(scipy.stats.spearmanr(range(len(means)), coefficients).statistic)
+    rank = scipy.stats.spearmanr(range(len(rows)), [row["mean"] for row in rows]).statistic
     return _claim(
         "Low layers follow what is done to the image, high layers less.",
         "The coefficient, averaged over transformations, is higher at the first convolution given "
         f"than at the deepest layer, and its rank correlation with depth is below {RANK} over "
-        f"{len(means)} layers.",
-        [(*grids[0], *last, rank)],
+        f"{len(rows)} layers.",
+        [(*(row[key] for row in (grids[0], rows[-1]) for key in ("label", "mean", "±")), rank)],
         "{} {:.3f} ± {:.3f}, {} {:.3f} ± {:.3f}; rank correlation {:.2f}",
         lambda low, _, __, high, ___, rank: low > high and rank < RANK,
     )
 
 
 def compare(
-    feature_errors: Mapping[str, Mapping[str, np.ndarray]],
-    image_errors: Mapping[str, Mapping[str, np.ndarray]],
+    feature_errors: Mapping[tuple[str, str], np.ndarray],
+    image_errors: Mapping[tuple[str, str], np.ndarray],
 ) -> list[Claim]:
-    """Of `compare`; the errors are by layer and by method, one for each image."""
+    """Of `compare`; the errors are by layer and method, one for each image."""
 
-    def gains(errors: Mapping[str, Mapping[str, np.ndarray]], method: str) -> list[tuple]:
-        return [(label, *mean_error(own[method] - own[HYBRID])) for label, own in errors.items()]
+    def gains(errors: Mapping[tuple[str, str], np.ndarray], method: str) -> list[tuple]:
+        layers = dict.fromkeys(label for label, _ in errors)
+        return [(x, *mean_error(errors[x, method] - errors[x, HYBRID])) for x in layers]
 
     beyond = "at every layer, by more than 2 standard errors, paired over images."
     return [
@@ -322,7 +295,6 @@ def compare(
             f"The hybrid's feature error is below the {NETWORK}'s {beyond}",
             gains(feature_errors, NETWORK),
             "{} by {:.3f} ± {:.3f}",
-            _clearly,
         ),
         *_claim(
             "Combined with an inversion network (the paper's future work), gradient-based "
@@ -330,17 +302,14 @@ def compare(
             f"The hybrid's image error is below {GRADIENT}'s {beyond}",
             gains(image_errors, GRADIENT),
             "{} by {:.3f} ± {:.3f}",
-            _clearly,
         ),
     ]
 
 
 def uncertainty(told: Mapping[str, Mapping[str, np.ndarray]]) -> list[Claim]:
-    """Of `uncertainty`.
+    """Of `uncertainty`: by label, from one network's first layer to its last, and by `TOLD`.
 
-    Args:
-      told: by label, from the first layer of one network to the last, of each of `TOLD` the
-        deviation that the inverter tells of each image.
+    They are the deviations that the inverter tells of each image.
     """
     rises = [
         mean_error(deep[part] - shallow[part])
@@ -360,25 +329,24 @@ def uncertainty(told: Mapping[str, Mapping[str, np.ndarray]]) -> list[Claim]:
     )
 
 
+def _clearly(gain: float, error: float) -> bool:
+    return gain > 2 * error
+
+
 def _claim(
     finding: str,
     measure: str,
     values: Iterable[tuple[Any, ...]],
     form: str,
-    confirms: Callable[..., bool],
+    confirms: Callable[..., bool] = _clearly,
     separator: str = ", ",
     end: str = "",
 ) -> list[Claim]:
     """One claim, or none where there is nothing to test.
 
-    Args:
-      finding: see `Claim`, as the next.
-      measure: likewise.
-      values: (label, number, …), of each layer for example.
-      form: how each reads.
-      confirms: of the numbers; the claim holds if all do.
-      separator: between two.
-      end: behind the last.
+    It is about values (label, number, …), of each layer for example, and holds if the numbers of
+    all confirm it: gains and their errors, unless `confirms` says otherwise. They read as the form
+    says, with the separator between and the end behind them.
     """
     values = list(values)
     if not values:
@@ -387,14 +355,7 @@ def _claim(
     return [Claim(finding, measure, text, all(bool(confirms(*each[1:])) for each in values))]
 
 
-def _clearly(gain: float, error: float) -> bool:
-    return gain > 2 * error
-
-
-def _connected(measured: Sequence[tuple[Row, float, float]]) -> list[tuple[str, float, float]]:
-    """Of fully connected layers' inversion networks: label, value and ±."""
-    return [
-        (row["label"], *values)
-        for row, *values in measured
-        if row["kind"] == NETWORK and row["axes"] == 1
-    ]
+def _connected(rows: Sequence[Row], *columns: str) -> list[tuple]:
+    """Of fully connected layers' inversion networks: label and columns."""
+    connected = (row for row in rows if row["kind"] == NETWORK and row["axes"] == 1)
+    return [(row["label"], *(row[each] for each in columns)) for row in connected]

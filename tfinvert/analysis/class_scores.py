@@ -25,14 +25,7 @@ Key = tuple[str, int | float | None]
 
 
 class Variant(NamedTuple):
-    """One of the changes that are compared.
-
-    Attributes:
-      name: what is changed.
-      count: how many classes are the top, if that matters.
-      temperature: likewise.
-      change: from probabilities to probabilities.
-    """
+    """One of the changes that are compared; `count` classes are the top, where that matters."""
 
     name: str
     count: int | None = None
@@ -87,11 +80,7 @@ def on_logits(change: Change, logits: np.ndarray) -> np.ndarray:
 
     These are log p' + log Σ exp(logit), so that unchanged probabilities give unchanged logits. What
     became zero gets the smallest logit of its row: no class of that image was less probable, and a
-    network has seen such values, if never of so many classes at once.
-
-    Args:
-      change: from probabilities `[B, classes]` to probabilities.
-      logits: `[B, classes]`.
+    network has seen such values, if never of so many classes at once. All are `[B, classes]`.
     """
     logits = np.asarray(logits, np.float64)
     back = _log(change(scipy.special.softmax(logits, 1)))

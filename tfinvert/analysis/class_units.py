@@ -7,25 +7,28 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from tfinvert.analysis.inverters import layer_of
+from tfinvert.analysis.result import Row, mean_error, standard_error
 from tfinvert.analysis.single_units import only, possible
-from tfinvert.analysis.tables import Row, mean_error, standard_error
 from tfinvert.inverter import Inverter
 from tfinvert.resize import resize_images
 
 _SCORES = "fc8"
+_COLUMNS = (
+    "classes",
+    "correlation with own class",
+    "correlation with others",
+    "standard error of the difference",
+    "percentile of own class",
+    "standard error of the percentile",
+)
 FEWEST = 5  # with fewer, a rank among the others and a standard error say little
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Likeness:
-    """Correlation of units' images with the average photographs of classes.
+    """Correlations, `[k, k]`, of units' images with the average photographs of k classes.
 
-    Attributes:
-      classes: `[k]`, those of which there are enough photographs.
-      counts: `[k]`, photographs of each.
-      correlations: `[k, k]`, of each class's unit with each class's average.
-      averages: `[k, H, W, 3]`, the average photographs.
-      units: `[k, H, W, 3]`, the units' images.
+    There are `counts` photographs of each; averages and units are images, `[k, H, W, 3]`.
     """
 
     classes: np.ndarray
@@ -60,22 +63,15 @@ def gives_classes(inverter: Inverter) -> bool:
 def class_averages(
     images: np.ndarray, predicted: np.ndarray, least: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The average image of every class of which there are enough.
-
-    Args:
-      images: `[n, H, W, 3]`.
-      predicted: `[n]`, each image's class.
-      least: images that a class must have.
+    """Of images `[n, H, W, 3]` and their classes, the average of each class with enough of them.
 
     Returns:
       classes `[k]`, the number of images of each `[k]`, and averages `[k, H, W, 3]`.
     """
     classes, counts = np.unique(predicted, return_counts=True)
     classes, counts = classes[counts >= least], counts[counts >= least]
-    averages = np.zeros((len(classes), *images.shape[1:]), np.float32)
-    for average, each in zip(averages, classes, strict=True):
-        average[:] = images[predicted == each].mean(0)
-    return classes, counts, averages
+    averages = np.float32([images[predicted == each].mean(0) for each in classes])
+    return classes, counts, averages.reshape(len(classes), *images.shape[1:])
 
 
 def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -108,24 +104,13 @@ def likeness_of(
 
 def class_values(likeness: Likeness | None) -> dict[str, Any]:
     """What a row says of them; None where units are not of classes, or of too few."""
-    values: dict[str, Any] = dict.fromkeys(
-        (
-            "classes",
-            "correlation with own class",
-            "correlation with others",
-            "standard error of the difference",
-            "percentile of own class",
-            "standard error of the percentile",
-        )
-    )
-    if likeness is None:
-        return values
-    count = len(likeness.classes)
-    if count < FEWEST:
-        return values | {"classes": count}
-    own, others = likeness.own, likeness.others
-    correlated = float(own.mean()), float(others.mean()), standard_error(own - others)
-    return dict(zip(values, (count, *correlated, *mean_error(likeness.percentiles)), strict=True))
+    count = None if likeness is None else len(likeness.classes)
+    values = [None] * 5
+    if count is not None and count >= FEWEST:
+        own, others = likeness.own, likeness.others
+        values = [float(own.mean()), float(others.mean()), standard_error(own - others)]
+        values += mean_error(likeness.percentiles)
+    return dict(zip(_COLUMNS, (count, *values), strict=True))
 
 
 def class_finding(row: Row, least: int) -> str:

@@ -4,7 +4,8 @@ The paper turns the hue of an apple. Here the middle of each photograph stands f
 that the question can be put to many photographs and answered in degrees.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,8 @@ import pandas as pd
 
 from tfinvert.analysis import claims
 from tfinvert.analysis.hues import agreement, agreements_of, angular_error, chroma, disc_of, turned
-from tfinvert.analysis.inverters import labels, rebuilt_by
-from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, labelled, listed, measured
+from tfinvert.analysis.inverters import labels, rebuilt, rebuilt_by
+from tfinvert.analysis.result import Result, Row, facts, labelled, listed, measured
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -62,12 +62,12 @@ def color(
     vivid = _vivid(images, inside)
     chosen = images[vivid]
     turns = np.arange(angles) * 360.0 / angles
-    shown, agreements = agreements_of(inverters, chosen, disc, inside, turns)
+    ways = [np.asarray, *(functools.partial(rebuilt, each) for each in inverters.values())]
+    agreements = agreements_of(ways, chosen, disc, inside, turns)
     energy = agreement(chroma(chosen), chroma(chosen), inside).real.sum()
-    names = labels(inverters)
     rows = [
-        facts(name, inverter) | _row(agreements[name], turns, energy)
-        for name, inverter in inverters.items()
+        facts(name, inverter) | _row(own, turns, energy)
+        for (name, inverter), own in zip(inverters.items(), agreements[1:], strict=True)
     ]
     table = labelled(rows, inverters)
     copies = np.concatenate([turned(chosen[:1], disc, degrees) for degrees in turns])
@@ -81,9 +81,7 @@ def color(
         _findings(table, len(chosen), len(images)),
         rows,
         [
-            _turn_chart(
-                {INPUT: shown} | {names[name]: each for name, each in agreements.items()}, turns
-            ),
+            _turn_chart([INPUT, *labels(inverters).values()], agreements, turns),
             charts.dots(
                 table,
                 ERROR,
@@ -99,7 +97,7 @@ def color(
                 columns=[f"{degrees:.0f}°" for degrees in turns],
             ),
         ],
-        claims.color([(row, row[ERROR], row[ERROR_SE]) for row in table]),
+        claims.color(table, ERROR, ERROR_SE),
     )
 
 
@@ -144,15 +142,12 @@ def _findings(rows: Sequence[Row], kept: int, count: int) -> list[str]:
     return found
 
 
-def _turn_chart(agreements: Mapping[str, np.ndarray], turns: np.ndarray) -> Figure:
+def _turn_chart(names: Sequence[str], agreements: np.ndarray, turns: np.ndarray) -> Figure:
     # Steps from one angle to the next are taken the short way round.
-    rebuilt = {
-        label: np.degrees(np.unwrap(np.angle(values.sum(1))))
-        for label, values in agreements.items()
-    }
-    table = pd.DataFrame({"turn": turns} | rebuilt).melt("turn", var_name="label")
+    angles = np.degrees(np.unwrap(np.angle(agreements.sum(2))))
+    table = pd.DataFrame(angles.T, turns, names).melt(ignore_index=False, var_name="label")
     return charts.lines(
-        table,
+        table.rename_axis("turn").reset_index(),
         "turn",
         "value",
         caption="Of all photographs together. A line that rises with the input's follows it. "

@@ -6,37 +6,31 @@ need not be near. Their combination, which the paper leaves to future work, star
 what the first gives and keeps it near.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis import claims
-from tfinvert.analysis.descent import HYBRID
 from tfinvert.analysis.inverters import NETWORK, common_size, kind, labels, layer_of
 from tfinvert.analysis.parts import NOTHING_KEPT, Parts
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.result import Result, Row, listed, measured
 from tfinvert.analysis.scores import scores
-from tfinvert.analysis.tables import measured
-from tfinvert.analysis.ways_back import Outcome, autoencoders_of, outcomes_of
+from tfinvert.analysis.ways_back import HYBRID, autoencoders_of, relative_distance, ways_back
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
+from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
 _SHOWN = 8
 
 
 def check(name: str, inverter: Inverter) -> None:
-    """Takes inverters and autoencoders of features with a derivative.
-
-    Raises:
-      InputError: there is no derivative to follow.
-    """
+    """Raises `InputError` where the feature has no derivative to follow."""
     feature = inverter.feature
     if not (feature.in_graph and feature.differentiable):
         raise InputError(
@@ -61,8 +55,7 @@ def compare(
     images too: its own encoder is another representation.
 
     Args:
-      inverters: by name: inversion networks, and autoencoders of their layers, of which the first
-        of each kind is taken.
+      inverters: inversion networks, and autoencoders of their layers, the first of each kind.
       seed: of the noise that gradient-based inversion starts from.
       gradient_images: at most so many of them, evenly spaced, are inverted; at least two.
       gradient_steps: of gradient-based inversion and of the hybrid.
@@ -80,10 +73,42 @@ def compare(
     if len(few) < 2:
         raise InputError(f"compare takes at least two images. Received: {len(few)}")
     scale = metrics.mean_pairwise_distance(images)
-    names, outcomes = labels(inverters), {}
-    for name in tqdm.tqdm(networks, "compare", leave=False):
-        given = {name: networks[name]} | autoencoders_of(inverters, networks[name])
-        outcomes[names[name]] = outcomes_of(given, few, scale, gradient_steps, seed, parts)
+    names, chosen = labels(inverters), evenly(len(few), _SHOWN)
+    rows, findings, pictures = [], [], []
+    feature_errors, image_errors = {}, {}
+    for name, network in tqdm.tqdm(networks.items(), "compare", leave=False):
+        given = {name: network} | autoencoders_of(inverters, network)
+        features, label = network.encode(few), names[name]
+        own, shown = [], {"photograph": few[chosen]}
+        for by, method, made, seconds in ways_back(
+            given, few, features, gradient_steps, seed, parts
+        ):
+            rebuilt = resize_images(made, few.shape[1:3])
+            wrong = relative_distance(network.encode(rebuilt), features)
+            feature_errors[label, method] = wrong
+            image_errors[label, method] = metrics.per_image_distance(few, rebuilt) / scale
+            shown[method] = rebuilt[chosen]
+            own.append(
+                {
+                    "inverter": by,
+                    "layer": layer_of(network),
+                    "method": method,
+                    **measured(("feature error", "its standard error"), wrong),
+                    **scores(few, rebuilt, scale),
+                    "seconds an image": seconds,
+                    "images": len(few),
+                }
+            )
+        rows += own
+        findings.append(_finding(label, own))
+        pictures.append(
+            image_rows(
+                shown,
+                title=f"Ways back from {label}",
+                caption="Photographs, and what each method finds for their features. The hybrid "
+                "starts from the inversion network's image.",
+            )
+        )
     return Result(
         "Networks, gradient-based inversion, and both combined",
         f"{len(few)} of {len(images)} photographs, N = {scale:.2f}. The hybrid is gradient-based "
@@ -91,21 +116,15 @@ def compare(
         f"{gradient_steps} steps. Feature error: ‖Φ(x̂) - Φ(x)‖ / ‖Φ(x)‖, Φ being the feature that "
         "the inversion network inverts, for the autoencoder's images too, though its own encoder "
         "is another. Lower is better but for PSNR and SSIM; ± is a standard error.",
-        [_finding(label, own) for label, own in outcomes.items()],
-        [_row(each, inverters, few, scale) for own in outcomes.values() for each in own.values()],
-        _figures(outcomes, few),
-        claims.compare(_errors(outcomes, "feature_error"), _errors(outcomes, "image_error")),
+        findings,
+        rows,
+        [
+            _chart(feature_errors, "relative feature error", "Who has the feature"),
+            _chart(image_errors, "normalised image error", "Who is near the photograph"),
+            *pictures,
+        ],
+        claims.compare(feature_errors, image_errors),
     )
-
-
-def _errors(
-    outcomes: Mapping[str, Mapping[str, Outcome]], measure: str
-) -> dict[str, dict[str, np.ndarray]]:
-    """By layer and method."""
-    return {
-        label: {method: getattr(each, measure) for method, each in own.items()}
-        for label, own in outcomes.items()
-    }
 
 
 def _check_partners(inverters: Mapping[str, Inverter], networks: Mapping[str, Inverter]) -> None:
@@ -118,61 +137,25 @@ def _check_partners(inverters: Mapping[str, Inverter], networks: Mapping[str, In
             )
 
 
-def _row(
-    outcome: Outcome, inverters: Mapping[str, Inverter], images: np.ndarray, scale: float
-) -> dict[str, Any]:
-    return {
-        "inverter": outcome.name,
-        "layer": layer_of(inverters[outcome.name]),
-        "method": outcome.method,
-        **measured(("feature error", "its standard error"), outcome.feature_error),
-        **scores(images, outcome.images, scale),
-        "seconds an image": outcome.seconds,
-        "images": len(images),
-    }
-
-
-def _finding(label: str, outcomes: Mapping[str, Outcome]) -> str:
+def _finding(label: str, rows: Sequence[Row]) -> str:
+    seconds = {row["method"]: row["seconds an image"] for row in rows}
+    errors = listed(rows, "{method} {feature error:.3f} and {normalised error:.3f}", "; ")
     return (
-        f"{label}, feature error and image error: "
-        + "; ".join(
-            f"{method} {each.feature_error.mean():.3f} and {each.image_error.mean():.3f}"
-            for method, each in outcomes.items()
-        )
-        + f". A network's image takes {1000 * outcomes[NETWORK].seconds:.1f} ms, the hybrid's "
-        f"{outcomes[HYBRID].seconds:.1f} s."
+        f"{label}, feature error and image error: {errors}. A network's image takes "
+        f"{1000 * seconds[NETWORK]:.1f} ms, the hybrid's {seconds[HYBRID]:.1f} s."
     )
 
 
-def _figures(outcomes: Mapping[str, Mapping[str, Outcome]], images: np.ndarray) -> list[Figure]:
-    chosen = evenly(len(images), _SHOWN)
-    pictures = [
-        image_rows(
-            {"photograph": images[chosen]}
-            | {method: each.images[chosen] for method, each in own.items()},
-            title=f"Ways back from {label}",
-            caption="Photographs, and what each method finds for their features. The hybrid starts "
-            "from the inversion network's image.",
-        )
-        for label, own in outcomes.items()
-    ]
-    drawn = {
-        "feature_error": ("relative feature error", "Who has the feature"),
-        "image_error": ("normalised image error", "Who is near the photograph"),
-    }
-    return [
-        charts.dots(
-            [
-                {"label": label, "method": method} | measured(("mean", "±"), values)
-                for label, own in _errors(outcomes, of).items()
-                for method, values in own.items()
-            ],
-            "mean",
-            "±",
-            series="method",
-            title=title,
-            caption="Mean and standard error over the photographs; lower is better.",
-            x=x,
-        )
-        for of, (x, title) in drawn.items()
-    ] + pictures
+def _chart(errors: Mapping[tuple[str, str], np.ndarray], x: str, title: str) -> Figure:
+    return charts.dots(
+        [
+            {"label": label, "method": method} | measured(("mean", "±"), values)
+            for (label, method), values in errors.items()
+        ],
+        "mean",
+        "±",
+        series="method",
+        title=title,
+        caption="Mean and standard error over the photographs; lower is better.",
+        x=x,
+    )

@@ -4,6 +4,7 @@ Section 4 of the paper. Errors of brightness and colour are told apart, since th
 features see neither: both are what a method has learnt to guess.
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 
@@ -62,9 +63,17 @@ def baselines(
             begin = time.perf_counter()
             rebuilt = invert(features[chosen])
             seconds = time.perf_counter() - begin
-            row = _scores(targets[chosen], rebuilt, scale)
-            row |= {"seconds an image": seconds / len(chosen), "images": len(chosen)}
-            own.append({"inverter": name, "method": method} | row)
+            own.append(
+                {
+                    "inverter": name,
+                    "method": method,
+                    **scores(targets[chosen], rebuilt, scale),
+                    "brightness error": brightness_error(targets[chosen], rebuilt),
+                    "colour error": color_error(targets[chosen], rebuilt),
+                    "seconds an image": seconds / len(chosen),
+                    "images": len(chosen),
+                }
+            )
             pictures[method.replace("_", " ")] = rebuilt[np.searchsorted(chosen, shown)]
         rows += own
         findings.append(_finding(name, own))
@@ -92,16 +101,11 @@ def _methods(
 ) -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
     """Each method's name and its inversion, made ready one after the other."""
     feature, size = inverter.feature, inverter.output_size
-    given = (feature, inverter.standardization, size)
     targets = resize_images(training, size)
-    for make in (
-        lambda: MeanImage(feature, size),
-        lambda: CellRidge(*given),
-        lambda: NearestNeighbor(*given),
-        lambda: PairedDictionary(*given, seed=seed),
-    ):
+    dictionary = functools.partial(PairedDictionary, seed=seed)
+    for make in (MeanImage, CellRidge, NearestNeighbor, dictionary):
         try:
-            baseline = make()
+            baseline = make(feature, inverter.standardization, size)
         except InputError:  # not for such a feature, as it says itself
             continue
         starts = range(0, len(training), _BATCH)
@@ -116,13 +120,6 @@ def _methods(
         gradient = GradientInversion(feature, seed=seed)
         yield gradient.name, lambda features: resize_images(gradient.invert(features), size)
     yield OURS, inverter.invert
-
-
-def _scores(images: np.ndarray, rebuilt: np.ndarray, scale: float) -> dict[str, float]:
-    return scores(images, rebuilt, scale) | {
-        "brightness error": brightness_error(images, rebuilt),
-        "colour error": color_error(images, rebuilt),
-    }
 
 
 def _finding(name: str, rows: list[dict]) -> str:

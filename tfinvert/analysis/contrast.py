@@ -20,11 +20,9 @@ _SHOWN = 10
 
 
 def scale_contrast(images: np.ndarray, factor: float) -> np.ndarray:
-    """Moves pixels towards, or away from, the mean of their image's channel.
+    """Moves pixels towards, or away from, the mean of their image's channel: `[n, H, W, 3]`.
 
-    Args:
-      images: `[n, H, W, 3]` in [0, 1].
-      factor: 0.5 halves every difference from the mean; above 1, values are clipped to [0, 1].
+    A factor of 0.5 halves every difference from the mean; above 1, values are clipped to [0, 1].
     """
     mean = images.mean((1, 2), keepdims=True)
     return np.clip(mean + factor * (images - mean), 0.0, 1.0).astype(np.float32)

@@ -7,8 +7,7 @@ import pandas as pd
 import tqdm
 
 from tfinvert import lpips, metrics
-from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import facts, listed
+from tfinvert.analysis.result import Result, facts, listed
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -23,11 +22,7 @@ _SHOWN = 6
 
 
 def check(name: str, inverter: Inverter) -> None:
-    """Refuses what has no depth.
-
-    Raises:
-      InputError: it is not an inverter of a network's layer.
-    """
+    """Raises `InputError` for what is no layer of a network, and for images too small for LPIPS."""
     if inverter.feature.model is None or "/" not in inverter.feature.name:
         raise InputError(
             f"depth takes inverters of layers of networks. Received: {name}, of "
@@ -95,7 +90,7 @@ def _deviation(inverter: Inverter, features: np.ndarray) -> float | None:
 def _findings(table: pd.DataFrame) -> list[str]:
     def told(own: pd.DataFrame) -> str:
         last = f" / {{{DEVIATION}:.3f}}" if own[DEVIATION].notna().all() else ""
-        return listed(own.to_dict("records"), f"{{layer}} {{{ERROR}:.3f}} / {{{LPIPS}:.3f}}{last}")
+        return listed(own, f"{{layer}} {{{ERROR}:.3f}} / {{{LPIPS}:.3f}}{last}")
 
     of = " / uncertainty" if table[DEVIATION].notna().any() else ""
     return [

@@ -49,10 +49,6 @@ class Experiment(NamedTuple):
     shipped: Sequence[str]
     check: Callable[[str, Inverter], None] = lambda name, inverter: None
 
-    def takes(self, setting: str) -> bool:
-        """Whether `run` has that setting."""
-        return setting in inspect.signature(self.run).parameters
-
     def fits(self, name: str, inverter: Inverter) -> bool:
         """Whether `check` lets it pass."""
         try:
@@ -65,7 +61,8 @@ class Experiment(NamedTuple):
         self, inverters: dict[str, Inverter], images: np.ndarray, settings: Mapping[str, Any]
     ) -> Result:
         """Runs it with those of the settings that it has."""
-        own = {name: value for name, value in settings.items() if self.takes(name)}
+        known = inspect.signature(self.run).parameters
+        own = {name: value for name, value in settings.items() if name in known}
         return self.run(inverters, images, **own)
 
 

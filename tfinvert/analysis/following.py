@@ -1,6 +1,7 @@
 """How far reconstructions follow a change: ratios of sums over images, and their errors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,30 +22,21 @@ def following(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a reconstruction's change has in common with the change it would have to make.
 
-    Args:
-      rebuilt: `[n, H, W, 3]`, what is rebuilt from the photographs.
-      moved: the same, transformed.
-      of_moved: what is rebuilt from the transformed photographs.
-
-    Returns:
-      <of_moved - rebuilt, moved - rebuilt> and ‖moved - rebuilt‖², `[n]` each. Their ratio is 1 if
-      the reconstruction follows exactly, and 0 if it stays.
+    Of what is `rebuilt` from photographs, `[n, H, W, 3]`, the same transformed (`moved`), and what
+    is rebuilt from the transformed photographs (`of_moved`) it gives <of_moved - rebuilt,
+    moved - rebuilt> and ‖moved - rebuilt‖², `[n]` each. Their ratio is 1 if the reconstruction
+    follows exactly, and 0 if it stays.
     """
     wanted, found = (moved - rebuilt).astype(np.float64), of_moved - rebuilt
     return np.einsum("nhwc,nhwc->n", found, wanted), np.einsum("nhwc,nhwc->n", wanted, wanted)
 
 
 def ratios(numerators: np.ndarray, denominators: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ratios of sums over images, and what each image does to them.
+    """Ratios of sums over images, of k measures and n images, and what each image does to them.
 
-    Args:
-      numerators: `[k, n]`, of k measures and n images.
-      denominators: likewise, not all 0.
-
-    Returns:
-      The ratios, `[k]`, and the images' influences, `[k, n]`: how far each moves the ratio, to
-      first order. `standard_error` of them, or of their mean over measures, is that of the ratio,
-      or of the mean of the ratios.
+    Numerators and denominators, not all 0, are `[k, n]`; they become the ratios, `[k]`, and the
+    images' influences, `[k, n]`: how far each moves the ratio, to first order. `standard_error` of
+    them, or of their mean over measures, is that of the ratio, or of the mean of the ratios.
     """
     total = denominators.sum(1, keepdims=True)
     ratio = numerators.sum(1, keepdims=True) / total
@@ -59,21 +51,18 @@ def standard_error(influences: np.ndarray) -> np.ndarray:
 
 def averages(
     values: np.ndarray, influences: np.ndarray, names: Sequence[str]
-) -> dict[str, tuple[float, float]]:
-    """Mean and standard error of each transformation's strengths, and of all as `AVERAGE`.
+) -> list[dict[str, Any]]:
+    """Mean and standard error of each transformation's strengths, and "of" all as `AVERAGE`.
 
-    In the latter, transformations count equally, however many strengths they have.
-
-    Args:
-      values: `[k]`, of `ratios`.
-      influences: `[k, n]`, likewise.
-      names: of the k transformations.
+    In the latter, transformations count equally, however many strengths they have. The values,
+    `[k]`, and influences, `[k, n]`, are those of `ratios`, the names those of k transformations.
     """
     each = pd.DataFrame(np.column_stack([values, influences])).groupby(np.array(names), sort=False)
     means = each.mean()
     means.loc[AVERAGE] = means.mean()
-    errors = standard_error(means.iloc[:, 1:].to_numpy()).tolist()
-    return dict(zip(means.index, zip(means[0].tolist(), errors, strict=True), strict=True))
+    errors = standard_error(means.iloc[:, 1:].to_numpy())
+    table = pd.DataFrame({"of": means.index, "mean": means[0].to_numpy(), "±": errors})
+    return table.to_dict("records")
 
 
 def measured(

@@ -1,12 +1,12 @@
 """Hues: turned, compared, and how far one is from where a turn would have taken it."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import skimage.color
 import tqdm
 
-from tfinvert.analysis.inverters import rebuilt
 from tfinvert.analysis.masks import soft_disc
-from tfinvert.inverter import Inverter
 
 _EDGE = 0.1  # of the image's width, over which the turned disc fades into its surroundings
 _BATCH = 64
@@ -39,14 +39,9 @@ def agreement(chromas: np.ndarray, others: np.ndarray, mask: np.ndarray) -> np.n
 
 
 def angular_error(agreements: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """How far hues are from where the turn would have taken them.
+    """How far hues are from where turns, in degrees, would have taken them: 0 to 180 degrees.
 
-    Args:
-      agreements: `[turns, n]`, of `agreement`; 0 has no hue, and counts as chance would.
-      turns: `[turns]` in degrees.
-
-    Returns:
-      `[turns, n]` in degrees, from 0 to 180.
+    `agreement`s of `[turns, n]` give such; one of 0 has no hue, and counts as chance would.
     """
     back = np.exp(-1j * np.radians(turns))[:, np.newaxis]
     return np.where(agreements == 0, CHANCE, np.abs(np.degrees(np.angle(agreements * back))))
@@ -65,26 +60,19 @@ def turned(images: np.ndarray, disc: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def agreements_of(
-    inverters: dict[str, Inverter],
+    ways: Sequence[Callable[[np.ndarray], np.ndarray]],
     images: np.ndarray,
     disc: np.ndarray,
     inside: np.ndarray,
     turns: np.ndarray,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Of unturned photographs with turned ones, and with what each inverter rebuilds of these.
-
-    Returns:
-      `[turns, n]`, and by inverter `[turns, n]`.
-    """
-    shown, *others = np.zeros((1 + len(inverters), len(turns), len(images)), complex)
-    found = dict(zip(inverters, others, strict=True))
+) -> np.ndarray:
+    """Of photographs with what several ways make of turned ones: `[ways, turns, n]`."""
+    found = np.zeros((len(ways), len(turns), len(images)), complex)
     for start in tqdm.trange(0, len(images), _BATCH, desc="color", leave=False):
-        batch = images[start : start + _BATCH]
-        own, place = chroma(batch), slice(start, start + _BATCH)
+        place = slice(start, start + _BATCH)
+        own = chroma(images[place])
         for i, degrees in enumerate(turns):
-            shown_images = turned(batch, disc, degrees)
-            shown[i, place] = agreement(own, chroma(shown_images), inside)
-            for name, inverter in inverters.items():
-                seen = chroma(rebuilt(inverter, shown_images))
-                found[name][i, place] = agreement(own, seen, inside)
-    return shown, found
+            shown = turned(images[place], disc, degrees)
+            for k, way in enumerate(ways):
+                found[k, i, place] = agreement(own, chroma(way(shown)), inside)
+    return found

@@ -5,7 +5,6 @@ seen, and no longer where, may invert to something in between.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import tqdm
@@ -13,9 +12,8 @@ import tqdm
 from tfinvert.analysis import claims
 from tfinvert.analysis.inverters import NETWORK, common_size, kind, labels, layer_of
 from tfinvert.analysis.paths import overlay, path
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.result import Result, Row, facts, labelled, listed, measured
 from tfinvert.analysis.scores import image_contrast
-from tfinvert.analysis.tables import Row, facts, labelled, listed, measured
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -62,7 +60,16 @@ def interpolate(
         for way in (STRAIGHT, NORM_KEPT):
             rebuilt = [inverter.invert(at) for at in path(*ends, 3, way == NORM_KEPT)]
             overlays[name, way] = overlay(*rebuilt)
-            rows.append(_row(name, inverter, way, overlays[name, way], rebuilt))
+            contrasts = [image_contrast(images) for images in rebuilt]
+            rows.append(
+                {
+                    **facts(name, inverter),
+                    "path": way,
+                    **measured((OVERLAY, OVERLAY_SE), overlays[name, way]),
+                    "contrast": float(contrasts[1].mean() / np.mean(contrasts[::2], 0).mean()),
+                    "pairs": len(first),
+                }
+            )
     table = labelled(rows, inverters)
     return Result(
         "Between two photographs",
@@ -106,19 +113,6 @@ def _draw(images: np.ndarray, pairs: int, seed: int) -> tuple[np.ndarray, np.nda
         )
     order = np.random.default_rng(seed).permutation(len(images))
     return images[order[:count]], images[order[count : 2 * count]]
-
-
-def _row(
-    name: str, inverter: Inverter, way: str, overlays: np.ndarray, rebuilt: list[np.ndarray]
-) -> dict[str, Any]:
-    first, middle, last = map(image_contrast, rebuilt)
-    return {
-        **facts(name, inverter),
-        "path": way,
-        **measured((OVERLAY, OVERLAY_SE), overlays),
-        "contrast": float(middle.mean() / ((first + last) / 2).mean()),
-        "pairs": len(overlays),
-    }
 
 
 def _findings(rows: Sequence[Row]) -> list[str]:

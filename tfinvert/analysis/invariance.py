@@ -15,8 +15,7 @@ from tfinvert.analysis import claims
 from tfinvert.analysis.following import AVERAGE, averages, measured, ratios, standard_error
 from tfinvert.analysis.inverters import one_network, rebuilt_by
 from tfinvert.analysis.parts import NOTHING_KEPT, Parts
-from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, labelled, listed
+from tfinvert.analysis.result import Result, Row, facts, labelled, listed
 from tfinvert.analysis.transformations import BLURS, SCALES, SHIFTS, TURNS, transformations
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
@@ -77,8 +76,7 @@ def invariance(
                 raise InputError(f"{name}: no reconstruction is changed by being {change.label}")
         value, influence = ratios(shared, wanted)
         unlike = [change.name for change in changes]
-        for of, (mean, error) in averages(value, influence, unlike).items():
-            follows.append(facts(name, inverter) | {"of": of, "mean": mean, "±": error})
+        follows += [facts(name, inverter) | each for each in averages(value, influence, unlike)]
         for i, change in enumerate(changes):
             rows.append(
                 {
@@ -126,11 +124,7 @@ def invariance(
             ),
         ],
         claims.invariance(
-            [
-                (row, row["mean"], row["±"])
-                for row in follows
-                if row["of"] == AVERAGE and row["inverter"] in network
-            ]
+            [row for row in follows if row["of"] == AVERAGE and row["inverter"] in network]
         ),
     )
 

@@ -16,8 +16,7 @@ from sklearn.cluster import DBSCAN
 from tfinvert import metrics
 from tfinvert.analysis.inverters import common_size, labels, rebuilt
 from tfinvert.analysis.parts import NOTHING_KEPT, Arrays, Parts
-from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, labelled, listed
+from tfinvert.analysis.result import Result, Row, facts, labelled, listed
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -77,11 +76,9 @@ def iterate(
 
 
 def end_points(images: np.ndarray, distance: float) -> int:
-    """How many there are, if images at most `distance` apart are one, and so are chains of them.
+    """How many `[n, ...]` have, if those at most `distance` apart are one, and so are chains.
 
-    Args:
-      images: `[n, ...]`.
-      distance: Euclidean, above 0.
+    The distance is Euclidean, above 0.
     """
     flat = images.reshape(len(images), -1)
     return int(DBSCAN(eps=distance, min_samples=1).fit_predict(flat).max()) + 1
@@ -90,11 +87,10 @@ def end_points(images: np.ndarray, distance: float) -> int:
 def _iterated(inverter: Inverter, images: np.ndarray, times: int, scale: float) -> Arrays:
     """What becomes of the photographs x_0, in units of N.
 
-    Returns:
-      "steps": ‖x_k - x_{k-1}‖, mean over images, from k = 1 on; "errors": ‖x_k - x_0‖ likewise;
-      "diversity": mean distance between two of the x_k; "still": the fraction of images that the
-      last iteration hardly moves; "ends": how many end points there are; "shown": of a few images
-      the x_k of those k that are "at".
+    "steps" are ‖x_k - x_{k-1}‖, mean over images, from k = 1 on, and "errors" ‖x_k - x_0‖ from
+    k = 0 on; "diversity" is the mean distance between two of the x_k; "still" the fraction of
+    images that the last iteration hardly moves; "ends" how many end points there are; "shown" has
+    the x_k of a few images for those k that are "at".
     """
     chosen, current = evenly(len(images), _SHOWN), images
     steps, errors, diversity, shown = [], [0.0], [1.0], {0: images[chosen]}

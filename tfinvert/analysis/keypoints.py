@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfinvert import metrics
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.result import Result, listed
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift, occupied
 from tfinvert.inverter import Inverter
@@ -17,23 +17,14 @@ _SHOWN = 10
 
 
 def keep_fraction(grids: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Keeps that part of each grid's keypoints, drawn at random, and empties the other cells.
-
-    Args:
-      grids: `[n, rows, columns, 133]` of the feature SIFT.
-      fraction: in [0, 1]; the number kept is rounded.
-      rng: draws.
-    """
+    """`keep` for a fraction of each grid's keypoints, in [0, 1]; their number is rounded."""
     return keep(grids, np.round(fraction * occupied(grids).sum((1, 2))), rng)
 
 
 def keep(grids: np.ndarray, count: int | np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Keeps at most so many keypoints of each grid, drawn at random, and empties the other cells.
 
-    Args:
-      grids: `[n, rows, columns, 133]` of the feature SIFT.
-      count: one number, or one a grid, `[n]`.
-      rng: draws.
+    Grids are `[n, rows, columns, 133]`, of the feature SIFT; the count is one number, or `[n]`.
     """
     full = occupied(grids)
     flat = full.reshape(len(grids), -1)
@@ -72,7 +63,8 @@ def keypoints(
         targets = resize_images(images, inverter.output_size)
         scale = metrics.mean_pairwise_distance(targets)
         grids = np.asarray(inverter.feature(images))
-        shown, chosen = {"original": targets}, evenly(len(images), _SHOWN)
+        chosen = evenly(len(images), _SHOWN)
+        shown = {"original": targets[chosen]}
         for fraction in fractions:
             kept = keep_fraction(grids, fraction, np.random.default_rng(seed))
             rebuilt = inverter.invert(kept)
@@ -84,16 +76,16 @@ def keypoints(
                     "normalised error": metrics.normalized_error(targets, rebuilt, scale),
                 }
             )
-            shown[f"{fraction:.0%}"] = rebuilt
+            shown[f"{fraction:.0%}"] = rebuilt[chosen]
         own = rows[-len(fractions) :]
         findings.append(
             f"{name}: normalised error "
-            + ", ".join(f"{r['normalised error']:.3f} with {r['keypoints kept']:.0%}" for r in own)
-            + f" of the {own[0]['keypoints an image']:.0f} keypoints an image."
+            f"{listed(own, '{normalised error:.3f} with {keypoints kept:.0%}')} of the "
+            f"{own[0]['keypoints an image']:.0f} keypoints an image."
         )
         figures.append(
             image_rows(
-                {label: batch[chosen] for label, batch in shown.items()},
+                shown,
                 title=f"{name} with fewer keypoints",
                 caption="Photographs, and what is rebuilt from the fraction of their keypoints.",
             )

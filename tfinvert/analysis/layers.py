@@ -8,15 +8,16 @@ import functools
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis import claims
-from tfinvert.analysis.descent import GRADIENT, descend
 from tfinvert.analysis.inverters import NETWORK, kind, layer_of
 from tfinvert.analysis.parts import NOTHING_KEPT, Parts
 from tfinvert.analysis.result import Result
 from tfinvert.analysis.scores import CELLS, COARSE, coarse, explained, scores
+from tfinvert.analysis.ways_back import GRADIENT, descend
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -52,9 +53,8 @@ def layers(
     """
     _check_unlike(inverters)
     scale = metrics.mean_pairwise_distance(images)
-    middle = coarse(images).mean(0)
-    size = images.shape[1:3]
-    few = evenly(len(images), gradient_images) if gradient_images else np.arange(len(images))
+    middle, size, every = coarse(images).mean(0), images.shape[1:3], np.arange(len(images))
+    few = evenly(len(images), gradient_images) if gradient_images else every
     shown = few[evenly(len(few), _SHOWN)]
     rows, compared, pictures = [], {}, {}
 
@@ -67,10 +67,9 @@ def layers(
         own = pictures.setdefault(method, {})
         own[layer_of(inverters[name])] = rebuilt[np.searchsorted(chosen, shown)]
 
-    every = np.arange(len(images))
     for name, inverter in tqdm.tqdm(inverters.items(), "layers", leave=False):
-        card = inverter.card
-        made = {"steps": card.get("steps"), "minutes": card.get("training_minutes")}
+        made = {"steps": inverter.card.get("steps")}
+        made["minutes"] = inverter.card.get("training_minutes")
         rebuilt = inverter.reconstruct(images)
         add(name, kind(inverter), rebuilt, every, **made)
         if kind(inverter) == NETWORK and inverter.feature.differentiable and gradient_images:
@@ -87,15 +86,14 @@ def layers(
     order = list(dict.fromkeys(layer_of(inverter) for inverter in inverters.values()))
     methods = list(pictures)
     rows.sort(key=lambda row: (order.index(row["layer"]), methods.index(row["method"])))
-    figures = [_chart(rows, order, mean["normalised error"])]
-    for method, own in pictures.items():
-        figures.append(
-            image_rows(
-                {"original": images[shown], **own},
-                title=f"Down the layers: {method}",
-                caption=f"Photographs, and what comes back from each layer by {method}.",
-            )
+    figures = [_chart(rows, order, mean["normalised error"])] + [
+        image_rows(
+            {"original": images[shown], **own},
+            title=f"Down the layers: {method}",
+            caption=f"Photographs, and what comes back from each layer by {method}.",
         )
+        for method, own in pictures.items()
+    ]
     nothing = {"layer": "none", "method": MEAN, "inverter": "", "images": len(images)}
     findings = _findings(rows, order, compared)
     rows.append(nothing | mean | {COARSE: 0.0, "steps": None, "minutes": None})
@@ -143,33 +141,27 @@ def _chart(rows: list[dict], order: list[str], mean: float) -> Figure:
 
 def _findings(rows: list[dict], order: list[str], compared: dict[str, float]) -> list[str]:
     """`compared` has the network's error on the images of gradient-based inversion."""
-    errors: dict[str, dict[str, float]] = {}
-    for row in rows:
-        errors.setdefault(row["method"], {})[row["layer"]] = row["normalised error"]
-    ours = errors.pop(NETWORK, {})
+    table = pd.DataFrame(rows).set_index("layer")
+    errors = {
+        method: own["normalised error"].reindex(order).dropna()
+        for method, own in table.groupby("method", sort=False)
+    }
+    ours = errors.pop(NETWORK, pd.Series(dtype=float))
+    same = table["inverter"].map(compared)[table["method"] == GRADIENT]
     found = []
     if len(ours) > 1:
-        known = [layer for layer in order if layer in ours]
-        steps = zip(known, known[1:], strict=False)
-        falls = [after for before, after in steps if ours[after] < ours[before]]
+        falls = ", ".join(ours.index[ours.diff() < 0])
         found.append(
-            f"The error goes from {ours[known[0]]:.3f} at {known[0]} to {ours[known[-1]]:.3f} at "
-            f"{known[-1]}"
-            + (f"; it falls at {', '.join(falls)}." if falls else ", and rises at every layer.")
+            f"The error goes from {ours.iloc[0]:.3f} at {ours.index[0]} to {ours.iloc[-1]:.3f} at "
+            f"{ours.index[-1]}"
+            + (f"; it falls at {falls}." if falls else ", and rises at every layer.")
         )
-    same = {
-        row["layer"]: compared.get(row["inverter"]) for row in rows if row["method"] == GRADIENT
-    }
     for method, own in errors.items():
-        reference = same if method == GRADIENT else ours
-        gaps = {x: own[x] - reference[x] for x in order if x in own and x in reference}
-        if not gaps:
-            continue
-        better = sum(gap > 0 for gap in gaps.values())
-        gap = np.mean(list(gaps.values()))
-        found.append(
-            f"The inversion network is better than the {method} at {better} of {len(gaps)} "
-            f"layers; on average the latter's error is {abs(gap):.3f} "
-            f"{'higher' if gap > 0 else 'lower'}."
-        )
+        gaps = (own - (same if method == GRADIENT else ours)).dropna()
+        if len(gaps):
+            found.append(
+                f"The inversion network is better than the {method} at {sum(gaps > 0)} of "
+                f"{len(gaps)} layers; on average the latter's error is {abs(gaps.mean()):.3f} "
+                f"{'higher' if gaps.mean() > 0 else 'lower'}."
+            )
     return found

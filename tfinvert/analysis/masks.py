@@ -4,16 +4,10 @@ import numpy as np
 
 
 def soft_disc(height: int, width: int, diameter: float, edge: float) -> np.ndarray:
-    """A disc in the middle: 1 inside, falling linearly to 0 at its rim.
+    """A disc in the middle of `[height, width]` pixels: float32, 1 inside, 0 from its rim on.
 
-    Args:
-      height: in pixels.
-      width: likewise.
-      diameter: in pixels; nothing is above 0 beyond it.
-      edge: the pixels over which it falls, inwards from the rim; above 0.
-
-    Returns:
-      `[height, width]` float32 in [0, 1].
+    The diameter is in pixels, and so is the edge, above 0, over which it falls linearly, inwards
+    from the rim.
     """
     y, x = np.ogrid[:height, :width]
     distance = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)

@@ -11,22 +11,18 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class Parts:
-    """Computes named parts once.
+    """Computes named parts once, and keeps them in a directory, a file each; None keeps nothing.
 
-    Args:
-      directory: where they are kept, a file each; of one run with one set of flags, since a part is
-        found by its name alone. None keeps nothing.
+    It is of one run with one set of flags, since a part is found by its name alone.
     """
 
     def __init__(self, directory: pathlib.Path | None = None):
         self._directory = directory
 
     def __call__(self, name: str, make: Callable[[], Arrays]) -> Arrays:
-        """The arrays of a part: read if they are there, else made and kept.
+        """The arrays of a part, by name: read if they are there, else made and kept.
 
-        Args:
-          name: of the part, unlike all others in the directory; "/" makes folders.
-          make: gives its arrays, by name.
+        The part's name is unlike all others in the directory; "/" makes folders.
 
         Raises:
           InputError: the part's file is damaged.

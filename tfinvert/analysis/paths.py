@@ -6,15 +6,11 @@ from tfinvert import metrics
 
 
 def between(start: np.ndarray, end: np.ndarray, t: float, keep_norm: bool = False) -> np.ndarray:
-    """Features on the way from one to another: two of `[n, ...]` become `[n, ...]` float32.
+    """Features at t, from 0 to 1, between two of `[n, ...]`: `[n, ...]` float32.
 
-    Args:
-      start: the first feature of each of n paths.
-      end: the last.
-      t: how far, from 0 to 1.
-      keep_norm: False for the straight path (1 - t)·a + t·b, in whose middle the norm is smaller,
-        the more so the less the ends are alike. True gives (1 - t)·a/‖a‖ + t·b/‖b‖ the norm
-        (1 - t)·‖a‖ + t·‖b‖; between opposite features there is no such path, and its middle is 0.
+    The straight path is (1 - t)·a + t·b, in whose middle the norm is smaller, the more so the less
+    the ends are alike. To keep the norm gives (1 - t)·a/‖a‖ + t·b/‖b‖ the norm
+    (1 - t)·‖a‖ + t·‖b‖; between opposite features there is no such path, and its middle is 0.
     """
     t = np.float32(t)
     if not keep_norm:
@@ -25,13 +21,13 @@ def between(start: np.ndarray, end: np.ndarray, t: float, keep_norm: bool = Fals
 
 
 def path(start: np.ndarray, end: np.ndarray, steps: int, keep_norm: bool = False) -> np.ndarray:
-    """Features between two, ends included: two of `[n, ...]` become `[steps, n, ...]` float32.
+    """`between` two of `[n, ...]` at 2 or more evenly spaced t, 0 and 1 included.
 
-    Args:
-      start: the first feature of each of n paths.
-      end: the last.
-      steps: at least 2, at equal distances of t from 0 to 1.
-      keep_norm: see `between`.
+    Returns:
+      `[steps, n, ...]` float32.
+
+    Raises:
+      ValueError: there are fewer steps.
     """
     if steps < 2:
         raise ValueError(f"a path has at least 2 steps. Received: {steps}")

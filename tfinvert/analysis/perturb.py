@@ -4,7 +4,7 @@ Section 5 of the paper. Nothing is trained again, so a reconstruction that survi
 network hardly used what was taken away: the magnitudes, half of the entries, the small ones.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,9 @@ import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis import claims
-from tfinvert.analysis.inverters import labels, layer_of
-from tfinvert.analysis.loss import RISE, RISE_SE, SHARE, SHARE_SE, Loss
-from tfinvert.analysis.perturbations import STRUCTURAL, noise, perturbations
-from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import facts, labelled, listed
+from tfinvert.analysis.inverters import kind, labels, layer_of
+from tfinvert.analysis.perturbations import PLAIN, STRUCTURAL, Loss, noise, perturbations
+from tfinvert.analysis.result import Result, facts, labelled, listed, measured, standard_error
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -27,15 +25,14 @@ from tfinvert.resize import resize_images
 from tfinvert.sampling import evenly
 
 LEVELS = (0.1, 0.25, 0.5, 1.0)
+SHARE, SHARE_SE = "share lost", "standard error of the share"
+RISE, RISE_SE = "rise", "standard error of the rise"
 _SHOWN, _DRAWN = 8, 4
+_LOST = "{label} {share lost:.1%} ± {standard error of the share:.1%}"
 
 
 def check(name: str, inverter: Inverter) -> None:
-    """Refuses features whose entries are not a network's activations.
-
-    Raises:
-      InputError: they are probabilities, or no layer of a network.
-    """
+    """Raises `InputError` for probabilities, and for what is no layer of a network."""
     feature = inverter.feature
     if feature.log_floor:
         raise InputError(
@@ -76,11 +73,14 @@ def perturb(
     mean = np.broadcast_to(images.mean(0), images.shape)
     mean_itself = metrics.normalized_error(images, mean, scale)
     nothing = metrics.per_image_distance(images, mean) / scale
-    inverters = _side_by_side(inverters)
-    names, drawn = labels(inverters), _drawn(inverters)
+    # Those of one layer beside each other; of fc6 and its autoencoder pictures are shown first.
+    order = [layer_of(inverter) for inverter in inverters.values()]
+    inverters = dict(sorted(inverters.items(), key=lambda item: order.index(layer_of(item[1]))))
+    drawn = sorted(inverters, key=lambda name: layer_of(inverters[name]) != "fc6")[:_DRAWN]
+    names = labels(inverters)
     changes = perturbations(levels)
     chosen = evenly(len(images), _SHOWN)
-    rows, outcomes, pictures = [], [], {}
+    rows, losses, pictures = [], [], {}
     for name, inverter in tqdm.tqdm(inverters.items(), "perturb", leave=False):
         features = inverter.encode(images)
         errors: dict[str, np.ndarray] = {}
@@ -94,13 +94,32 @@ def perturb(
                 if i == 0:
                     shown[label] = rebuilt[chosen]
             errors[label] = np.stack(draws)
-        own = facts(name, inverter)
-        outcomes.append(Loss.of(own | {"label": names[name]}, errors, nothing))
+        plain = errors[PLAIN].mean(0)
+        rises = {label: error.mean(0) - plain for label, error in errors.items()}
+        loss = Loss(names[name], layer_of(inverter), kind(inverter), nothing - plain, rises)
+        losses.append(loss)
         for label, perturbation in changes.items():
-            made = {"perturbation": label, "noise level": perturbation.level}
-            rows.append(own | made | outcomes[-1].row(label, errors[label]))
+            draws = errors[label].mean(1)
+            share = loss.lost(label) if loss.gains else (None, None)
+            rows.append(
+                {
+                    **facts(name, inverter),
+                    "perturbation": label,
+                    "noise level": perturbation.level,
+                    "normalised error": float(errors[label].mean()),
+                    **measured((RISE, RISE_SE), rises[label]),
+                    **dict(zip((SHARE, SHARE_SE), share, strict=True)),
+                    "draws": len(draws),
+                    "standard error over draws": standard_error(draws) if len(draws) > 1 else None,
+                }
+            )
         if name in drawn:
-            pictures[name] = _pictures(names[name], shown)
+            pictures[name] = image_rows(
+                shown,
+                title=f"Rebuilt from perturbed features: {names[name]}",
+                caption="Photographs, and what is rebuilt from their features as they are, from "
+                "parts of them, and with noise of so many times their norm added.",
+            )
     table = pd.DataFrame(labelled(rows, inverters)).dropna(subset=[SHARE])
     return Result(
         "Which part of a feature carries the image",
@@ -112,19 +131,8 @@ def perturb(
         _findings(table, levels),
         rows,
         [*_charts(table), *(pictures[name] for name in drawn)],
-        claims.perturb(outcomes),
+        claims.perturb(losses),
     )
-
-
-def _side_by_side(inverters: Mapping[str, Inverter]) -> dict[str, Inverter]:
-    """In the order given, but those of one layer beside each other."""
-    order = list(dict.fromkeys(layer_of(inverter) for inverter in inverters.values()))
-    return dict(sorted(inverters.items(), key=lambda item: order.index(layer_of(item[1]))))
-
-
-def _drawn(inverters: Mapping[str, Inverter]) -> list[str]:
-    """Those whose reconstructions are shown: fc6 and its autoencoder first."""
-    return sorted(inverters, key=lambda name: layer_of(inverters[name]) != "fc6")[:_DRAWN]
 
 
 def _findings(table: pd.DataFrame, levels: Sequence[float]) -> list[str]:
@@ -134,11 +142,7 @@ def _findings(table: pd.DataFrame, levels: Sequence[float]) -> list[str]:
     told = [*STRUCTURAL, *([noise(max(levels))] if levels else [])]
     return [
         f"Share of what the feature gives that is lost, {each}: "
-        + listed(
-            table[table["perturbation"] == each].to_dict("records"),
-            "{label} {share lost:.1%} ± {standard error of the share:.1%}",
-        )
-        + "."
+        f"{listed(table[table['perturbation'] == each], _LOST)}."
         for each in told
     ]
 
@@ -184,12 +188,3 @@ def _charts(table: pd.DataFrame) -> list[Figure]:
                 )
             )
     return figures
-
-
-def _pictures(label: str, shown: Mapping[str, np.ndarray]) -> Figure:
-    return image_rows(
-        shown,
-        title=f"Rebuilt from perturbed features: {label}",
-        caption="Photographs, and what is rebuilt from their features as they are, from parts of "
-        "them, and with noise of so many times their norm added.",
-    )

@@ -1,14 +1,16 @@
-"""What is done to features to see which part of them carries the image (section 5 of the paper).
+"""What is done to features to see which part of them carries the image, and what it costs.
 
-All take `[B, ...]`, the features of B images, and give float32 of that shape. An image's feature is
-treated as one vector, whatever its shape; one that is all zeros stays so. The random ones work on
-any generator, so that two features can be given the same draws.
+Section 5 of the paper. All changes take `[B, ...]`, the features of B images, and give float32 of
+that shape. An image's feature is treated as one vector, whatever its shape; one that is all zeros
+stays so. The random ones work on any generator, so that two features can be given the same draws.
 """
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.stats
 
 # What experiments and charts call them, and combinations of them.
 PLAIN = "unperturbed"
@@ -20,13 +22,7 @@ STRUCTURAL = (BINARIZED, DROPPED, DROPPED_BINARIZED, LARGEST_BINARIZED)
 
 
 class Perturbation(NamedTuple):
-    """One of those that are compared.
-
-    Attributes:
-      apply: `(features, rng)` gives features.
-      random: whether it draws.
-      level: of noise.
-    """
+    """One of those that are compared: what it does, whether it draws, and the level of noise."""
 
     apply: Callable[[np.ndarray, np.random.Generator], np.ndarray]
     random: bool = False
@@ -44,11 +40,8 @@ def binarize(features: np.ndarray) -> np.ndarray:
 def dropout(features: np.ndarray, rng: np.random.Generator, rate: float = 0.5) -> np.ndarray:
     """Zeroes entries at random and scales the others up to the L2 norm that was.
 
-    Args:
-      features: `[B, ...]`.
-      rng: draws which.
-      rate: the chance of each entry to be zeroed, in [0, 1]. Where none but zeros is left, there is
-        nothing to scale, and the feature is all zeros.
+    The rate, in [0, 1], is the chance of each entry to be zeroed. Where none but zeros is left,
+    there is nothing to scale, and the feature is all zeros.
     """
     kept = rng.random(features.shape, np.float32) >= rate
     return _with_norm_of(features, np.where(kept, features, 0.0))
@@ -57,10 +50,8 @@ def dropout(features: np.ndarray, rng: np.random.Generator, rate: float = 0.5) -
 def keep_largest(features: np.ndarray, fraction: float = 0.5) -> np.ndarray:
     """Zeroes the non-zero entries of smallest magnitude and scales up to the L2 norm that was.
 
-    Args:
-      features: `[B, ...]`.
-      fraction: of each image's n non-zero entries that are kept, in [0, 1]: ⌊(1 - fraction)·n⌋ are
-        zeroed. Of entries of equal magnitude those that come first are kept.
+    Of each image's n non-zero entries a fraction is kept, in [0, 1]: ⌊(1 - fraction)·n⌋ are
+    zeroed. Of entries of equal magnitude those that come first are kept.
     """
     flat = np.abs(features.reshape(len(features), -1))
     count = np.count_nonzero(flat, 1)
@@ -74,10 +65,8 @@ def keep_largest(features: np.ndarray, fraction: float = 0.5) -> np.ndarray:
 def add_noise(features: np.ndarray, rng: np.random.Generator, level: float) -> np.ndarray:
     """Adds Gaussian noise to every entry, those that are zero included.
 
-    Args:
-      features: `[B, ...]`.
-      rng: draws.
-      level: the noise's L2 norm (its root mean square over draws) by that of the image's feature.
+    The level is the noise's L2 norm (its root mean square over draws) by that of the image's
+    feature.
     """
     noise = rng.standard_normal(features.shape, np.float32)
     deviation = level * _norm(features) / np.sqrt(np.prod(features.shape[1:]))
@@ -103,6 +92,45 @@ def perturbations(levels: Sequence[float]) -> dict[str, Perturbation]:
 def noise(level: float) -> str:
     """What noise of a level is called."""
     return f"noise {level:g}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loss:
+    """What perturbing one inverter's features did; its label, layer and kind as in tables.
+
+    Attributes:
+      gain: how much smaller each image's normalised error is than that of the mean image, what
+        the unperturbed feature gives: `[n]`.
+      rises: by perturbation, how much that error rises, mean over draws: `[n]`.
+    """
+
+    label: str
+    layer: str
+    kind: str
+    gain: np.ndarray
+    rises: Mapping[str, np.ndarray]
+
+    @property
+    def gains(self) -> bool:
+        """Whether the feature gives anything that could be lost."""
+        return bool(self.gain.mean() > 0)
+
+    def lost(self, *perturbations: str) -> tuple[float, float]:
+        """The share of the gain that is lost, (e' - e) / (e_mean - e), and its standard error.
+
+        Of several perturbations the mean share; the error is over images.
+        """
+        return share(np.mean([self.rises[key] for key in perturbations], 0), self.gain)
+
+    def further(self, perturbation: str, other: str) -> tuple[float, float]:
+        """How much more of the gain is lost by one than by another, likewise."""
+        return share(self.rises[perturbation] - self.rises[other], self.gain)
+
+
+def share(rise: np.ndarray, gain: np.ndarray) -> tuple[float, float]:
+    """Ratio of two means over images and its standard error: two of `[n]`."""
+    ratio = rise.mean() / gain.mean()
+    return float(ratio), float(scipy.stats.sem(rise - ratio * gain) / gain.mean())
 
 
 def _norm(features: np.ndarray) -> np.ndarray:

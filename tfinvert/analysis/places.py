@@ -19,14 +19,10 @@ def cut_middles(images: np.ndarray, side: int) -> np.ndarray:
 def paste(
     backgrounds: np.ndarray, objects: np.ndarray, mask: np.ndarray, top: int, left: int
 ) -> np.ndarray:
-    """Copies of the backgrounds with an object at one place.
+    """Copies of backgrounds `[n, H, W, 3]` with objects `[n, side, side, 3]` at one place.
 
-    Args:
-      backgrounds: `[n, H, W, 3]`.
-      objects: `[n, side, side, 3]`.
-      mask: `[side, side]`, how much of the object is seen: 1 hides the background.
-      top: row of the object's first pixel.
-      left: column likewise.
+    The mask, `[side, side]`, is how much of the object is seen: 1 hides the background. Its first
+    pixel is in the row `top` and the column `left`.
     """
     copies = backgrounds.copy()
     side, weight = len(mask), mask[..., np.newaxis]
@@ -38,16 +34,13 @@ def paste(
 def choose_objects(
     colors: np.ndarray, surroundings: np.ndarray, own: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """For each background the most unlike of a few other photographs, drawn at random.
+    """For each background the index of the most unlike of a few other photographs: `[m]`.
 
     Args:
       colors: `[n, 3]`, mean colours of what each photograph would give as an object.
       surroundings: `[m, 3]`, mean colours of the backgrounds.
       own: `[m]`, which of the n photographs each background is: never chosen for it.
-      rng: draws.
-
-    Returns:
-      Indices of photographs, `[m]`.
+      rng: draws the few.
     """
     steps = rng.integers(1, len(colors), (len(own), _CANDIDATES))
     drawn = (own[:, np.newaxis] + steps) % len(colors)
@@ -58,17 +51,11 @@ def choose_objects(
 def grid(
     places: int, side: int, height: int, width: int
 ) -> tuple[list[tuple[int, int]], np.ndarray]:
-    """Places of an object in rows and columns, of which the outermost touch the border.
-
-    Args:
-      places: along each side.
-      side: of the object, in pixels.
-      height: of the image, likewise.
-      width: likewise.
+    """So many places along each side, of which the outermost touch the border; sizes in pixels.
 
     Returns:
-      (top, left) of each, and `[places², 2]`: (x, y) of the object's centre, in widths of the image
-      from its middle.
+      (top, left) of the object at each, and `[places², 2]`: (x, y) of its centre, in widths of the
+      image from its middle.
     """
     corners = [
         (round(top), round(left))
@@ -88,14 +75,8 @@ def center_of_change(changes: np.ndarray) -> np.ndarray:
     """Where images changed, measured from their middle: the centre of mass of the change.
 
     The median of an image's pixels is taken off first, and what falls below it is 0: a faint change
-    of the whole image would pull the centre of mass to the middle.
-
-    Args:
-      changes: `[n, H, W]`, at least 0.
-
-    Returns:
-      `[n, 2]`, (x, y) in widths of the image, right and down from the middle; 0 where nothing is
-      left.
+    of the whole image would pull the centre of mass to the middle. Of `[n, H, W]`, at least 0, it
+    gives `[n, 2]`, (x, y) in widths of the image, right and down; 0 where nothing is left.
     """
     height, width = changes.shape[1:]
     floor = np.median(changes, (1, 2), keepdims=True)
@@ -108,14 +89,10 @@ def center_of_change(changes: np.ndarray) -> np.ndarray:
 
 
 def correlation(places: np.ndarray, measured: np.ndarray) -> tuple[float, float]:
-    """Pearson's, over all backgrounds, places and both coordinates, with its standard error.
+    """Pearson's of true `[places, 2]` and measured `[places, backgrounds, 2]`, and its error.
 
-    The error is the jackknife's over backgrounds, since the places of one are not independent.
-    Where nothing varies, the correlation is 0.
-
-    Args:
-      places: `[places, 2]`, true.
-      measured: `[places, backgrounds, 2]`.
+    It is over all backgrounds, places and both coordinates; 0 where nothing varies. The standard
+    error is the jackknife's over backgrounds, since the places of one are not independent.
     """
     true = np.broadcast_to(places[:, np.newaxis], measured.shape)
 
@@ -138,13 +115,9 @@ def centers_of(
 ) -> Arrays:
     """Where reconstructions change, `[places, backgrounds, 2]`."""
     before = inverter.reconstruct(without)
-    centers = [
-        center_of_change(
-            change(before, inverter.reconstruct(paste(without, objects, mask, *corner)))
-        )
-        for corner in corners
-    ]
-    return {"centers": np.stack(centers)}
+    pasted = (paste(without, objects, mask, *corner) for corner in corners)
+    changes = (change(before, inverter.reconstruct(images)) for images in pasted)
+    return {"centers": np.stack([center_of_change(each) for each in changes])}
 
 
 def scenes(

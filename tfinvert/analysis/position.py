@@ -16,8 +16,7 @@ from tfinvert.analysis.inverters import labels, rebuilt_by
 from tfinvert.analysis.masks import soft_disc
 from tfinvert.analysis.parts import NOTHING_KEPT, Parts
 from tfinvert.analysis.places import centers_of, change, correlation, grid, paste, scenes
-from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, labelled, listed, measured
+from tfinvert.analysis.result import Result, Row, facts, labelled, listed, measured
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -111,7 +110,7 @@ def position(
                 ],
             ),
         ],
-        claims.position([(row, row[CORRELATION], row[CORRELATION_SE]) for row in table]),
+        claims.position(table, CORRELATION, CORRELATION_SE),
     )
 
 

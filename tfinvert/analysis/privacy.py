@@ -12,9 +12,8 @@ import pandas as pd
 import tqdm
 
 from tfinvert import features, lpips, metrics
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.result import Result, facts, labelled, listed, standard_error
 from tfinvert.analysis.storage import COMPONENTS, WHOLE, stores
-from tfinvert.analysis.tables import facts, labelled, listed, standard_error
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter
@@ -121,8 +120,7 @@ def _classes(images: np.ndarray) -> np.ndarray:
 def _findings(table: pd.DataFrame) -> list[str]:
     told = f"{{{STORED}}}, {{{SIZE}:.0f}} bytes: {{{ERROR}:.3f}} / {{{LPIPS}:.3f}} / {{{SAME}:.0%}}"
     return [
-        f"{name}: error / LPIPS / named as the photograph is, "
-        f"{listed(own.to_dict('records'), told, '; ')}."
+        f"{name}: error / LPIPS / named as the photograph is, {listed(own, told, '; ')}."
         for name, own in table.groupby("inverter", sort=False)
     ]
 

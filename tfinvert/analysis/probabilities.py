@@ -11,10 +11,9 @@ import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis import claims, class_scores
-from tfinvert.analysis.class_scores import KEPT, REMOVED, REST_EVEN, TOP_EVEN, Key, Variant
+from tfinvert.analysis.class_scores import KEPT, REMOVED, REST_EVEN, TOP_EVEN, Key
 from tfinvert.analysis.inverters import CLASS_SCORES, NETWORK, kind, layer_of
-from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, mean_error, measured
+from tfinvert.analysis.result import Result, Row, facts, mean_error, measured
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -29,11 +28,9 @@ _SHOWN, _DRAWN = 8, 4
 
 
 def check(name: str, inverter: Inverter) -> None:
-    """Refuses what does not invert one score for each class.
+    """Raises `InputError` for what does not invert one score, or probability, for each class.
 
-    Raises:
-      InputError: the feature is neither probabilities nor logits, or an autoencoder's, whose
-        encoder has left the classes behind.
+    That is also an autoencoder, whose encoder has left the classes behind.
     """
     feature, made = inverter.feature, kind(inverter)
     scores = feature.log_floor > 0 or layer_of(inverter) in CLASS_SCORES
@@ -86,17 +83,23 @@ def probabilities(
         everything = resize_images(inverter.invert(features), images.shape[1:3])
         own, distances, shown = [], {}, {"original": images[chosen]}
         for variant in class_scores.variants(fitting, temperatures):
-            changed = _changed(inverter, features, variant)
+            if inverter.feature.log_floor > 0:
+                changed = variant.change(features)
+            else:
+                changed = class_scores.on_logits(variant.change, features)
             rebuilt = resize_images(inverter.invert(changed), images.shape[1:3])
             error = metrics.per_image_distance(images, rebuilt) / scale
             distance = metrics.per_image_distance(everything, rebuilt) / scale
             distances[variant.name, variant.setting] = distance
             own.append(
-                facts(name, inverter)
-                | {"variant": variant.name, "top": variant.count}
-                | {"temperature": variant.temperature}
-                | measured(("normalised error", "standard error of the error"), error)
-                | measured((DISTANCE, DISTANCE_SE), distance)
+                {
+                    **facts(name, inverter),
+                    "variant": variant.name,
+                    "top": variant.count,
+                    "temperature": variant.temperature,
+                    **measured(("normalised error", "standard error of the error"), error),
+                    **measured((DISTANCE, DISTANCE_SE), distance),
+                }
             )
             if variant.count in (None, top) and variant.temperature != 1:
                 shown[variant.label] = rebuilt[chosen]
@@ -152,12 +155,6 @@ def _fitting(counts: Sequence[int], inverter: Inverter) -> list[int]:
             f"Received: {tuple(counts)}"
         )
     return fitting
-
-
-def _changed(inverter: Inverter, features: np.ndarray, variant: Variant) -> np.ndarray:
-    if inverter.feature.log_floor > 0:
-        return variant.change(features)
-    return class_scores.on_logits(variant.change, features)
 
 
 def _findings(

@@ -1,11 +1,20 @@
-"""What an experiment gives: findings, a table, figures, and what becomes of the paper's claims."""
+"""What an experiment gives: findings, a table, figures, and what becomes of the paper's claims.
+
+Of its table a row is a dict of facts and numbers, as JSON values, with the same keys in every row.
+"""
 
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from tfinvert.analysis.inverters import kind, labels, layer_of
+from tfinvert.inverter import Inverter
 from tfinvert.reporting.report import Figure
+
+Row = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,3 +58,46 @@ class Result:
     def table(self) -> pd.DataFrame:
         """The rows, in which whole numbers stay whole where some are missing."""
         return pd.DataFrame(self.rows).convert_dtypes()
+
+
+def facts(name: str, inverter: Inverter) -> dict[str, str]:
+    """What a row says of the inverter it is about: "inverter", "layer" and "kind"."""
+    return {"inverter": name, "layer": layer_of(inverter), "kind": kind(inverter)}
+
+
+def labelled(rows: Iterable[Row], inverters: Mapping[str, Inverter]) -> list[dict[str, Any]]:
+    """Rows with `facts` and what findings, charts and claims also ask of it, which is not kept.
+
+    That is "label", what pictures call the inverter, and "axes", how many its feature has: 1 of
+    fully connected layers, 3 of grids.
+    """
+    called = labels(inverters)
+    return [
+        {
+            **row,
+            "label": called[row["inverter"]],
+            "axes": len(inverters[row["inverter"]].feature.spec.shape),
+        }
+        for row in rows
+    ]
+
+
+def listed(rows: Iterable[Row] | pd.DataFrame, template: str, separator: str = ", ") -> str:
+    """Rows as text, for example with "{label} {error:.3f}"; fields are columns."""
+    rows = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
+    return separator.join(template.format_map(row) for row in rows)
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Of the mean of `[n]` independent values; 0 for a single one."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def measured(columns: Sequence[str], values: np.ndarray) -> dict[str, float]:
+    """The columns of `mean_error`."""
+    return dict(zip(columns, mean_error(values), strict=True))
+
+
+def mean_error(values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard error of `[n]` independent values."""
+    return float(values.mean()), standard_error(values)

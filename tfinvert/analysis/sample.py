@@ -6,19 +6,18 @@ how much of a feature lies in which units are active together.
 
 import functools
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import tqdm
 
 from tfinvert.analysis import claims, samplers
 from tfinvert.analysis.contrast import scale_contrast
-from tfinvert.analysis.draws import Drawn, drawn_from
+from tfinvert.analysis.draws import CONTRAST, OF_FEATURES, OF_IMAGES, SOURCE, drawn_from, relative
 from tfinvert.analysis.inverters import labels
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.result import Result, facts, labelled
 from tfinvert.analysis.samplers import INDEPENDENT, REAL, Sampler
-from tfinvert.analysis.tables import facts, measured, standard_error
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter
@@ -31,10 +30,9 @@ _GAIN = 2.0
 
 
 def check(name: str, inverter: Inverter) -> None:
-    """Whether drawing an inverter's features value by value makes sense.
+    """Raises `InputError` for SIFT, class probabilities and too large grids.
 
-    Raises:
-      InputError: it is of SIFT or of class probabilities, or of too large a grid.
+    Drawing these value by value makes no sense.
     """
     feature = inverter.feature
     accepted = f"sample takes vectors and grids of up to {_LARGEST:,} values an image"
@@ -91,27 +89,32 @@ def sample(
             samplers.Mixture, components=components, clusters=clusters, seed=seed
         ),
     }
-    outcomes, dimensions = {}, []
+    rows, shown, dimensions = [], {}, []
     for name, inverter in tqdm.tqdm(inverters.items(), "sample", leave=False):
-        outcomes[name], compared = drawn_from(inverter, learned, held, models, seed, repeats)
-        dimensions.append(compared)
-    called = labels(inverters)
+        drawn = drawn_from(inverter, learned, held, models, seed, repeats)
+        rows += [facts(name, inverter) | row for row in drawn[0]]
+        shown[name] = drawn[1]
+        dimensions.append(drawn[2])
+    table, called = relative(labelled(rows, inverters)), labels(inverters)
     return Result(
         "Images of random features",
         _lead(len(learned), len(held), dimensions, repeats),
-        _findings(called, outcomes),
+        [_finding(label, own) for label, own in table.groupby("label", sort=False)],
+        rows,
         [
-            facts(name, inverters[name]) | _row(source, own)
-            for name, drawn in outcomes.items()
-            for source, own in drawn.items()
+            *_charts(table),
+            *(
+                image_rows(
+                    {source: scale_contrast(images, _GAIN) for source, images in own.items()},
+                    title=f"Images of random features: {called[name]}",
+                    caption=f"What {called[name]} of other photographs and draws from models of it "
+                    f"are inverted to; contrast times {_GAIN:g} about each image's mean colour.",
+                )
+                for name, own in shown.items()
+            ),
         ],
-        [*_charts(called, outcomes), *(_figure(called[name], outcomes[name]) for name in called)],
-        claims.sample({called[name]: _distances(own) for name, own in outcomes.items()}),
+        claims.sample(table),
     )
-
-
-def _distances(drawn: Mapping[str, Drawn]) -> dict[str, np.ndarray]:
-    return {source: own.feature_distance for source, own in drawn.items()}
 
 
 def _lead(learned: int, held: int, dimensions: list[int], repeats: int) -> str:
@@ -128,56 +131,32 @@ def _lead(learned: int, held: int, dimensions: list[int], repeats: int) -> str:
     )
 
 
-def _findings(called: Mapping[str, str], outcomes: Mapping[str, Mapping[str, Drawn]]) -> list[str]:
-    found = []
-    for name, drawn in outcomes.items():
-        real, alone = drawn[REAL], drawn[INDEPENDENT]
-        best = samplers.nearest_joint(_distances(drawn))
-        joint = drawn[best]
-        floor = real.feature_distance.mean()
-        far, near = alone.feature_distance.mean(), joint.feature_distance.mean()
-        found.append(
-            f"{called[name]}: independent draws are {far / floor:.1f} times as far from real "
-            f"features as other real features are, those of the {best} {near / floor:.1f} times: "
-            f"nearer by a factor of {far / near:.1f}; decoded and encoded again, by a factor of "
-            f"{alone.image_distance.mean() / joint.image_distance.mean():.1f}. Their images have "
-            f"{alone.contrast / real.contrast:.0%} and {joint.contrast / real.contrast:.0%} of the "
-            "contrast of those of real features."
-        )
-    return found
+def _finding(label: str, table: pd.DataFrame) -> str:
+    table = table.set_index(SOURCE)
+    best = samplers.nearest_joint(table[OF_FEATURES[0]])
+    alone, joint = table.loc[INDEPENDENT], table.loc[best]
+    contrasts = table[CONTRAST] / table[CONTRAST][REAL]
+    far, near = alone[OF_FEATURES[0]], joint[OF_FEATURES[0]]
+    return (
+        f"{label}: independent draws are {far:.1f} times as far from real features as other real "
+        f"features are, those of the {best} {near:.1f} times: nearer by a factor of "
+        f"{far / near:.1f}; decoded and encoded again, by a factor of "
+        f"{alone[OF_IMAGES[0]] / joint[OF_IMAGES[0]]:.1f}. Their images have "
+        f"{contrasts[INDEPENDENT]:.0%} and {contrasts[best]:.0%} of the contrast of those of real "
+        "features."
+    )
 
 
-def _row(source: str, own: Drawn) -> dict[str, Any]:
-    def error(values: np.ndarray) -> float | None:
-        return standard_error(values) if len(values) > 1 else None
-
-    return {
-        "features": source,
-        "Fréchet distance": float(own.feature_distance.mean()),
-        "standard error": error(own.feature_distance),
-        "Fréchet distance of the images": float(own.image_distance.mean()),
-        "standard error of the images": error(own.image_distance),
-        "active units": own.active,
-        "contrast of the images": float(own.contrast),
-    }
-
-
-def _charts(called: Mapping[str, str], outcomes: Mapping[str, Mapping[str, Drawn]]) -> list[Figure]:
+def _charts(table: pd.DataFrame) -> list[Figure]:
     measures = {
-        "Features drawn": ("feature_distance", "Distances of the draws from real features"),
-        "Images of them": ("image_distance", "Distances of their images, encoded again"),
+        "Features drawn": (OF_FEATURES, "Distances of the draws from real features"),
+        "Images of them": (OF_IMAGES, "Distances of their images, encoded again"),
     }
     return [
         charts.dots(
-            [
-                {"label": called[name], "features": source}
-                | measured(("distance", "±"), getattr(own, of) / getattr(drawn[REAL], of).mean())
-                for name, drawn in outcomes.items()
-                for source, own in drawn.items()
-            ],
-            "distance",
-            "±",
-            thing="features",
+            table,
+            *columns,
+            thing=SOURCE,
             series="label",
             title=f"{title}: how far from real ones",
             caption=f"{caption}, in units of the distance between two halves of real ones; "
@@ -185,14 +164,5 @@ def _charts(called: Mapping[str, str], outcomes: Mapping[str, Mapping[str, Drawn
             x="Fréchet distance / that of real features",
             ordered=True,
         )
-        for title, (of, caption) in measures.items()
+        for title, (columns, caption) in measures.items()
     ]
-
-
-def _figure(label: str, drawn: Mapping[str, Drawn]) -> Figure:
-    return image_rows(
-        {source: scale_contrast(own.shown, _GAIN) for source, own in drawn.items()},
-        title=f"Images of random features: {label}",
-        caption=f"What {label} of other photographs and draws from models of it are inverted to; "
-        f"contrast times {_GAIN:g} about each image's mean colour.",
-    )

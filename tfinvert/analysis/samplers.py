@@ -6,6 +6,7 @@ of few factors, and a mixture of Gaussians of the same factors.
 """
 
 import abc
+import functools
 import warnings
 from collections.abc import Mapping
 
@@ -20,18 +21,13 @@ REAL = "real features"
 INDEPENDENT, TRUNCATED = "independent histograms", "truncated Gaussians"
 COPULA, MIXTURE = "Gaussian copula", "mixture of Gaussians"
 JOINT = (COPULA, MIXTURE)
-_ROUNDS = 3
 _LEAST_NOISE = 1e-3
 # With fewer points for each cluster its variances are those of the points it happened to get.
 _POINTS_A_CLUSTER = 16
 
 
 class Sampler(abc.ABC):
-    """A model of a feature's distribution.
-
-    Args:
-      features: `[n, ...]`, of n images.
-    """
+    """A model of a feature's distribution, from those of n images: `[n, ...]`."""
 
     def __init__(self, features: np.ndarray):
         self._shape = features.shape[1:]
@@ -112,7 +108,7 @@ class Mixture(Sampler):
         *,
         components: int = 64,
         clusters: int = 8,
-        rounds: int = _ROUNDS,
+        rounds: int = 3,
         seed: int = 0,
     ):
         self._components, self._clusters = components, clusters
@@ -132,10 +128,8 @@ class Mixture(Sampler):
     def _find_factors(self, scores: np.ndarray, common: bool = False) -> None:
         """Sets the loadings `[k, dimensions]` of k factors of variance 1, and what they leave.
 
-        Args:
-          scores: `[n, dimensions]`.
-          common: whether the components lose the variance that noise alone would give them, as in
-            probabilistic PCA (Tipping & Bishop 1999), so that rounds do not feed on chance.
+        If `common`, components lose the variance that noise alone would give them, as in
+        probabilistic PCA (Tipping & Bishop 1999), so that rounds do not feed on chance.
         """
         count, dimensions = scores.shape
         most = min(self._components, count // 2, dimensions // 2 if common else dimensions)
@@ -187,33 +181,16 @@ class Mixture(Sampler):
         return total
 
 
-class GaussianCopula(Mixture):
-    """One Gaussian in the space of normal scores: correlated draws with each dimension's histogram.
-
-    See `Mixture`, of which it is the case of one cluster.
-    """
-
-    def __init__(
-        self,
-        features: np.ndarray,
-        *,
-        components: int = 64,
-        rounds: int = _ROUNDS,
-        seed: int = 0,
-    ):
-        super().__init__(features, components=components, clusters=1, rounds=rounds, seed=seed)
+# One Gaussian in the space of normal scores: correlated draws with each dimension's histogram.
+GaussianCopula = functools.partial(Mixture, clusters=1)
 
 
 def normal_scores(features: np.ndarray, among_equal: np.ndarray) -> np.ndarray:
     """Each value's rank in its dimension, as a value of the normal distribution.
 
-    Args:
-      features: `[n, dimensions]`, n at least 2.
-      among_equal: of the same shape; of equal values the one with the smaller number here ranks
-        first.
-
-    Returns:
-      float32 `[n, dimensions]`; every dimension has mean 0 and variance 1 (of n - 1).
+    Of `[n, dimensions]`, n at least 2, it gives float32 of that shape, every dimension with mean 0
+    and variance 1 (of n - 1). Of equal values the one with the smaller number in `among_equal`, of
+    the same shape, ranks first.
     """
     count = len(features)
     # Transposed, since a dimension's values then lie side by side, which sorts faster.
@@ -225,6 +202,6 @@ def normal_scores(features: np.ndarray, among_equal: np.ndarray) -> np.ndarray:
     return scores.T
 
 
-def nearest_joint(distances: Mapping[str, np.ndarray]) -> str:
-    """Which joint model's draws are nearest on average; by source, a distance for each draw."""
-    return min(JOINT, key=lambda name: distances[name].mean())
+def nearest_joint(distances: Mapping[str, float]) -> str:
+    """Which joint model's draws are nearest, by their mean distances."""
+    return min(JOINT, key=lambda name: distances[name])

@@ -22,10 +22,7 @@ def scores(images: np.ndarray, rebuilt: np.ndarray, scale: float) -> dict[str, f
 def explained(images: np.ndarray, rebuilt: np.ndarray, mean: np.ndarray) -> float:
     """R² of rough colours in rough places, both reduced to 4×4 pixels: 1 - Σ|x̂ - x|² / Σ|x̄ - x|².
 
-    Args:
-      images: `[n, H, W, 3]` in [0, 1].
-      rebuilt: of the same shape.
-      mean: x̄, the reduced mean image, `[4, 4, 3]`.
+    The images are two of `[n, H, W, 3]` in [0, 1], the mean is x̄, reduced: `[4, 4, 3]`.
     """
     wanted = coarse(images)
     left = np.square(coarse(rebuilt) - wanted).sum(dtype=np.float64)
@@ -44,17 +41,15 @@ def image_contrast(images: np.ndarray) -> np.ndarray:
 
 def brightness_error(images: np.ndarray, reconstructions: np.ndarray) -> float:
     """Root mean squared error of luma: two of `[n, H, W, 3]` in [0, 1]."""
-    return _rms(_ycbcr(images)[..., 0] - _ycbcr(reconstructions)[..., 0])
+    return _rms(images, reconstructions, slice(1))
 
 
 def color_error(images: np.ndarray, reconstructions: np.ndarray) -> float:
     """Root mean squared error of chroma, blue and red difference: two of `[n, H, W, 3]`."""
-    return _rms(_ycbcr(images)[..., 1:] - _ycbcr(reconstructions)[..., 1:])
+    return _rms(images, reconstructions, slice(1, 3))
 
 
-def _ycbcr(images: np.ndarray) -> np.ndarray:
-    return skimage.color.rgb2ycbcr(images).astype(np.float32) / np.float32(255)
-
-
-def _rms(difference: np.ndarray) -> float:
+def _rms(images: np.ndarray, others: np.ndarray, channels: slice) -> float:
+    pair = (np.float32(skimage.color.rgb2ycbcr(each)[..., channels]) for each in (images, others))
+    difference = np.subtract(*(each / np.float32(255) for each in pair))
     return float(np.sqrt(np.square(difference).mean(dtype=np.float64)))

@@ -8,9 +8,8 @@ from tfinvert.inverter import Inverter
 def that_vary_most(features: np.ndarray, count: int) -> np.ndarray:
     """Indices of the units or channels of highest variance, the highest first.
 
-    Args:
-      features: `[n, ..., channels]`; variance is over images and positions.
-      count: at most so many, and none that never varies.
+    They are at most `count`, and none that never varies. Of features `[n, ..., channels]`, variance
+    is over images and positions.
     """
     variance = features.reshape(-1, features.shape[-1]).var(0, dtype=np.float64)
     return np.argsort(-variance, kind="stable")[: min(count, np.count_nonzero(variance))]
@@ -19,16 +18,13 @@ def that_vary_most(features: np.ndarray, count: int) -> np.ndarray:
 def only(
     features: np.ndarray, chosen: np.ndarray, factor: float, cell: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Features that are zero but for one unit or channel each, at its largest value.
+    """Features that are zero but for one unit or channel each: float32 `[k, ...]`.
 
     Args:
       features: `[n, units]` or `[n, rows, columns, channels]`, whose largest values are taken.
       chosen: `[k]`, which units or channels.
       factor: what the largest value is multiplied with.
       cell: of a grid, the only one that is switched on; None for all.
-
-    Returns:
-      float32 `[k, ...]`.
     """
     largest = features.reshape(-1, features.shape[-1]).max(0)[chosen] * factor
     made = np.zeros((len(chosen), *features.shape[1:]), np.float32)

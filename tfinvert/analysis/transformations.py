@@ -43,8 +43,7 @@ class Transformation(NamedTuple):
 
     Attributes:
       name: what has happened to the image.
-      strength: in its unit.
-      unit: as a word behind the number.
+      strength: in its unit, which is a word behind the number.
       function: `(image, strength)` gives an image.
       either_way: whether a negative strength goes the other way.
     """

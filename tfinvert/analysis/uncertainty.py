@@ -10,8 +10,7 @@ import numpy as np
 
 from tfinvert.analysis import claims
 from tfinvert.analysis.inverters import labels, one_network
-from tfinvert.analysis.result import Result
-from tfinvert.analysis.tables import Row, facts, labelled, listed, measured
+from tfinvert.analysis.result import Result, Row, facts, labelled, listed, measured
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.networks.spread import AXES
@@ -32,11 +31,7 @@ _POINT = "at", "value", "±"
 
 
 def check(name: str, inverter: Inverter) -> None:
-    """Whether the question can be asked of an inverter.
-
-    Raises:
-      InputError: it has no spread.
-    """
+    """Raises `InputError` for an inverter without a spread."""
     if inverter.spread is None:
         raise InputError(
             f"uncertainty looks at inverters that tell it, trained with --spread. Received: {name}"

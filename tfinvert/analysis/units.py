@@ -15,9 +15,8 @@ from tfinvert import metrics
 from tfinvert.analysis import claims, class_units
 from tfinvert.analysis.class_units import FEWEST, Likeness, class_finding, likeness_of
 from tfinvert.analysis.inverters import labels
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.result import Result, Row, facts, labelled
 from tfinvert.analysis.single_units import only, possible, that_vary_most
-from tfinvert.analysis.tables import Row, facts, labelled
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter
@@ -32,11 +31,7 @@ _SHOWN_CLASSES = 10
 
 
 def check(name: str, inverter: Inverter) -> None:
-    """Whether single values of an inverter's feature say something.
-
-    Raises:
-      InputError: it is of SIFT.
-    """
+    """Raises `InputError` for SIFT, of which single values say nothing."""
     if isinstance(inverter.feature, Sift):
         raise InputError(
             "units takes features whose single values say something, and not sift, whose cells "
@@ -88,7 +83,9 @@ def units(
                 }
             )
             row = called[name] if how == UNIT else f"{called[name]}, {how.partition('channel ')[2]}"
-            some = np.concatenate([nothing, rebuilt[_spread(len(rebuilt), shown)]])
+            # Evenly spaced ones of the first quarter, those that vary most.
+            most = min(len(rebuilt), max(shown, len(rebuilt) // 4))
+            some = np.concatenate([nothing, rebuilt[evenly(most, shown)]])
             pictures[row] = resize_images(some, images.shape[1:3])
     enough = {name: own for name, own in likenesses.items() if len(own.classes) >= FEWEST}
     table = labelled(rows, inverters)
@@ -127,11 +124,6 @@ def _switched_on(
         yield how, inverter.invert(made), nothing
 
 
-def _spread(count: int, shown: int) -> np.ndarray:
-    """Indices of evenly spaced ones of the first quarter, those that vary most."""
-    return evenly(min(count, max(shown, count // 4)), shown)
-
-
 def _distances(rebuilt: np.ndarray, nothing: np.ndarray, scale: float) -> dict[str, object]:
     moved = metrics.per_image_distance(np.broadcast_to(nothing, rebuilt.shape), rebuilt) / scale
     several = len(rebuilt) > 1
@@ -139,7 +131,7 @@ def _distances(rebuilt: np.ndarray, nothing: np.ndarray, scale: float) -> dict[s
         "units": len(rebuilt),
         "distance from zeros (N)": float(moved.mean()),
         "standard error (N)": float(scipy.stats.sem(moved)) if several else None,
-        "distance between units (N)": float(metrics.mean_pairwise_distance(rebuilt) / scale)
+        "distance between units (N)": metrics.mean_pairwise_distance(rebuilt) / scale
         if several
         else None,
     }

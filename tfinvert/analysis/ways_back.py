@@ -3,39 +3,36 @@
 import functools
 import time
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tfinvert import metrics
-from tfinvert.analysis.descent import GRADIENT, HYBRID, descend
+from tfinvert.analysis.baselines import GradientInversion
+from tfinvert.analysis.baselines.gradient_inversion import smoothness_for
 from tfinvert.analysis.inverters import NETWORK, kind
-from tfinvert.analysis.parts import Parts
+from tfinvert.analysis.parts import Arrays, Parts
+from tfinvert.features.base import Feature
 from tfinvert.inverter import Inverter
 from tfinvert.resize import resize_images
 
+GRADIENT, HYBRID = "gradient-based inversion", "hybrid"
 # Small steps, or the good start would be lost at once.
 _HYBRID_RATE, _NEARNESS = 0.01, 100.0
 
 
-class Outcome(NamedTuple):
-    """What one method makes of the images at one layer.
+def descend(
+    feature: Feature, features: np.ndarray, initial: np.ndarray | None = None, **settings: Any
+) -> Arrays:
+    """Gradient-based inversion with the smoothness that suits the feature.
 
-    Attributes:
-      name: of the inverter it is done with.
-      method: `NETWORK`, a kind of autoencoder, `GRADIENT` or `HYBRID`.
-      images: `[n, H, W, 3]`, at the photographs' size.
-      image_error: ‖x̂ - x‖ / N of each, `[n]`.
-      feature_error: ‖Φ(x̂) - Φ(x)‖ / ‖Φ(x)‖ of each, `[n]`, Φ being the inversion network's.
-      seconds: from a feature to its image.
+    Of features and initial images as `GradientInversion.invert` takes them, and with its settings,
+    it gives "images", `[n, H, W, 3]`, and the "seconds" they took together.
     """
-
-    name: str
-    method: str
-    images: np.ndarray
-    image_error: np.ndarray
-    feature_error: np.ndarray
-    seconds: float
+    method = GradientInversion(feature, smoothness=smoothness_for(feature), **settings)
+    begin = time.perf_counter()
+    found = method.invert(features, initial)
+    return {"images": found, "seconds": np.float64(time.perf_counter() - begin)}
 
 
 def relative_distance(features: np.ndarray, references: np.ndarray) -> np.ndarray:
@@ -56,27 +53,7 @@ def autoencoders_of(inverters: Mapping[str, Inverter], network: Inverter) -> dic
     return {name: inverters[name] for name in reversed(found.values())}
 
 
-def outcomes_of(
-    given: Mapping[str, Inverter],
-    images: np.ndarray,
-    scale: float,
-    steps: int,
-    seed: int,
-    parts: Parts,
-) -> dict[str, Outcome]:
-    """By method, at one layer; `given` are its network, which comes first, and autoencoders."""
-    network = next(iter(given.values()))
-    features = network.encode(images)
-    outcomes = {}
-    for name, method, rebuilt, seconds in _methods(given, images, features, steps, seed, parts):
-        rebuilt = resize_images(rebuilt, images.shape[1:3])
-        image_error = metrics.per_image_distance(images, rebuilt) / scale
-        feature_error = relative_distance(network.encode(rebuilt), features)
-        outcomes[method] = Outcome(name, method, rebuilt, image_error, feature_error, seconds)
-    return outcomes
-
-
-def _methods(
+def ways_back(
     given: Mapping[str, Inverter],
     images: np.ndarray,
     features: np.ndarray,
@@ -84,12 +61,23 @@ def _methods(
     seed: int,
     parts: Parts,
 ) -> Iterator[tuple[str, str, np.ndarray, float]]:
-    """(inverter's name, method, its images, seconds an image) of all at one layer."""
-    networks = {name: _timed(each, each.encode(images)) for name, each in given.items()}
-    for name, (rebuilt, seconds) in networks.items():
-        yield name, kind(given[name]), rebuilt, seconds
+    """All of one layer, of which the network comes first in `given`, before its autoencoders.
+
+    Returns:
+      Of each the name of the inverter it is done with; `NETWORK`, a kind of autoencoder, `GRADIENT`
+      or `HYBRID`; the images it makes of these, or of the network's features of these; and the
+      seconds from a feature to its image.
+    """
+    made = {}
+    for name, inverter in given.items():
+        own = inverter.encode(images)
+        inverter.invert(own[:1])  # the first call is slow, and not what the time is about
+        begin = time.perf_counter()
+        rebuilt = inverter.invert(own)
+        made[name] = rebuilt, (time.perf_counter() - begin) / len(images)
+        yield name, kind(inverter), *made[name]
     name, network = next(iter(given.items()))
-    start, seconds = networks[name]
+    start, seconds = made[name]
     from_noise = functools.partial(descend, network.feature, features, steps=steps, seed=seed)
     from_network = functools.partial(
         from_noise,
@@ -101,11 +89,3 @@ def _methods(
     yield name, GRADIENT, found["images"], float(found["seconds"]) / len(images)
     found = parts(f"compare/{name}-hybrid", from_network)
     yield name, HYBRID, found["images"], seconds + float(found["seconds"]) / len(images)
-
-
-def _timed(inverter: Inverter, features: np.ndarray) -> tuple[np.ndarray, float]:
-    """Reconstructions, and the seconds that one takes."""
-    inverter.invert(features[:1])  # the first call is slow, and not what the time is about
-    begin = time.perf_counter()
-    rebuilt = inverter.invert(features)
-    return rebuilt, (time.perf_counter() - begin) / len(features)

@@ -1,7 +1,7 @@
 """What the baselines have in common."""
 
 import abc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,7 @@ Batch = tuple[np.ndarray, np.ndarray]
 
 
 class Baseline(abc.ABC):
-    """From features of a representation back to images.
-
-    Args:
-      feature: the representation that is inverted.
-      output_size: (height, width) of the reconstructions; the feature's image size unless given.
-
-    Attributes:
-      name: how tables call it.
-    """
+    """From features of a representation back to images; `name` is what tables call it."""
 
     name: str
     _BATCH = 64
@@ -33,20 +25,6 @@ class Baseline(abc.ABC):
         self.output_size = (int(height), int(width))
 
     @abc.abstractmethod
-    def fit(self, batches: Iterable[Batch]) -> "Baseline":
-        """Learns from examples, each read once, and forgets what it learnt before.
-
-        Args:
-          batches: (features `[B, *feature.spec.shape]`, images `[B, *output_size, 3]` in [0, 1]).
-
-        Returns:
-          itself.
-
-        Raises:
-          InputError: there are no images, or a batch is of another shape or not finite.
-        """
-
-    @abc.abstractmethod
     def invert(self, features: Any) -> np.ndarray:
         """Features → reconstructions: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]`.
 
@@ -54,7 +32,7 @@ class Baseline(abc.ABC):
           float32 in [0, 1].
 
         Raises:
-          InputError: the features are of another shape or not finite, or `fit` was not called.
+          InputError: the features are of another shape or not finite, or nothing was learnt.
         """
 
     def _checked(self, features: Any) -> np.ndarray:
@@ -73,12 +51,37 @@ class Baseline(abc.ABC):
 
 
 class LearntBaseline(Baseline):
-    """A baseline that learns from examples: checks and batches for those below."""
+    """A baseline that learns from examples: checks and batches for those below.
+
+    Args:
+      feature: the representation that is inverted.
+      standardization: of the feature, as the inverter's; None leaves features as they are.
+      output_size: (height, width) of the reconstructions; the feature's image size unless given.
+    """
 
     _fitted = False
 
+    def __init__(
+        self,
+        feature: Feature,
+        standardization: Standardization | None = None,
+        output_size: tuple[int, int] | None = None,
+    ):
+        super().__init__(feature, output_size)
+        self.standardization = standardization
+
     def fit(self, batches: Iterable[Batch]) -> "LearntBaseline":
-        """As `Baseline.fit`."""
+        """Learns from examples, each read once, and forgets what it learnt before.
+
+        Args:
+          batches: (features `[B, *feature.spec.shape]`, images `[B, *output_size, 3]` in [0, 1]).
+
+        Returns:
+          itself.
+
+        Raises:
+          InputError: there are no images, or a batch is of another shape or not finite.
+        """
         self._fitted = False
         self._fit(self._checked_batches(batches))
         self._fitted = True
@@ -86,11 +89,14 @@ class LearntBaseline(Baseline):
 
     def invert(self, features: Any) -> np.ndarray:
         """As `Baseline.invert`."""
-        features = self._checked_after_fit(features)
-        if not len(features):
-            return np.zeros((0, *self.output_size, 3), np.float32)
-        images = self._in_batches(self._invert, features)
-        return np.clip(images, 0.0, 1.0).astype(np.float32, copy=False)
+        if not self._fitted:
+            raise InputError(
+                f"{self.name} of {self.feature.name} has learnt from no images: call fit first"
+            )
+        features = self._checked(features)
+        parts = [features[i : i + self._BATCH] for i in range(0, len(features), self._BATCH)]
+        images = [np.clip(self._invert(part), 0.0, 1.0) for part in parts]
+        return np.concatenate([np.zeros((0, *self.output_size, 3)), *images], dtype=np.float32)
 
     @abc.abstractmethod
     def _fit(self, batches: Iterator[Batch]) -> None:
@@ -99,17 +105,6 @@ class LearntBaseline(Baseline):
     @abc.abstractmethod
     def _invert(self, features: np.ndarray) -> np.ndarray:
         """Inverts checked float32 features, 1 to `_BATCH` of them, without clipping."""
-
-    def _in_batches(self, function: Callable[..., np.ndarray], values: np.ndarray) -> np.ndarray:
-        parts = range(0, len(values), self._BATCH)
-        return np.concatenate([function(values[i : i + self._BATCH]) for i in parts])
-
-    def _checked_after_fit(self, features: Any) -> np.ndarray:
-        if not self._fitted:
-            raise InputError(
-                f"{self.name} of {self.feature.name} has learnt from no images: call fit first"
-            )
-        return self._checked(features)
 
     def _checked_batches(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         empty = True
@@ -128,24 +123,6 @@ class LearntBaseline(Baseline):
         if empty:
             raise InputError(f"{self.name} of {self.feature.name}: no images to learn from")
 
-
-class StandardizedBaseline(LearntBaseline):
-    """A baseline on features standardised as the inverter's are.
-
-    Args:
-      feature: the representation that is inverted.
-      standardization: of the feature.
-      output_size: (height, width) of the reconstructions; the feature's image size unless given.
-    """
-
-    def __init__(
-        self,
-        feature: Feature,
-        standardization: Standardization,
-        output_size: tuple[int, int] | None = None,
-    ):
-        super().__init__(feature, output_size)
-        self.standardization = standardization
-
     def _standardized(self, features: np.ndarray) -> np.ndarray:
-        return np.asarray(self.standardization(features), np.float32)
+        change = self.standardization
+        return np.asarray(change(features) if change else features, np.float32)

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import numpy as np
+from skimage.util import view_as_blocks
 
 from tfinvert.analysis.baselines.base import Batch
-from tfinvert.analysis.baselines.grids import GridBaseline, from_blocks, to_blocks, windows_of
+from tfinvert.analysis.baselines.grids import GridBaseline, windows_of
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
@@ -17,9 +18,9 @@ class CellRidge(GridBaseline):
     The neighbourhood is standardised, and zero outside the grid; the constant is not penalised.
 
     Args:
-      feature: the representation that is inverted, a grid.
-      standardization: of the feature.
-      output_size: (height, width) of the reconstructions; the feature's image size unless given.
+      feature: of a grid; this and the next two as `LearntBaseline` takes them.
+      standardization: likewise.
+      output_size: likewise.
       reach: cells the neighbourhood goes in each direction; 1 is 3×3 cells.
       penalty: of the squared weights, in units of the mean over the inputs of their summed squares.
     """
@@ -29,7 +30,7 @@ class CellRidge(GridBaseline):
     def __init__(
         self,
         feature: Feature,
-        standardization: Standardization,
+        standardization: Standardization | None = None,
         output_size: tuple[int, int] | None = None,
         reach: int = 1,
         penalty: float = 1e-2,
@@ -49,7 +50,7 @@ class CellRidge(GridBaseline):
         for features, images in batches:
             rows = self._neighbourhoods(features).astype(np.float64)
             gram += rows.T @ rows
-            moments += rows.T @ to_blocks(images, self.grid)
+            moments += rows.T @ view_as_blocks(images, (1, *self.block, 3)).reshape(len(rows), -1)
         diagonal = gram.diagonal()[:-1]
         # Features that never vary have no scale, and any penalty gives them the weight zero.
         penalty = np.full(inputs, (self.penalty * diagonal.mean()) or 1.0)
@@ -58,7 +59,8 @@ class CellRidge(GridBaseline):
 
     def _invert(self, features: np.ndarray) -> np.ndarray:
         blocks = self._neighbourhoods(features) @ self._weights
-        return from_blocks(blocks, self.grid, self.block)
+        images = blocks.reshape(-1, *self.grid, *self.block, 3).transpose(0, 1, 3, 2, 4, 5)
+        return images.reshape(-1, *self.output_size, 3)
 
     def _neighbourhoods(self, features: np.ndarray) -> np.ndarray:
         """`[B, rows, columns, channels]` becomes `[B · rows · columns, inputs + 1]`, float32."""

@@ -6,13 +6,13 @@ not far from mid-grey. That takes the feature's derivative, and no examples.
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.analysis.baselines.base import Baseline, Batch
+from tfinvert.analysis.baselines.base import Baseline
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 
@@ -113,19 +113,8 @@ class GradientInversion(Baseline):
         specs = [tf.TensorSpec((None, *shape), tf.float32) for shape in shapes]
         return tf.function(self._descent, jit_compile=self._xla).get_concrete_function(*specs)
 
-    def fit(self, batches: Iterable[Batch] = ()) -> "GradientInversion":
-        """Does nothing and reads no batch: there is nothing to learn."""
-        return self
-
     def invert(self, features: Any, initial: Any = None) -> np.ndarray:
-        """Features → reconstructions: `[B, *feature.spec.shape]` becomes `[B, H, W, 3]`.
-
-        Args:
-          features: what the images should have.
-          initial: images to start from, `[B, H, W, 3]` in [0, 1]; grey noise unless given.
-
-        Returns:
-          float32 in [0, 1].
+        """As `Baseline.invert`, from initial images `[B, H, W, 3]` in [0, 1], or from grey noise.
 
         Raises:
           InputError: the features or the initial images are of another shape or not finite.

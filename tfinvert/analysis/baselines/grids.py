@@ -1,20 +1,15 @@
-"""What baselines for features on a grid have in common: cells, their pixels, windows of them."""
+"""What baselines for features on a grid have in common: cells, and windows of them."""
 
 import numpy as np
 
-from tfinvert.analysis.baselines.base import StandardizedBaseline
+from tfinvert.analysis.baselines.base import LearntBaseline
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 
 
-class GridBaseline(StandardizedBaseline):
+class GridBaseline(LearntBaseline):
     """What is learnt alike for all cells of a grid feature `[rows, columns, channels]`.
-
-    Args:
-      feature: the representation that is inverted.
-      standardization: of the feature.
-      output_size: (height, width) of the reconstructions; the feature's image size unless given.
 
     Attributes:
       grid: (rows, columns) of the feature.
@@ -27,7 +22,7 @@ class GridBaseline(StandardizedBaseline):
     def __init__(
         self,
         feature: Feature,
-        standardization: Standardization,
+        standardization: Standardization | None = None,
         output_size: tuple[int, int] | None = None,
     ):
         super().__init__(feature, standardization, output_size)
@@ -51,17 +46,3 @@ def windows_of(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """All windows: `[B, h, w, c]` becomes a view `[B, h - size + 1, w - size + 1, *size, c]`."""
     windows = np.lib.stride_tricks.sliding_window_view(values, size, (1, 2))
     return np.moveaxis(windows, 3, -1)
-
-
-def to_blocks(images: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """The pixels of each cell: `[B, H, W, 3]` becomes `[B · rows · columns, pixels · 3]`."""
-    count, height, width, channels = images.shape
-    rows, columns = grid
-    blocks = images.reshape(count, rows, height // rows, columns, width // columns, channels)
-    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(count * rows * columns, -1)
-
-
-def from_blocks(blocks: np.ndarray, grid: tuple[int, int], block: tuple[int, int]) -> np.ndarray:
-    """The inverse of `to_blocks`."""
-    images = blocks.reshape(-1, *grid, *block, 3).transpose(0, 1, 3, 2, 4, 5)
-    return images.reshape(-1, grid[0] * block[0], grid[1] * block[1], 3)

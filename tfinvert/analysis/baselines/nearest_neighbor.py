@@ -1,51 +1,36 @@
 """The baseline that remembers: the image of the nearest feature."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from tfinvert.analysis.baselines.base import Batch, StandardizedBaseline
+from tfinvert.analysis.baselines.base import Batch, LearntBaseline
 
 
-class NearestNeighbor(StandardizedBaseline):
+class NearestNeighbor(LearntBaseline):
     """The training image of the nearest feature: Euclidean, of the standardised features.
 
     Features are kept as float16 and images as uint8: 50 000 of SIFT's 16×16×133 grids take 4 GB.
     A feature it has seen gives its own image; of up to eight equally near ones, the one seen first.
-
-    Args:
-      feature: the representation that is inverted.
-      standardization: of the feature.
-      output_size: (height, width) of the reconstructions; the feature's image size unless given.
     """
 
     name = "nearest_neighbor"
     _BATCH = 256  # queries that share a reading of the training features
-    _BLOCK = 1024  # training features that are float32 at a time
     _CANDIDATES = 8
 
-    def nearest(self, features: Any) -> np.ndarray:
-        """Which of the training images is nearest, counted as they came: int `[B]`.
-
-        Raises:
-          InputError: as `invert`.
-        """
-        features = self._checked_after_fit(features)
-        return self._in_batches(self._nearest, features) if len(features) else np.zeros(0, np.int64)
-
     def _fit(self, batches: Iterator[Batch]) -> None:
-        self._features, self._squares = _Rows(self._BLOCK), []
-        self._images = _Rows(self._BLOCK)
+        # A block for each batch: joined, they would be in memory twice.
+        self._features, self._images, self._squares = [], [], []
         for features, images in batches:
             kept = self._kept(features)
             self._features.append(kept)
             self._squares.append(np.square(kept, dtype=np.float32).sum(1, dtype=np.float64))
             self._images.append(np.rint(255.0 * np.clip(images, 0.0, 1.0)).astype(np.uint8))
-        self._squares = np.concatenate(self._squares)
+        self._begins = np.cumsum([0, *map(len, self._squares)])
 
     def _invert(self, features: np.ndarray) -> np.ndarray:
-        return self._images[self._nearest(features)].astype(np.float32) / np.float32(255.0)
+        images = self._taken(self._images, self._nearest(features))
+        return images.astype(np.float32) / np.float32(255.0)
 
     def _kept(self, features: np.ndarray) -> np.ndarray:
         """Standardised, float16 `[B, n]`; what float16 cannot hold becomes its largest number."""
@@ -54,48 +39,21 @@ class NearestNeighbor(StandardizedBaseline):
         return np.clip(values, -limit, limit).astype(np.float16)
 
     def _nearest(self, features: np.ndarray) -> np.ndarray:
+        """Which of the training images is nearest, counted as they came: int `[B]`."""
         # Matrix products find a few candidates, which are then compared without their rounding.
         queries = self._kept(features)
         wide = queries.astype(np.float32)
-        indices = np.zeros((len(queries), 0), np.int64)
-        distances = np.zeros((len(queries), 0))
-        for begin, block in self._features.blocks():
-            squares = self._squares[begin : begin + len(block)]
-            products = wide @ block.astype(np.float32).T
-            distances = np.concatenate([distances, squares - 2.0 * products], 1)
-            own = np.broadcast_to(np.arange(begin, begin + len(block)), products.shape)
-            indices = np.concatenate([indices, own], 1)
-            best = np.argsort(distances, 1, kind="stable")[:, : self._CANDIDATES]
-            distances = np.take_along_axis(distances, best, 1)
-            indices = np.take_along_axis(indices, best, 1)
-        indices.sort(1)  # of equally near candidates argmin takes the first
-        exact = np.empty(indices.shape)
-        for row, query, own in zip(exact, queries.astype(np.float64), indices, strict=True):
-            row[:] = np.square(self._features[own] - query).sum(1)
-        return np.take_along_axis(indices, exact.argmin(1)[:, np.newaxis], 1)[:, 0]
+        blocks = zip(self._features, self._squares, strict=True)
+        near = [squares - 2.0 * (wide @ block.astype(np.float32).T) for block, squares in blocks]
+        order = np.argsort(np.concatenate(near, 1), 1, kind="stable")
+        candidates = np.sort(order[:, : self._CANDIDATES], 1)  # of equally near ones the first
+        exact = [
+            np.square(self._taken(self._features, own) - query).sum(1)
+            for query, own in zip(queries.astype(np.float64), candidates, strict=True)
+        ]
+        return np.take_along_axis(candidates, np.argmin(exact, 1)[:, np.newaxis], 1)[:, 0]
 
-
-class _Rows:
-    """Rows of one array that grows, in blocks: no second copy of it is ever made."""
-
-    def __init__(self, block: int):
-        self._block, self._blocks, self._length = block, [], 0
-
-    def append(self, rows: np.ndarray) -> None:
-        """Adds rows `[n, ...]`, all of one shape and type."""
-        while len(rows):
-            used = self._length % self._block
-            if not used:
-                self._blocks.append(np.empty((self._block, *rows.shape[1:]), rows.dtype))
-            part = rows[: self._block - used]
-            self._blocks[-1][used : used + len(part)] = part
-            self._length += len(part)
-            rows = rows[len(part) :]
-
-    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(index of the first row, rows) of each block."""
-        for i, block in enumerate(self._blocks):
-            yield i * self._block, block[: self._length - i * self._block]
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        return np.stack([self._blocks[i // self._block][i % self._block] for i in indices])
+    def _taken(self, blocks: list[np.ndarray], indices: np.ndarray) -> np.ndarray:
+        places = np.searchsorted(self._begins, indices, "right") - 1
+        within = indices - self._begins[places]
+        return np.stack([blocks[i][j] for i, j in zip(places, within, strict=True)])

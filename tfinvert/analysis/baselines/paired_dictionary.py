@@ -23,9 +23,9 @@ class PairedDictionary(GridBaseline):
     with that code are its image, and windows are averaged where they overlap.
 
     Args:
-      feature: the representation that is inverted, a grid.
-      standardization: of the feature.
-      output_size: (height, width) of the reconstructions; the feature's image size unless given.
+      feature: of a grid; this and the next two as `LearntBaseline` takes them.
+      standardization: likewise.
+      output_size: likewise.
       window: cells along the side of a window; fewer where the grid is smaller.
       stride: cells from one window to the next when inverting; at most a window.
       atoms: pairs in the dictionary; fewer where there are fewer windows to learn from.
@@ -41,7 +41,7 @@ class PairedDictionary(GridBaseline):
     def __init__(
         self,
         feature: Feature,
-        standardization: Standardization,
+        standardization: Standardization | None = None,
         output_size: tuple[int, int] | None = None,
         window: int = 4,
         stride: int = 2,
