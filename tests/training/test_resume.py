@@ -16,11 +16,13 @@ from tests.training.runs import (
     interrupt_after,
     losses,
 )
+from tfinvert.networks import residual
 from tfinvert.training import loop
 from tfinvert.training.loop import Pace
 
 
 def test_an_interrupted_run_ends_as_an_unbroken_one(train, train_in, tmp_path, monkeypatch):
+    monkeypatch.setattr(residual, "BLOCKS", 2)  # to trace, which is most of the time here
     whole = Unbroken(train_in, tmp_path / "whole", settings=DEFAULTS)
     with monkeypatch.context() as patch:
         interrupt_after(patch, loop, 5)

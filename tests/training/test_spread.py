@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shutil
 
 import keras
 import numpy as np
@@ -51,10 +52,17 @@ def test_the_likelihood_has_no_gradient_in_the_image_and_is_best_at_the_truth():
     np.testing.assert_allclose(of_truth, 0, atol=1e-6)
 
 
-def test_the_image_is_what_it_would_be_without(train):
+@pytest.fixture(scope="module")
+def whole(train_in, tmp_path_factory):
+    """The directory of a run that learnt it beside the image, and what came of it."""
+    workdir = tmp_path_factory.mktemp("spread") / "run"
+    return workdir, *train_in(workdir, BESIDE)
+
+
+def test_the_image_is_what_it_would_be_without(train, whole):
     plain = dataclasses.replace(BESIDE, spread="none")
-    without, _ = train(plain, name="without")
-    beside, history = train(BESIDE, name="beside")
+    without, _ = train(plain)
+    _, beside, history = whole
     for a, b in zip(without.network.get_weights(), beside.network.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-6)
     assert without.spread is None
@@ -63,14 +71,15 @@ def test_the_image_is_what_it_would_be_without(train):
     assert beside.spread.calibration.shape == (3,) and (beside.spread.calibration > 0).all()
 
 
-def test_a_run_that_was_broken_ends_as_a_whole_one(train, tmp_path):
-    whole, _ = train(BESIDE, name="whole")
-    for path in (tmp_path / "whole" / "checkpoints").glob("step-6*"):
+def test_a_run_that_was_broken_ends_as_a_whole_one(train, whole, tmp_path):
+    workdir, inverter, _ = whole
+    broken = shutil.copytree(workdir, tmp_path / "run")
+    for path in (broken / "checkpoints").glob("step-6*"):
         path.unlink()
-    again, _ = train(BESIDE, name="whole")
-    for a, b in zip(whole.spread.head.get_weights(), again.spread.head.get_weights(), strict=True):
+    spread, again = inverter.spread, train(BESIDE)[0].spread
+    for a, b in zip(spread.head.get_weights(), again.head.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
-    np.testing.assert_allclose(whole.spread.calibration, again.spread.calibration, rtol=1e-4)
+    np.testing.assert_allclose(spread.calibration, again.calibration, rtol=1e-4)
 
 
 def test_alone_leaves_the_image_as_it_is_and_learns_where_it_errs(train, start):
