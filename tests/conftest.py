@@ -28,7 +28,7 @@ from tfinvert.data.open import open_source  # noqa: E402
 from tfinvert.evaluation import read_images  # noqa: E402
 from tfinvert.features.standardization import Standardization  # noqa: E402
 from tfinvert.inverter import Inverter  # noqa: E402
-from tfinvert.networks import inversion  # noqa: E402
+from tfinvert.networks import inversion, velocity  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +44,11 @@ def inverter(photos) -> Inverter:
     feature = features.get("hog", image_shape=(64, 64, 3))
     standardization = Standardization.measure(feature, [feature(photos)])
     return Inverter(feature, standardization, inversion.build(feature, width=0.25), {"steps": 0})
+
+
+@pytest.fixture(scope="module")
+def few_blocks():
+    """Networks that draw are small: to trace them is most of the time that their tests take."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(velocity, "BLOCKS", (1, 1, 1))
+        yield

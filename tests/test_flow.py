@@ -10,6 +10,8 @@ from tfinvert.inverter import Inverter
 from tfinvert.networks import velocity
 from tfinvert.saved import ARRAYS
 
+pytestmark = pytest.mark.usefixtures("few_blocks")
+
 
 @pytest.fixture(scope="module")
 def drawing(inverter):

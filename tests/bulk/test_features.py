@@ -68,6 +68,7 @@ def test_it_is_the_cache_that_training_makes_and_finds(folder, tmp_path, feature
     assert fill_cache(job, tmp_path / "beam").path == filled.path
 
 
+@pytest.mark.slow
 def test_two_processes_fill_what_train_inverter_then_finds(tmp_path):
     workers = ("--", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
     filled = call("recipes/beam_features.py", *FLAGS, *workers, cwd=tmp_path)

@@ -66,6 +66,7 @@ def test_what_a_run_begins_with_may_be_gone_when_it_goes_on(tmp_path, photos):
         run(tmp_path / "new", **changes)
 
 
+@pytest.mark.usefixtures("few_blocks")
 def test_a_run_that_learns_to_draw_leaves_the_inverter_as_it_is(tmp_path, capsys):
     changes = {"start": "hog-64", "samples": True, "network": "residual", "validation_images": 4}
     made = run(tmp_path / "run", dtype="float16", steps=2, **changes)

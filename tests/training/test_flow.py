@@ -12,7 +12,6 @@ from tfinvert import features
 from tfinvert import flow as carrying
 from tfinvert.data.open import open_source
 from tfinvert.data.order import uniforms
-from tfinvert.networks import velocity
 from tfinvert.training import flow, strategies
 from tfinvert.training.examples import Examples
 from tfinvert.training.pace import Pace
@@ -24,13 +23,7 @@ SETTINGS = Settings(
 )  # fmt: skip
 PACE = Pace(log=1, validate=4, checkpoint=2)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few_blocks():
-    """Quick to trace, which is most of the time here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(velocity, "BLOCKS", (1, 1, 1))
-        yield
+pytestmark = pytest.mark.usefixtures("few_blocks")
 
 
 @pytest.fixture(scope="module")

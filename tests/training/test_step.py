@@ -112,12 +112,14 @@ def test_parts_that_do_not_exist_are_refused_with_those_that_do(name):
 
 def norms(guard, values):
     """What each of some norms becomes."""
-    found = []
-    for value in values:
-        norm = tf.constant(value, tf.float32)
-        found.append(float(norm * guard.factor(norm)) if np.isfinite(value) else 0.0)
+
+    @tf.function
+    def becomes(norm):
+        factor = guard.factor(norm)
         guard.update(norm)
-    return found
+        return tf.math.multiply_no_nan(norm, factor)
+
+    return [float(becomes(tf.constant(value, tf.float32))) for value in values]
 
 
 def test_a_guard_bounds_norms_and_spikes_and_follows_what_stays():
