@@ -12,8 +12,6 @@ from scipy import stats
 
 import tfinvert
 from tests.training.runs import EVERY_STEP, SETTINGS
-from tfinvert.data.open import open_source
-from tfinvert.evaluation import read_images
 from tfinvert.networks import inversion, spread
 from tfinvert.training.calibration import calibration
 from tfinvert.training.likelihood import unlikelihood
@@ -82,12 +80,11 @@ def test_a_run_that_was_broken_ends_as_a_whole_one(train, whole, tmp_path):
     np.testing.assert_allclose(spread.calibration, again.calibration, rtol=1e-4)
 
 
-def test_alone_leaves_the_image_as_it_is_and_learns_where_it_errs(train, start):
+def test_alone_leaves_the_image_as_it_is_and_learns_where_it_errs(train, start, photos):
     settings = dataclasses.replace(
         SETTINGS, spread="alone", steps=40, optimizer="muon", averaging=0.5, learning_rate=1e-2
     )
     settings = dataclasses.replace(settings, jitter=0.0, min_crop=1.0)
-    photos = read_images(open_source("photos", "training"), (64, 64))
     pace = dataclasses.replace(EVERY_STEP, log=5, validate=100, checkpoint=100)
     found, history = train(settings, start=start, pace=pace)
     for a, b in zip(start.network.get_weights(), found.network.get_weights(), strict=True):
@@ -107,6 +104,9 @@ class Noisy:
     deviation = np.array([0.1, 0.02, 0.05], np.float32)
     spread = spread.Spread(None, np.array([2.0, 1.0, 1.0], np.float32))
 
+    def encode(self, images):
+        return np.zeros((len(images), 1))
+
     def invert(self, values):
         return np.full((len(values), 8, 8, 3), 0.5, np.float32)
 
@@ -120,8 +120,7 @@ def test_calibration_finds_the_factor_of_known_noise():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(400, 8, 8, 3)) * Noisy.deviation
     images = (0.5 + noise @ spread.AXES).astype(np.float32)
-    batches = [(part, np.zeros((100, 1))) for part in np.split(images, 4)]
-    np.testing.assert_allclose(calibration(Noisy(), batches), 2.0, rtol=0.05)
+    np.testing.assert_allclose(calibration(Noisy(), images), 2.0, rtol=0.05)
 
 
 def test_start_goes_on_with_a_spread(train, start):

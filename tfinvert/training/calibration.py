@@ -1,9 +1,6 @@
 """What a spread's deviations are multiplied by, so that they say what they mean."""
 
-from collections.abc import Iterable
-
 import numpy as np
-import tensorflow as tf
 
 from tfinvert.inverter import Inverter
 from tfinvert.networks.spread import AXES
@@ -11,23 +8,24 @@ from tfinvert.resize import resize_images
 
 WITHIN = 0.6827  # of what is Gaussian, within one deviation
 _EVERY = 7  # pixel that counts: neighbours know of each other
+_AT_ONCE = 64  # images
 
 
-def calibration(
-    inverter: Inverter, examples: Iterable[tuple[np.ndarray, np.ndarray | tf.Tensor]]
-) -> np.ndarray:
+def calibration(inverter: Inverter, images: np.ndarray) -> np.ndarray:
     """A factor for each axis by which 68 % of the residuals are within one deviation.
 
     Args:
       inverter: with a spread, whose own factors are left out.
-      examples: batches of images `[B, *feature.image_shape]` in [0, 1], and their features.
+      images: `[n, *feature.image_shape]` in [0, 1], none of which it was trained on: of those it
+        errs less than of others.
 
     Returns:
       float32 `[3]`, positive.
     """
     ratios = []
-    for images, features in examples:
-        targets = resize_images(images, inverter.output_size)
+    for begin in range(0, len(images), _AT_ONCE):
+        some = images[begin : begin + _AT_ONCE]
+        features, targets = inverter.encode(some), resize_images(some, inverter.output_size)
         residual = np.abs((inverter.invert(features) - targets) @ AXES.T)
         deviations = inverter.uncertainty(features, along="axes") / inverter.spread.calibration
         ratios.append((residual / deviations).reshape(-1, 3)[::_EVERY])

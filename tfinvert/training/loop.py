@@ -60,7 +60,7 @@ def fit(
       feature: the representation to invert.
       training: what to train on, of the same feature and settings.
       validation: `[n, *feature.image_shape]` in [0, 1]; up to 512 of them, evenly spaced, are
-        scored while training, and eight of those shown.
+        scored while training, and eight of those shown; a spread is calibrated on them.
       settings: what is learnt.
       workdir: an existing directory; gets `checkpoints/`, `summaries/` and `history.jsonl`.
       strategy: from `strategies.make`.
@@ -95,7 +95,7 @@ def fit(
         inverter.spread = Spread(state.averaged_head, np.ones(3, np.float32))
     fitted = Fitted(inverter, begun.entries, state.mean_image.numpy())
     if begun.done >= settings.steps:
-        return _calibrated(fitted, training, team.chief)
+        return _calibrated(fitted, validation, team.chief)
     summaries = None
     if team.chief:
         summaries = Summaries(workdir / "summaries", validation, inverter.output_size)
@@ -109,15 +109,14 @@ def fit(
         summaries=summaries,
         pace=pace,
     )
-    return _calibrated(fitted, training, team.chief)
+    return _calibrated(fitted, validation, team.chief)
 
 
-def _calibrated(fitted: Fitted, training: Examples, chief: bool) -> Fitted:
-    """With the factors of its spread, if it has one, from the first training images."""
+def _calibrated(fitted: Fitted, validation: np.ndarray, chief: bool) -> Fitted:
+    """With the factors of its spread, if it has one."""
     inverter = fitted.inverter
     if inverter.spread and chief:
-        with pipeline.one_line_errors():
-            factors = calibration(inverter, training.first())
+        factors = calibration(inverter, validation)
         # Another, since its graphs hold the factors they were made with.
         again = Inverter(inverter.feature, inverter.standardization, inverter.network)
         again.spread = inverter.spread._replace(calibration=factors)
