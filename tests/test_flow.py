@@ -138,6 +138,8 @@ def test_an_inverter_that_cannot_draw_says_so_in_one_line(inverter, values):
         ({"seed": -1}, "seed must be a whole number from 0. Received: -1"),
         ({"steps": 0}, "steps must be a whole number from 1. Received: 0"),
         ({"features": np.zeros((2, 16, 16, 31))}, r"shape \[B, 8, 8, 31\]. Received: \(2, 16, 16"),
+        ({"seed": 1.0}, "seed must be a whole number from 0. Received: 1.0"),
+        ({"features": [np.zeros((8, 8, 31)), np.zeros((8, 9, 31))]}, "numbers, and of one shape"),
         ({"features": np.zeros((8, 8, 31))}, r"shape \[B, 8, 8, 31\]. Received: \(8, 8, 31\)"),
     ],
 )

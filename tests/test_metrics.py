@@ -180,6 +180,12 @@ def test_all_metrics_are_plain_json():
     }
 
 
+def test_images_smaller_than_its_window_have_no_ssim():
+    images = random_images(3, 10, 16)
+    scores = metrics.all_metrics(images, near(images))
+    assert "ssim" not in scores and scores["psnr_db"] > 0
+
+
 def test_images_that_are_all_the_same_have_no_scale():
     images = np.full((3, 16, 16, 3), 0.5, np.float32)
     with pytest.raises(InputError, match="the 3 images are all the same"):

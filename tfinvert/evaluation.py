@@ -16,6 +16,7 @@ from tfinvert.networks.spread import AXES, AXIS_NAMES, of_colors
 from tfinvert.resize import resize_images
 
 WITHIN = "within_one_deviation"
+SAMPLED = 64  # images that samples are drawn of, to be measured
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import functools
 import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, Literal
 
 import keras
@@ -221,7 +222,7 @@ class Inverter:
         """`decode`, or the like, of features: see `invert`."""
         if isinstance(features, (list, tuple)) and self.any_size:
             return [self._of_features(np.asarray(one)[np.newaxis], function)[0] for one in features]
-        features = np.asarray(features, np.float32)
+        features = self._array(features)
         shape = (self._free if self.any_size else self.network).input_shape
         if not tf.TensorShape(shape).is_compatible_with(features.shape):
             raise InputError(
@@ -242,6 +243,14 @@ class Inverter:
             return self._image_of(batch, function)
 
         return self._in_batches(image_of, features, (*size, 3), tiles.at_once(size))
+
+    def _array(self, features: Any) -> np.ndarray:
+        try:
+            return np.asarray(features, np.float32)
+        except ValueError as error:
+            raise InputError(
+                f"features of {self.feature.name} must be numbers, and of one shape: {error}"
+            ) from error
 
     def sample(self, features: Any, n: int, *, seed: int = 0, steps: int = STEPS) -> np.ndarray:
         """Images that have the features, drawn at random; that of `invert` is the mean of all such.
@@ -267,12 +276,12 @@ class Inverter:
             names = [entry.name for entry in catalogue() if entry.draws]
             raise InputError(
                 f"this inverter of {self.feature.name} cannot draw samples: take "
-                f"{', '.join(names)} or one that `tfinvert train --samples` made"
+                f"{', '.join(names)} or one that `tfinvert train --samples` made, at its own size"
             )
         for name, value, least in (("n", n, 1), ("seed", seed, 0), ("steps", steps, 1)):
-            if int(value) != value or value < least:
+            if not isinstance(value, Integral) or value < least:
                 raise InputError(f"{name} must be a whole number from {least}. Received: {value}")
-        features = np.asarray(features, np.float32)
+        features = self._array(features)
         if features.shape[1:] != self.feature.spec.shape:
             raise InputError(
                 f"samples are drawn of features of {self.feature.name} of the shape [B, "

@@ -18,7 +18,7 @@ from tfinvert.networks import weights as weight_files
 from tfinvert.networks.weights.lpips import read_channel_weights
 
 SMALLEST = 31  # pixels; less leaves conv3 no place
-_WITH_POOL5 = 63
+WITH_POOL5 = 63
 _PIXELS = 1 << 22  # that are measured at once
 _LAYERS = ("relu1", "relu2", "relu3", "relu4", "relu5")
 _TINY = 1e-20  # a place where nothing is active has a norm of 0, and a derivative
@@ -77,7 +77,7 @@ def trunk(size: tuple[int, int]) -> keras.Model:
       InputError: images are smaller than 31 pixels.
     """
     check_size(size)
-    model = alexnet.build("torchvision", size, size, units=None, last_pool=min(size) >= _WITH_POOL5)
+    model = alexnet.build("torchvision", size, size, units=None, last_pool=min(size) >= WITH_POOL5)
     weight_files.assign(model, weight_files.read(weight_files.find("compact")))
     return model
 

@@ -10,6 +10,8 @@ from tfinvert.choices import MAX_IMAGES
 from tfinvert.errors import InputError
 from tfinvert.sampling import evenly
 
+WINDOW = 11  # pixels along the structural similarity's
+
 
 def mean_pairwise_distance(images: np.ndarray, max_images: int = MAX_IMAGES) -> float:
     """N: the mean Euclidean distance over all pairs of distinct images.
@@ -73,17 +75,17 @@ def psnr(images: np.ndarray, reconstructions: np.ndarray) -> float:
 
 
 def ssim(images: np.ndarray, reconstructions: np.ndarray) -> float:
-    """Mean structural similarity, 11×11 Gaussian windows; sides of at least 11 pixels."""
+    """Mean structural similarity, 11×11 Gaussian windows; sides of at least `WINDOW`."""
     return _mean_of(tf.image.ssim, images, reconstructions)
 
 
 def all_metrics(images: np.ndarray, reconstructions: np.ndarray) -> dict[str, Any]:
-    """Every metric of `[n, H, W, 3]` images, with N and n, as plain JSON values."""
+    """Every metric of `[n, H, W, 3]` images that there is at their size, with N and n, for JSON."""
     scale = mean_pairwise_distance(images)
     return {
         "normalized_error": normalized_error(images, reconstructions, scale),
         "psnr_db": psnr(images, reconstructions),
-        "ssim": ssim(images, reconstructions),
+        **({"ssim": ssim(images, reconstructions)} if min(images.shape[1:3]) >= WINDOW else {}),
         "mean_pairwise_distance": scale,
         "images": len(images),
     }

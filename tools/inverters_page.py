@@ -5,18 +5,19 @@ import pathlib
 import re
 from collections.abc import Iterable, Sequence
 
-from tfinvert.releases import FOLDER, versions
-
 PAGE = "docs/inverters.md"
+FOLDER = "tfinvert/inverters"
 NOW = ["inverter", "features of", "pixels", "error", "measured on", "data", "since", "SHA-256"]
 BEFORE = ["inverter", "what it was", "came with tfinvert", "SHA-256"]
 
 
 def page(root: pathlib.Path) -> str:
     """The page with tables of what the files say now; the words around them are its own."""
+    folder = root / FOLDER
+    versions = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
     now, before = [], []
-    for name, each in sorted(versions().items()):
-        card = json.loads((FOLDER / name / "inverter.json").read_text(encoding="utf-8"))["made"]
+    for name, each in sorted(versions.items()):
+        card = json.loads((folder / name / "inverter.json").read_text(encoding="utf-8"))["made"]
         facts = {**card["metrics"], **card, **each[-1], "name": name}
         now.append(
             (

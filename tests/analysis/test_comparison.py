@@ -57,6 +57,13 @@ def test_gradient_inversion_takes_far_longer(compared):
     assert seconds["gradient_inversion"] > 10 * seconds[OURS]
 
 
+def test_without_gradient_images_there_is_no_gradient_inversion(photos):
+    hog = {"hog-64": tfinvert.load("hog-64")}
+    found = baselines(hog, photos[:4], photos[4:12], gradient_images=0)
+    assert "gradient_inversion" not in {row["method"] for row in found.rows}
+    assert len(found.figures) == 1
+
+
 def test_errors_of_brightness_and_colour_are_told_apart(photos):
     darker = photos * 0.5
     assert brightness_error(photos, photos) == color_error(photos, photos) == 0

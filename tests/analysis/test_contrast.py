@@ -26,6 +26,14 @@ def test_hog_reconstructions_change_little_at_half_the_contrast(photos):
     assert result.figures[0].image.ndim == 3
 
 
+def test_images_that_are_all_the_same_and_one_factor_are_refused(photos):
+    hog = {"hog-64": tfinvert.load("hog-64")}
+    with pytest.raises(tfinvert.InputError, match="the 3 images are all the same"):
+        contrast(hog, photos[[0, 0, 0]])
+    with pytest.raises(tfinvert.InputError, match="at least 2 factors"):
+        contrast(hog, photos, (1.0,))
+
+
 @pytest.mark.parametrize("factor", [0.5, 0.25])
 def test_lbp_itself_does_not_change_at_all(photos, factor):
     # In steps of 1/255 times a power of two, so that no comparison is decided by rounding.

@@ -1,11 +1,14 @@
 """Layers of two networks: each number by hand, and what has no depth."""
 
+import types
+
 import numpy as np
 import pytest
 
 import tfinvert
 from tfinvert import features, lpips, metrics
 from tfinvert.analysis.depth import depth
+from tfinvert.analysis.inverters import networks
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
 from tfinvert.networks import inversion
@@ -56,3 +59,29 @@ def test_each_network_has_its_own_depths(result):
 def test_a_feature_that_is_no_layer_is_refused(photos):
     with pytest.raises(tfinvert.InputError, match="layers of networks. Received: hog-64, of hog"):
         depth({"hog-64": tfinvert.load("hog-64")}, photos)
+
+
+def test_a_layer_given_twice_is_refused(inverters, photos):
+    again = {"again": inverters["last"], **inverters}
+    with pytest.raises(tfinvert.InputError, match="each layer once. Received: alexnet/conv5 twice"):
+        depth(again, photos)
+
+
+class Of:
+    def __init__(self, name, **config):
+        self.feature = types.SimpleNamespace(name=name, get_config=lambda: config)
+
+
+def test_two_networks_of_one_family_are_told_apart_by_how_they_differ():
+    given = {
+        "a": Of("hub/output", preset="vit", tokens="grid"),
+        "b": Of("hub/stage1", preset="vit", tokens="class"),
+        "c": Of("hub/output", preset="dinov2"),
+        "d": Of("squeezenet/fire9", weights="shipped"),
+    }
+    assert networks(given) == {
+        "a": "hub (preset=vit)",
+        "b": "hub (preset=vit)",
+        "c": "hub (preset=dinov2)",
+        "d": "squeezenet",
+    }

@@ -164,7 +164,10 @@ def test_classes_are_given_by_fc8_and_by_probabilities(inverters):
     feature = types.SimpleNamespace(
         name="keras/predictions", log_floor=1e-6, spec=types.SimpleNamespace(shape=(10,))
     )
-    assert gives_classes(types.SimpleNamespace(feature=feature))
+    assert gives_classes(types.SimpleNamespace(feature=feature, card={}))
+    trained = {"train_encoder": True}  # whose values have become something else
+    feature.get_config = dict
+    assert not gives_classes(types.SimpleNamespace(feature=feature, card=trained))
 
 
 def test_features_without_meaningful_units_and_equal_images_are_refused(inverters, photos):

@@ -160,6 +160,9 @@ def test_the_presets_own_image_converter_counts(hub, tmp_path):
     path.write_text(json.dumps(config))
     with pytest.raises(InputError, match="give preprocessing= one of unit, bytes"):
         tap("output", str(tmp_path / "v"))
+    path.write_text("{")
+    with pytest.raises(InputError, match="image converter of .* cannot be read"):
+        tap("output", str(tmp_path / "v"))
 
 
 @needs_hub

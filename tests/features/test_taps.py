@@ -458,6 +458,19 @@ def test_a_layer_that_is_neither_grid_nor_vector(own):
     )
 
 
+def test_a_layer_of_several_outputs(folder):
+    inputs = keras.Input((32, 32, 3))
+    rows = keras.layers.Reshape((32, 96))(inputs)
+    last, _ = keras.layers.GRU(5, return_state=True, name="gru")(rows)
+    save(keras.Model(inputs, last), folder / "gru.keras")
+    assert "gives values of shape" in refusal(f"keras/gru:model={folder / 'gru.keras'}")
+
+
+def test_mobilenet_v3_is_an_application_too():
+    said = refusal("mobilenet_v3_small/none:weights=random,input_size=64")
+    assert said.startswith("mobilenet_v3_small/none: no layer 'none'; there are: ")
+
+
 def test_wrong_layers_and_preprocessings_of_a_file_list_the_right_ones(own):
     path = own[1]
     assert refusal(f"keras/conv:model={path}") == (

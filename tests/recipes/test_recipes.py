@@ -36,6 +36,8 @@ def place(tmp_path_factory):
     }
     for name, photo in photos.items():
         Image.fromarray(photo).save(images / name)
+    (place / "one").mkdir()
+    Image.fromarray(photos["cat.jpg"]).save(place / "one" / "cat.jpg")
     (images / "broken.jpg").write_bytes((images / "cat.jpg").read_bytes()[:2000])
     return place
 
@@ -86,9 +88,10 @@ def test_other_flags_are_refused(place, run):
 
 def test_evaluate(place, run):
     command = ("recipes/evaluate.py", "--inverter=run/inverter", "--data=folder:images")
-    finished = call(*command, "--output=scores", "--part=all", cwd=place)
+    finished = call(*command, "--output=scores", "--part=all", "--frechet", cwd=place)
     assert finished.returncode == 0, finished.stderr
     scores = json.loads((place / "scores" / "metrics.json").read_text())["inverter"]
+    assert scores["frechet_images"] == 5 and scores["frechet_distance"] > 0
     assert scores["images"] == 5
     assert said("normalized_error", finished) == f"{scores['normalized_error']:.4f}"
     assert (place / "scores" / "report.html").exists()
@@ -96,6 +99,8 @@ def test_evaluate(place, run):
     assert finished.returncode == 0, finished.stderr
     finished = call(*command, "--image_size=100", cwd=place)
     assert "multiples of 8. Received: 100×100" in error_line(finished)
+    finished = call(*command, "--samples=2", cwd=place)
+    assert "of hog cannot draw samples" in error_line(finished)
     finished = call(*command, cwd=place)  # what it was trained on: only what was held out
     assert "part: validation" in finished.stdout
     trained = json.loads((run / "metrics.json").read_text())["inverter"]["normalized_error"]
@@ -153,7 +158,7 @@ def test_reconstruct_draws_samples_below(place):
     ("flags", "message"),
     [
         (["--samples=2"], "of hog cannot draw samples: take hog-samples-64 or one"),
-        (["--samples=2", "--output=out/"], "--samples go into a picture"),
+        (["--samples=2", "--output=grid.png,out/"], "--samples go into a picture"),
         (["--output=grid.jpg"], "a .png file, a folder, or one of both"),
         (["--output=a.png,b.png"], "a .png file, a folder, or one of both"),
         (["--output=images/deep"], "images/deep/cup.png is one of the photographs"),
@@ -193,6 +198,7 @@ def test_analyze(place):
         (["--experiment=probabilities", "--inverters=hog-64"], "probabilities"),
         (["--experiment=layers,other"], "takes some of baselines, layers, "),
         (["--experiment=all,layers"], "or all. Received: all"),
+        (["--experiment=contrast", "--data=folder:one"], "folder:one has one image"),
         (["--experiment=contrast", "--inverters=nothing"], "no inverter at nothing"),
         (["--experiment=baselines", "--inverters=hog-64,run/inverter2"], "no inverter at run/inv"),
     ],

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from tfinvert.reporting import charts
-from tfinvert.reporting.plots import dot_chart, line_chart
+from tfinvert.reporting.plots import MAX_LINES, dot_chart, line_chart
 
 WORDS = {"title": "Error", "caption": "Less is better.", "x": "error"}
 ROWS = [
@@ -30,8 +30,14 @@ def test_lines_are_those_of_the_columns():
 def test_of_more_than_twelve_lines_the_first_are_drawn_and_the_caption_says_so():
     rows = [{"label": f"layer{i}", "x": x, "y": i * x} for i in range(15) for x in (0, 1)]
     chart = charts.lines(pd.DataFrame(rows), "x", "y", **WORDS | {"y": "y"})
-    assert chart.caption == "Less is better. The last 3 inverters are left out."
+    assert chart.caption == "Less is better. The last 3 are left out."
     assert "layer11" in chart.svg and "layer12" not in chart.svg
+
+
+def test_of_lines_that_are_no_family_fewer_can_be_told_apart():
+    rows = [{"label": f"layer{i}", "x": x, "y": i * x} for i in range(15) for x in (0, 1)]
+    chart = charts.lines(rows, "x", "y", ordered=False, **WORDS | {"y": "y"})
+    assert chart.caption.endswith(f"The last {15 - MAX_LINES} are left out.")
 
 
 def test_dots_are_those_of_the_columns():

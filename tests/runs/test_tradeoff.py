@@ -69,5 +69,5 @@ def test_wrong_input_is_one_line_and_leaves_no_directory(place, inverters, messa
 
 
 def test_what_is_compared_is_one_feature_of_one_size(inverter):
-    with pytest.raises(tfinvert.InputError, match="one feature of one size. Received: .*lbp at"):
+    with pytest.raises(tfinvert.InputError, match=r"one feature of one size. Received: .*lbp \("):
         Compared("HOG", {"a": inverter, "b": tfinvert.load("lbp-64")})

@@ -122,6 +122,10 @@ def bomb():
     [
         ({"feature": "hgo"}, "unknown feature 'hgo'; there are: .*hog"),
         ({"spread": "alone"}, "spread=alone is for an inverter that stays as it is: give it as"),
+        (
+            {"spread": "alone", "start": "hog-64", "loss": "absolute"},
+            "by its likelihood, and by no loss. Received: absolute",
+        ),
         ({"spread": "both"}, "spread must be one of none, beside, alone. Received: .both"),
         ({"image_size": 2}, "at least 4×4"),
         ({"image_size": -64}, "image_shape must be"),

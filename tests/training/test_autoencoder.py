@@ -19,6 +19,7 @@ from tfinvert.training import loop, strategies
 from tfinvert.training.examples import Examples, open_examples
 from tfinvert.training.loop import Pace, fit
 from tfinvert.training.settings import Settings
+from tfinvert.training.start import check_feature
 
 SETTINGS = Settings(
     steps=6,
@@ -133,6 +134,12 @@ def test_the_encoder_is_trained_and_the_feature_given_is_not(whole, before, tap,
     assert whole.inverter.feature.name == tap.name
     assert np.abs(whole.inverter.encode(images) - tap(images)).max() > 1e-3
     assert whole.errors[-1] < whole.errors[0]
+
+
+def test_its_network_is_no_start_for_the_layer_as_it_was(whole, tap):
+    check_feature(whole.inverter, whole.inverter.feature)
+    with pytest.raises(tfinvert.InputError, match="as it is. Received: one of other weights"):
+        check_feature(whole.inverter, tap)
 
 
 def test_what_is_kept_is_the_moving_average_of_the_encoder(whole, before):

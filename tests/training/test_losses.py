@@ -221,6 +221,7 @@ def test_what_is_no_loss_is_refused_in_a_line(text, said):
         ("perceptual=squeezenet/fire99", SIZE, "no layer 'fire99'; there are: .*fire9"),
         ("perceptual=squeezenet/", SIZE, "no layer ''; there are"),
         ("perceptual=alexnet/conv1+fc6", SIZE, "no layer 'fc6'; there are: .*relu5$"),
+        ("perceptual=alexnet/conv5", (48, 64), "conv5 takes .* 63×63 pixels. Received: 48×64"),
         ("perceptual=vgg/conv1", SIZE, "perceptual takes alexnet/LAYER.* Received: vgg/conv1"),
         ("perceptual=alexnet", SIZE, "perceptual takes alexnet/LAYER.* Received: alexnet"),
         ("perceptual=none.keras/conv1", SIZE, "FILE.keras/LAYER.* Received: none.keras"),

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from tfinvert.analysis.inverters import layer_of
+from tfinvert.analysis.inverters import CLASS_SCORES, NETWORK, kind, layer_of
 from tfinvert.analysis.result import Row, mean_error, standard_error
 from tfinvert.analysis.single_units import only, possible
 from tfinvert.inverter import Inverter
 from tfinvert.resize import resize_images
 
-_SCORES = "fc8"
 _COLUMNS = (
     "classes",
     "correlation with own class",
@@ -55,15 +54,16 @@ class Likeness:
 
 
 def gives_classes(inverter: Inverter) -> bool:
-    """Whether the feature is a score or a probability for each class."""
+    """Whether the feature is a score or a probability for each class, as a classifier learnt it."""
     vector = len(inverter.feature.spec.shape) == 1
-    return vector and bool(layer_of(inverter) == _SCORES or inverter.feature.log_floor)
+    classes = layer_of(inverter) in CLASS_SCORES or bool(inverter.feature.log_floor)
+    return vector and classes and kind(inverter) == NETWORK
 
 
 def class_averages(
     images: np.ndarray, predicted: np.ndarray, least: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of images `[n, H, W, 3]` and their classes, the average of each class with enough of them.
+    """Of images `[n, H, W, 3]` and their classes `[n]`, the average of each of `least` images.
 
     Returns:
       classes `[k]`, the number of images of each `[k]`, and averages `[k, H, W, 3]`.

@@ -46,18 +46,19 @@ def baselines(
 
     Args:
       training: `[m, H, W, 3]`, what baselines learn from.
-      gradient_images: at most so many, evenly spaced, for the slow gradient-based inversion.
+      gradient_images: at most so many, evenly spaced, for the slow gradient-based inversion; 0
+        leaves it out.
     """
     rows, findings, figures = [], [], []
     for name, inverter in inverters.items():
         targets = resize_images(images, inverter.output_size)
         scale = metrics.mean_pairwise_distance(targets)
         features = inverter.encode(images)
-        shown = evenly(len(images), min(_SHOWN, gradient_images))
+        shown = evenly(len(images), min(_SHOWN, gradient_images or _SHOWN))
         few = np.union1d(shown, evenly(len(images), gradient_images))
         pictures = {"original": targets[shown]}
         own = []
-        for method, invert in _methods(inverter, training, seed):
+        for method, invert in _methods(inverter, training, seed, gradient_images > 0):
             slow = method == GradientInversion.name
             chosen = few if slow else np.arange(len(images))
             begin = time.perf_counter()
@@ -97,7 +98,7 @@ def baselines(
 
 
 def _methods(
-    inverter: Inverter, training: np.ndarray, seed: int
+    inverter: Inverter, training: np.ndarray, seed: int, gradient: bool
 ) -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
     """Each method's name and its inversion, made ready one after the other."""
     feature, size = inverter.feature, inverter.output_size
@@ -116,9 +117,9 @@ def _methods(
                 for i in bar
             )
         yield baseline.name, baseline.invert
-    if feature.in_graph and feature.differentiable:
-        gradient = GradientInversion(feature, seed=seed)
-        yield gradient.name, lambda features: resize_images(gradient.invert(features), size)
+    if gradient and feature.in_graph and feature.differentiable:
+        slow = GradientInversion(feature, seed=seed)
+        yield slow.name, lambda features: resize_images(slow.invert(features), size)
     yield OURS, inverter.invert
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from tfinvert import metrics
 from tfinvert.analysis.result import Result
 from tfinvert.analysis.scores import image_contrast
+from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
@@ -20,9 +21,10 @@ _SHOWN = 10
 
 
 def scale_contrast(images: np.ndarray, factor: float) -> np.ndarray:
-    """Moves pixels towards, or away from, the mean of their image's channel: `[n, H, W, 3]`.
+    """Moves pixels towards, or away from, the mean of their image's channel.
 
-    A factor of 0.5 halves every difference from the mean; above 1, values are clipped to [0, 1].
+    Images are `[n, H, W, 3]` in [0, 1]. A factor of 0.5 halves every difference from the mean;
+    above 1, values are clipped to [0, 1].
     """
     mean = images.mean((1, 2), keepdims=True)
     return np.clip(mean + factor * (images - mean), 0.0, 1.0).astype(np.float32)
@@ -35,9 +37,16 @@ def contrast(
 
     Args:
       factors: of the contrast; the first is what the others are compared with.
+
+    Raises:
+      InputError: there are fewer than two, or the images are all the same.
     """
+    if len(factors) < 2:
+        raise InputError(f"contrast compares at least 2 factors. Received: {factors}")
     scaled = [scale_contrast(images, factor) for factor in factors]
     scale = metrics.mean_pairwise_distance(images)
+    if not scale:
+        raise InputError(f"the {len(images)} images are all the same: no change relative to them")
     rows, findings, figures = [], [], []
     for name, inverter in inverters.items():
         rebuilt = [inverter.reconstruct(copies) for copies in scaled]

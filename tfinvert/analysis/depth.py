@@ -1,5 +1,6 @@
 """What classifiers keep on their way down: layers of several networks, by one measure."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import tqdm
 
 from tfinvert import lpips, metrics
+from tfinvert.analysis.inverters import layer_of, networks
 from tfinvert.analysis.result import Result, facts, listed
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
@@ -42,15 +44,20 @@ def depth(inverters: dict[str, Inverter], images: np.ndarray) -> Result:
       images: `[n, H, W, 3]` in [0, 1], of the size the features take.
 
     Raises:
-      InputError: `check` refuses an inverter.
+      InputError: `check` refuses an inverter, or two are of one layer.
     """
     for name, inverter in inverters.items():
         check(name, inverter)
+    of = networks(inverters)
+    twice = Counter((of[name], layer_of(inverter)) for name, inverter in inverters.items())
+    if max(twice.values()) > 1:
+        (network, layer), _ = twice.most_common(1)[0]
+        raise InputError(f"depth takes each layer once. Received: {network}/{layer} twice")
     scale, size = metrics.mean_pairwise_distance(images), images.shape[1:3]
     chosen = evenly(len(images), _SHOWN)
     rows, pictures, reached = [], {}, {}
     for name, inverter in tqdm.tqdm(inverters.items(), "depth", leave=False):
-        network = inverter.feature.name.partition("/")[0]
+        network = of[name]
         reached[network] = reached.get(network, 0) + 1
         features = inverter.encode(images)
         rebuilt = resize_images(inverter.invert(features), size)

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ NETWORK, AUTOENCODER = "inversion network", "autoencoder"
 FROM_SCRATCH = "autoencoder from scratch"
 # Layers of one value a class, before the softmax.
 CLASS_SCORES = ("fc8", "logits")
+_OF_A_LAYER = ("image_shape", "tokens", "prefix")  # options that say nothing of the network
 
 
 def layer_of(inverter: Inverter) -> str:
@@ -66,6 +68,25 @@ def common_size(inverters: Mapping[str, Inverter]) -> tuple[int, int]:
             f"{given or 'none'}"
         )
     return next(iter(sizes.values()))
+
+
+def networks(inverters: Mapping[str, Inverter]) -> dict[str, str]:
+    """By name, the network that each is of: its family, and how several of one family differ.
+
+    For example "alexnet", or "hub (preset=dinov2)" beside "hub (preset=vit)".
+    """
+    families: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for name, inverter in inverters.items():
+        family = inverter.feature.name.rpartition("/")[0]
+        families.setdefault(family, {})[name] = inverter.feature.get_config()
+    found = {}
+    for family, configs in families.items():
+        options = sorted({key for own in configs.values() for key in own} - set(_OF_A_LAYER))
+        told = [key for key in options if len({str(own.get(key)) for own in configs.values()}) > 1]
+        for name, own in configs.items():
+            words = ", ".join(f"{key}={own.get(key)}" for key in told)
+            found[name] = f"{family} ({words})" if told else family
+    return {name: found[name] for name in inverters}
 
 
 def one_network(inverters: Mapping[str, Inverter]) -> list[str]:

@@ -100,7 +100,7 @@ def keypoints(
         caption="The network was trained with all keypoints and sees fewer for the first time.",
         x="keypoints an image",
         y="normalised error",
-        floor=0.4,
+        floor=None,
     )
     return Result(
         "What each keypoint carries",

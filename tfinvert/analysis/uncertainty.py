@@ -98,7 +98,8 @@ def uncertainty(inverters: dict[str, Inverter], images: np.ndarray) -> Result:
         "deviation of its own difference from the photograph, at every pixel. Brightness and "
         "colour are deviations of a channel, in units of the image; edges are brightness at the "
         "steepest tenth of a photograph's pixels. To know nothing but the photographs' mean would "
-        f"be {', '.join(f'{nothing[part].mean():.3f} of {part}' for part in claims.TOLD)}.",
+        f"be {', '.join(f'{nothing[part].mean():.3f} of {part}' for part in claims.TOLD)}, at "
+        "the photographs' size.",
         [
             f"Told from the feature alone, one deviation: {listed(table, _THREE, '; ')}.",
             f"Of the differences, {listed(table, f'{{label}} {{{WITHIN}:.1%}}')} are within the "

@@ -27,7 +27,6 @@ SUMMARY = "summary.json"
 MAX_PAIRED = 2000
 
 _COLUMNS = ("image", "distance", "psnr_db", "ssim")
-_SMALLEST_SSIM = 11
 _PAIRED = "paired"
 
 
@@ -118,7 +117,7 @@ class Score(beam.DoFn):
         rebuilt = result.inference[np.newaxis]
         write_png(pathlib.Path(self._output, PICTURES, f"{name}.png"), rebuilt[0])
         distance = float(metrics.per_image_distance(image, rebuilt)[0])
-        large = min(self._size) >= _SMALLEST_SSIM
+        large = min(self._size) >= metrics.WINDOW
         similarity = metrics.ssim(image, rebuilt) if large else None
         yield name, distance, metrics.psnr(image, rebuilt), similarity
         if index in self._paired:

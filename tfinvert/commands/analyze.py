@@ -31,6 +31,8 @@ def main() -> None:
     size = common_size(used)
     part = "validation" if learns and not FLAGS.training_data else "all"
     images = read_images(open_source(FLAGS.data, part), size, FLAGS.images)
+    if len(images) < 2:
+        raise InputError(f"{FLAGS.data} has one image; errors are relative to pairs of images")
     settings = {"seed": FLAGS.seed, "gradient_steps": FLAGS.gradient_steps}
     if FLAGS.gradient_images is not None:
         settings["gradient_images"] = FLAGS.gradient_images

@@ -1,15 +1,24 @@
 """The metrics of an inverter on photographs, on the screen and as files."""
 
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from absl import flags
 
 from tfinvert import inverter
 from tfinvert.data.open import open_source
 from tfinvert.errors import InputError
-from tfinvert.evaluation import evaluate, mean_image_baseline, read_images
+from tfinvert.evaluation import (
+    SAMPLED,
+    evaluate,
+    evaluate_samples,
+    mean_image_baseline,
+    read_images,
+)
 from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
 from tfinvert.runs.training import held_out
+from tfinvert.sampling import evenly
 
 FLAGS = flags.FLAGS
 
@@ -30,12 +39,18 @@ def main() -> None:
     images = read_images(source, chosen.feature.image_shape[:2], FLAGS.images)
     if len(images) < 2:
         raise InputError(f"{FLAGS.data} has one image; the error is relative to pairs of images")
+    samples = {}
+    if FLAGS.samples:  # first, since it may be that there is nothing to draw with
+        few = images[evenly(len(images), SAMPLED)]
+        samples["samples_metrics"] = evaluate_samples(chosen, few, FLAGS.samples)
     evaluation = evaluate(chosen, images, FLAGS.frechet)
     baseline = mean_image_baseline(evaluation, evaluation.images.mean(0))
     print(f"{source.name}, part: {part}")
-    for name, value in evaluation.metrics.items():
-        print(f"{name:32s} {value:.4f}" if isinstance(value, float) else f"{name:32s} {value}")
+    _print(evaluation.metrics)
     print(f"{'mean image scores':32s} {baseline['normalized_error']:.4f}")
+    for title, values in samples.items():
+        print(f"{title}:")
+        _print(values)
     if output:
         write_run_report(
             output,
@@ -45,6 +60,11 @@ def main() -> None:
             baseline_name="mean of these images",
             baseline=baseline,
             history=(),
-            details={"measured on": source.name, "part": part, **chosen.card},
+            details={"measured on": source.name, "part": part, **chosen.card, **samples},
         )
         print(f"report: {output / REPORT}")
+
+
+def _print(metrics: Mapping[str, Any]) -> None:
+    for name, value in metrics.items():
+        print(f"{name:32s} {value:.4f}" if isinstance(value, float) else f"{name:32s} {value}")

@@ -22,8 +22,8 @@ def main(files: list[str]) -> None:
     if not files:
         raise InputError("give the image files to reconstruct after the flags")
     picture, folder = _places(files)
-    if FLAGS.samples and not picture:
-        raise InputError("--samples go into a picture: give --output=FILE.png too")
+    if FLAGS.samples and (folder or not picture):
+        raise InputError("--samples go into a picture: give --output=FILE.png alone")
     chosen = inverter.load(FLAGS.inverter)
     seconds, columns = 0.0, []
     for file in files:

@@ -23,7 +23,7 @@ def find_application(family: str) -> Callable[..., Tap] | None:
     found = _applications().get(family.replace("_", ""))
     if found is None:
         return None
-    module, name = found
+    module, build = found
 
     def application_tap(
         layer: str,
@@ -39,7 +39,7 @@ def find_application(family: str) -> Callable[..., Tap] | None:
             with contextlib.redirect_stdout(io.StringIO()):
                 if given is None:
                     keras.utils.set_random_seed(0)  # so that the same name is the same feature
-                model = getattr(module, name)(weights=given, include_top=not shape, **shape)
+                model = build(weights=given, include_top=not shape, **shape)
         except Exception as error:  # a download, a file or a size, each with errors of its own
             reason = first_line(error)
             raise InputError(
@@ -136,11 +136,18 @@ def prepared(name: str, model: keras.Model, size: tuple[int, int], kind: str) ->
     The arguments are those of `on_images`.
 
     Raises:
-      InputError: the model takes no RGB images.
+      InputError: the model takes no RGB images, or none of that size.
     """
     seen = _seen(name, model, size)
     images = keras.Input((*size, 3), name="images")
-    return keras.Model(images, model(Preprocess(seen, kind, name="preprocess")(images)))
+    ready = Preprocess(seen, kind, name="preprocess")(images)
+    try:
+        outputs = model(ready)
+    except ValueError as error:
+        raise InputError(
+            f"{name} cannot see images of {size[0]}×{size[1]} pixels: {first_line(error)}"
+        ) from error
+    return keras.Model(images, outputs)
 
 
 def _seen(name: str, model: keras.Model, size: tuple[int, int]) -> tuple[int, int]:
@@ -164,16 +171,20 @@ def _tap(
     return Tap(name, on_images(name, model, [layer], size, kind), config)
 
 
-def _applications() -> dict[str, tuple[types.ModuleType, str]]:
+def _applications() -> dict[str, tuple[types.ModuleType, Callable[..., keras.Model]]]:
     """From a model's name in lower case, without underscores, to its module and function."""
     modules = (getattr(keras.applications, name) for name in sorted(dir(keras.applications)))
-    return {
-        name.lower().replace("_", ""): (module, name)
+    found = {
+        name.lower().replace("_", ""): (module, getattr(module, name))
         for module in modules
         if isinstance(module, types.ModuleType) and hasattr(module, "preprocess_input")
         for name in dir(module)
         if name[0].isupper()
     }
+    for name in ("MobileNetV3Small", "MobileNetV3Large"):  # which their module does not hold
+        build = getattr(keras.applications, name)
+        found[name.lower()] = (keras.applications.mobilenet_v3, build)
+    return found
 
 
 def _kind(module: types.ModuleType) -> str:

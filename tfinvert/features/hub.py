@@ -1,5 +1,6 @@
 """Layers of KerasHub's backbones, as `hub/output:preset=FOLDER`; from the extra `hub`."""
 
+import pathlib
 import types
 from typing import Any
 
@@ -86,7 +87,8 @@ def _backbone(name: str, preset: str, weights: str, input_size: int) -> keras.Mo
         )
     hub = _hub(name)
     options = {"image_shape": (input_size, input_size, 3)} if input_size else {}
-    keras.utils.set_random_seed(0)  # so that the same name is the same feature
+    if weights == RANDOM:
+        keras.utils.set_random_seed(0)  # so that the same name is the same feature
     try:
         whole = hub.models.Backbone.from_preset(
             preset, load_weights=weights == PRESET, dtype="float32", **options
@@ -127,7 +129,11 @@ def _kind(name: str, preset: str, backbone: keras.Model) -> str:
     """Which of our preprocessings is the preset's own."""
     try:
         converter = _hub(name).layers.ImageConverter.from_preset(preset)
-    except Exception:  # there is none, which it says in several ways
+    except Exception as error:  # of one that there is not in several ways
+        if pathlib.Path(preset, "image_converter.json").exists():
+            raise InputError(
+                f"{name}: the image converter of {preset} cannot be read: {first_line(error)}"
+            ) from error
         converter = None
     family = type(backbone).__name__
     if converter is None and family in _PREPROCESSING:

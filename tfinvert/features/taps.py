@@ -43,8 +43,9 @@ class Tap(Feature):
         super().__init__(model.input_shape[1:])
         self.name, self.model, self.portable = name, model, portable
         self._config = dict(config)
-        shape = model.output_shape[1:]
-        if len(shape) not in (1, 3) or None in shape:
+        shape = model.output_shape
+        shape = shape[1:] if isinstance(shape, tuple) else shape  # or several outputs
+        if not isinstance(shape, tuple) or len(shape) not in (1, 3) or None in shape:
             raise InputError(
                 f"{name} gives values of shape {list(shape)}; a tap that can be inverted gives a "
                 "grid [rows, columns, channels] or a vector [units]"

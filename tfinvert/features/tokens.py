@@ -61,14 +61,18 @@ def _layout(
     """How many tokens come before the patches, and these' rows and columns."""
     if grid and prefix == UNKNOWN:
         prefix = count - grid[0] * grid[1]
+    fitting = []
     for before in (0, 1) if prefix == UNKNOWN else (prefix,):
         found = _grid(count - before, seen) if grid is None else grid
         if found and found[0] * found[1] == count - before and before >= 0:
-            return before, found
+            fitting.append((before, found))
+    if len(fitting) == 1:
+        return fitting[0]
     assumed = "none or one" if prefix == UNKNOWN else f"{max(prefix, 0)}"
+    grids = "no grid" if not fitting else "a grid each"
     size = "×".join(map(str, seen))
     raise InputError(
-        f"{name} gives {count} tokens, which with {assumed} before them are no grid of an "
+        f"{name} gives {count} tokens, which with {assumed} before them are {grids} of an "
         f"input of {size} pixels; say how many come before the patches, as in prefix=1"
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from tfinvert.reporting.plots import MAX_ORDERED, dot_chart, line_chart
+from tfinvert.reporting.plots import MAX_LINES, MAX_ORDERED, dot_chart, line_chart
 from tfinvert.reporting.report import Figure
 
 Table = pd.DataFrame | Sequence[Mapping[str, Any]]
@@ -25,7 +25,7 @@ def lines(
     series: str = "label",
     **words: Any,
 ) -> Figure:
-    """Draws y by x, a line for each value of a column, the first twelve of them.
+    """Draws y by x, a line for each value of a column, the first of them, as many as can be told.
 
     Args:
       table: a row for each point; one without x or y has none. Rows may be a list of dicts.
@@ -38,14 +38,15 @@ def lines(
     """
     table = pd.DataFrame(table).dropna(subset=[x, y])
     names = table[series].unique()
-    rest = len(names) - MAX_ORDERED
+    most = MAX_ORDERED if words.get("ordered", True) else MAX_LINES
+    rest = len(names) - most
     columns = [x, y, *([error] if error else [])]
     return line_chart(
         {
             name: list(table.loc[table[series] == name, columns].itertuples(index=False, name=None))
-            for name in names[:MAX_ORDERED]
+            for name in names[:most]
         },
-        caption=caption + (f" The last {rest} inverters are left out." if rest > 0 else ""),
+        caption=caption + (f" The last {rest} are left out." if rest > 0 else ""),
         **{"ordered": True, **words},
     )
 

@@ -132,7 +132,7 @@ def _row(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "predictor": name,
         "normalised error": metrics["normalized_error"],
         "PSNR (dB)": metrics["psnr_db"],
-        "SSIM": metrics["ssim"],
+        **({"SSIM": metrics["ssim"]} if "ssim" in metrics else {}),
         **({"LPIPS": metrics["lpips"]} if "lpips" in metrics else {}),
         **({"within one deviation": metrics[WITHIN]} if WITHIN in metrics else {}),
         "N": metrics["mean_pairwise_distance"],

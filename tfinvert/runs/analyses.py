@@ -80,7 +80,12 @@ def _run(
             print(f"{name}: done before")
             continue
         begin = time.perf_counter()
-        result = experiment.ask(inverters, images, settings)
+        try:
+            result = experiment.ask(inverters, images, settings)
+        except InputError:
+            if results:  # what was found before is not to be looked for in files
+                _write_report(directory / REPORT, results, make_card(**facts))
+            raise
         seconds = round(time.perf_counter() - begin, 1)
         save_result(path, result, inverters=made_of, seconds=seconds)
         _summarize(directory / _SUMMARIES, name, result)

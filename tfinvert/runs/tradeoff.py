@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tfinvert import features
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 from tfinvert.evaluation import evaluate, read_images
@@ -40,7 +41,7 @@ class Compared:
       inverters: of one feature and image size, at least two.
 
     Raises:
-      InputError: they are not.
+      InputError: they are not, or make images of different sizes.
     """
 
     name: str
@@ -65,8 +66,10 @@ class Compared:
 
 
 def _kind(inverter: Inverter) -> str:
-    height, width = inverter.feature.image_shape[:2]
-    return f"{inverter.feature.name} at {height}×{width}"
+    height, width = inverter.output_size
+    description = features.describe(inverter.feature)
+    options = ", ".join(f"{key}={value}" for key, value in description["config"].items())
+    return f"{description['name']} ({options}) rebuilt at {height}×{width}"
 
 
 def compare_losses(
@@ -86,6 +89,8 @@ def compare_losses(
     pictures = []
     for each in compared:
         photographs = read_images(measured, each.size, images)
+        if len(photographs) < 2:
+            raise InputError(f"{measured.name} has one image; the error is relative to pairs")
         found[each.name] = {
             loss: evaluate(inverter, photographs, sets=True).metrics
             for loss, inverter in each.inverters.items()

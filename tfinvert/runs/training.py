@@ -15,6 +15,7 @@ from tfinvert.data.open import open_source
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 from tfinvert.evaluation import (
+    SAMPLED,
     evaluate,
     evaluate_samples,
     mean_image_baseline,
@@ -36,7 +37,7 @@ from tfinvert.training.start import check_start
 from tfinvert.training.state import is_begun
 
 INVERTER = "inverter"
-_SAMPLED, _DRAWN = 64, 6  # validation images that samples are drawn of: measured, and shown
+_DRAWN = 6  # validation images whose samples are shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _train(
     if asked.samples:
         shown = images[evenly(len(images), SHOWN)[:_DRAWN]]
         samples = inverter.sample(inverter.encode(shown), 4)
-        few = images[evenly(len(images), _SAMPLED)]
+        few = images[evenly(len(images), SAMPLED)]
         facts["samples_metrics"] = evaluate_samples(inverter, few)
     spent = minutes(history, settings.batch_size)
     inverter.card = make_card(
@@ -174,7 +175,8 @@ def _train(
 def _start(run: Run, asked: TrainingRun, settings: Settings, feature: Feature) -> Inverter | None:
     """What a run begins with, if anything; checks that what is asked for can be had."""
     if asked.samples:  # also by a run that goes on: its checkpoint has the weights alone
-        start = load(asked.start)
+        own = run.path / INVERTER  # of a run that is whole, or nearly: around the same
+        start = load(own if own.exists() else asked.start)
         flow.check(start, feature, settings)
         return start
     network = inversion.build(
@@ -185,6 +187,10 @@ def _start(run: Run, asked: TrainingRun, settings: Settings, feature: Feature) -
         raise InputError("start is for networks of features that stay; an autoencoder begins anew")
     if settings.spread == "alone" and not asked.start:
         raise InputError("spread=alone is for an inverter that stays as it is: give it as start")
+    if settings.spread == "alone" and settings.loss != Settings(1).loss:
+        raise InputError(
+            f"spread=alone is learnt by its likelihood, and by no loss. Received: {settings.loss}"
+        )
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.to_train()
     # A run that goes on has its own weights, and what it began with may be gone.

@@ -81,7 +81,7 @@ class FlowState(State):
 
     @property
     def trackables(self) -> dict[str, Any]:
-        """The inverter too: what goes on is what began, whatever it was read from says by then."""
+        """The inverter's network too: what goes on is what began, whatever `start` says by then."""
         return super().trackables | {
             "mean_network": self.mean_network,
             "deviation": self.deviation,

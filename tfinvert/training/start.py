@@ -1,6 +1,7 @@
 """Going on from an inverter that was trained before, with other images, sizes or settings."""
 
 import keras
+import numpy as np
 
 from tfinvert.errors import InputError
 from tfinvert.features import describe
@@ -27,7 +28,7 @@ def check_start(start: Inverter, feature: Feature, network: keras.Model) -> None
 
 
 def check_feature(start: Inverter, feature: Feature) -> None:
-    """Whether an inverter is of a feature, but for the size of the images.
+    """Whether an inverter is of a feature, its weights included, but for the size of the images.
 
     Raises:
       InputError: it is not.
@@ -38,6 +39,16 @@ def check_feature(start: Inverter, feature: Feature) -> None:
             f"start must be an inverter of the same feature. Received: one of {_words(before)} for "
             f"{_words(now)}"
         )
+    if not _same_weights(start.feature.model, feature.model):
+        raise InputError(
+            f"start must be an inverter of {feature.name} as it is. Received: one of other weights "
+            "under that name, as an autoencoder's, or those of a file that has changed since"
+        )
+
+
+def _same_weights(one: keras.Model | None, other: keras.Model | None) -> bool:
+    weights = [model.get_weights() if model else [] for model in (one, other)]
+    return len(weights[0]) == len(weights[1]) and all(map(np.array_equal, *weights))
 
 
 def _without_size(feature: Feature) -> dict[str, object]:

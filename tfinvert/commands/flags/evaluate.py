@@ -32,4 +32,11 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "frechet", False, "Also the Fréchet distance of SqueezeNet's features, over so many images."
     )
+    flags.DEFINE_integer(
+        "samples",
+        0,
+        "Of an inverter that draws, also how so many samples of each of 64 images lie about "
+        "their reconstructions.",
+        lower_bound=0,
+    )
     flags.DEFINE_string("output", None, "Directory for metrics.json and report.html.")

@@ -26,8 +26,8 @@ enlarged crops would change the feature. The paper's network and optimiser:
 
 To draw images that have a feature, around an inverter that is there (docs/samples.md):
 
-    tfinvert train --feature=hog --start=hog-64 --samples --data=folder:train \
-        --validation_data=folder:val --min_crop=1 --shift=8 --batch_size=128 \
+    tfinvert train --feature=hog --start=hog-64 --samples --data=folder:train \\
+        --validation_data=folder:val --min_crop=1 --shift=8 --batch_size=128 \\
         --learning_rate=2e-3 --steps=9000 --dtype=float16 --workdir=runs/hog-samples-64
 
 A first try on the embedded photographs, a minute:

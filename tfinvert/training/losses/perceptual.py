@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfinvert.errors import InputError
 from tfinvert.features.applications import on_images, read_model
 from tfinvert.features.squeezenet import ALIASES
-from tfinvert.lpips import Lpips, layer_distance, trunk
+from tfinvert.lpips import WITH_POOL5, Lpips, layer_distance, trunk
 from tfinvert.networks import alexnet, squeezenet
 from tfinvert.networks.weights import squeezenet as squeezenet_weights
 
@@ -50,6 +50,11 @@ def _model(size: tuple[int, int], layers: str) -> keras.Model:
         model = trunk(size)
         there = {layer.name for layer in model.layers}
         ends = alexnet.VARIANTS["torchvision"].outputs
+        if "conv5" in names and ends["conv5"] not in there:
+            raise InputError(
+                f"{name}/conv5 takes images of at least {WITH_POOL5}×{WITH_POOL5} pixels. "
+                f"Received: {size[0]}×{size[1]}"
+            )
         names = [ends[each] if ends.get(each) in there else each for each in names]
     elif source == "squeezenet":
         model = squeezenet.build(size, size)

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfinvert.errors import InputError
-
-_SMALLEST = 11  # pixels along its Gaussian window
+from tfinvert.metrics import WINDOW
 
 
 def dissimilarity(size: tuple[int, int]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -15,9 +14,9 @@ def dissimilarity(size: tuple[int, int]) -> Callable[[tf.Tensor, tf.Tensor], tf.
     Raises:
       InputError: they are smaller than its window.
     """
-    if min(size) < _SMALLEST:
+    if min(size) < WINDOW:
         raise InputError(
-            f"the loss ssim takes images of at least {_SMALLEST}×{_SMALLEST} pixels. "
+            f"the loss ssim takes images of at least {WINDOW}×{WINDOW} pixels. "
             f"Received: {size[0]}×{size[1]}"
         )
 
