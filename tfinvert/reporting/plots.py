@@ -127,6 +127,8 @@ def line_chart(
             axes.set_ylim(bottom=floor)
         if ticks:
             axes.set_xticks(range(len(ticks)), ticks, rotation=30)
+        elif not log_x and all(float(at).is_integer() for own in lines.values() for at, *_ in own):
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         tidy(axes)
         return _finished(figure, axes, len(lines), title, caption, f"{y} by {x}")
 
