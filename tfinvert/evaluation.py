@@ -17,6 +17,7 @@ from tfinvert.resize import resize_images
 
 WITHIN = "within_one_deviation"
 SAMPLED = 64  # images that samples are drawn of, to be measured
+_AT_ONCE = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,13 +138,17 @@ def _spread(
     inverter: Inverter, images: np.ndarray, differences: np.ndarray
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Deviations of red, green and blue; shares within one, of these and by axis."""
-    along_axes = inverter.uncertainty(inverter.encode(images), along="axes")
-    deviations = np.asarray(of_colors(along_axes))
-    shares = {WITHIN: float((np.abs(differences) <= deviations).mean())}
-    for i, name in enumerate(AXIS_NAMES):
-        within = np.abs(differences @ AXES[i]) <= along_axes[..., i]
-        shares[f"{WITHIN}_{name.replace('-', '_')}"] = float(within.mean())
-    return deviations, shares
+    deviations = np.empty(differences.shape, np.float32)
+    shares = np.zeros((len(images), 1 + len(AXES)))
+    for begin in range(0, len(images), _AT_ONCE):  # a few, since there may be gigabytes of them
+        part = slice(begin, begin + _AT_ONCE)
+        along_axes = inverter.uncertainty(inverter.encode(images[part]), along="axes")
+        deviations[part] = of_colors(along_axes)
+        off = np.abs(differences[part]), np.abs(differences[part] @ AXES.T)
+        shares[part, 0] = (off[0] <= deviations[part]).mean((1, 2, 3))
+        shares[part, 1:] = (off[1] <= along_axes).mean((1, 2))
+    names = WITHIN, *(f"{WITHIN}_{name.replace('-', '_')}" for name in AXIS_NAMES)
+    return deviations, dict(zip(names, shares.mean(0).tolist(), strict=True))
 
 
 def _scores(images: np.ndarray, reconstructions: np.ndarray) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from scipy import stats
 
 import tfinvert
-from tests.training.runs import EVERY_STEP, SETTINGS
+from tests.training.runs import EVERY_STEP, SETTINGS, losses
 from tfinvert.networks import inversion, spread
 from tfinvert.training.calibration import calibration
 from tfinvert.training.likelihood import unlikelihood
@@ -67,6 +67,15 @@ def test_the_image_is_what_it_would_be_without(train, whole):
     assert all(entry["loss"] > 0 for entry in history)
     assert np.std(beside.spread.head.get_layer("spread").get_weights()[0]) > 0
     assert beside.spread.calibration.shape == (3,) and (beside.spread.calibration > 0).all()
+
+
+@pytest.mark.slow
+def test_two_devices_learn_what_one_does(train, whole):
+    _, one, first = whole
+    two, second = train(BESIDE, strategy="mirrored")
+    np.testing.assert_allclose(losses(second), losses(first), rtol=1e-4)
+    for a, b in zip(one.spread.head.get_weights(), two.spread.head.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_a_run_that_was_broken_ends_as_a_whole_one(train, whole, tmp_path):
