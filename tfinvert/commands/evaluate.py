@@ -39,18 +39,18 @@ def main() -> None:
     images = read_images(source, chosen.feature.image_shape[:2], FLAGS.images)
     if len(images) < 2:
         raise InputError(f"{FLAGS.data} has one image; the error is relative to pairs of images")
-    samples = {}
+    details = {"measured on": source.name, "part": part, **chosen.card}
     if FLAGS.samples:  # first, since it may be that there is nothing to draw with
         few = images[evenly(len(images), SAMPLED)]
-        samples["samples_metrics"] = evaluate_samples(chosen, few, FLAGS.samples)
+        details["samples_metrics"] = evaluate_samples(chosen, few, FLAGS.samples)
     evaluation = evaluate(chosen, images, FLAGS.frechet)
     baseline = mean_image_baseline(evaluation, evaluation.images.mean(0))
     print(f"{source.name}, part: {part}")
     _print(evaluation.metrics)
     print(f"{'mean image scores':32s} {baseline['normalized_error']:.4f}")
-    for title, values in samples.items():
-        print(f"{title}:")
-        _print(values)
+    if FLAGS.samples:
+        print("samples_metrics:")
+        _print(details["samples_metrics"])
     if output:
         write_run_report(
             output,
@@ -60,7 +60,7 @@ def main() -> None:
             baseline_name="mean of these images",
             baseline=baseline,
             history=(),
-            details={"measured on": source.name, "part": part, **chosen.card, **samples},
+            details=details,
         )
         print(f"report: {output / REPORT}")
 
