@@ -10,6 +10,7 @@ from tfinvert import frechet, metrics
 from tfinvert.choices import MAX_IMAGES
 from tfinvert.data import pipeline
 from tfinvert.data.sources import Source
+from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.lpips import SMALLEST, lpips
 from tfinvert.networks.spread import AXES, AXIS_NAMES, of_colors
@@ -50,6 +51,18 @@ def read_images(source: Source, size: pipeline.Size, limit: int = MAX_IMAGES) ->
         source, size, 64, every=-(-source.evaluation_size // limit)
     )
     return np.concatenate([batch.numpy() for batch in batches])
+
+
+def read_several(source: Source, size: pipeline.Size, limit: int) -> np.ndarray:
+    """As `read_images`, and at least two.
+
+    Raises:
+      InputError: there is only one.
+    """
+    images = read_images(source, size, limit)
+    if len(images) < 2:
+        raise InputError(f"{source.name} has one image; errors are relative to pairs of images")
+    return images
 
 
 def evaluate(inverter: Inverter, images: np.ndarray, sets: bool = False) -> Evaluation:

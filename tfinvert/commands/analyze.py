@@ -12,7 +12,7 @@ from tfinvert.analysis.inverters import common_size
 from tfinvert.commands.flags.analyze import LONG
 from tfinvert.data.open import open_source
 from tfinvert.errors import InputError
-from tfinvert.evaluation import read_images
+from tfinvert.evaluation import read_images, read_several
 from tfinvert.reporting.run_report import REPORT
 from tfinvert.runs.analyses import run_experiments
 from tfinvert.runs.training import INVERTER
@@ -30,9 +30,7 @@ def main() -> None:
     used = {label: own for _, chosen in experiments.values() for label, own in chosen.items()}
     size = common_size(used)
     part = "validation" if learns and not FLAGS.training_data else "all"
-    images = read_images(open_source(FLAGS.data, part), size, FLAGS.images)
-    if len(images) < 2:
-        raise InputError(f"{FLAGS.data} has one image; errors are relative to pairs of images")
+    images = read_several(open_source(FLAGS.data, part), size, FLAGS.images)
     settings = {"seed": FLAGS.seed, "gradient_steps": FLAGS.gradient_steps}
     if FLAGS.gradient_images is not None:
         settings["gradient_images"] = FLAGS.gradient_images

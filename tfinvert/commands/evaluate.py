@@ -14,7 +14,7 @@ from tfinvert.evaluation import (
     evaluate,
     evaluate_samples,
     mean_image_baseline,
-    read_images,
+    read_several,
 )
 from tfinvert.reporting.run_report import METRICS, REPORT, write_run_report
 from tfinvert.runs.training import held_out
@@ -36,9 +36,7 @@ def main() -> None:
         chosen = chosen.at((side, side))
     part = FLAGS.part or ("validation" if held_out(FLAGS.data, chosen.card) else "all")
     source = open_source(FLAGS.data, part)
-    images = read_images(source, chosen.feature.image_shape[:2], FLAGS.images)
-    if len(images) < 2:
-        raise InputError(f"{FLAGS.data} has one image; the error is relative to pairs of images")
+    images = read_several(source, chosen.feature.image_shape[:2], FLAGS.images)
     details = {"measured on": source.name, "part": part, **chosen.card}
     if FLAGS.samples:  # first, since it may be that there is nothing to draw with
         few = images[evenly(len(images), SAMPLED)]

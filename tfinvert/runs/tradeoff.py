@@ -13,7 +13,7 @@ import numpy as np
 from tfinvert import features
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
-from tfinvert.evaluation import evaluate, read_images
+from tfinvert.evaluation import evaluate, read_images, read_several
 from tfinvert.files import atomic_path, write_json
 from tfinvert.inverter import Inverter
 from tfinvert.lpips import SMALLEST
@@ -88,9 +88,7 @@ def compare_losses(
     found: dict[str, dict[str, dict[str, float]]] = {}
     pictures = []
     for each in compared:
-        photographs = read_images(measured, each.size, images)
-        if len(photographs) < 2:
-            raise InputError(f"{measured.name} has one image; the error is relative to pairs")
+        photographs = read_several(measured, each.size, images)
         found[each.name] = {
             loss: evaluate(inverter, photographs, sets=True).metrics
             for loss, inverter in each.inverters.items()
