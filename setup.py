@@ -26,7 +26,7 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["tfinvert", "tfinvert.*"]),
-    entry_points={"console_scripts": ["tfinvert = tfinvert.commands.start:main"]},
+    entry_points={"console_scripts": ["tfinvert = tfinvert.commands.main:main"]},
     package_data={
         "tfinvert": ["inverters/*.json", "inverters/*/*", "networks/weights/files/*"],
     },

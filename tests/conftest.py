@@ -24,12 +24,11 @@ tf.config.set_logical_device_configuration(
 )
 
 from tfinvert import features  # noqa: E402
-from tfinvert.data.open import open_source  # noqa: E402
-from tfinvert.evaluation import read_images  # noqa: E402
+from tfinvert.data.open_source import open_source  # noqa: E402
 from tfinvert.features.standardization import Standardization  # noqa: E402
 from tfinvert.inverter import Inverter  # noqa: E402
+from tfinvert.metrics.evaluation import read_images  # noqa: E402
 from tfinvert.networks import inversion, velocity  # noqa: E402
-
 
 _SLOW_TESTS_NOT_RUN = pytest.StashKey[set[str]]()
 
