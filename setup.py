@@ -26,7 +26,7 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["tfinvert", "tfinvert.*"]),
-    entry_points={"console_scripts": ["tfinvert = tfinvert.commands.start:main"]},
+    entry_points={"console_scripts": ["tfinvert = tfinvert.commands.main:main"]},
     package_data={
         "tfinvert": ["inverters/*.json", "inverters/*/*", "networks/weights/files/*"],
     },
@@ -60,6 +60,7 @@ setup(
             "check-jsonschema>=0.33",  # brings the schema of Compose files
             "gradio>=6",
             "grpcio>=1.67",
+            "import-linter>=2.3",
             "ipykernel>=6.29",
             "jax>=0.6",
             "keras-hub>=0.21",
@@ -74,6 +75,7 @@ setup(
             "packaging>=24",
             "playwright>=1.49",
             "pytest>=8.3",
+            "pytest-cov>=6",
             "pytest-xdist>=3.6",
             "pyyaml>=6",
             "ruff>=0.12",

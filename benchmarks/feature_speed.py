@@ -11,8 +11,8 @@ import skimage.feature
 import tensorflow as tf
 import vlfeat
 
-from tfinvert.data.photos import photograph
-from tfinvert.features.grey import grey
+from tfinvert.data.photos import load_photograph
+from tfinvert.features.grayscale import rgb_to_luma
 from tfinvert.features.hog import hog
 from tfinvert.features.lbp import lbp
 
@@ -21,7 +21,7 @@ SIDE, BATCH, SECONDS = 256, 32, 3.0
 
 def grey_crops() -> np.ndarray:
     """A batch of crops of a photograph: `[32, 256, 256, 1]` in [0, 1]."""
-    image = grey(photograph("astronaut")[np.newaxis] / np.float32(255))[0]
+    image = rgb_to_luma(load_photograph("astronaut")[np.newaxis] / np.float32(255))[0]
     corners = np.linspace(0, len(image) - SIDE, BATCH).astype(int)
     return np.stack([image[i : i + SIDE, i : i + SIDE] for i in corners])
 

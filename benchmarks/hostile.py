@@ -31,8 +31,8 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from tfinvert import cli
-from tfinvert.data.photos import photograph
+from tfinvert.commands import runtime
+from tfinvert.data.photos import load_photograph
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.serving import export_savedmodel
@@ -105,7 +105,7 @@ def complaint(request: Request, answer: bytes | None, error: str) -> str | None:
 
 def _photo(random: np.random.Generator) -> Image.Image:
     """A crop of a photograph, with sides of 48 to 160 pixels."""
-    image = photograph(("astronaut", "coffee", "chelsea")[random.integers(3)])
+    image = load_photograph(("astronaut", "coffee", "chelsea")[random.integers(3)])
     height, width = random.integers(48, 161, 2)
     top = random.integers(image.shape[0] - height)
     left = random.integers(image.shape[1] - width)
@@ -449,4 +449,4 @@ if __name__ == "__main__":  # tests import this beside others that have such fla
     flags.DEFINE_integer("seed", 0, "What they are drawn from.")
     flags.DEFINE_float("seconds", 60.0, "In which each must be answered.")
     flags.DEFINE_float("minutes", 12.0, "After which no more are sent.")
-    cli.run(main)
+    runtime.run(main)

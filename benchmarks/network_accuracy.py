@@ -13,9 +13,10 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from tfinvert import cli, features
-from tfinvert.data.folder import Folder
-from tfinvert.data.pipeline import central_view
+from tfinvert import features
+from tfinvert.commands import runtime
+from tfinvert.data.folder import ImageFolder
+from tfinvert.data.pipeline import center_crop_and_resize
 from tfinvert.errors import InputError
 
 _DATA = flags.DEFINE_string("data", None, "folder:PATH, with one folder a class.", required=True)
@@ -32,7 +33,7 @@ def wnids() -> list[str]:
     return sorted(path.read_text(encoding="utf-8").split())
 
 
-def photographs(data: str) -> list[tuple[int, Folder]]:
+def photographs(data: str) -> list[tuple[int, ImageFolder]]:
     """The class of each folder of photographs.
 
     Raises:
@@ -50,7 +51,7 @@ def photographs(data: str) -> list[tuple[int, Folder]]:
             f"{root} must have folders named by WNIDs of ILSVRC-2012, as {classes[0]}. "
             f"Received: {', '.join(wrong[:3]) or 'no folder'}"
         )
-    return [(classes.index(folder.name), Folder(folder)) for folder in found]
+    return [(classes.index(folder.name), ImageFolder(folder)) for folder in found]
 
 
 def main() -> None:
@@ -68,7 +69,9 @@ def main() -> None:
     ]
     scores = []
     for begin in range(0, len(pairs), _BATCH):
-        batch = [central_view(source.image(i), size) for _, source, i in pairs[begin:][:_BATCH]]
+        batch = [
+            center_crop_and_resize(source.image(i), size) for _, source, i in pairs[begin:][:_BATCH]
+        ]
         scores.append(feature(tf.stack(batch)).numpy())
     best = np.argsort(-np.concatenate(scores), axis=1)[:, :5]
     right = best == np.array([label for label, _, _ in pairs])[:, np.newaxis]
@@ -77,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    runtime.run(main)

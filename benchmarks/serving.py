@@ -33,8 +33,8 @@ import tensorflow as tf
 from absl import flags
 from PIL import Image
 
-from tfinvert import cli
-from tfinvert.data.photos import photograph
+from tfinvert.commands import runtime
+from tfinvert.data.photos import load_photograph
 from tfinvert.inverter import Inverter
 from tfinvert.serving import export_savedmodel
 from tfinvert.serving.client import Client
@@ -49,7 +49,7 @@ BATCH = 32
 
 def thumbnails(size: tuple[int, int]) -> np.ndarray:
     """Crops of a photograph, reduced to a size: uint8 `[32, *size, 3]`."""
-    image = Image.fromarray(photograph("astronaut"))
+    image = Image.fromarray(load_photograph("astronaut"))
     boxes = [(8 * i, 4 * i, 8 * i + 256, 4 * i + 256) for i in range(BATCH)]
     return np.stack([image.resize(size[::-1], box=box) for box in boxes])
 
@@ -187,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    runtime.run(main)

@@ -14,11 +14,11 @@ import tempfile
 from absl import flags
 from PIL import Image
 
-from tfinvert import cli
-from tfinvert.data.photos import photograph
+from tfinvert.commands import runtime
+from tfinvert.data.photos import load_photograph
 from tfinvert.errors import InputError
-from tfinvert.releases import shipped
-from tfinvert.studio.app import served
+from tfinvert.studio.app import serve
+from tfinvert.zoo.registry import shipped
 
 _SIZE = flags.DEFINE_integer("size", 256, "Sides of the photograph, in pixels.", lower_bound=8)
 _REPEATS = flags.DEFINE_integer("repeats", 7, "Pictures of each inverter.", lower_bound=1)
@@ -54,7 +54,7 @@ def main() -> None:
         raise InputError("this needs Chromium, as Debian's package chromium")
     with (
         tempfile.TemporaryDirectory() as folder,
-        served() as url,
+        serve() as url,
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]) as browser,
     ):
@@ -71,7 +71,7 @@ def main() -> None:
 
 def _photographs(folder: pathlib.Path, count: int) -> list[pathlib.Path]:
     """Different photographs, each in a file of its own name."""
-    whole, side, files = photograph("astronaut"), _SIZE.value, []
+    whole, side, files = load_photograph("astronaut"), _SIZE.value, []
     for i in range(count):
         files.append(folder / f"{i}.png")
         picture = Image.fromarray(whole[: 512 - i, : 512 - i])
@@ -86,4 +86,4 @@ def _drop(page, file: pathlib.Path) -> float:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    runtime.run(main)

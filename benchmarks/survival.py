@@ -36,7 +36,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from tfinvert import cli
+from tfinvert.commands import runtime
 
 RECIPES = pathlib.Path(__file__).resolve().parents[1] / "recipes"
 TRAIN = (
@@ -69,11 +69,11 @@ PROGRAMS = {
 }
 # What is killed: a program, while it is in a function.
 PHASES = {
-    "training": ("training", "tfinvert.training.loop:fit"),
+    "training": ("training", "tfinvert.training.train_inverter:fit"),
     "evaluation": ("training", "tfinvert.runs.training:evaluate"),
     "saving": ("training", "tfinvert.inverter:Inverter.save"),
     "report": ("training", "tfinvert.runs.training:write_run_report"),
-    "cache": ("cache", "tfinvert.training.examples:open_cache"),
+    "cache": ("cache", "tfinvert.training.datasets:open_cache"),
     "analysis": ("analysis", "tfinvert.runs.analyses:run_experiments"),
 }
 # What differs from run to run: times, the process' memory, and digests of what holds times.
@@ -82,7 +82,7 @@ _TIMES = re.compile(r"second|minute|memory|date|created|^inverters$")
 _LEFT_OUT = re.compile(r"\..*|checkpoints|summaries")
 _SAID = ".said"
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tfinvert.runs.training", "tfinvert.analysis.experiments"])
+_PROCESSES.set_forkserver_preload(["tfinvert.runs.training", "tfinvert.analysis.experiment"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +140,8 @@ def survive(kills: int, seed: int, folder: pathlib.Path) -> list[Trial]:
 
 def _write_photographs(folder: pathlib.Path) -> pathlib.Path:
     """Some tiles of embedded photographs as files."""
-    from tfinvert.data.open import open_source
-    from tfinvert.evaluation import read_images
+    from tfinvert.data.open_source import open_source
+    from tfinvert.metrics.evaluation import read_images
     from tfinvert.reporting.grids import write_png
 
     for number, image in enumerate(read_images(open_source("photos"), (64, 64), 24)):
@@ -304,4 +304,4 @@ def main() -> None:
 if __name__ == "__main__":  # which it is not in the processes it starts: recipes have these flags
     flags.DEFINE_integer("kills", 100, "How many.", 1)
     flags.DEFINE_integer("seed", 0, "Of the moments.")
-    cli.run(main)
+    runtime.run(main)

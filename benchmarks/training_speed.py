@@ -30,17 +30,17 @@ import tensorflow as tf
 import torch_peer
 from absl import flags
 
-from tfinvert import cli
-from tfinvert.data.open import FORMS, open_source
-from tfinvert.evaluation import read_images
+from tfinvert.commands import runtime
+from tfinvert.data.open_source import SOURCE_FORMATS, open_source
 from tfinvert.features.base import Feature
-from tfinvert.training import loop, strategies
-from tfinvert.training.examples import Examples, held_for, open_examples
+from tfinvert.metrics.evaluation import read_images
+from tfinvert.training import strategies, train_inverter
+from tfinvert.training.datasets import TrainingDataset, image_cache_for, open_training_dataset
 from tfinvert.training.settings import Settings
-from tfinvert.training.state import State
-from tfinvert.training.step import make_step
+from tfinvert.training.state import TrainingState
+from tfinvert.training.train_step import make_train_step
 
-_DATA = flags.DEFINE_string("data", "photos", f"Training photographs: {FORMS}.")
+_DATA = flags.DEFINE_string("data", "photos", f"Training photographs: {SOURCE_FORMATS}.")
 _SECONDS = flags.DEFINE_float("seconds", 8.0, "For each measurement.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Runs of the loop between runs of the step.", 1)
 _ROWS = flags.DEFINE_list("rows", None, "Some rows of the table, by name; all where not given.")
@@ -104,9 +104,11 @@ def measure(row: Row, folder: pathlib.Path) -> list[str]:
         cached_views=row.cached,
         precision=_PRECISION.value,
     )
-    source = open_source(_DATA.value, "training", held_for(settings, feature.image_shape[:2]))
+    source = open_source(
+        _DATA.value, "training", image_cache_for(settings, feature.image_shape[:2])
+    )
     cache = folder / "cache" if row.cached else None
-    examples = open_examples(feature, source, settings, cache)
+    examples = open_training_dataset(feature, source, settings, cache)
     validation = read_images(open_source(_DATA.value, "validation"), (row.side, row.side), 512)
     bare = _speed(_bare_step(feature, settings), row.batch)
     step = _our_step(feature, examples, settings)
@@ -133,10 +135,10 @@ def _speed(step: Callable[[], tf.Tensor], batch: int) -> float:
     return steps * batch / (time.perf_counter() - begin)
 
 
-def _state(feature: Feature, settings: Settings) -> tuple[State, tf.distribute.Strategy]:
-    strategy = strategies.make("one")
+def _state(feature: Feature, settings: Settings) -> tuple[TrainingState, tf.distribute.Strategy]:
+    strategy = strategies.make_strategy("one")
     with strategy.scope():
-        return State(feature, settings), strategy
+        return TrainingState(feature, settings), strategy
 
 
 def _bare_step(feature: Feature, settings: Settings) -> Callable[[], tf.Tensor]:
@@ -155,16 +157,18 @@ def _bare_step(feature: Feature, settings: Settings) -> Callable[[], tf.Tensor]:
     return step
 
 
-def _our_step(feature: Feature, examples: Examples, settings: Settings) -> Callable[[], tf.Tensor]:
+def _our_step(
+    feature: Feature, examples: TrainingDataset, settings: Settings
+) -> Callable[[], tf.Tensor]:
     state, strategy = _state(feature, settings)
     batch = next(iter(examples.batches()))
-    step = make_step(state, settings, strategy, examples.rest)
+    step = make_train_step(state, settings, strategy, examples.rest)
     return lambda: step(*batch)
 
 
 def _loop_speed(
     feature: Feature,
-    examples: Examples,
+    examples: TrainingDataset,
     validation: np.ndarray,
     settings: Settings,
     folder: pathlib.Path,
@@ -174,17 +178,17 @@ def _loop_speed(
     steps = max(60, round(_SECONDS.value * expected / settings.batch_size))
     settings = dataclasses.replace(settings, steps=steps)
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
-        _, history, _ = loop.fit(
+        _, history, _ = train_inverter.train_inverter(
             feature,
             examples,
             validation,
             settings,
             pathlib.Path(workdir),
-            strategies.make("one"),
-            loop.Pace(log=10, validate=1000, checkpoint=1000),
+            strategies.make_strategy("one"),
+            train_inverter.Intervals(log=10, validate=1000, checkpoint=1000),
         )
     return statistics.harmonic_mean(entry["images_per_second"] for entry in history[1:])
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    runtime.run(main)

@@ -3,7 +3,7 @@
 python export/check_savedmodel.py --model=models/hog/1
 """
 
-from tfinvert.commands.start import run_command
+from tfinvert.commands.main import run_command
 
 if __name__ == "__main__":
     run_command("serve-check")

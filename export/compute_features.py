@@ -14,10 +14,11 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from tfinvert import cli, inverter
+from tfinvert import inverter
+from tfinvert.commands import runtime
+from tfinvert.common.files import atomic_path
 from tfinvert.errors import InputError
-from tfinvert.files import atomic_path
-from tfinvert.serving.client_features import features_of_files, invert_request
+from tfinvert.serving.client_features import build_invert_request, compute_file_features
 
 _INVERTER = flags.DEFINE_string(
     "inverter", None, "A saved inverter's directory, or the name of a shipped one.", required=True
@@ -33,14 +34,16 @@ def main(files: list[str]) -> None:
     if output.suffix not in (".npy", ".json") or output.is_dir():
         raise InputError(f"--output must be a .npy or a .json file. Received: {output}")
     feature = inverter.load(_INVERTER.value).feature
-    features = features_of_files(feature, files)
+    features = compute_file_features(feature, files)
     with atomic_path(output) as temporary:
         if output.suffix == ".npy":
             np.save(temporary, features)
         else:
-            temporary.write_text(json.dumps(invert_request(features)) + "\n", encoding="utf-8")
+            temporary.write_text(
+                json.dumps(build_invert_request(features)) + "\n", encoding="utf-8"
+            )
     print(f"{feature.name} of {len(files)} images, {list(features.shape)}: {output}")
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments=True)
+    runtime.run(main, arguments=True)

@@ -3,7 +3,7 @@
 python export/export_savedmodel.py --inverter=hog --output=models/hog
 """
 
-from tfinvert.commands.start import run_command
+from tfinvert.commands.main import run_command
 
 if __name__ == "__main__":
     run_command("export")

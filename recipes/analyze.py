@@ -3,7 +3,7 @@
 python recipes/analyze.py --experiment=all --images=16 --workdir=runs/look
 """
 
-from tfinvert.commands.start import run_command
+from tfinvert.commands.main import run_command
 
 if __name__ == "__main__":
     run_command("analyze")

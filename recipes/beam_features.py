@@ -14,14 +14,14 @@ import dataclasses
 
 from absl import flags
 
-from tfinvert import cli
-from tfinvert.data.open import FORMS
-from tfinvert.errors import InputError
-from tfinvert.runs.recipe_flags import (
+from tfinvert.commands import runtime
+from tfinvert.commands.flags.shared import (
     define_feature_flags,
     define_view_flags,
-    feature_of_flags,
+    feature_from_flags,
 )
+from tfinvert.data.open_source import SOURCE_FORMATS
+from tfinvert.errors import InputError
 from tfinvert.training.settings import Settings
 
 FLAGS = flags.FLAGS
@@ -29,7 +29,7 @@ DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
 VIEWS = ("min_crop", "shift", "jitter", "cached_views", "seed")
 
 define_feature_flags()
-flags.DEFINE_string("data", "photos", f"Training photographs: {FORMS}.")
+flags.DEFINE_string("data", "photos", f"Training photographs: {SOURCE_FORMATS}.")
 define_view_flags(DEFAULTS)
 flags.mark_flag_as_required("cache")
 
@@ -42,9 +42,9 @@ def main(beam_flags: list[str]) -> None:
         raise InputError(f"{error}; install the extra: pip install 'tfinvert[beam]'") from error
     settings = Settings(steps=1, **{name: FLAGS[name].value for name in VIEWS})
     part = "all" if FLAGS.validation_data else "training"
-    job = FeatureJob(feature_of_flags(), FLAGS.data, FLAGS.image_size, settings, part)
+    job = FeatureJob(feature_from_flags(), FLAGS.data, FLAGS.image_size, settings, part)
     fill_cache(job, FLAGS.cache, beam_flags)
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments=True)
+    runtime.run(main, arguments=True)

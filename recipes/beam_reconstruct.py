@@ -12,9 +12,9 @@ import time
 
 from absl import flags
 
-from tfinvert import cli
+from tfinvert.commands import runtime
+from tfinvert.commands.flags.shared import define_any_size_flag
 from tfinvert.errors import InputError
-from tfinvert.runs.recipe_flags import define_any_size_flag
 
 _MODEL = flags.DEFINE_string(
     "model", None, "A saved inverter's directory, a shipped name or a SavedModel.", required=True
@@ -49,4 +49,4 @@ def main(beam_flags: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments=True)
+    runtime.run(main, arguments=True)

@@ -8,10 +8,10 @@ import pathlib
 
 from absl import flags
 
-from tfinvert import cli
-from tfinvert.files import atomic_path
-from tfinvert.runs.claims import claims_page
-from tfinvert.runs.run_directory import named_runs
+from tfinvert.commands import runtime
+from tfinvert.common.files import atomic_path
+from tfinvert.runs.results import claims_page
+from tfinvert.runs.run_directory import parse_named_paths
 
 _RUNS = flags.DEFINE_list(
     "runs", None, "Work directories of analyze.py, each as NAME=DIRECTORY.", required=True
@@ -23,11 +23,11 @@ _OUTPUT = flags.DEFINE_string(
 
 def main() -> None:
     """From results to a table."""
-    page = claims_page(named_runs(_RUNS.value, _RUNS.name))
+    page = claims_page(parse_named_paths(_RUNS.value, _RUNS.name))
     with atomic_path(pathlib.Path(_OUTPUT.value)) as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(_OUTPUT.value)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    runtime.run(main)

@@ -3,7 +3,7 @@
 python recipes/evaluate.py --inverter=hog-64 --data=folder:val
 """
 
-from tfinvert.commands.start import run_command
+from tfinvert.commands.main import run_command
 
 if __name__ == "__main__":
     run_command("evaluate")

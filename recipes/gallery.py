@@ -9,9 +9,9 @@ import pathlib
 
 from absl import flags
 
-from tfinvert import cli
+from tfinvert.commands import runtime
 from tfinvert.runs.gallery import write_gallery
-from tfinvert.runs.run_directory import named_runs
+from tfinvert.runs.run_directory import parse_named_paths
 
 _RUNS = flags.DEFINE_list(
     "runs", None, "Work directories of analyze.py, each as NAME=DIRECTORY.", required=True
@@ -23,8 +23,8 @@ _OUTPUT = flags.DEFINE_string(
 
 def main() -> None:
     """From results to a page."""
-    print(write_gallery(named_runs(_RUNS.value, _RUNS.name), pathlib.Path(_OUTPUT.value)))
+    print(write_gallery(parse_named_paths(_RUNS.value, _RUNS.name), pathlib.Path(_OUTPUT.value)))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    runtime.run(main)

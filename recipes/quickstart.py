@@ -16,15 +16,16 @@ import sys
 
 from absl import flags
 
-from tfinvert import cli, inverter
-from tfinvert.choices import PRECISIONS
-from tfinvert.data.photos import PARTS, photograph, square_tiles
+from tfinvert import inverter
+from tfinvert.commands import runtime
+from tfinvert.config.choices import PRECISIONS
+from tfinvert.data.photos import SPLITS, extract_square_tiles, load_photograph
 from tfinvert.reporting.grids import write_png
-from tfinvert.reporting.run_report import REPORT
+from tfinvert.reporting.run_report import REPORT_FILE
 from tfinvert.runs.training import INVERTER, TrainingRun, run_training
 from tfinvert.serving import client
 from tfinvert.serving.export import export_savedmodel
-from tfinvert.training import loop
+from tfinvert.training import train_inverter
 from tfinvert.training.settings import Settings
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Where everything goes.")
@@ -48,13 +49,13 @@ def main() -> None:
             precision=_PRECISION.value,
         ),
         _WORKDIR.value,
-        pace=loop.Pace(log=25, validate=300, checkpoint=500),
+        pace=train_inverter.Intervals(log=25, validate=300, checkpoint=500),
     )
     model = run / "savedmodel" / "hog"
     if not (model / "1").exists():
         export_savedmodel(inverter.load(run / INVERTER), model)
     photo, rebuilt = run / "photograph.png", run / "reconstruction.png"
-    write_png(photo, square_tiles(photograph(PARTS["validation"][0]))[0])
+    write_png(photo, extract_square_tiles(load_photograph(SPLITS["validation"][0]))[0])
     # Its own process, and not the package: what a server would do, and no more.
     served = subprocess.run(
         [sys.executable, client.__file__, str(model / "1"), str(photo), str(rebuilt)]
@@ -62,7 +63,7 @@ def main() -> None:
     if served.returncode:
         sys.exit(served.returncode)  # it has said why
     print(
-        f"\nreport       {(run / REPORT).resolve()}\n"
+        f"\nreport       {(run / REPORT_FILE).resolve()}\n"
         f"inverter     {run / INVERTER}\n"
         f"SavedModel   {model}\n"
         f"served       {photo} → {rebuilt}\n"
@@ -72,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    runtime.run(main)

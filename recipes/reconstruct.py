@@ -3,7 +3,7 @@
 python recipes/reconstruct.py --inverter=hog --output=grid.png a.jpg b.png
 """
 
-from tfinvert.commands.start import run_command
+from tfinvert.commands.main import run_command
 
 if __name__ == "__main__":
     run_command("reconstruct")

@@ -22,20 +22,23 @@ import dataclasses
 
 from absl import flags
 
-from tfinvert import cli
-from tfinvert.data.open import FORMS
+from tfinvert.commands import runtime
+from tfinvert.commands.flags.shared import define_training_flags, intervals_from_flags
+from tfinvert.data.open_source import SOURCE_FORMATS
 from tfinvert.networks import alexnet, weights
-from tfinvert.runs.classifier import Classification, run_classification
-from tfinvert.runs.recipe_flags import define_training_flags, pace_of_flags
-from tfinvert.training import classifier
-from tfinvert.training.classifier import ClassifierSettings
+from tfinvert.runs.classifier import ClassifierRun, run_classifier_training
+from tfinvert.training import train_classifier
+from tfinvert.training.train_classifier import ClassifierSettings
 
 FLAGS = flags.FLAGS
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(ClassifierSettings)}
 
-flags.DEFINE_string("data", None, f"Training photographs with classes: {FORMS}.")
+flags.DEFINE_string("data", None, f"Training photographs with classes: {SOURCE_FORMATS}.")
 flags.DEFINE_enum(
-    "train", DEFAULTS["train"], classifier.TRAIN, "What: fc6, fc7 and fc8 alone, or every layer."
+    "train",
+    DEFAULTS["train"],
+    train_classifier.TRAINABLE_PARTS,
+    "What: fc6, fc7 and fc8 alone, or every layer.",
 )
 flags.DEFINE_string(
     "weights", "compact", f"What to start from: {', '.join(weights.NAMES)}, random, or a file."
@@ -60,13 +63,13 @@ def main() -> None:
     """From flags to a run."""
     classification, settings = (
         kind(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(kind)})
-        for kind in (Classification, ClassifierSettings)
+        for kind in (ClassifierRun, ClassifierSettings)
     )
-    pace = pace_of_flags()
-    run_classification(
+    pace = intervals_from_flags()
+    run_classifier_training(
         classification, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache, FLAGS.memory_gb
     )
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    runtime.run(main)

@@ -4,7 +4,7 @@
         --workdir=runs/try
 """
 
-from tfinvert.commands.start import run_command
+from tfinvert.commands.main import run_command
 
 if __name__ == "__main__":
     run_command("train")

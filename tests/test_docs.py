@@ -27,15 +27,15 @@ from tests.documents import (
 )
 from tests.programs import call
 from tests.training.runs import SETTINGS, few_measured
-from tfinvert.analysis.experiments import EXPERIMENTS
-from tfinvert.data.open import open_source
-from tfinvert.evaluation import read_images
+from tfinvert.analysis.experiment import EXPERIMENTS
+from tfinvert.data.open_source import open_source
 from tfinvert.features import registry
+from tfinvert.metrics.evaluation import read_images
 from tfinvert.runs.exhibits import EXHIBITS
 from tfinvert.serving import export_savedmodel
 from tfinvert.training import strategies
-from tfinvert.training.examples import Examples
-from tfinvert.training.loop import fit
+from tfinvert.training.datasets import TrainingDataset
+from tfinvert.training.train_inverter import train_inverter
 
 # The shell commands of the documents are all parsed by the programs they name (below); what runs
 # them too, here or in a test of another file that says the program's name.
@@ -431,10 +431,10 @@ def test_a_representation_is_added_as_the_document_says(tmp_path, monkeypatch):
     feature = tfinvert.features.get("cell_moments", image_shape=(64, 64, 3))
     settings = dataclasses.replace(SETTINGS, steps=2)
     photos = read_images(open_source("photos", "validation"), (64, 64))
-    examples = Examples(feature, open_source("photos", "training"), settings)
+    examples = TrainingDataset(feature, open_source("photos", "training"), settings)
     with few_measured():
-        inverter, history, _ = fit(
-            feature, examples, photos, settings, tmp_path, strategies.make("one")
+        inverter, history, _ = train_inverter(
+            feature, examples, photos, settings, tmp_path, strategies.make_strategy("one")
         )
     inverter.save(tmp_path / "saved")
     assert tfinvert.load(tmp_path / "saved").reconstruct(photos).shape == photos.shape

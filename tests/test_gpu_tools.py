@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tfinvert import features, load
-from tfinvert.files import read_arrays
+from tfinvert.common.files import read_arrays
 from tfinvert.networks import inversion
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -29,7 +29,7 @@ import on_jax, pathlib, runpy, sys
 import collect, jax, numpy as np, photograph_arrays, photographs, sift_views, teach_head, views
 import jax.numpy as jnp
 from tfinvert import features
-from tfinvert.files import read_arrays
+from tfinvert.common.files import read_arrays
 from tfinvert.networks import inversion
 
 photographs.write("photos", sorted(pathlib.Path("images").iterdir()), 40, 344)

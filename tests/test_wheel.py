@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.catalogue import catalogue
 from tfinvert.networks import alexnet
+from tfinvert.zoo.registry import list_inverters
 
 ROOT = pathlib.Path(__file__).parents[1]
 OFFLINE = ("--no-deps", "--no-build-isolation")
@@ -79,7 +79,7 @@ def test_shipped_inverters_are_small_and_say_what_made_them(name):
     inverter = tfinvert.load(name)
     most = DRAWING if inverter.flow else SHIPPED
     assert sum(file.stat().st_size for file in files) <= most
-    (entry,) = (entry for entry in catalogue() if entry.name == name)
+    (entry,) = (entry for entry in list_inverters() if entry.name == name)
     assert entry.any_size == inverter.any_size
     assert entry.draws == bool(inverter.flow)
     assert entry.tells == bool(inverter.spread)

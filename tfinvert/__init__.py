@@ -15,8 +15,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from tfinvert.errors import InputError
-from tfinvert.releases import shipped
 from tfinvert.version import __version__
+from tfinvert.zoo.registry import shipped
 
 if TYPE_CHECKING:
     from tfinvert import features

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.analysis.color import color
-from tfinvert.analysis.hues import agreement, angular_error, chroma, turn_hue
-from tfinvert.analysis.masks import soft_disc
+from tfinvert.analysis.compositing import soft_disc
+from tfinvert.analysis.experiments.color import color
+from tfinvert.analysis.hue import chroma, chroma_product, hue_error, rotate_hue
 from tfinvert.errors import InputError
 
 TURNS = np.arange(12) * 30.0
@@ -26,7 +26,7 @@ def stub(rebuild, layer="fc8", shape=(10,), **card):
 @pytest.mark.parametrize("degrees", [0.0, 50.0, 330.0, 360.0])
 def test_turning_is_hsv_with_another_hue(degrees):
     colors = np.random.default_rng(0).random((3, 4, 3)).astype(np.float32)
-    turned = turn_hue(colors, degrees)
+    turned = rotate_hue(colors, degrees)
     assert turned.dtype == np.float32
     for before, after in zip(colors.reshape(-1, 3), turned.reshape(-1, 3), strict=True):
         hue, saturation, value = colorsys.rgb_to_hsv(*before.tolist())
@@ -52,14 +52,14 @@ def test_agreement_is_a_weighted_sum_over_each_image():
         sum(mask[y, x] * np.conj(a[i, y, x]) * b[i, y, x] for y in range(4) for x in range(5))
         for i in range(3)
     ]
-    np.testing.assert_allclose(agreement(a, b, mask), expected, rtol=1e-6)
+    np.testing.assert_allclose(chroma_product(a, b, mask), expected, rtol=1e-6)
 
 
 def test_errors_are_the_short_way_round_and_chance_where_there_is_no_hue():
     follows = 3 * np.exp(1j * np.radians(TURNS + 10))
     stays = np.full(12, 0.2 + 0j)
     agreements = np.stack([follows, stays, np.zeros(12)], 1)
-    errors = angular_error(agreements, TURNS)
+    errors = hue_error(agreements, TURNS)
     np.testing.assert_allclose(errors[:, 0], 10, atol=1e-9)
     np.testing.assert_allclose(errors[:, 1], np.minimum(TURNS, 360 - TURNS), atol=1e-9)
     np.testing.assert_allclose(errors.mean(0), [10, 90, 90], atol=1e-9)
@@ -114,7 +114,7 @@ def test_the_shipped_inverters_as_computed_by_hand(photos):
     for photo in vivid:
         own = chroma(photo[inside])
         for degrees in (0, 90, 180, 270):
-            shown = photo + disc[..., np.newaxis] * (turn_hue(photo, degrees) - photo)
+            shown = photo + disc[..., np.newaxis] * (rotate_hue(photo, degrees) - photo)
             (rebuilt,) = inverters["alexnet-conv1-64"].reconstruct(shown[np.newaxis])
             turn = np.degrees(np.angle(np.vdot(own, chroma(rebuilt[inside]))))
             errors.append(abs((turn - degrees + 180) % 360 - 180))

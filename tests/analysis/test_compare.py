@@ -8,14 +8,14 @@ import tfinvert
 from tfinvert import InputError, metrics
 from tfinvert.analysis import claims
 from tfinvert.analysis.baselines import GradientInversion
-from tfinvert.analysis.baselines.gradient_inversion import smoothness_for
+from tfinvert.analysis.baselines.gradient_inversion import default_smoothness
 from tfinvert.analysis.compare import check, compare
+from tfinvert.analysis.inversion_methods import GRADIENT, HYBRID, relative_feature_error
 from tfinvert.analysis.inverters import AUTOENCODER, NETWORK
-from tfinvert.analysis.parts import Parts
-from tfinvert.analysis.ways_back import GRADIENT, HYBRID, relative_distance
+from tfinvert.analysis.result_cache import ResultCache
+from tfinvert.common.images import resize_images
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import Tap
-from tfinvert.resize import resize_images
 
 UNTOUCHED = Standardization(np.zeros(3, "f4"), np.ones(3, "f4"))
 
@@ -59,11 +59,11 @@ def result(images):
 def test_relative_distance():
     values = np.float32([[3, 4], [0, 2], [0, 0], [1, 0]])
     references = np.float32([[3, 0], [0, 4], [0, 0], [0, 0]])
-    np.testing.assert_allclose(relative_distance(values, references), [4 / 3, 0.5, 0, np.inf])
+    np.testing.assert_allclose(relative_feature_error(values, references), [4 / 3, 0.5, 0, np.inf])
     grids = np.random.default_rng(0).normal(size=(2, 3, 2, 2, 4))
     difference = np.linalg.norm((grids[0] - grids[1]).reshape(3, -1), axis=1)
     expected = difference / np.linalg.norm(grids[1].reshape(3, -1), axis=1)
-    np.testing.assert_allclose(relative_distance(*grids), expected, rtol=1e-6)
+    np.testing.assert_allclose(relative_feature_error(*grids), expected, rtol=1e-6)
 
 
 def test_rows_are_those_of_the_closed_form(images, result):
@@ -96,7 +96,7 @@ def test_the_hybrid_starts_from_the_network_and_stays_near(images):
     descent = GradientInversion(
         dark.feature,
         steps=1,
-        smoothness=smoothness_for(dark.feature),
+        smoothness=default_smoothness(dark.feature),
         learning_rate=0.01,
         nearness=100.0,
     )
@@ -104,9 +104,9 @@ def test_the_hybrid_starts_from_the_network_and_stays_near(images):
     assert np.abs(found - start).max() < 0.011  # one step
     error = metrics.normalized_error(few, found, scale)
     assert rows[HYBRID]["normalised error"] == pytest.approx(error, rel=1e-4)
-    feature_error = relative_distance(dark.encode(found), dark.encode(few)).mean()
+    feature_error = relative_feature_error(dark.encode(found), dark.encode(few)).mean()
     assert rows[HYBRID]["feature error"] == pytest.approx(feature_error, rel=1e-3)
-    noise = GradientInversion(dark.feature, steps=1, smoothness=smoothness_for(dark.feature))
+    noise = GradientInversion(dark.feature, steps=1, smoothness=default_smoothness(dark.feature))
     error = metrics.normalized_error(few, noise.invert(dark.encode(few)), scale)
     assert rows[GRADIENT]["normalised error"] == pytest.approx(error, rel=1e-4)
 
@@ -134,14 +134,14 @@ def test_another_output_size_is_resized(images):
     rows = by_method(compare({"small": small}, images, gradient_images=3, gradient_steps=1))
     few = images[[0, 2, 5]]
     rebuilt = resize_images(small.reconstruct(few), (64, 64))
-    error = relative_distance(small.encode(rebuilt), small.encode(few)).mean()
+    error = relative_feature_error(small.encode(rebuilt), small.encode(few)).mean()
     assert rows[NETWORK]["feature error"] == pytest.approx(error, rel=1e-4)
     assert rows[NETWORK]["feature error"] > 0
 
 
 def test_a_stopped_run_goes_on(images, tmp_path, monkeypatch):
     given = {"one": inverter("conv5", scale=0.5)}
-    settings = {"gradient_images": 2, "gradient_steps": 3, "parts": Parts(tmp_path)}
+    settings = {"gradient_images": 2, "gradient_steps": 3, "parts": ResultCache(tmp_path)}
     first = compare(given, images, **settings)
     kept = sorted(path.name for path in (tmp_path / "compare").iterdir())
     assert kept == ["one-gradient.npz", "one-hybrid.npz"]

@@ -3,9 +3,9 @@
 import pytest
 
 import tfinvert
-from tfinvert.analysis.comparison import OURS, baselines, brightness_error, color_error
-from tfinvert.data.open import open_source
-from tfinvert.evaluation import read_images
+from tfinvert.analysis.comparison import INVERSION_NETWORK, baselines, brightness_error, color_error
+from tfinvert.data.open_source import open_source
+from tfinvert.metrics.evaluation import read_images
 
 LOWER_IS_BETTER = ("normalised error", "brightness error", "colour error")
 
@@ -24,9 +24,9 @@ def test_every_method_that_fits_is_there(compared):
         methods.setdefault(row["inverter"], []).append(row["method"])
     learnt = ["mean_image", "cell_ridge", "nearest_neighbor", "paired_dictionary"]
     assert methods == {
-        "hog-64": [*learnt, "gradient_inversion", OURS],
-        "lbp-64": [*learnt, OURS],  # its derivative is zero
-        "sift-64": [*learnt, OURS],  # it has none
+        "hog-64": [*learnt, "gradient_inversion", INVERSION_NETWORK],
+        "lbp-64": [*learnt, INVERSION_NETWORK],  # its derivative is zero
+        "sift-64": [*learnt, INVERSION_NETWORK],  # it has none
     }
     assert len(compared.figures) == 3
 
@@ -46,7 +46,7 @@ def test_every_method_that_fits_is_there(compared):
 def test_brightness_and_colour_are_recovered_better_than_by_the_baselines(compared, name, measure):
     # The features are those of the grey image, and say nothing of its brightness.
     scores = {row["method"]: row[measure] for row in compared.rows if row["inverter"] == name}
-    ours = scores.pop(OURS)
+    ours = scores.pop(INVERSION_NETWORK)
     others = scores.values() if measure != "colour error" else [scores["mean_image"]]
     assert ours < min(others), scores
 
@@ -54,7 +54,7 @@ def test_brightness_and_colour_are_recovered_better_than_by_the_baselines(compar
 def test_gradient_inversion_takes_far_longer(compared):
     seconds = {row["method"]: row["seconds an image"] for row in compared.rows[:6]}
     # Beside other work; alone it is hundreds of times.
-    assert seconds["gradient_inversion"] > 10 * seconds[OURS]
+    assert seconds["gradient_inversion"] > 10 * seconds[INVERSION_NETWORK]
 
 
 def test_without_gradient_images_there_is_no_gradient_inversion(photos):

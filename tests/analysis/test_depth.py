@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert import features, lpips, metrics
-from tfinvert.analysis.depth import depth
-from tfinvert.analysis.inverters import networks
+from tfinvert import features, metrics
+from tfinvert.analysis.experiments.depth import depth
+from tfinvert.analysis.inverters import network_names
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
+from tfinvert.metrics import lpips
 from tfinvert.networks import inversion
 
 
@@ -79,7 +80,7 @@ def test_two_networks_of_one_family_are_told_apart_by_how_they_differ():
         "c": Of("hub/output", preset="dinov2"),
         "d": Of("squeezenet/fire9", weights="shipped"),
     }
-    assert networks(given) == {
+    assert network_names(given) == {
         "a": "hub (preset=vit)",
         "b": "hub (preset=vit)",
         "c": "hub (preset=dinov2)",

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfinvert import InputError, features
-from tfinvert.analysis.baselines.gradient_inversion import GradientInversion, smoothness_for
+from tfinvert.analysis.baselines.gradient_inversion import GradientInversion, default_smoothness
 from tfinvert.features import Feature, HostFeature
 
 SHAPE = (5, 4, 3)
@@ -183,8 +183,8 @@ def test_no_nearness_is_the_default(linear):
 
 
 def test_layers_of_few_values_want_more_smoothness():
-    assert smoothness_for(features.get("hog")) == 1.0
-    conv1, fc6 = (smoothness_for(features.get(f"alexnet/{x}")) for x in ("conv1", "fc6"))
+    assert default_smoothness(features.get("hog")) == 1.0
+    conv1, fc6 = (default_smoothness(features.get(f"alexnet/{x}")) for x in ("conv1", "fc6"))
     assert conv1 == pytest.approx(25 * 64 * 64 * 3 / (15 * 15 * 64))
     assert fc6 == pytest.approx(25 * 64 * 64 * 3 / 1024)
 

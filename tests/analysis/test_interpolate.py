@@ -10,8 +10,8 @@ from PIL import Image
 import tfinvert
 from tfinvert import InputError
 from tfinvert.analysis import claims
+from tfinvert.analysis.feature_interpolation import crossfade_score, interpolate_path
 from tfinvert.analysis.interpolate import interpolate
-from tfinvert.analysis.paths import overlay, path
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import Tap
 
@@ -43,21 +43,21 @@ def test_the_straight_path_is_that_of_a_loop():
     rng = np.random.default_rng(0)
     start, end = rng.normal(size=(2, 3, 4, 5, 2)).astype(np.float32)
     expected = [start + t * (end - start) for t in (0, 0.25, 0.5, 0.75, 1)]
-    found = path(start, end, 5)
+    found = interpolate_path(start, end, 5)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert found.dtype == np.float32
 
 
 def test_the_path_that_keeps_the_norm_turns_and_grows_evenly():
     start, end = np.float32([[2, 0], [3, 0]]), np.float32([[0, 4], [3, 0]])
-    found = path(start, end, 3, keep_norm=True)
+    found = interpolate_path(start, end, 3, keep_norm=True)
     root = np.sqrt(0.5)
     expected = [[[2, 0], [3, 0]], [[3 * root, 3 * root], [3, 0]], [[0, 4], [3, 0]]]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     grids = np.random.default_rng(1).normal(size=(2, 6, 3, 3, 2)).astype(np.float32)
-    found = norms(path(*grids, 5, keep_norm=True))
+    found = norms(interpolate_path(*grids, 5, keep_norm=True))
     np.testing.assert_allclose(found, np.linspace(found[0], found[-1], 5), rtol=1e-5)
-    straight = norms(path(*grids, 5))
+    straight = norms(interpolate_path(*grids, 5))
     assert (straight[2] < found[2]).all()
     np.testing.assert_allclose(straight[[0, -1]], found[[0, -1]], rtol=1e-5)
 
@@ -65,21 +65,23 @@ def test_the_path_that_keeps_the_norm_turns_and_grows_evenly():
 def test_features_without_a_direction():
     nothing, something = np.zeros((1, 3), "f4"), np.float32([[0, 3, 4]])
     np.testing.assert_allclose(
-        path(nothing, something, 4, keep_norm=True), path(nothing, something, 4), atol=1e-6
+        interpolate_path(nothing, something, 4, keep_norm=True),
+        interpolate_path(nothing, something, 4),
+        atol=1e-6,
     )
-    assert not path(nothing, nothing, 3, keep_norm=True).any()
-    assert not path(something, -something, 3, keep_norm=True)[1].any()
+    assert not interpolate_path(nothing, nothing, 3, keep_norm=True).any()
+    assert not interpolate_path(something, -something, 3, keep_norm=True)[1].any()
     with pytest.raises(ValueError, match="at least 2 steps"):
-        path(nothing, something, 1)
+        interpolate_path(nothing, something, 1)
 
 
 def test_overlay_is_one_for_a_cross_fade_and_none_for_an_end(photos):
     first, last = photos[:3], photos[3:6]
-    np.testing.assert_allclose(overlay(first, (first + last) / 2, last), 1, atol=1e-6)
-    np.testing.assert_allclose(overlay(first, last, last), 0, atol=1e-6)
-    np.testing.assert_allclose(overlay(first, 2 * last - first, last), -2, atol=1e-5)
-    np.testing.assert_array_equal(overlay(first, first, first), 1)
-    np.testing.assert_array_equal(overlay(first, last, first), 1)
+    np.testing.assert_allclose(crossfade_score(first, (first + last) / 2, last), 1, atol=1e-6)
+    np.testing.assert_allclose(crossfade_score(first, last, last), 0, atol=1e-6)
+    np.testing.assert_allclose(crossfade_score(first, 2 * last - first, last), -2, atol=1e-5)
+    np.testing.assert_array_equal(crossfade_score(first, first, first), 1)
+    np.testing.assert_array_equal(crossfade_score(first, last, first), 1)
 
 
 def test_a_linear_network_overlays_and_another_does_not(photos):

@@ -7,9 +7,18 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.analysis.following import following, ratios, standard_error
-from tfinvert.analysis.invariance import invariance
-from tfinvert.analysis.transformations import blur, mirror, scale, shift, transformations, turn
+from tfinvert.analysis.equivariance import (
+    blur,
+    equivariance_projection,
+    influence_standard_error,
+    make_transformations,
+    mirror,
+    ratio_of_sums,
+    rotate,
+    scale,
+    shift,
+)
+from tfinvert.analysis.experiments.invariance import invariance
 from tfinvert.errors import InputError
 
 ONE = {"turns": (20.0,), "shifts": (0.25,), "scales": (1.5,), "blurs": (1 / 16,)}
@@ -31,8 +40,8 @@ def stub(rebuild, layer="fc8", shape=(64 * 64 * 3,), **card):
 
 def test_a_quarter_turn_and_a_shift_move_whole_pixels():
     image = np.random.default_rng(0).random((8, 8, 3)).astype(np.float32)
-    np.testing.assert_allclose(turn(image, 90.0), np.rot90(image), atol=1e-5)
-    np.testing.assert_allclose(turn(image, -90.0), np.rot90(image, -1), atol=1e-5)
+    np.testing.assert_allclose(rotate(image, 90.0), np.rot90(image), atol=1e-5)
+    np.testing.assert_allclose(rotate(image, -90.0), np.rot90(image, -1), atol=1e-5)
     moved = shift(image, 0.25)
     np.testing.assert_allclose(moved[:, 2:], image[:, :-2], atol=1e-6)
     np.testing.assert_allclose(moved[:, :2], image[:, 2:0:-1], atol=1e-6)  # reflected
@@ -57,7 +66,7 @@ def test_blurring_is_in_parts_of_the_width():
 
 def test_transformations_go_either_way_if_they_can():
     images = np.random.default_rng(0).random((2, 16, 16, 3)).astype(np.float32)
-    known = {each.label: each for each in transformations(**ONE)}
+    known = {each.label: each for each in make_transformations(**ONE)}
     assert list(known) == [
         "turned 20°",
         "shifted 0.25 widths",
@@ -78,7 +87,7 @@ def test_following_is_1_for_the_whole_change_and_0_for_none():
     rng = np.random.default_rng(0)
     rebuilt, moved = rng.random((2, 3, 4, 4, 3)).astype(np.float32)
     for part in (0.0, 0.4, 1.0):
-        shared, wanted = following(rebuilt, moved, rebuilt + part * (moved - rebuilt))
+        shared, wanted = equivariance_projection(rebuilt, moved, rebuilt + part * (moved - rebuilt))
         np.testing.assert_allclose(shared / wanted, part, atol=1e-6)
     np.testing.assert_allclose(
         wanted, [((moved[i] - rebuilt[i]) ** 2).sum() for i in range(3)], 1e-6
@@ -89,14 +98,14 @@ def test_ratios_of_sums_and_the_error_that_leaving_images_out_gives():
     rng = np.random.default_rng(1)
     below = rng.random((2, 200)) + 0.5
     above = 0.6 * below + 0.1 * rng.standard_normal((2, 200))
-    value, influence = ratios(above, below)
+    value, influence = ratio_of_sums(above, below)
     np.testing.assert_allclose(value, above.sum(1) / below.sum(1))
     without = (above.sum(1, keepdims=True) - above) / (below.sum(1, keepdims=True) - below)
     jackknife = np.sqrt(199 / 200 * ((without - without.mean(1, keepdims=True)) ** 2).sum(1))
-    np.testing.assert_allclose(standard_error(influence), jackknife, rtol=0.02)
+    np.testing.assert_allclose(influence_standard_error(influence), jackknife, rtol=0.02)
     mean = without.mean(0)
     jackknife = np.sqrt(199 / 200 * ((mean - mean.mean()) ** 2).sum())
-    np.testing.assert_allclose(standard_error(influence.mean(0)), jackknife, rtol=0.02)
+    np.testing.assert_allclose(influence_standard_error(influence.mean(0)), jackknife, rtol=0.02)
 
 
 def test_what_gives_the_photograph_back_follows_exactly(photos):

@@ -9,9 +9,9 @@ from tfinvert.analysis.inverters import (
     FROM_SCRATCH,
     NETWORK,
     common_size,
-    kind,
-    labels,
-    layer_of,
+    inverter_kind,
+    inverter_labels,
+    layer_name,
 )
 from tfinvert.features.standardization import Standardization
 from tfinvert.networks import inversion
@@ -37,17 +37,21 @@ def test_different_sizes_are_one_line(inverter):
 def test_what_pictures_call_them(inverter):
     fc6 = tfinvert.load("alexnet-fc6-64")
     twin = tfinvert.Inverter(fc6.feature, fc6.standardization, fc6.network, {"train_encoder": True})
-    assert (layer_of(fc6), kind(fc6), kind(twin)) == ("fc6", NETWORK, AUTOENCODER)
-    assert labels({"a": fc6, "b": twin, "c": inverter}) == {
+    assert (layer_name(fc6), inverter_kind(fc6), inverter_kind(twin)) == (
+        "fc6",
+        NETWORK,
+        AUTOENCODER,
+    )
+    assert inverter_labels({"a": fc6, "b": twin, "c": inverter}) == {
         "a": "fc6",
         "b": "fc6 (autoencoder)",
         "c": "hog",
     }
-    assert labels({"a": fc6, "b": twin, "c": twin}) == {"a": "fc6", "b": "b", "c": "c"}
+    assert inverter_labels({"a": fc6, "b": twin, "c": twin}) == {"a": "fc6", "b": "b", "c": "c"}
 
 
 def test_an_autoencoder_from_scratch():
     feature = features.get("alexnet/fc6", weights="random", input_size=67, units=8)
     network = inversion.build(feature, width=0.0625, units=8)
     twin = tfinvert.Inverter(feature, Standardization(0.0, 1.0), network, {"train_encoder": True})
-    assert kind(twin) == FROM_SCRATCH
+    assert inverter_kind(twin) == FROM_SCRATCH

@@ -6,10 +6,10 @@ import pytest
 
 import tfinvert
 from tfinvert import InputError, metrics
-from tfinvert.analysis.iterate import end_points, iterate
+from tfinvert.analysis.experiments.iterate import count_end_points, iterate
+from tfinvert.common.images import resize_images
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import Tap
-from tfinvert.resize import resize_images
 
 UNTOUCHED = Standardization(np.zeros(3, "f4"), np.ones(3, "f4"))
 
@@ -35,10 +35,10 @@ def column(result, name):
 
 def test_end_points_are_joined_by_chains():
     line = np.float32([0, 1, 2, 3, 10, 10.5, 20]).reshape(-1, 1, 1)
-    assert end_points(line, 1.0) == 3
-    assert end_points(line, 0.9) == 6
-    assert end_points(line, 100.0) == 1
-    assert end_points(np.zeros((5, 2, 2, 3), "f4"), 1e-3) == 1
+    assert count_end_points(line, 1.0) == 3
+    assert count_end_points(line, 0.9) == 6
+    assert count_end_points(line, 100.0) == 1
+    assert count_end_points(np.zeros((5, 2, 2, 3), "f4"), 1e-3) == 1
 
 
 def test_a_projection_stands_still_at_once(photos):

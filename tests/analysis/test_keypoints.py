@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.analysis.keypoints import keep_fraction, keypoints
-from tfinvert.features.sift import occupied
+from tfinvert.analysis.keypoints import keep_keypoint_fraction, keypoints
+from tfinvert.features.sift import occupied_cells
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +15,8 @@ def grids(photos):
 
 @pytest.mark.parametrize("fraction", [1.0, 0.5, 0.25, 0.1, 0.0])
 def test_exactly_that_part_stays_and_the_rest_is_as_it_was(grids, fraction):
-    kept = keep_fraction(grids, fraction, np.random.default_rng(0))
-    before, after = occupied(grids), occupied(kept)
+    kept = keep_keypoint_fraction(grids, fraction, np.random.default_rng(0))
+    before, after = occupied_cells(grids), occupied_cells(kept)
     assert not (after & ~before).any()
     np.testing.assert_array_equal(after.sum((1, 2)), np.round(fraction * before.sum((1, 2))))
     np.testing.assert_array_equal(kept[after], grids[after])
@@ -25,9 +25,13 @@ def test_exactly_that_part_stays_and_the_rest_is_as_it_was(grids, fraction):
 
 def test_which_ones_stay_is_drawn_evenly_and_from_the_seed(grids):
     rng = np.random.default_rng(0)
-    many = np.mean([occupied(keep_fraction(grids[:1], 0.5, rng)) for _ in range(400)], 0)
-    assert np.abs(many[occupied(grids[:1])] - 0.5).max() < 0.13  # five standard deviations
-    first, again, other = (keep_fraction(grids, 0.5, np.random.default_rng(s)) for s in (1, 1, 2))
+    many = np.mean(
+        [occupied_cells(keep_keypoint_fraction(grids[:1], 0.5, rng)) for _ in range(400)], 0
+    )
+    assert np.abs(many[occupied_cells(grids[:1])] - 0.5).max() < 0.13  # five standard deviations
+    first, again, other = (
+        keep_keypoint_fraction(grids, 0.5, np.random.default_rng(s)) for s in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 

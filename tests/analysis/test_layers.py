@@ -9,15 +9,15 @@ import pytest
 import tfinvert
 from tfinvert import metrics
 from tfinvert.analysis import claims
+from tfinvert.analysis.experiments.layers import MEAN, layers
+from tfinvert.analysis.inversion_methods import GRADIENT
 from tfinvert.analysis.inverters import NETWORK
-from tfinvert.analysis.layers import MEAN, layers
-from tfinvert.analysis.scores import COARSE, brightness_error, color_error, explained, scores
-from tfinvert.analysis.ways_back import GRADIENT
+from tfinvert.analysis.scores import COARSE, brightness_error, coarse_r2, color_error, image_scores
+from tfinvert.common.images import resize_images
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import Tap
 from tfinvert.networks.layers import Preprocess
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.resize import resize_images
 
 UNTOUCHED = Standardization(np.zeros(3, "f4"), np.ones(3, "f4"))
 
@@ -107,7 +107,7 @@ def test_scores_are_taken_at_the_images_size(result, images, name, cell, shrink)
 
 def test_the_mean_image_is_the_last_row(result, images):
     mean = np.broadcast_to(images.mean(0), images.shape)
-    expected = scores(images, mean, metrics.mean_pairwise_distance(images))
+    expected = image_scores(images, mean, metrics.mean_pairwise_distance(images))
     assert {key: result.rows[-1][key] for key in expected} == pytest.approx(expected)
 
 
@@ -203,7 +203,7 @@ def test_scores_of_brightness_and_colour_are_those_of_bt601(images):
     assert color_error(images, others) == pytest.approx(
         np.sqrt(np.square(difference[..., 1:]).mean()), rel=1e-4
     )
-    assert scores(images, images, 1.0)["normalised error"] == 0
+    assert image_scores(images, images, 1.0)["normalised error"] == 0
 
 
 def texts(svg):
@@ -218,13 +218,13 @@ def test_two_inverters_of_one_layer(inverters, images):
 
 def test_rough_colours_in_rough_places(images):
     mean = resize_images(images, (4, 4)).mean(0)
-    assert explained(images, images, mean) == 1
-    assert explained(images, np.broadcast_to(images.mean(0), images.shape), mean) == pytest.approx(
+    assert coarse_r2(images, images, mean) == 1
+    assert coarse_r2(images, np.broadcast_to(images.mean(0), images.shape), mean) == pytest.approx(
         0, abs=1e-6
     )
     blurred = resize_images(resize_images(images, (8, 8)), (64, 64))
-    assert explained(images, blurred, mean) > 0.9
-    assert explained(images, images[::-1], mean) < 0
+    assert coarse_r2(images, blurred, mean) > 0.9
+    assert coarse_r2(images, images[::-1], mean) < 0
 
 
 def row(layer, method, error, coarse=0.3):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tfinvert.analysis.masks import soft_disc
+from tfinvert.analysis.compositing import soft_disc
 
 
 def test_the_disc_falls_linearly_from_inside_to_its_rim():

@@ -8,10 +8,10 @@ import scipy.stats
 import tfinvert
 from tfinvert import metrics
 from tfinvert.analysis import claims, perturbations
-from tfinvert.analysis import perturb as module
+from tfinvert.analysis.experiments import perturb as module
+from tfinvert.analysis.experiments.perturb import check, perturb
 from tfinvert.analysis.inverters import AUTOENCODER, NETWORK
-from tfinvert.analysis.perturb import check, perturb
-from tfinvert.analysis.perturbations import Loss, add_noise, binarize, dropout
+from tfinvert.analysis.perturbations import PerturbationLoss, add_noise, binarize, dropout
 
 STRUCTURAL = (
     perturbations.BINARIZED,
@@ -114,7 +114,9 @@ def outcome(layer, kind=NETWORK, gain=0.2, **lost):
     shares = dict.fromkeys(STRUCTURAL, 0.1) | {named[key]: share for key, share in lost.items()}
     jitter = 1e-3 * np.random.default_rng(0).normal(size=(50, 1)) * [1, 0]
     gains = gain + jitter[:, 0]
-    return Loss(label, layer, kind, gains, {key: s * gains for key, s in shares.items()})
+    return PerturbationLoss(
+        label, layer, kind, gains, {key: s * gains for key, s in shares.items()}
+    )
 
 
 def held(outcomes):
@@ -164,7 +166,7 @@ def test_the_standard_error_of_a_share_is_that_of_a_ratio():
     rng = np.random.default_rng(2)
     gain = rng.uniform(0.1, 0.3, 4000)
     rise = 0.3 * gain + 0.02 * rng.normal(size=4000)
-    share, error = Loss("", "", "", gain, {"x": rise}).lost("x")
+    share, error = PerturbationLoss("", "", "", gain, {"x": rise}).lost("x")
     picks = rng.integers(0, 4000, (400, 4000))
     bootstrap = rise[picks].mean(1) / gain[picks].mean(1)
     assert share == pytest.approx(0.3, abs=4 * error)

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.analysis.masks import soft_disc
-from tfinvert.analysis.places import (
-    center_of_change,
+from tfinvert.analysis.compositing import (
+    center_crop,
+    change_centroid,
     choose_objects,
-    correlation,
-    cut_middles,
     paste,
+    position_correlation,
+    soft_disc,
 )
-from tfinvert.analysis.position import position
+from tfinvert.analysis.experiments.position import position
 from tfinvert.errors import InputError
 
 
@@ -28,7 +28,7 @@ def stub(rebuild, layer="fc6", shape=(10,), **card):
 
 def test_middles_are_cut_out():
     images = np.arange(2 * 6 * 8 * 3).reshape(2, 6, 8, 3)
-    np.testing.assert_array_equal(cut_middles(images, 4), images[:, 1:5, 2:6])
+    np.testing.assert_array_equal(center_crop(images, 4), images[:, 1:5, 2:6])
 
 
 def test_pasting_mixes_by_the_mask_and_leaves_the_background_alone():
@@ -66,7 +66,7 @@ def test_the_center_of_change_is_that_of_a_spot_on_an_even_ground():
     changes[0, 4:8, 30:36] += 2.0
     changes[1, 0, 0] += 1.0
     changes[2] = 0.0
-    found = center_of_change(changes)
+    found = change_centroid(changes)
     np.testing.assert_allclose(found[0], [(33 - 20) / 40, (6 - 10) / 40], atol=1e-6)
     np.testing.assert_allclose(found[1], [-19.5 / 40, -9.5 / 40], atol=1e-6)
     np.testing.assert_array_equal(found[2], 0)
@@ -83,12 +83,12 @@ def test_the_correlation_and_its_error_are_pearsons_and_the_jackknifes():
 
     without = [pearson([i for i in range(6) if i != left]) for left in range(6)]
     error = np.sqrt(5 / 6 * sum((value - np.mean(without)) ** 2 for value in without))
-    value, found = correlation(places, measured)
+    value, found = position_correlation(places, measured)
     assert value == pytest.approx(pearson(list(range(6))))
     assert found == pytest.approx(error)
-    assert correlation(places, np.zeros((4, 6, 2))) == (0.0, 0.0)
+    assert position_correlation(places, np.zeros((4, 6, 2))) == (0.0, 0.0)
     same = np.repeat(places[:, np.newaxis], 6, 1)
-    assert correlation(places, -2 * same) == pytest.approx((-1.0, 0.0), abs=1e-6)
+    assert position_correlation(places, -2 * same) == pytest.approx((-1.0, 0.0), abs=1e-6)
 
 
 def test_what_gives_the_photograph_back_shows_the_place(photos):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert import lpips, metrics
-from tfinvert.analysis import storage
-from tfinvert.analysis.keypoints import keep
+from tfinvert import metrics
+from tfinvert.analysis import compression
+from tfinvert.analysis.keypoints import keep_keypoints
 from tfinvert.analysis.privacy import NOTHING, privacy
-from tfinvert.features.sift import occupied
+from tfinvert.features.sift import occupied_cells
+from tfinvert.metrics import lpips
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def result(inverters, photos):
 @pytest.mark.parametrize("bits", [8, 4])
 def test_bits_are_even_steps_over_the_range_of_other_vectors(vectors, bits):
     reference = vectors[:20]
-    restored, size = storage.quantized(reference, bits)(vectors)
+    restored, size = compression.make_quantizer(reference, bits)(vectors)
     assert size == bits * 30 / 8
     levels = np.linspace(reference.min(), reference.max(), 2**bits)
     nearest = np.abs(vectors[..., np.newaxis] - levels).argmin(-1)
@@ -40,7 +41,7 @@ def test_bits_are_even_steps_over_the_range_of_other_vectors(vectors, bits):
 
 def test_one_bit_comes_back_as_one_of_two_means_of_its_unit(vectors):
     reference = vectors[:20]
-    restored, size = storage.quantized(reference, 1)(vectors)
+    restored, size = compression.make_quantizer(reference, 1)(vectors)
     assert size == 30 / 8
     for unit in range(30):
         known, middle = reference[:, unit], reference[:, unit].mean()
@@ -51,7 +52,7 @@ def test_one_bit_comes_back_as_one_of_two_means_of_its_unit(vectors):
 
 def test_components_are_those_of_the_singular_value_decomposition(vectors):
     reference = vectors[:20].astype(np.float64)
-    restored, size = storage.projected(vectors[:20], 6)(vectors)
+    restored, size = compression.make_pca_projection(vectors[:20], 6)(vectors)
     assert size == 24
     _, _, rows = np.linalg.svd(reference - reference.mean(0))
     expected = (vectors - reference.mean(0)) @ rows[:6].T @ rows[:6] + reference.mean(0)
@@ -60,21 +61,23 @@ def test_components_are_those_of_the_singular_value_decomposition(vectors):
 
 def test_a_store_of_keypoints_holds_so_many(photos):
     grids = tfinvert.features.get("sift")(photos).numpy()
-    stores = storage.stores(grids, sparse=True)
+    stores = compression.compression_methods(grids, sparse=True)
     restored, size = stores["10 keypoints"](grids)
-    before, after = (occupied(each).sum((1, 2)) for each in (grids, restored))
+    before, after = (occupied_cells(each).sum((1, 2)) for each in (grids, restored))
     np.testing.assert_array_equal(after, np.minimum(before, 10))
     assert size == pytest.approx(after.mean() * 144)
-    np.testing.assert_array_equal(restored[occupied(restored)], grids[occupied(restored)])
+    np.testing.assert_array_equal(
+        restored[occupied_cells(restored)], grids[occupied_cells(restored)]
+    )
 
 
 def test_a_store_is_only_offered_where_it_reduces(vectors, photos):
-    assert [*storage.stores(vectors[:20], sparse=False)] == [
+    assert [*compression.compression_methods(vectors[:20], sparse=False)] == [
         *("as it is", "8 bits", "4 bits", "1 bit"),
         "16 components",
     ]
-    few = keep(tfinvert.features.get("sift")(photos).numpy(), 4, np.random.default_rng(0))
-    assert [*storage.stores(few, sparse=True)] == ["as it is"]
+    few = keep_keypoints(tfinvert.features.get("sift")(photos).numpy(), 4, np.random.default_rng(0))
+    assert [*compression.compression_methods(few, sparse=True)] == ["as it is"]
 
 
 def test_the_more_is_stored_the_more_comes_back(result):

@@ -8,14 +8,14 @@ import tfinvert
 from tfinvert import metrics
 from tfinvert.analysis import claims, class_scores
 from tfinvert.analysis.class_scores import (
-    even_out_rest,
-    even_out_top,
+    apply_temperature,
+    apply_to_logits,
+    equalize_rest,
+    equalize_top,
     keep_top,
-    on_logits,
     remove_top,
-    temper,
 )
-from tfinvert.analysis.probabilities import check, probabilities
+from tfinvert.analysis.experiments.probabilities import check, probabilities
 
 P = np.float32([[0.1, 0.5, 0.0, 0.4], [0.25, 0.25, 0.25, 0.25]])
 
@@ -60,20 +60,22 @@ def test_nothing_known_but_the_top_is_shared_evenly():
 
 
 def test_evened_out():
-    np.testing.assert_allclose(even_out_rest(P, 1)[0], [0.5 / 3, 0.5, 0.5 / 3, 0.5 / 3], atol=1e-7)
-    np.testing.assert_allclose(even_out_top(P, 2)[0], [0.1, 0.45, 0.0, 0.45], atol=1e-7)
-    np.testing.assert_allclose(even_out_top(P, 1), P, atol=1e-7)
-    np.testing.assert_allclose(even_out_rest(P, 4), P, atol=1e-7)
+    np.testing.assert_allclose(equalize_rest(P, 1)[0], [0.5 / 3, 0.5, 0.5 / 3, 0.5 / 3], atol=1e-7)
+    np.testing.assert_allclose(equalize_top(P, 2)[0], [0.1, 0.45, 0.0, 0.45], atol=1e-7)
+    np.testing.assert_allclose(equalize_top(P, 1), P, atol=1e-7)
+    np.testing.assert_allclose(equalize_rest(P, 4), P, atol=1e-7)
 
 
 def test_temperatures():
-    np.testing.assert_allclose(temper(P, 1.0), P, atol=1e-7)
+    np.testing.assert_allclose(apply_temperature(P, 1.0), P, atol=1e-7)
     squares = np.square(P[0]) / np.square(P[0]).sum()
-    np.testing.assert_allclose(temper(P, 0.5)[0], squares, atol=1e-7)
-    np.testing.assert_allclose(temper(P, 1e9)[1], P[1])
+    np.testing.assert_allclose(apply_temperature(P, 0.5)[0], squares, atol=1e-7)
+    np.testing.assert_allclose(apply_temperature(P, 1e9)[1], P[1])
 
 
-@pytest.mark.parametrize("change", [keep_top, remove_top, even_out_rest, even_out_top, temper])
+@pytest.mark.parametrize(
+    "change", [keep_top, remove_top, equalize_rest, equalize_top, apply_temperature]
+)
 def test_the_sum_stays_one_and_the_argument_as_it_was(change):
     given = scipy.special.softmax(np.random.default_rng(0).normal(size=(9, 40)), 1)
     before = given.copy()
@@ -83,8 +85,8 @@ def test_the_sum_stays_one_and_the_argument_as_it_was(change):
 
 def test_logits_come_back():
     logits = np.random.default_rng(1).normal(0, 9, (5, 30)).astype(np.float32)
-    np.testing.assert_allclose(on_logits(lambda p: p, logits), logits, atol=1e-4)
-    tempered = on_logits(lambda p: temper(p, 2.0), logits)
+    np.testing.assert_allclose(apply_to_logits(lambda p: p, logits), logits, atol=1e-4)
+    tempered = apply_to_logits(lambda p: apply_temperature(p, 2.0), logits)
     halved = logits / 2
     np.testing.assert_allclose(
         scipy.special.softmax(tempered, 1), scipy.special.softmax(halved, 1), atol=1e-6
@@ -95,7 +97,7 @@ def test_logits_come_back():
 
 
 def test_a_zero_is_the_smallest_logit():
-    changed = on_logits(lambda p: keep_top(p, 1), np.float32([[1, 3, -2]]))
+    changed = apply_to_logits(lambda p: keep_top(p, 1), np.float32([[1, 3, -2]]))
     total = scipy.special.logsumexp([1, 3, -2])
     np.testing.assert_allclose(changed, [[-2, total, -2]], atol=1e-6)
 
@@ -110,7 +112,7 @@ def test_numbers_by_hand(result, ours, photos):
         p /= p.sum()
     rebuilt = ours.invert(without)
     distance = metrics.per_image_distance(everything, rebuilt) / scale
-    found = row(result, "p", class_scores.REMOVED, 5)
+    found = row(result, "p", class_scores.TOP_REMOVED, 5)
     assert found["distance to all"] == pytest.approx(distance.mean(), rel=1e-3)
     deviation = np.std(distance, ddof=1) / len(photos) ** 0.5
     assert found["standard error of the distance"] == pytest.approx(deviation, rel=1e-3)
@@ -130,8 +132,8 @@ def test_the_temperature_one_changes_nothing(result):
 
 def test_evening_out_the_top_changes_less_than_zeroing_it(result):
     for name in ("p", "z"):
-        evened = row(result, name, class_scores.TOP_EVEN, 5)["distance to all"]
-        assert evened < row(result, name, class_scores.REMOVED, 5)["distance to all"]
+        evened = row(result, name, class_scores.TOP_EQUALIZED, 5)["distance to all"]
+        assert evened < row(result, name, class_scores.TOP_REMOVED, 5)["distance to all"]
         assert any(f"{evened:.3f}" in finding for finding in result.findings)
 
 
@@ -142,8 +144,8 @@ def test_rows_figures_and_claims(result):
     assert len(result.figures) == 4
     assert "all but the top 5 evened out" in result.figures[1].svg
     pairs = (
-        (class_scores.KEPT, class_scores.REMOVED),
-        (class_scores.REST_EVEN, class_scores.TOP_EVEN),
+        (class_scores.TOP_ONLY, class_scores.TOP_REMOVED),
+        (class_scores.REST_EQUALIZED, class_scores.TOP_EQUALIZED),
     )
     for claim, variants in zip(result.claims, pairs, strict=True):
         small, top = (row(result, "p", x, 5)["distance to all"] for x in variants)
@@ -155,10 +157,10 @@ def distances(kept, removed):
     return {
         (name, 5): np.asarray(value)
         for name, value in (
-            (class_scores.KEPT, kept),
-            (class_scores.REMOVED, removed),
-            (class_scores.REST_EVEN, removed),
-            (class_scores.TOP_EVEN, kept),
+            (class_scores.TOP_ONLY, kept),
+            (class_scores.TOP_REMOVED, removed),
+            (class_scores.REST_EQUALIZED, removed),
+            (class_scores.TOP_EQUALIZED, kept),
         )
     }
 

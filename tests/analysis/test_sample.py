@@ -10,22 +10,26 @@ from sklearn.decomposition import PCA
 import tfinvert
 from tfinvert.analysis import claims
 from tfinvert.analysis import sample as module
-from tfinvert.analysis.draws import OF_FEATURES, OF_IMAGES, SOURCE, Space, relative
-from tfinvert.analysis.inverters import labels
-from tfinvert.analysis.result import measured, standard_error
-from tfinvert.analysis.sample import check, sample
-from tfinvert.analysis.samplers import (
+from tfinvert.analysis.feature_samplers import (
     COPULA,
     INDEPENDENT,
     MIXTURE,
+    OF_FEATURES,
+    OF_IMAGES,
     REAL,
+    SOURCE,
     TRUNCATED,
     GaussianCopula,
     IndependentHistograms,
+    PCAFrechetDistance,
+    relative_to_real,
 )
+from tfinvert.analysis.inverters import inverter_labels
+from tfinvert.analysis.result import mean_columns, standard_error
+from tfinvert.analysis.sample import check, sample
 from tfinvert.errors import InputError
 from tfinvert.features import get
-from tfinvert.frechet import frechet_distance
+from tfinvert.metrics.frechet import frechet_distance
 
 SOURCES = [REAL, INDEPENDENT, TRUNCATED, COPULA, MIXTURE]
 
@@ -83,7 +87,7 @@ def test_images_are_compared_by_their_own_features(result, inverters, photos):
     inverter = inverters["alexnet-fc8-64"]
     learned, held = (inverter.encode(inverter.reconstruct(half)) for half in _halves(photos))
     row = result.rows[5]
-    expected = Space(held).distance(learned)
+    expected = PCAFrechetDistance(held).distance(learned)
     assert row["Fréchet distance of the images"] == pytest.approx(expected, rel=1e-3)
     assert row["active units"] == 1.0
 
@@ -96,12 +100,12 @@ def test_sparsity_is_matched(result):
 
 def test_the_claim_is_about_all_layers(result, inverters):
     (own,) = result.claims
-    assert all(label in own.value for label in labels(inverters).values())
+    assert all(label in own.value for label in inverter_labels(inverters).values())
 
 
 def test_a_quarter_as_many_components_as_images_are_compared():
     features = np.random.default_rng(0).standard_normal((40, 3, 4, 5))
-    space = Space(features)
+    space = PCAFrechetDistance(features)
     assert space.dimensions == 10
     assert space.distance(features) == pytest.approx(0, abs=1e-9)
     # Moved along the first component by one unit: the distance is 1.
@@ -120,11 +124,11 @@ def _outcome(alone, copula, mixture):
 
 
 def _table(**outcomes):
-    return relative(
+    return relative_to_real(
         [
             {"label": label, SOURCE: source}
-            | measured(OF_FEATURES, np.array(distances, float))
-            | measured(OF_IMAGES, np.array(distances, float))
+            | mean_columns(OF_FEATURES, np.array(distances, float))
+            | mean_columns(OF_IMAGES, np.array(distances, float))
             for label, drawn in outcomes.items()
             for source, distances in drawn.items()
         ]

@@ -4,16 +4,20 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp, norm, rankdata
 
-from tfinvert.analysis.samplers import (
+from tfinvert.analysis.feature_samplers import (
     GaussianCopula,
+    GaussianMixtureCopula,
     IndependentHistograms,
-    Mixture,
     TruncatedGaussian,
     normal_scores,
 )
 
-ALL = [IndependentHistograms, TruncatedGaussian, GaussianCopula, Mixture]
-EXACT = [IndependentHistograms, GaussianCopula, Mixture]  # with the histograms themselves
+ALL = [IndependentHistograms, TruncatedGaussian, GaussianCopula, GaussianMixtureCopula]
+EXACT = [
+    IndependentHistograms,
+    GaussianCopula,
+    GaussianMixtureCopula,
+]  # with the histograms themselves
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,7 @@ def test_the_copula_keeps_correlations_that_independent_draws_lose(layer):
     assert np.abs(real).mean() > 0.4
     difference, strength = error(IndependentHistograms)
     assert difference > 0.4 and strength < 0.03
-    for sampler in (GaussianCopula, Mixture):
+    for sampler in (GaussianCopula, GaussianMixtureCopula):
         assert error(sampler)[0] < 0.1
 
 
@@ -109,7 +113,7 @@ def test_a_mixture_is_recovered_where_no_pair_of_dimensions_is_correlated():
         return (np.sign(drawn).prod(1) > 0).mean()
 
     assert parity(features) > 0.9
-    drawn = Mixture(features, clusters=16).draw(2000, np.random.default_rng(1))
+    drawn = GaussianMixtureCopula(features, clusters=16).draw(2000, np.random.default_rng(1))
     assert parity(drawn) > 0.75
     right = np.sign(drawn[np.sign(drawn).prod(1) > 0])
     patterns, counts = np.unique(right, axis=0, return_counts=True)

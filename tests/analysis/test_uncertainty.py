@@ -5,8 +5,14 @@ import pytest
 
 import tfinvert
 from tfinvert.analysis import claims
-from tfinvert.analysis.uncertainty import WITHIN, check, edges, parts, uncertainty
-from tfinvert.networks.spread import AXES
+from tfinvert.analysis.uncertainty import (
+    WITHIN,
+    check,
+    component_deviations,
+    edge_mask,
+    uncertainty,
+)
+from tfinvert.networks.uncertainty import COLOR_AXES
 
 LAYERS = ("conv1", "fc8")
 
@@ -19,10 +25,10 @@ def result(photos):
 
 def test_brightness_and_colour_are_all_there_is(photos):
     difference = np.random.default_rng(0).normal(size=photos.shape) * [0.1, 0.2, 0.3]
-    found = parts(np.square(difference @ AXES.T), photos)
+    found = component_deviations(np.square(difference @ COLOR_AXES.T), photos)
     whole = np.square(difference).mean((1, 2, 3))
     np.testing.assert_allclose(found["brightness"] ** 2 + found["colour"] ** 2, whole, rtol=1e-6)
-    grey = parts(np.square(np.full_like(photos, 0.1) @ AXES.T), photos)
+    grey = component_deviations(np.square(np.full_like(photos, 0.1) @ COLOR_AXES.T), photos)
     np.testing.assert_allclose(grey["brightness"], 0.1, rtol=1e-5)
     np.testing.assert_allclose(grey["edges"], 0.1, rtol=1e-5)
     np.testing.assert_allclose(grey["colour"], 0, atol=1e-6)
@@ -31,7 +37,7 @@ def test_brightness_and_colour_are_all_there_is(photos):
 def test_edges_are_the_steepest_tenth():
     image = np.zeros((1, 20, 20, 3), np.float32)
     image[:, :, 10:] = 1
-    rows, columns = np.nonzero(edges(image)[0])
+    rows, columns = np.nonzero(edge_mask(image)[0])
     assert set(columns) == {9, 10} and set(rows) == set(range(20))
 
 
@@ -43,7 +49,7 @@ def test_rows_are_what_the_inverters_tell(result, photos):
     row = result.rows[1]
     both = np.hypot(row["brightness"], row["colour"])  # of means: about the mean of both
     assert both == pytest.approx(told.mean(), rel=0.02)
-    difference = np.abs((inverter.invert(features) - photos) @ AXES.T)
+    difference = np.abs((inverter.invert(features) - photos) @ COLOR_AXES.T)
     within = (difference <= inverter.uncertainty(features, along="axes")).mean()
     assert row[WITHIN] == pytest.approx(within, abs=1e-4)
     assert f"fc8 {within:.1%}" in result.findings[1]

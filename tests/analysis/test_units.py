@@ -9,8 +9,13 @@ import scipy.stats
 import tfinvert
 from tfinvert import metrics
 from tfinvert.analysis import claims
-from tfinvert.analysis.class_units import Likeness, class_averages, correlations, gives_classes
-from tfinvert.analysis.single_units import only, that_vary_most
+from tfinvert.analysis.class_units import (
+    ClassCorrelations,
+    class_averages,
+    has_class_units,
+    pairwise_correlations,
+)
+from tfinvert.analysis.single_units import highest_variance_units, isolate_units
 from tfinvert.analysis.units import EVERYWHERE, ONE_CELL, UNIT, check, units
 from tfinvert.errors import InputError
 from tfinvert.features import get
@@ -89,22 +94,22 @@ def test_the_units_that_vary_most_come_first_and_constant_ones_never():
     features[:, 1] = np.arange(10)
     features[:, 3] = 7
     features[::2, 4] = 1
-    np.testing.assert_array_equal(that_vary_most(features, 9), [1, 4])
-    np.testing.assert_array_equal(that_vary_most(features, 1), [1])
+    np.testing.assert_array_equal(highest_variance_units(features, 9), [1, 4])
+    np.testing.assert_array_equal(highest_variance_units(features, 1), [1])
     grids = np.zeros((2, 3, 3, 2))
     grids[:, 1, 1, 1] = 1  # by position alone
-    np.testing.assert_array_equal(that_vary_most(grids, 2), [1])
+    np.testing.assert_array_equal(highest_variance_units(grids, 2), [1])
 
 
 def test_only_one_unit_is_switched_on_at_its_largest_value():
     features = np.array([[1.0, -3, 0], [2, -1, 5]])
-    made = only(features, np.array([2, 1]), 2.0)
+    made = isolate_units(features, np.array([2, 1]), 2.0)
     np.testing.assert_array_equal(made, [[0, 0, 10], [0, -2, 0]])
     grids = np.zeros((2, 2, 3, 2))
     grids[0, 1, 2, 1] = 4
-    everywhere = only(grids, np.array([1]), 1.0)
+    everywhere = isolate_units(grids, np.array([1]), 1.0)
     assert (everywhere[0, :, :, 1] == 4).all() and not everywhere[..., 0].any()
-    cell = only(grids, np.array([1]), 0.5, (1, 0))
+    cell = isolate_units(grids, np.array([1]), 0.5, (1, 0))
     assert cell.sum() == cell[0, 1, 0, 1] == 2
 
 
@@ -121,19 +126,19 @@ def test_class_averages_are_of_classes_with_enough_images():
 def test_correlations_are_pearsons():
     rng = np.random.default_rng(0)
     a, b = rng.random((3, 4, 4, 3)), rng.random((2, 4, 4, 3))
-    own = correlations(a, b)
+    own = pairwise_correlations(a, b)
     assert own.shape == (3, 2)
     for i in range(3):
         for j in range(2):
             expected = scipy.stats.pearsonr(a[i].ravel(), b[j].ravel()).statistic
             assert own[i, j] == pytest.approx(expected)
-    assert (correlations(np.ones_like(a), b) == 0).all()
+    assert (pairwise_correlations(np.ones_like(a), b) == 0).all()
 
 
 def _likeness(matrix):
     blank = np.zeros((len(matrix), 2, 2, 3))
     numbers = np.arange(len(matrix))
-    return Likeness(numbers, numbers + 3, np.array(matrix, float), blank, blank)
+    return ClassCorrelations(numbers, numbers + 3, np.array(matrix, float), blank, blank)
 
 
 def test_own_others_and_percentiles_of_a_known_matrix():
@@ -159,15 +164,15 @@ def test_the_claim_holds_only_where_the_own_class_clearly_stands_out_everywhere(
 
 
 def test_classes_are_given_by_fc8_and_by_probabilities(inverters):
-    assert gives_classes(inverters["alexnet-fc8-64"])
-    assert not gives_classes(inverters["alexnet-conv5-64"])
+    assert has_class_units(inverters["alexnet-fc8-64"])
+    assert not has_class_units(inverters["alexnet-conv5-64"])
     feature = types.SimpleNamespace(
         name="keras/predictions", log_floor=1e-6, spec=types.SimpleNamespace(shape=(10,))
     )
-    assert gives_classes(types.SimpleNamespace(feature=feature, card={}))
+    assert has_class_units(types.SimpleNamespace(feature=feature, card={}))
     trained = {"train_encoder": True}  # whose values have become something else
     feature.get_config = dict
-    assert not gives_classes(types.SimpleNamespace(feature=feature, card=trained))
+    assert not has_class_units(types.SimpleNamespace(feature=feature, card=trained))
 
 
 def test_features_without_meaningful_units_and_equal_images_are_refused(inverters, photos):

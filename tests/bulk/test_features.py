@@ -9,18 +9,18 @@ import pytest
 import tfinvert
 from tests.programs import call, error_line
 from tfinvert import features
+from tfinvert.bulk.beam_runner import root_cause
 from tfinvert.bulk.features import FeatureJob, fill_cache
-from tfinvert.bulk.running import reason
-from tfinvert.data import cache as cache_module
-from tfinvert.data.open import open_source
-from tfinvert.data.photos import photograph
+from tfinvert.data import feature_cache as cache_module
+from tfinvert.data.open_source import open_source
+from tfinvert.data.photos import load_photograph
 from tfinvert.features.host import HostFeature
 from tfinvert.reporting.grids import write_png
-from tfinvert.training.examples import CachedExamples, held_for
+from tfinvert.training.datasets import CachedTrainingDataset, image_cache_for
 from tfinvert.training.settings import Settings
 
 SETTINGS = Settings(steps=1, cached_views=20, min_crop=0.4, shift=2, jitter=0.1, seed=3)
-CARD = cache_module.CARD
+CARD = cache_module.CARD_FILE
 FLAGS = ("--feature=hog", "--data=photos", "--image_size=32", "--cached_views=1", "--cache=cache")
 
 
@@ -32,7 +32,7 @@ def small_shards(monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     for index, name in enumerate(("coffee", "chelsea", "rocket", "astronaut", "motorcycle_left")):
-        write_png(tmp_path / "photos" / f"{index}.png", photograph(name))
+        write_png(tmp_path / "photos" / f"{index}.png", load_photograph(name))
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     return f"folder:{tmp_path / 'photos'}"
 
@@ -40,9 +40,9 @@ def folder(tmp_path):
 def of_training(job, folder):
     """What a program that trains would open."""
     size = (job.image_size, job.image_size)
-    source = open_source(job.data, job.part, held_for(job.settings, size))
+    source = open_source(job.data, job.part, image_cache_for(job.settings, size))
     feature = features.get(job.feature, image_shape=(*size, 3))
-    return CachedExamples(feature, source, job.settings, folder)
+    return CachedTrainingDataset(feature, source, job.settings, folder)
 
 
 @pytest.mark.parametrize("feature", ["hog", "sift"])
@@ -59,7 +59,7 @@ def test_it_is_the_cache_that_training_makes_and_finds(folder, tmp_path, feature
     }
     for file in made.path.iterdir():
         assert file.read_bytes() == (filled.path / file.name).read_bytes()
-    monkeypatch.setattr(CachedExamples, "compute", None)  # nothing is computed
+    monkeypatch.setattr(CachedTrainingDataset, "compute", None)  # nothing is computed
     found = of_training(job, tmp_path / "beam")
     views, values = next(found.batches().as_numpy_iterator())
     np.testing.assert_allclose(
@@ -121,6 +121,6 @@ tfinvert.errors.InputError: x.jpg: not a JPEG
 During handling of the above exception, another exception occurred:
 tfinvert.errors.InputError: x.jpg: not a JPEG [while running 'Write-ptransform-4']
 """
-    assert reason(report) == "x.jpg: not a JPEG"
-    assert reason("ValueError: a b [while running 'X']\n") == "ValueError: a b"
-    assert reason("Job failed\nmore") == "Job failed"
+    assert root_cause(report) == "x.jpg: not a JPEG"
+    assert root_cause("ValueError: a b [while running 'X']\n") == "ValueError: a b"
+    assert root_cause("Job failed\nmore") == "Job failed"

@@ -18,8 +18,8 @@ from tests.programs import call, error_line
 from tfinvert import metrics
 from tfinvert.bulk.reconstructions import reconstruct
 from tfinvert.data.decode import read_rgb
-from tfinvert.data.open import open_source
-from tfinvert.evaluation import evaluate, read_images
+from tfinvert.data.open_source import open_source
+from tfinvert.metrics.evaluation import evaluate, read_images
 from tfinvert.serving.export import export_savedmodel
 
 

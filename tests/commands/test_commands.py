@@ -15,7 +15,7 @@ from tests.programs import error_line
 def call(tmp_path_factory):
     """The command as pip installs it, called with its arguments."""
     script = tmp_path_factory.mktemp("bin") / "tfinvert"
-    script.write_text("import sys\nfrom tfinvert.commands.start import main\nsys.exit(main())\n")
+    script.write_text("import sys\nfrom tfinvert.commands.main import main\nsys.exit(main())\n")
     return functools.partial(programs.call, script)
 
 

@@ -10,9 +10,9 @@ import pytest
 
 import tfinvert
 from tests.programs import flags_of_command
-from tfinvert.choices import EXPERIMENTS, OPTIMIZERS
+from tfinvert.commands.command import COMMANDS
 from tfinvert.commands.completion import SCRIPTS
-from tfinvert.commands.table import COMMANDS
+from tfinvert.config.choices import EXPERIMENTS, OPTIMIZERS
 
 ROOT = pathlib.Path(__file__).parents[2]
 

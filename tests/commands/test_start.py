@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import tfinvert
-from tfinvert.commands.table import COMMANDS
+from tfinvert.commands.command import COMMANDS
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAMS = {
@@ -25,7 +25,7 @@ WITHOUT_TENSORFLOW = """
 import json, os, sys
 for arguments in json.loads(sys.argv[1]):
     if not os.fork():
-        from tfinvert.commands.start import main
+        from tfinvert.commands.main import main
         sys.argv = ["tfinvert", *arguments]
         try:
             main()

@@ -11,8 +11,14 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.data import cache as cache_module
-from tfinvert.data.cache import CARD, FeatureCache, open_cache, shards_of, write_shard
+from tfinvert.data import feature_cache as cache_module
+from tfinvert.data.feature_cache import (
+    CARD_FILE,
+    FeatureCache,
+    open_cache,
+    shard_ranges,
+    write_shard,
+)
 
 RNG = np.random.default_rng(0)
 VIEWS = RNG.integers(0, 256, (10, 4, 6, 3), np.uint8)
@@ -117,7 +123,7 @@ def test_a_writer_that_is_killed_leaves_nothing_that_is_read(tmp_path):
     program = """
 import os, signal, sys
 import numpy as np
-from tfinvert.data.cache import open_cache
+from tfinvert.data.feature_cache import open_cache
 def compute(begin, end):
     yield np.zeros((4, 4, 6, 3), np.uint8), np.ones((4, 2, 3), np.float32)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -129,7 +135,7 @@ open_cache(sys.argv[1], "x", {}, 10, compute)
     np.testing.assert_array_equal(opened(tmp_path, key={}).read(np.arange(10))[0], VIEWS)
 
 
-@pytest.mark.parametrize("name", [CARD, *SHARDS])
+@pytest.mark.parametrize("name", [CARD_FILE, *SHARDS])
 @pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
 def test_a_damaged_cache_is_one_line(tmp_path, name, damage):
     file = opened(tmp_path).path / name
@@ -181,19 +187,19 @@ def test_what_shrinks_is_compressed_and_guarded_too(tmp_path):
 def test_a_shard_with_another_number_of_views_is_one_line(tmp_path, views):
     cache = opened(tmp_path)
     write_shard(cache.path / SHARDS[0], views, in_batches(0, views))
-    card = json.loads((cache.path / CARD).read_text())
+    card = json.loads((cache.path / CARD_FILE).read_text())
     card["shards"][0]["bytes"] = (cache.path / SHARDS[0]).stat().st_size
-    (cache.path / CARD).write_text(json.dumps(card))
+    (cache.path / CARD_FILE).write_text(json.dumps(card))
     with pytest.raises(tfinvert.InputError, match=f"has {views} views and should have 4; delete"):
         opened(tmp_path)
     card["shards"][0]["views"] = views
-    (cache.path / CARD).write_text(json.dumps(card))
+    (cache.path / CARD_FILE).write_text(json.dumps(card))
     with pytest.raises(tfinvert.InputError, match="counts 10 views"):
         opened(tmp_path)
 
 
 def test_a_card_of_another_version_is_one_line(tmp_path):
-    card = opened(tmp_path).path / CARD
+    card = opened(tmp_path).path / CARD_FILE
     card.write_text(json.dumps(json.loads(card.read_text()) | {"format": 99}))
     with pytest.raises(tfinvert.InputError, match="has format 99, this version reads 2; it"):
         opened(tmp_path)
@@ -202,7 +208,7 @@ def test_a_card_of_another_version_is_one_line(tmp_path):
 def test_a_cache_of_the_first_format_is_told_of_and_left_alone(tmp_path, capsys):
     old = tmp_path / "x-0123456789"
     old.mkdir()
-    (old / CARD).write_text(json.dumps({"format": 1, "count": 10, **KEY}))
+    (old / CARD_FILE).write_text(json.dumps({"format": 1, "count": 10, **KEY}))
     (old / "images.raw").write_bytes(b"mine")
     with pytest.raises(tfinvert.InputError, match="has format 1, this version reads 2; it"):
         FeatureCache(old)
@@ -212,13 +218,13 @@ def test_a_cache_of_the_first_format_is_told_of_and_left_alone(tmp_path, capsys)
     assert f"the cache {old} has format 1, this version reads 2" in capsys.readouterr().out
     assert len(opened(tmp_path)) == 10
     assert "has format 1" not in capsys.readouterr().out  # nothing had to be made
-    assert sorted(file.name for file in old.iterdir()) == [CARD, "images.raw"]
+    assert sorted(file.name for file in old.iterdir()) == [CARD_FILE, "images.raw"]
 
 
 def test_shards_hold_every_view_once_and_begin_where_batches_do(monkeypatch):
     monkeypatch.undo()
     for count in (1, 511, 512, 513, 200_000, 5_000_001):
-        ranges = [*shards_of(count).values()]
+        ranges = [*shard_ranges(count).values()]
         assert ranges[0][0] == 0 and ranges[-1][1] == count and len(ranges) <= 128
         assert all(a[1] == b[0] for a, b in zip(ranges, ranges[1:], strict=False))
         assert all(begin % 64 == 0 for begin, _ in ranges)
@@ -226,7 +232,7 @@ def test_shards_hold_every_view_once_and_begin_where_batches_do(monkeypatch):
 
 def test_shards_written_apart_are_the_same_files(tmp_path):
     cache = opened(tmp_path / "a")
-    for name, (begin, end) in reversed(shards_of(10).items()):
+    for name, (begin, end) in reversed(shard_ranges(10).items()):
         write_shard(tmp_path / name, end - begin, in_batches(begin, end))
         assert (tmp_path / name).read_bytes() == (cache.path / name).read_bytes()
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tfinvert import InputError
-from tfinvert.data.folder import Folder
+from tfinvert.data.folder import ImageFolder
 
 
 def write(path, value=0):
@@ -22,7 +22,7 @@ def values(folder):
 
 def refusal(*arguments):
     with pytest.raises(InputError) as caught:
-        Folder(*arguments)
+        ImageFolder(*arguments)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -30,7 +30,7 @@ def refusal(*arguments):
 def test_images_of_all_depths_in_the_order_of_their_relative_paths(tmp_path):
     for value, name in [(40, "z.png"), (20, "b/a.png"), (10, "a.png"), (30, "b/c/d.png")]:
         write(tmp_path / name, value)
-    folder = Folder(tmp_path)
+    folder = ImageFolder(tmp_path)
     assert len(folder) == folder.evaluation_size == 4
     assert values(folder) == [10, 20, 30, 40]
     assert folder.name == f"folder:{tmp_path}"
@@ -42,16 +42,16 @@ def test_extensions_in_any_case_and_nothing_else(tmp_path):
         write(tmp_path / name, value)
     for name in ["f.gif", "g.txt", "jpg", "h.jpg.bak"]:
         (tmp_path / name).write_text("other")
-    assert len(Folder(str(tmp_path))) == 5
+    assert len(ImageFolder(str(tmp_path))) == 5
 
 
 def test_the_order_is_by_the_path_below_the_folder_however_it_is_given(tmp_path, monkeypatch):
     for value, name in [(1, "s/b.png"), (2, "s-t/a.png"), (3, "s.png")]:
         write(tmp_path / name, value)
-    expected = values(Folder(tmp_path))
+    expected = values(ImageFolder(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert values(Folder(".")) == expected
-    assert values(Folder(f"../{tmp_path.name}/")) == expected
+    assert values(ImageFolder(".")) == expected
+    assert values(ImageFolder(f"../{tmp_path.name}/")) == expected
 
 
 def test_unreadable_files_are_counted_named_and_skipped(tmp_path, caplog):
@@ -61,7 +61,7 @@ def test_unreadable_files_are_counted_named_and_skipped(tmp_path, caplog):
         (tmp_path / f"bad{index}.jpg").write_bytes(b"no image")
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     with caplog.at_level(logging.WARNING, logger="absl"):
-        folder = Folder(tmp_path)
+        folder = ImageFolder(tmp_path)
     assert len(folder) == 3
     assert values(folder) == [0, 1, 2]
     assert len(folder.unreadable) == 8
@@ -96,7 +96,7 @@ def test_a_folder_without_images_names_the_extensions(tmp_path):
 
 
 def names(root, part):
-    folder = Folder(root, part)
+    folder = ImageFolder(root, part)
     return {pathlib.Path(file).relative_to(root).as_posix() for file in folder._files}
 
 
@@ -124,7 +124,9 @@ def test_the_parts_do_not_depend_on_where_the_folder_is(tmp_path):
 def test_three_images_give_two_to_validation(tmp_path, start):
     for value in range(3):
         write(tmp_path / f"{start + value}.png", value)
-    training, validation = (values(Folder(tmp_path, part)) for part in ("training", "validation"))
+    training, validation = (
+        values(ImageFolder(tmp_path, part)) for part in ("training", "validation")
+    )
     assert len(validation) == 2
     assert sorted(training + validation) == [0, 1, 2]
 
@@ -133,14 +135,14 @@ def test_three_images_by_chance_all_held_out_leave_one_to_train_on(tmp_path, mon
     monkeypatch.setattr("tfinvert.data.folder._HELD_OUT", 0.999999)
     for value in range(3):
         write(tmp_path / f"{value}.png", value)
-    assert len(Folder(tmp_path, "training")) == 1
+    assert len(ImageFolder(tmp_path, "training")) == 1
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_images_for_two_parts(tmp_path, count):
     for value in range(count):
         write(tmp_path / f"{value}.png")
-    assert len(Folder(tmp_path)) == count
+    assert len(ImageFolder(tmp_path)) == count
     for part in ("training", "validation"):
         assert f"{count} readable image(s)" in refusal(tmp_path, part)
 
@@ -151,8 +153,8 @@ def test_unreadable_files_count_in_neither_part(tmp_path, broken):
         write(tmp_path / f"{index}.png", index)
     for index in (broken, (broken + 1) % 5):
         (tmp_path / f"{index}.png").write_bytes(b"no image")
-    assert len(Folder(tmp_path, "training")) == 1
-    assert len(Folder(tmp_path, "validation")) == 2
+    assert len(ImageFolder(tmp_path, "training")) == 1
+    assert len(ImageFolder(tmp_path, "validation")) == 2
 
 
 def test_a_link_back_does_not_repeat_images(tmp_path):
@@ -160,7 +162,7 @@ def test_a_link_back_does_not_repeat_images(tmp_path):
     write(tmp_path / "y.png", 2)
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     (tmp_path / "b").symlink_to(tmp_path / "a")
-    assert values(Folder(tmp_path)) == [1, 2]
+    assert values(ImageFolder(tmp_path)) == [1, 2]
 
 
 def test_linked_folders_are_followed(tmp_path):
@@ -168,14 +170,14 @@ def test_linked_folders_are_followed(tmp_path):
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "alias").symlink_to(tmp_path / "root")
-    assert values(Folder(tmp_path / "alias")) == [5]
+    assert values(ImageFolder(tmp_path / "alias")) == [5]
 
 
 def test_names_that_are_not_utf8(tmp_path):
     for index, name in enumerate([b"\xff\xfe.png", "é ü.png".encode(), b"a.png"]):
         write(pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)), index)
-    assert len(Folder(tmp_path)) == 3
-    assert len(Folder(tmp_path, "training")) == 1
+    assert len(ImageFolder(tmp_path)) == 3
+    assert len(ImageFolder(tmp_path, "training")) == 1
 
 
 def test_opening_a_folder_leaves_no_file_open(tmp_path):
@@ -183,7 +185,7 @@ def test_opening_a_folder_leaves_no_file_open(tmp_path):
         write(tmp_path / f"{index}.png", index)
     (tmp_path / "bad.png").write_bytes(b"no image")
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    folder = Folder(tmp_path)
+    folder = ImageFolder(tmp_path)
     assert [folder.image(index).shape for index in range(20)] == [(4, 4, 3)] * 20
     after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     assert after <= before
@@ -192,4 +194,4 @@ def test_opening_a_folder_leaves_no_file_open(tmp_path):
 def test_images_are_as_in_the_files(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 9, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(Folder(tmp_path).image(0), pixels)
+    np.testing.assert_array_equal(ImageFolder(tmp_path).image(0), pixels)

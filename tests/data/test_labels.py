@@ -9,10 +9,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from tfinvert import InputError
-from tfinvert.data.folder import Folder
-from tfinvert.data.open import open_source
-from tfinvert.data.tfds import Tfds
-from tfinvert.training.labelled import LabelledImages
+from tfinvert.data.folder import ImageFolder
+from tfinvert.data.open_source import open_source
+from tfinvert.data.tfds import TfdsSource
+from tfinvert.training.datasets import LabelledImageDataset
 from tfinvert.training.settings import Settings
 
 LABELS = np.random.default_rng(0).integers(0, 3, 40)
@@ -69,7 +69,7 @@ def check_streams(source, count):
     """Labels are those of the images in the same place, over epochs and from any start."""
     for seed, start in ((0, 0), (3, 0), (3, 11), (3, len(source) + 5)):
         settings = Settings(steps=1, batch_size=1, seed=seed)
-        batches = LabelledImages(source, (4, 4), settings).batches(start).take(count)
+        batches = LabelledImageDataset(source, (4, 4), settings).batches(start).take(count)
         assert batches.element_spec[1] == tf.TensorSpec((1,), tf.int64)
         for images, labels in batches.as_numpy_iterator():
             assert np.round(images[0, 0, 0, 0] * 25.5) == labels[0]
@@ -79,14 +79,14 @@ def check_streams(source, count):
 
 
 def test_sub_folders_are_classes_and_a_broken_image_moves_no_label(folder):
-    source = Folder(folder)
+    source = ImageFolder(folder)
     assert source.classes == ["a", "b", "c"]
     assert source.once_labels().tolist() == [0] * 4 + [1] * 7 + [2] * 5
     check_streams(source, 40)
 
 
 def test_both_parts_of_a_folder_have_the_classes_of_all(folder):
-    parts = [Folder(folder, part) for part in ("training", "validation")]
+    parts = [ImageFolder(folder, part) for part in ("training", "validation")]
     assert len(parts[1]) < 3
     for part in parts:
         assert part.classes == ["a", "b", "c"]
@@ -97,11 +97,11 @@ def test_images_beside_the_sub_folders_have_no_class(folder):
     write(folder / "stray.png", 0)
     for use in (lambda source: source.classes, lambda source: source.once_labels()):
         with pytest.raises(InputError, match="no classes: it holds images outside sub-folders"):
-            use(Folder(folder))
+            use(ImageFolder(folder))
 
 
 def test_labels_of_tfds_are_those_of_its_images(prepared):
-    source = Tfds("labelled")
+    source = TfdsSource("labelled")
     assert source.classes == ["cat", "ant", "bee"]
     assert source.once_labels().tolist() == LABELS.tolist()
     check_streams(source, 90)
@@ -118,4 +118,4 @@ def test_what_has_no_classes_says_so(prepared, name, use):
 
 def test_images_whose_class_is_kept_secret(prepared):
     with pytest.raises(InputError, match="tfds:hidden: images of the split 'train' have no class"):
-        Tfds("hidden").once_labels()
+        TfdsSource("hidden").once_labels()

@@ -3,9 +3,9 @@ from PIL import Image
 
 from tfinvert import InputError
 from tfinvert.data import tfds as tfds_source
-from tfinvert.data.folder import Folder
-from tfinvert.data.held import Held
-from tfinvert.data.open import FORMS, open_source
+from tfinvert.data.folder import ImageFolder
+from tfinvert.data.image_cache import DecodedImageCache
+from tfinvert.data.open_source import SOURCE_FORMATS, open_source
 from tfinvert.data.photos import Photos
 
 
@@ -22,16 +22,16 @@ def test_folder(tmp_path):
     for name in ("x.png", "y.png", "z.png"):
         Image.new("RGB", (2, 2)).save(root / name)
     source = open_source(f"folder:{root}")
-    assert isinstance(source, Folder)
+    assert isinstance(source, ImageFolder)
     assert source.name == f"folder:{root}"
     assert len(source) == 3
     assert len(open_source(f"folder:{root}", "validation")) == 2
 
 
 def test_tfds(monkeypatch):
-    monkeypatch.setattr(tfds_source, "Tfds", lambda *arguments: arguments)
+    monkeypatch.setattr(tfds_source, "TfdsSource", lambda *arguments: arguments)
     assert open_source("tfds:mnist") == ("mnist", "all", None)
-    held = Held()
+    held = DecodedImageCache()
     assert open_source("tfds:a/b:1.0.0", "training", held) == ("a/b:1.0.0", "training", held)
 
 
@@ -54,7 +54,7 @@ def test_tfds(monkeypatch):
 def test_another_form_is_refused_with_the_forms_there_are(data):
     with pytest.raises(InputError) as caught:
         open_source(data)
-    assert FORMS in str(caught.value)
+    assert SOURCE_FORMATS in str(caught.value)
     assert repr(data) in str(caught.value)
     assert "\n" not in str(caught.value)
 

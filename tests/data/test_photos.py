@@ -6,25 +6,25 @@ import pytest
 import skimage.data
 import sklearn.datasets
 
-from tfinvert.data.photos import PARTS, SCIKIT_LEARN, Photos, photograph, square_tiles
+from tfinvert.data.photos import SCIKIT_LEARN, SPLITS, Photos, extract_square_tiles, load_photograph
 
 
 def test_no_photograph_is_in_both_parts():
-    training, validation = set(PARTS["training"]), set(PARTS["validation"])
+    training, validation = set(SPLITS["training"]), set(SPLITS["validation"])
     assert training
     assert validation
     assert training.isdisjoint(validation)
-    assert set(PARTS["all"]) == training | validation | set(SCIKIT_LEARN)
+    assert set(SPLITS["all"]) == training | validation | set(SCIKIT_LEARN)
     assert len({name.split("_")[0] for name in training}) + len(validation) == 5
 
 
-@pytest.mark.parametrize("name", PARTS["all"])
+@pytest.mark.parametrize("name", SPLITS["all"])
 def test_every_photograph_is_rgb_and_lies_in_the_wheel(name, monkeypatch):
     def no_network(*_):
         raise AssertionError("the network was used")
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
-    photo = photograph(name)
+    photo = load_photograph(name)
     assert photo.dtype == np.uint8
     assert photo.ndim == 3
     assert photo.shape[2] == 3
@@ -34,7 +34,7 @@ def test_every_photograph_is_rgb_and_lies_in_the_wheel(name, monkeypatch):
 
 
 def test_the_motorcycle_is_photographed_from_two_places():
-    left, right = photograph("motorcycle_left"), photograph("motorcycle_right")
+    left, right = load_photograph("motorcycle_left"), load_photograph("motorcycle_right")
     assert left.shape == right.shape
     assert not np.array_equal(left, right)
 
@@ -43,7 +43,7 @@ def test_the_motorcycle_is_photographed_from_two_places():
 def test_tiles_are_squares_inside_the_photograph(shape):
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
     photo = np.stack([rows, columns, 0 * rows], -1)  # every pixel says where it is
-    tiles = square_tiles(photo)
+    tiles = extract_square_tiles(photo)
     sides = [tile.shape[0] for tile in tiles]
     assert sides == sorted(sides, reverse=True)
     assert set(sides) == {min(shape), min(shape) // 2}
@@ -58,7 +58,7 @@ def test_tiles_are_squares_inside_the_photograph(shape):
     assert len(corners) == len(tiles)
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", SPLITS)
 def test_once_has_evaluation_size_images_and_the_same_each_time(part):
     photos = Photos(part)
     first = list(photos.once().as_numpy_iterator())
@@ -72,10 +72,10 @@ def test_once_has_evaluation_size_images_and_the_same_each_time(part):
 def test_an_epoch_visits_each_photograph_equally_often():
     photos = Photos("validation")
     shapes = [photos.photograph(index).shape for index in range(len(photos))]
-    assert shapes.count(photograph("coffee").shape) == len(photos) // 2
+    assert shapes.count(load_photograph("coffee").shape) == len(photos) // 2
 
 
 def test_parts_have_an_identity_each():
-    identities = {part: Photos(part).identity() for part in PARTS}
-    assert len(set(identities.values())) == len(PARTS)
-    assert identities == {part: Photos(part).identity() for part in PARTS}
+    identities = {part: Photos(part).identity() for part in SPLITS}
+    assert len(set(identities.values())) == len(SPLITS)
+    assert identities == {part: Photos(part).identity() for part in SPLITS}

@@ -8,12 +8,12 @@ from skimage.transform import resize
 
 from tfinvert import InputError
 from tfinvert.data import pipeline
-from tfinvert.data.held import Held
-from tfinvert.data.open import open_source
-from tfinvert.data.order import WHOLE
-from tfinvert.data.pipeline import central_view, evaluation_batches
+from tfinvert.data.augmentation import RandomAugmentation
+from tfinvert.data.image_cache import DecodedImageCache
+from tfinvert.data.open_source import open_source
+from tfinvert.data.pipeline import center_crop_and_resize, evaluation_batches
+from tfinvert.data.shuffling import WHOLE_BATCH
 from tfinvert.data.sources import IndexedSource
-from tfinvert.data.views import Views
 
 
 class Memory(IndexedSource):
@@ -40,10 +40,10 @@ def located(height, width):
     return np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
 
 
-def training_batches(source, size, batch_size, seed, *, start_step=0, part=WHOLE, **how):
+def training_batches(source, size, batch_size, seed, *, start_step=0, part=WHOLE_BATCH, **how):
     how.setdefault("min_crop", source.min_crop)
     how.setdefault("jitter", source.jitter)
-    views = Views(size, **how)
+    views = RandomAugmentation(size, **how)
     return pipeline.training_batches(source, views, batch_size, seed, start_step, part)
 
 
@@ -200,7 +200,7 @@ def test_evaluation_of_every_third_image():
 @pytest.mark.parametrize(("shape", "size"), [((96, 96), (32, 32)), ((90, 120), (30, 40))])
 def test_central_view_is_an_antialiased_reduction(shape, size):
     image = noise(1, *shape)[0]
-    view = central_view(tf.constant(image), size).numpy()
+    view = center_crop_and_resize(tf.constant(image), size).numpy()
     height, width = size
     pillow = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     np.testing.assert_allclose(view, np.asarray(pillow) / 255, atol=1.5 / 255)
@@ -208,7 +208,7 @@ def test_central_view_is_an_antialiased_reduction(shape, size):
 
 def test_central_view_is_a_bilinear_enlargement():
     image = noise(1, 10, 15)[0]
-    view = central_view(tf.constant(image), (20, 30)).numpy()
+    view = center_crop_and_resize(tf.constant(image), (20, 30)).numpy()
     expected = resize(image / 255, (20, 30), order=1, mode="edge", anti_aliasing=False)
     np.testing.assert_allclose(view, expected, atol=0.5 / 255 + 1e-5)
     np.testing.assert_allclose(view * 255, np.round(view * 255), atol=1e-4)  # as a file holds it
@@ -216,7 +216,7 @@ def test_central_view_is_a_bilinear_enlargement():
 
 def test_central_view_at_the_same_size_is_exact():
     image = noise(1, 17, 23)[0]
-    view = central_view(tf.constant(image), (17, 23)).numpy()
+    view = center_crop_and_resize(tf.constant(image), (17, 23)).numpy()
     np.testing.assert_array_equal(view, image.astype(np.float32) / 255)
 
 
@@ -233,7 +233,9 @@ def test_central_view_is_of_the_middle(shape, size, box):
     image = noise(1, *shape)[0]
     top, bottom, left, right = box
     expected = image[top:bottom, left:right].astype(np.float32) / 255
-    np.testing.assert_array_equal(central_view(tf.constant(image), size).numpy(), expected)
+    np.testing.assert_array_equal(
+        center_crop_and_resize(tf.constant(image), size).numpy(), expected
+    )
 
 
 @pytest.mark.parametrize("size", [100, 224, 227])
@@ -242,7 +244,7 @@ def test_the_whole_of_a_square_image_is_in_its_central_view(size):
     for side in range(size, size + 12):
         image = np.zeros((side, side, 3), np.uint8)
         image[-1], image[:, -1] = 255, 255
-        view = central_view(tf.constant(image), (size, size)).numpy()
+        view = center_crop_and_resize(tf.constant(image), (size, size)).numpy()
         assert view[-1].min() > 0.5, side
         assert view[:, -1].min() > 0.5, side
 
@@ -319,9 +321,9 @@ def test_parts_of_a_batch_are_together_the_batch(of):
 @pytest.mark.parametrize("min_crop", [0.5, 0.6])
 def test_held_photographs_give_the_views_of_decoded_ones(memory_gb, min_crop):
     source = Memory([*noise(3, 90, 130), *noise(2, 40, 30), *noise(2, 64, 20)])
-    views = Views((16, 24), min_crop, 3, 0.3)
+    views = RandomAugmentation((16, 24), min_crop, 3, 0.3)
     decoded = first(pipeline.training_batches(source, views, 5, 3), 4)
-    held = Held(views.reduced, memory_gb)
+    held = DecodedImageCache(views.reduced, memory_gb)
     for index in range(len(source)):
         held.append(source.image(index))
     assert held.in_memory <= memory_gb * 1e9
@@ -335,7 +337,7 @@ def test_held_photographs_give_the_views_of_decoded_ones(memory_gb, min_crop):
 @pytest.mark.parametrize(("shape", "size"), [((96, 128), (32, 32)), ((500, 40), (20, 10))])
 @pytest.mark.parametrize("min_crop", [1.0, 0.6, 0.5, 0.3])
 def test_the_smallest_crop_of_a_reduced_photograph_has_the_size_of_a_view(shape, size, min_crop):
-    views = Views(size, min_crop)
+    views = RandomAugmentation(size, min_crop)
     reduced = views.reduced(noise(1, *shape)[0])
     largest = max(reduced.shape[0] / size[0] * min_crop, reduced.shape[1] / size[1] * min_crop)
     smallest = min(reduced.shape[0] / size[0] * min_crop, reduced.shape[1] / size[1] * min_crop)
@@ -350,13 +352,13 @@ def test_the_smallest_crop_of_a_reduced_photograph_has_the_size_of_a_view(shape,
 def test_a_disk_without_room_for_decoded_photographs_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     with pytest.raises(InputError, match="no room to hold decoded photographs in .*gone.*TMPDIR"):
-        Held(memory_gb=0).append(noise(1, 8, 8)[0])
+        DecodedImageCache(memory_gb=0).append(noise(1, 8, 8)[0])
 
 
 def test_a_view_of_a_larger_photograph_is_an_antialiased_reduction():
     image = noise(1, 96, 96)[0]
     views = first(training_batches(Memory([image]), (32, 32), 8, 0, min_crop=1.0), 1)[0]
-    expected = central_view(tf.constant(image), (32, 32)).numpy()
+    expected = center_crop_and_resize(tf.constant(image), (32, 32)).numpy()
     for view in views:
         nearest = min(abs(view - expected).max(), abs(view[:, ::-1] - expected).max())
         assert nearest < 1.5 / 255

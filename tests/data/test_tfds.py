@@ -8,10 +8,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfinvert import InputError
-from tfinvert.data.held import Held
+from tfinvert.data.augmentation import RandomAugmentation
+from tfinvert.data.image_cache import DecodedImageCache
 from tfinvert.data.pipeline import evaluation_batches, training_batches
-from tfinvert.data.tfds import Tfds
-from tfinvert.data.views import Views
+from tfinvert.data.tfds import TfdsSource
 from tfinvert.errors import Interrupted
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 6, 9, 4), dtype=np.uint8)
@@ -79,13 +79,13 @@ def read(source):
 
 def refusal(*arguments):
     with pytest.raises(InputError) as caught:
-        Tfds(*arguments)
+        TfdsSource(*arguments)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_images_come_in_the_order_of_the_files(prepared):
-    source = Tfds("colour")
+    source = TfdsSource("colour")
     assert source.name == "tfds:colour"
     assert len(source) == source.evaluation_size == 40
     assert source.once().element_spec.dtype == tf.uint8
@@ -94,43 +94,43 @@ def test_images_come_in_the_order_of_the_files(prepared):
 
 
 def test_grey_images_fill_the_three_channels(prepared):
-    np.testing.assert_array_equal(read(Tfds("grey")), PIXELS[..., [0, 0, 0]])
+    np.testing.assert_array_equal(read(TfdsSource("grey")), PIXELS[..., [0, 0, 0]])
 
 
 def test_16_bit_images_are_scaled(prepared):
-    np.testing.assert_array_equal(read(Tfds("deep")), np.round(DEEP / 257).repeat(3, -1))
+    np.testing.assert_array_equal(read(TfdsSource("deep")), np.round(DEEP / 257).repeat(3, -1))
 
 
 def test_transparent_images_are_laid_on_white(prepared):
     alpha = PIXELS[..., 3:] / 255
     expected = PIXELS[..., :3] * alpha + 255 * (1 - alpha)
-    np.testing.assert_allclose(read(Tfds("alpha")), expected, atol=0.51)
+    np.testing.assert_allclose(read(TfdsSource("alpha")), expected, atol=0.51)
 
 
 def test_the_only_image_feature_is_taken(prepared):
-    np.testing.assert_array_equal(read(Tfds("other_key")), PIXELS[..., :3])
+    np.testing.assert_array_equal(read(TfdsSource("other_key")), PIXELS[..., :3])
 
 
 def test_the_test_split_is_held_out(prepared):
-    assert len(Tfds("colour", "training")) == 40
-    assert len(Tfds("colour", "validation")) == 5
+    assert len(TfdsSource("colour", "training")) == 40
+    assert len(TfdsSource("colour", "validation")) == 5
 
 
 def test_the_end_of_the_only_split_is_held_out(prepared):
-    parts = [Tfds("alone", part) for part in ("training", "validation")]
+    parts = [TfdsSource("alone", part) for part in ("training", "validation")]
     assert [len(part) for part in parts] == [38, 2]
     np.testing.assert_array_equal(np.concatenate([read(part) for part in parts]), PIXELS[..., :3])
 
 
 def test_training_images_are_those_of_the_files(prepared):
-    source = Tfds("colour")
+    source = TfdsSource("colour")
     drawn = [source.photograph(index) for index in range(len(source))]
     np.testing.assert_array_equal(drawn, PIXELS[..., :3])
 
 
 def test_images_are_decoded_once_and_held_where_they_are_asked_to_be(prepared, monkeypatch):
-    held = Held()
-    source = Tfds("colour", held=held)
+    held = DecodedImageCache()
+    source = TfdsSource("colour", held=held)
     first = source.photograph(3)
     assert len(held) == 40
     monkeypatch.setattr(source, "once", None)
@@ -138,29 +138,33 @@ def test_images_are_decoded_once_and_held_where_they_are_asked_to_be(prepared, m
 
 
 def test_the_identity_is_that_of_the_split_and_its_files(prepared):
-    identity = Tfds("colour").identity()
-    assert Tfds("colour").identity() == identity
-    assert Tfds("colour", "validation").identity() != identity
-    assert Tfds("alone").identity() != identity
+    identity = TfdsSource("colour").identity()
+    assert TfdsSource("colour").identity() == identity
+    assert TfdsSource("colour", "validation").identity() != identity
+    assert TfdsSource("alone").identity() != identity
     record = next(prepared.glob("colour/**/*tfrecord*"))
     before = record.stat()
     os.utime(record, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    assert Tfds("colour").identity() != identity
+    assert TfdsSource("colour").identity() != identity
 
 
 def test_training_batches_start_at_any_step(prepared):
-    source = Tfds("colour")
+    source = TfdsSource("colour")
     unbroken = list(
-        training_batches(source, Views((4, 6), 0.6), 7, seed=3).take(13).as_numpy_iterator()
+        training_batches(source, RandomAugmentation((4, 6), 0.6), 7, seed=3)
+        .take(13)
+        .as_numpy_iterator()
     )
-    resumed = training_batches(source, Views((4, 6), 0.6), 7, seed=3, start_step=5).take(8)
+    resumed = training_batches(
+        source, RandomAugmentation((4, 6), 0.6), 7, seed=3, start_step=5
+    ).take(8)
     for one, two in zip(unbroken[5:], resumed.as_numpy_iterator(), strict=True):
         assert one.shape == (7, 4, 6, 3)
         np.testing.assert_array_equal(one, two)
 
 
 def test_evaluation_batches(prepared):
-    batches = list(evaluation_batches(Tfds("colour"), (6, 9), 16).as_numpy_iterator())
+    batches = list(evaluation_batches(TfdsSource("colour"), (6, 9), 16).as_numpy_iterator())
     assert [len(batch) for batch in batches] == [16, 16, 8]
     np.testing.assert_array_equal(np.concatenate(batches), PIXELS[..., :3].astype(np.float32) / 255)
 
@@ -218,10 +222,14 @@ def test_data_sets_of_tfds_by_name_on_its_own_mock_data(tmp_path, name):
     builder.data_path.mkdir(parents=True)
     builder.info.write_to_directory(builder.data_dir)
     with tfds.testing.mock_data(num_examples=7, data_dir=tmp_path):
-        held_out = list(evaluation_batches(Tfds(name, "validation"), (32, 32), 4))
+        held_out = list(evaluation_batches(TfdsSource(name, "validation"), (32, 32), 4))
     with tfds.testing.mock_data(num_examples=11, data_dir=tmp_path):
         batch = next(
-            iter(training_batches(Tfds(name, "training"), Views((32, 32), 0.6), 5, seed=0))
+            iter(
+                training_batches(
+                    TfdsSource(name, "training"), RandomAugmentation((32, 32), 0.6), 5, seed=0
+                )
+            )
         )
     assert [len(images) for images in held_out] == [4, 3]
     assert batch.shape == (5, 32, 32, 3)
@@ -234,4 +242,4 @@ def test_being_told_to_stop_is_no_failure_of_a_data_set(monkeypatch):
 
     monkeypatch.setattr(tfds, "builder", stop)
     with pytest.raises(Interrupted):
-        Tfds("mnist")
+        TfdsSource("mnist")

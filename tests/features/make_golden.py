@@ -10,22 +10,22 @@ import pathlib
 import numpy as np
 import vlfeat
 
-from tfinvert.data.photos import photograph
+from tfinvert.data.photos import load_photograph
 
 HOG = {
-    "square_grey": photograph("astronaut")[100:164, 180:244, 1:2],
-    "odd_grey": photograph("coffee")[120:187, 200:301, :1],
-    "odd_color": photograph("chelsea")[60:139, 100:167],
-    "small_color": photograph("rocket")[150:166, 300:320],
+    "square_grey": load_photograph("astronaut")[100:164, 180:244, 1:2],
+    "odd_grey": load_photograph("coffee")[120:187, 200:301, :1],
+    "odd_color": load_photograph("chelsea")[60:139, 100:167],
+    "small_color": load_photograph("rocket")[150:166, 300:320],
 }
 # Image and cell size.
 LBP = {
-    "square_16": (photograph("astronaut")[100:164, 180:244, 1:2], 16),
-    "square_8": (photograph("astronaut")[100:164, 180:244, 1:2], 8),
-    "odd_16": (photograph("chelsea")[60:143, 100:167, 1:2], 16),
-    "odd_8": (photograph("coffee")[120:187, 200:301, :1], 8),
-    "odd_5": (photograph("chelsea")[100:133, 150:194, :1], 5),
-    "one_cell": (photograph("rocket")[150:166, 300:320, :1], 16),
+    "square_16": (load_photograph("astronaut")[100:164, 180:244, 1:2], 16),
+    "square_8": (load_photograph("astronaut")[100:164, 180:244, 1:2], 8),
+    "odd_16": (load_photograph("chelsea")[60:143, 100:167, 1:2], 16),
+    "odd_8": (load_photograph("coffee")[120:187, 200:301, :1], 8),
+    "odd_5": (load_photograph("chelsea")[100:133, 150:194, :1], 5),
+    "one_cell": (load_photograph("rocket")[150:166, 300:320, :1], 16),
 }
 
 

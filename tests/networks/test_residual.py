@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfinvert import features
 from tfinvert.networks import inversion, residual
-from tfinvert.networks.upconv import upconv
+from tfinvert.networks.blocks import upconv
 
 
 def build(name, side=64, **arguments):

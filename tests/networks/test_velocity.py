@@ -41,13 +41,13 @@ def test_that_velocity_is_the_regression_of_lines_between_independent_noises():
     for t in (0.1, 0.5, 0.8):
         place, direction = (1 - t) * start + t * end, end - start
         slope = (place * direction).mean() / (place**2).mean()
-        ours = velocity.Straight()(np.ones((1, 1, 1, 3), "f4"), np.full((1, 1), t, "f4"))
+        ours = velocity.WhiteNoiseVelocity()(np.ones((1, 1, 1, 3), "f4"), np.full((1, 1), t, "f4"))
         np.testing.assert_allclose(ours, slope, atol=0.02)
 
 
 def test_waves_are_sines_and_cosines_of_the_time():
     times = np.array([[0.0], [0.3], [1.0]], "f4")
-    waves = velocity.Waves(4)(times).numpy()
+    waves = velocity.FourierTimeEmbedding(4)(times).numpy()
     factors = np.pi * 2.0 ** np.array([0, 3, 6, 9])
     expected = np.concatenate([np.sin(times * factors), np.cos(times * factors)], 1)
     np.testing.assert_allclose(waves, expected, atol=2e-4)  # float32 at 512 π

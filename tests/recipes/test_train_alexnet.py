@@ -10,12 +10,12 @@ from PIL import Image
 import tfinvert
 from tests import programs
 from tfinvert import features
-from tfinvert.data.folder import Folder
-from tfinvert.evaluation import read_images
+from tfinvert.data.folder import ImageFolder
+from tfinvert.metrics.evaluation import read_images
 from tfinvert.networks import weights
-from tfinvert.runs.classifier import Classification, run_classification
-from tfinvert.training.classifier import ClassifierSettings, accuracy
-from tfinvert.training.loop import Pace
+from tfinvert.runs.classifier import ClassifierRun, run_classifier_training
+from tfinvert.training.train_classifier import ClassifierSettings, top_k_accuracy
+from tfinvert.training.train_inverter import Intervals
 
 FLAGS = ("--input_size=63", "--image_size=32", "--units=16", "--batch_size=8", "--steps=4")
 HEAD = ("--data=folder:train", "--validation_data=folder:val", "--weights=trunk.safetensors")
@@ -78,8 +78,8 @@ def test_the_card_tells_what_was_measured_of_the_saved_weights(place, run):
         "alexnet/fc8", image_shape=(32, 32, 3), weights=str(run / "alexnet.safetensors")
     )
     assert card["parameters"] == fc8.model.count_params()
-    source = Folder(place / "val")
-    scores = accuracy(np.asarray(fc8(read_images(source, (32, 32)))), source.once_labels())
+    source = ImageFolder(place / "val")
+    scores = top_k_accuracy(np.asarray(fc8(read_images(source, (32, 32)))), source.once_labels())
     assert card["metrics"] == {**scores, "images": 9}
 
 
@@ -106,10 +106,10 @@ def classify(place, workdir, cache=None, **changes):
     settings = {"steps": 2, "batch_size": 4, "units": 16}
     classification, settings = (
         kind(**{k: v for k, v in (given | changes).items() if k in kind.__annotations__})
-        for kind, given in ((Classification, classification), (ClassifierSettings, settings))
+        for kind, given in ((ClassifierRun, classification), (ClassifierSettings, settings))
     )
-    pace = Pace(log=1, validate=2, checkpoint=2)
-    return run_classification(
+    pace = Intervals(log=1, validate=2, checkpoint=2)
+    return run_classifier_training(
         classification, settings, workdir, changes.get("strategy", "one"), pace, cache
     )
 

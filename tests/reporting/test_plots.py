@@ -5,7 +5,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from tfinvert.reporting.plots import dot_chart, line_chart, loss_curve, path_chart
+from tfinvert.reporting.charts import dot_chart, line_chart, loss_curve, path_chart
 
 HISTORY = [{"step": step, "loss": 5.0 - step / 100} for step in range(0, 100, 10)]
 FALLING = [{"step": step, "loss": 10.0 ** (-step / 30)} for step in range(0, 100, 10)]

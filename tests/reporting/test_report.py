@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfinvert.reporting.plots import loss_curve
+from tfinvert.reporting.charts import loss_curve
+from tfinvert.reporting.formatting import format_cell, format_detail
 from tfinvert.reporting.report import Chapter, Figure, write_report
-from tfinvert.reporting.values import detail_text, table_text
 
 VOID = {"meta", "img"}
 IMAGE = np.random.default_rng(0).integers(0, 256, (8, 10, 3)) / 255.0
@@ -243,7 +243,7 @@ def test_a_failed_write_keeps_the_older_report(tmp_path, monkeypatch):
     ],
 )
 def test_table_cells(value, text):
-    assert table_text(value) == text
+    assert format_cell(value) == text
 
 
 @pytest.mark.parametrize(
@@ -258,4 +258,4 @@ def test_table_cells(value, text):
     ],
 )
 def test_details(value, text):
-    assert detail_text(value) == text
+    assert format_detail(value) == text

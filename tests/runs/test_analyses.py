@@ -5,11 +5,11 @@ import pytest
 import tensorflow as tf
 
 import tfinvert
-from tfinvert.analysis.experiments import EXPERIMENTS, Experiment
+from tfinvert.analysis.experiment import EXPERIMENTS, Experiment
 from tfinvert.analysis.result import Claim, Result
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.runs.analyses import run_experiments
-from tfinvert.runs.claims import claims_page
+from tfinvert.runs.results import claims_page
 
 FACTS = {"data": "photos", "seed": 0}
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 import tfinvert
-from tfinvert.analysis import color, interpolate, units
-from tfinvert.analysis.experiments import Experiment
+from tfinvert.analysis import interpolate, units
+from tfinvert.analysis.experiment import Experiment
+from tfinvert.analysis.experiments import color
 from tfinvert.analysis.result import Claim
 from tfinvert.runs.analyses import run_experiments
 from tfinvert.runs.exhibits import EXHIBITS

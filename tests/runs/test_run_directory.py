@@ -58,7 +58,7 @@ def test_a_directory_that_cannot_be_made(tmp_path):
 
 HOLDER = """
 import sys, time
-from tfinvert.runs.lock import locked
+from tfinvert.runs.run_directory import locked
 import pathlib
 with locked(pathlib.Path(sys.argv[1])):
     print("held", flush=True)

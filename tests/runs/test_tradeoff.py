@@ -8,11 +8,12 @@ from PIL import Image
 
 import tfinvert
 from tests.programs import call, error_line
-from tfinvert import frechet, metrics
-from tfinvert.data.open import open_source
-from tfinvert.evaluation import read_images
-from tfinvert.lpips import lpips
-from tfinvert.runs.tradeoff import Compared
+from tfinvert import metrics
+from tfinvert.data.open_source import open_source
+from tfinvert.metrics import frechet
+from tfinvert.metrics.evaluation import read_images
+from tfinvert.metrics.lpips import lpips
+from tfinvert.runs.tradeoff import InverterGroup
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_the_table_the_figure_and_the_pictures_are_of_what_was_given(place):
     error = metrics.normalized_error(photographs, rebuilt)
     assert squared["normalized_error"] == pytest.approx(error, rel=1e-4)
     assert squared["lpips"] == pytest.approx(lpips(photographs, rebuilt), rel=1e-3)
-    distance = frechet.image_sets(photographs, rebuilt).distance
+    distance = frechet.image_set_distance(photographs, rebuilt).distance
     assert squared["frechet_distance"] == pytest.approx(distance, rel=1e-3)
     assert squared["lpips"] < found["HOG"]["none"]["lpips"]
     table = (place / "out" / "tradeoff.md").read_text().splitlines()
@@ -70,4 +71,4 @@ def test_wrong_input_is_one_line_and_leaves_no_directory(place, inverters, messa
 
 def test_what_is_compared_is_one_feature_of_one_size(inverter):
     with pytest.raises(tfinvert.InputError, match=r"one feature of one size. Received: .*lbp \("):
-        Compared("HOG", {"a": inverter, "b": tfinvert.load("lbp-64")})
+        InverterGroup("HOG", {"a": inverter, "b": tfinvert.load("lbp-64")})

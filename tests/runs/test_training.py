@@ -16,13 +16,13 @@ from tfinvert import features
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
 from tfinvert.networks import inversion
-from tfinvert.runs.training import TrainingRun, held_out, run_training
-from tfinvert.training.loop import Pace
+from tfinvert.runs.training import TrainingRun, has_held_out_split, run_training
 from tfinvert.training.settings import Settings
+from tfinvert.training.train_inverter import Intervals
 
 WHAT = {"feature": "hog", "data": "photos", "image_size": 64}
 SETTINGS = {"steps": 4, "batch_size": 8, "width": 0.125, "network": "paper", "optimizer": "adam"}
-PACE = Pace(log=2, validate=4, checkpoint=4)
+PACE = Intervals(log=2, validate=4, checkpoint=4)
 
 
 @few_measured()
@@ -188,7 +188,7 @@ def test_a_bomb_among_photographs_is_skipped(tmp_path, caplog):
 
 
 def test_what_was_held_out():
-    assert held_out("folder:a", {"data": "folder:a", "validation_data": None})
-    assert not held_out("folder:a", {"data": "folder:a", "validation_data": "folder:b"})
-    assert not held_out("folder:a", {"data": "folder:b"})
-    assert not held_out("folder:a", {})
+    assert has_held_out_split("folder:a", {"data": "folder:a", "validation_data": None})
+    assert not has_held_out_split("folder:a", {"data": "folder:a", "validation_data": "folder:b"})
+    assert not has_held_out_split("folder:a", {"data": "folder:b"})
+    assert not has_held_out_split("folder:a", {})

@@ -11,7 +11,7 @@ from PIL import Image
 import tfinvert
 from tests.programs import call, error_line
 from tfinvert.serving import client, export_savedmodel
-from tfinvert.serving.client_features import features_of_files, invert_request
+from tfinvert.serving.client_features import build_invert_request, compute_file_features
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +39,10 @@ def test_image_endpoints_are_refused_with_the_reason(sift_inverter, tmp_path, en
 
 
 def test_the_clients_features_are_those_the_inverter_takes(sift_inverter, photo, files):
-    features = features_of_files(sift_inverter.feature, files)
+    features = compute_file_features(sift_inverter.feature, files)
     images = np.stack([photo, photo[::-1]]).astype(np.float32) / 255
     np.testing.assert_array_equal(features, sift_inverter.feature(images))
-    body = json.loads(json.dumps(invert_request(features)))
+    body = json.loads(json.dumps(build_invert_request(features)))
     assert body["signature_name"] == "invert"
     np.testing.assert_allclose(np.array(body["instances"], np.float32), features, rtol=1e-6)
 
@@ -97,7 +97,7 @@ def test_wrong_input_of_the_program(sift, tmp_path, arguments, message):
 def test_features_the_client_refuses(tmp_path, features, message):
     np.save(tmp_path / "features.npy", features)
     with pytest.raises(ValueError, match=message):
-        client.features_in(tmp_path / "features.npy")
+        client.read_features(tmp_path / "features.npy")
 
 
 def test_features_the_model_refuses(sift):

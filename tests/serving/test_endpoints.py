@@ -10,8 +10,8 @@ from PIL import Image
 
 from tfinvert.data.decode import decode_rgb as decode_on_host
 from tfinvert.errors import InputError
-from tfinvert.serving.decode import MAX_PIXELS, decode_rgb
 from tfinvert.serving.endpoints import make_endpoints
+from tfinvert.serving.image_decoding import MAX_PIXELS, decode_rgb
 
 
 def encoded(image, **options):

@@ -11,10 +11,10 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 import tfinvert
 from tfinvert.errors import InputError
 from tfinvert.features.standardization import Standardization
-from tfinvert.networks import inversion, spread
+from tfinvert.networks import inversion, uncertainty
 from tfinvert.serving import ENDPOINTS, check_savedmodel, export_savedmodel
 from tfinvert.serving.client import Client
-from tfinvert.serving.warmup import PATH, prediction_log
+from tfinvert.serving.warmup import PATH, encode_prediction_log
 
 
 class Weighted(tfinvert.features.Feature):
@@ -61,7 +61,7 @@ def test_every_endpoint_gives_what_the_inverter_gives(inverter, model, photo):
 @pytest.mark.parametrize("kind", ["inverter", "free_inverter"])
 def test_an_inverter_that_tells_its_uncertainty_is_served_with_it(kind, request, photo, tmp_path):
     plain = request.getfixturevalue(kind)
-    head = spread.build(plain.network)
+    head = uncertainty.build_head(plain.network)
     for weight in head.weights:
         weight.assign(weight + 0.01)
     telling = tfinvert.Inverter(
@@ -69,7 +69,7 @@ def test_an_inverter_that_tells_its_uncertainty_is_served_with_it(kind, request,
         plain.standardization,
         plain.network,
         {},
-        spread.Spread(head, np.ones(3, "f4")),
+        uncertainty.UncertaintyHead(head, np.ones(3, "f4")),
     )
     path = export_savedmodel(telling, tmp_path / "model")
     images = np.stack([photo, photo[::-1]]).astype(np.float32) / 255
@@ -199,7 +199,7 @@ def fields(message):
 @pytest.mark.parametrize("size", [1, 30, 31, 32, 5000])
 def test_a_warm_up_request_is_this_protocol_buffer(size):
     value = np.arange(size, dtype=np.float32)
-    ((number, predict_log),) = fields(prediction_log("invert", "features", value))
+    ((number, predict_log),) = fields(encode_prediction_log("invert", "features", value))
     assert number == 6
     ((number, request),) = fields(predict_log)
     assert number == 1

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfinvert.data.photos import photograph
-from tfinvert.studio.looks import look
+from tfinvert.data.photos import load_photograph
+from tfinvert.studio.render import render_view
 from tfinvert.studio.state import from_query
 
 SHOWN = "#pictures figcaption span"
@@ -19,7 +19,7 @@ SHOWN = "#pictures figcaption span"
 def files(tmp_path_factory):
     """A photograph, and what is none, by name."""
     folder = tmp_path_factory.mktemp("photographs")
-    Image.fromarray(photograph("astronaut")[:256, 100:356]).save(folder / "face.png")
+    Image.fromarray(load_photograph("astronaut")[:256, 100:356]).save(folder / "face.png")
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
     (folder / "words.png").write_text("not an image")
     return {path.name: path for path in folder.iterdir()}
@@ -58,8 +58,8 @@ def link(page, text):
 def test_it_begins_with_an_example_and_other_tabs_are_a_click_away(visit):
     page = visit()
     caption(page, "rebuilt from hog")
-    np.testing.assert_array_equal(picture(page, 0), photograph("chelsea"))
-    np.testing.assert_array_equal(picture(page, 1), look(from_query("")).pictures[1].pixels)
+    np.testing.assert_array_equal(picture(page, 0), load_photograph("chelsea"))
+    np.testing.assert_array_equal(picture(page, 1), render_view(from_query("")).pictures[1].pixels)
     link(page, "tab=rebuild")
     page.locator("#examples button").nth(3).click()
     caption(page, "coffee")
@@ -82,7 +82,7 @@ def test_a_slider_changes_the_picture(visit):
         slide(page, "amount", value)
     caption(page, "alexnet-fc6-64, largest 5 % kept")
     link(page, "amount=5")
-    expected = look(from_query(page.url.partition("?")[2])).pictures[1].pixels
+    expected = render_view(from_query(page.url.partition("?")[2])).pictures[1].pixels
     np.testing.assert_allclose(picture(page, 1).astype(int), expected, atol=1)
     assert np.abs(picture(page, 1).astype(int) - before).mean() > 1
     page.get_by_label("error map").click()

@@ -4,7 +4,7 @@ import pytest
 
 from tfinvert.errors import InputError
 from tfinvert.studio.state import State, from_query
-from tfinvert.studio.tabs import BY_NAME, TABS
+from tfinvert.studio.tabs import TABS, TABS_BY_NAME
 
 
 @pytest.mark.parametrize("tab", TABS, ids=lambda tab: tab.name)
@@ -26,9 +26,9 @@ def test_every_setting_is_in_the_link():
 
 def test_layers_have_their_names_in_a_link():
     state = from_query("tab=layers&layer=fc7")
-    assert BY_NAME["layers"].inverter_of(state.values) == "alexnet-fc7-64"
+    assert TABS_BY_NAME["layers"].inverter_of(state.values) == "alexnet-fc7-64"
     state = from_query("tab=layers&layer=conv2&set=224")
-    assert BY_NAME["layers"].inverter_of(state.values) == "alexnet-conv2"
+    assert TABS_BY_NAME["layers"].inverter_of(state.values) == "alexnet-conv2"
 
 
 def test_an_uploaded_photograph_is_in_no_link():

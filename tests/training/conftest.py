@@ -4,10 +4,10 @@ import pytest
 
 from tests.training.runs import EVERY_STEP, SETTINGS, Unbroken, few_measured
 from tfinvert import features
-from tfinvert.data.open import open_source
+from tfinvert.data.open_source import open_source
 from tfinvert.training import strategies
-from tfinvert.training.examples import Examples
-from tfinvert.training.loop import fit
+from tfinvert.training.datasets import TrainingDataset
+from tfinvert.training.train_inverter import train_inverter
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +31,11 @@ def train_in(hog, photos):
         start=None,
     ):
         workdir.mkdir(exist_ok=True)
-        chosen = strategies.make(strategy)
-        examples = Examples(feature, source, settings)
-        return fit(feature, examples, validation, settings, workdir, chosen, pace, start)[:2]
+        chosen = strategies.make_strategy(strategy)
+        examples = TrainingDataset(feature, source, settings)
+        return train_inverter(
+            feature, examples, validation, settings, workdir, chosen, pace, start
+        )[:2]
 
     return run
 

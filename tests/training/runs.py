@@ -8,25 +8,25 @@ import pytest
 import tensorflow as tf
 
 from tfinvert.features.standardization import Standardization
-from tfinvert.training import examples, strategies
-from tfinvert.training.loop import Pace
+from tfinvert.training import datasets, strategies
 from tfinvert.training.settings import Settings
-from tfinvert.training.state import State
-from tfinvert.training.step import make_step
+from tfinvert.training.state import TrainingState
+from tfinvert.training.train_inverter import Intervals
+from tfinvert.training.train_step import make_train_step
 
 DEFAULTS = Settings(
     steps=6, batch_size=8, width=0.125, warmup_steps=2, learning_rate=2e-3, averaging=0.9
 )
 # Quick to trace, which is most of the time here.
 SETTINGS = dataclasses.replace(DEFAULTS, network="paper", optimizer="adam")
-EVERY_STEP = Pace(log=1, validate=3, checkpoint=2)
+EVERY_STEP = Intervals(log=1, validate=3, checkpoint=2)
 
 
 @contextlib.contextmanager
 def few_measured():
     """Fewer images than programs take are measured first, which would take most of a short run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examples, "MEASURED_IMAGES", 64)
+        patch.setattr(datasets, "STATISTICS_IMAGES", 64)
         yield
 
 
@@ -78,11 +78,11 @@ def interrupt_after(patch, module, steps):
 
 def take(feature, settings, batch, steps=3, strategy="one", batches=None):
     """The losses of some steps without a loop around them, and the state after them."""
-    devices = strategies.make(strategy)
+    devices = strategies.make_strategy(strategy)
     with devices.scope():
-        state = State(feature, settings)
+        state = TrainingState(feature, settings)
         state.standardization = Standardization.measure(feature, [feature(batch)])
-    step = make_step(state, settings, devices)
+    step = make_train_step(state, settings, devices)
     data = tf.data.Dataset.from_tensor_slices(np.stack(batches or [batch] * steps))
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF

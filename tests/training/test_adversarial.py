@@ -11,10 +11,10 @@ import tensorflow as tf
 from tests.training.runs import SETTINGS, Interrupted, Unbroken, interrupt_after, take
 from tfinvert import InputError, features
 from tfinvert.features.standardization import Standardization
-from tfinvert.training import loop, losses
-from tfinvert.training.losses.adversarial import Adversary
+from tfinvert.training import losses, train_inverter
+from tfinvert.training.losses.adversarial import AdversarialLoss
 from tfinvert.training.settings import Settings
-from tfinvert.training.state import State
+from tfinvert.training.state import TrainingState
 
 LOSS = "squared:10,adversarial:0.1"
 SIDE = 32
@@ -48,7 +48,7 @@ def given(batch):
 @pytest.fixture(scope="module")
 def adversary():
     tf.keras.utils.set_random_seed(0)
-    made = Adversary((SIDE, SIDE))
+    made = AdversarialLoss((SIDE, SIDE))
     made.build(FEATURE, QUICK)
     return made
 
@@ -129,7 +129,7 @@ def test_two_devices_and_micro_batches_make_the_step_of_the_whole_batch(taken, p
 
 
 def test_the_first_step_is_that_of_the_losses_at_the_start(plain, batch):
-    state = State(FEATURE, QUICK)
+    state = TrainingState(FEATURE, QUICK)
     state.standardization = Standardization.measure(FEATURE, [FEATURE(batch)])
     seen = state.standardization(FEATURE(batch))
     made = np.asarray(state.network(seen))
@@ -176,7 +176,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one_to_the_last_part(
     whole = Unbroken(train_in, tmp_path / "whole", settings=RUN)
     assert all(entry["discriminator_loss"] > 0 for entry in whole.entries)
     with monkeypatch.context() as patch:
-        interrupt_after(patch, loop, 5)
+        interrupt_after(patch, train_inverter, 5)
         with pytest.raises(Interrupted):
             train(RUN)
     again, history = train(RUN)
@@ -201,8 +201,8 @@ def test_a_run_without_a_discriminator_is_not_continued_with_one(train, unbroken
 
 
 def test_the_terms_that_learn_are_named_and_the_others_are_not():
-    assert losses.make("squared:10,perceptual", (64, 64)).learners == []
-    (learner,) = losses.make(LOSS, (64, 64)).learners
-    assert isinstance(learner, Adversary)
+    assert losses.make_loss("squared:10,perceptual", (64, 64)).learners == []
+    (learner,) = losses.make_loss(LOSS, (64, 64)).learners
+    assert isinstance(learner, AdversarialLoss)
     with pytest.raises(InputError, match="only perceptual takes layers"):
-        losses.make("adversarial=alexnet/conv1", (64, 64))
+        losses.make_loss("adversarial=alexnet/conv1", (64, 64))

@@ -9,17 +9,17 @@ import pytest
 import tfinvert
 from tests.training.runs import Interrupted, few_measured, interrupt_after, losses
 from tfinvert import features
-from tfinvert.data.open import open_source
+from tfinvert.data.open_source import open_source
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
+from tfinvert.inverter.serialization import ARRAYS, CARD
 from tfinvert.networks import alexnet, inversion, weights
 from tfinvert.networks.weights import Weights
-from tfinvert.saved import ARRAYS, CARD
-from tfinvert.training import loop, strategies
-from tfinvert.training.examples import Examples, open_examples
-from tfinvert.training.loop import Pace, fit
+from tfinvert.training import strategies, train_inverter
+from tfinvert.training.datasets import TrainingDataset, open_training_dataset
 from tfinvert.training.settings import Settings
-from tfinvert.training.start import check_feature
+from tfinvert.training.train_inverter import Intervals
+from tfinvert.training.warm_start import check_same_feature
 
 SETTINGS = Settings(
     steps=6,
@@ -32,7 +32,7 @@ SETTINGS = Settings(
     network="paper",  # this and Adam are quick to trace
     optimizer="adam",
 )
-EVERY_STEP = Pace(log=1, validate=1, checkpoint=2)
+EVERY_STEP = Intervals(log=1, validate=1, checkpoint=2)
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +68,11 @@ def train(source, tap, images, tmp_path_factory):
     def run(settings=SETTINGS, *, feature=tap, name="run", strategy="one"):
         workdir = folder / name
         workdir.mkdir(exist_ok=True)
-        examples = Examples(feature, source, settings)
-        chosen = strategies.make(strategy)
-        return fit(feature, examples, images, settings, workdir, chosen, EVERY_STEP)[:2]
+        examples = TrainingDataset(feature, source, settings)
+        chosen = strategies.make_strategy(strategy)
+        return train_inverter.train_inverter(
+            feature, examples, images, settings, workdir, chosen, EVERY_STEP
+        )[:2]
 
     return run
 
@@ -90,7 +92,7 @@ def encoder(inverter):
 @pytest.fixture(scope="module")
 def watched(train):
     """A run whose encoder is looked at after every step."""
-    made = loop.make_step
+    made = train_inverter.make_train_step
 
     def run(settings=SETTINGS, **options):
         encoders = []
@@ -106,7 +108,7 @@ def watched(train):
             return watching
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(loop, "make_step", make_step)
+            patch.setattr(train_inverter, "make_train_step", make_step)
             inverter, history = train(settings, **options)
         errors = [entry["validation_error"] for entry in history]
         return Run(inverter, losses(history), errors, encoders)
@@ -137,9 +139,9 @@ def test_the_encoder_is_trained_and_the_feature_given_is_not(whole, before, tap,
 
 
 def test_its_network_is_no_start_for_the_layer_as_it_was(whole, tap):
-    check_feature(whole.inverter, whole.inverter.feature)
+    check_same_feature(whole.inverter, whole.inverter.feature)
     with pytest.raises(tfinvert.InputError, match="as it is. Received: one of other weights"):
-        check_feature(whole.inverter, tap)
+        check_same_feature(whole.inverter, tap)
 
 
 def test_what_is_kept_is_the_moving_average_of_the_encoder(whole, before):
@@ -157,7 +159,7 @@ def test_what_is_kept_is_the_moving_average_of_the_encoder(whole, before):
 
 def test_an_interrupted_run_ends_as_an_unbroken_one(whole, train, monkeypatch):
     with monkeypatch.context() as patch:
-        interrupt_after(patch, loop, 5)
+        interrupt_after(patch, train_inverter, 5)
         with pytest.raises(Interrupted):
             train(name="broken")
     resumed, history = train(name="broken")  # from the checkpoint of step 4
@@ -253,5 +255,5 @@ def test_representations_without_weights_are_refused(train, file):
 def test_features_that_change_are_not_cached(tap, source, tmp_path):
     settings = dataclasses.replace(SETTINGS, cached_views=1)
     with pytest.raises(tfinvert.InputError, match="a trained encoder's features change"):
-        open_examples(tap, source, settings, tmp_path / "cache")
+        open_training_dataset(tap, source, settings, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 import tfinvert
 from tests.training.runs import SETTINGS
-from tfinvert.training import loop
-from tfinvert.training.state import Checkpoints, State
+from tfinvert.training import train_inverter
+from tfinvert.training.state import Checkpoints, TrainingState
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def finished(unbroken, tmp_path):
 
 
 def test_a_finished_run_trains_no_further(train, monkeypatch, unbroken, finished):
-    monkeypatch.setattr(loop, "make_step", None)
+    monkeypatch.setattr(train_inverter, "make_train_step", None)
     again, history = train()
     assert history == unbroken.entries
     pairs = zip(unbroken.inverter.network.get_weights(), again.network.get_weights(), strict=True)
@@ -28,7 +28,7 @@ def test_a_finished_run_trains_no_further(train, monkeypatch, unbroken, finished
 
 
 def test_numbered_checkpoints_are_kept_and_pruned(hog, tmp_path):
-    checkpoints = Checkpoints(State(hog, SETTINGS), tmp_path)
+    checkpoints = Checkpoints(TrainingState(hog, SETTINGS), tmp_path)
     for step in (2, 4, 6, 8, 10):
         checkpoints.save(step)
     kept = {path.stem for path in (tmp_path / "checkpoints").glob("step-*.index")}
@@ -47,7 +47,7 @@ def test_a_checkpoint_cut_short_is_named_and_the_one_before_is_taken(
     hog, finished, capsys, kind, share
 ):
     cut(finished, kind, share)
-    assert Checkpoints(State(hog, SETTINGS), finished).restore() == 4
+    assert Checkpoints(TrainingState(hog, SETTINGS), finished).restore() == 4
     assert "step-6 cannot be read; going on from step-4" in capsys.readouterr().out
 
 

@@ -11,15 +11,22 @@ from PIL import Image
 import tfinvert
 from tests.training.runs import EVERY_STEP, Interrupted, interrupt_after, losses
 from tfinvert import features
-from tfinvert.data.cache import open_cache
-from tfinvert.data.folder import Folder
-from tfinvert.data.order import order
-from tfinvert.evaluation import read_images
-from tfinvert.training import classifier, labelled, strategies
-from tfinvert.training.classifier import ClassifierSettings, Start, accuracy, fit
-from tfinvert.training.examples import CachedExamples
-from tfinvert.training.labelled import LabelledFeatures, LabelledImages
-from tfinvert.training.loop import Pace
+from tfinvert.data.feature_cache import open_cache
+from tfinvert.data.folder import ImageFolder
+from tfinvert.data.shuffling import shuffled_indices
+from tfinvert.metrics.evaluation import read_images
+from tfinvert.training import datasets, strategies, train_classifier
+from tfinvert.training.datasets import (
+    CachedTrainingDataset,
+    LabelledFeatureDataset,
+    LabelledImageDataset,
+)
+from tfinvert.training.train_classifier import (
+    ClassifierSettings,
+    InitialClassifier,
+    top_k_accuracy,
+)
+from tfinvert.training.train_inverter import Intervals
 
 TRUNK = features.get(
     "alexnet/conv5", image_shape=(32, 32, 3), weights="random", input_size=63, variant="torchvision"
@@ -58,24 +65,26 @@ def place(tmp_path_factory, photos):
 
 @pytest.fixture(scope="module")
 def source(place):
-    return Folder(place / "train")
+    return ImageFolder(place / "train")
 
 
 @pytest.fixture(scope="module")
 def validation(place):
-    source = Folder(place / "val")
+    source = ImageFolder(place / "val")
     return read_images(source, (32, 32)), source.once_labels()
 
 
 def cached(source, settings, folder):
     settings = dataclasses.replace(settings, cached_views=2)
-    examples = CachedExamples(TRUNK, source, settings.views, folder)
-    return examples.cache, LabelledFeatures(examples.cache, source, settings.views)
+    examples = CachedTrainingDataset(TRUNK, source, settings.views, folder)
+    return examples.cache, LabelledFeatureDataset(examples.cache, source, settings.views)
 
 
 def start(train="head"):
     layers = {layer.name: layer.get_weights() for layer in TRUNK.model.layers if layer.weights}
-    return Start("torchvision", (32, 32), 63, CLASSES, layers if train == "head" else {})
+    return InitialClassifier(
+        "torchvision", (32, 32), 63, CLASSES, layers if train == "head" else {}
+    )
 
 
 @pytest.fixture
@@ -84,12 +93,14 @@ def train(source, validation, place, tmp_path):
         workdir = tmp_path / name
         workdir.mkdir(exist_ok=True)
         if fresh or settings.train == "all":
-            training = LabelledImages(source, (32, 32), settings.views)
+            training = LabelledImageDataset(source, (32, 32), settings.views)
         else:
             _, training = cached(source, settings, place / "cache")
-        chosen = strategies.make(strategy)
+        chosen = strategies.make_strategy(strategy)
         begin = start(settings.train)
-        return fit(begin, training, validation, settings, workdir, chosen, pace)
+        return train_classifier.train_classifier(
+            begin, training, validation, settings, workdir, chosen, pace
+        )
 
     return run
 
@@ -101,7 +112,7 @@ def assert_same_weights(a, b, atol=0.0):
 
 def test_the_head_learns_and_the_trunk_stays(train, place):
     settings = dataclasses.replace(SETTINGS, steps=60, dropout=0.2)
-    network, history = train(settings, pace=Pace(log=20, validate=60, checkpoint=60))
+    network, history = train(settings, pace=Intervals(log=20, validate=60, checkpoint=60))
     assert losses(history)[-1] < 0.7 * losses(history)[0]
     assert history[-1]["validation_top1"] > 0.6
     assert history[-1]["validation_top5"] == 1.0
@@ -110,9 +121,9 @@ def test_the_head_learns_and_the_trunk_stays(train, place):
             network.get_layer(layer.name).get_weights(), layer.get_weights(), strict=True
         ):
             np.testing.assert_array_equal(ours, given)
-    source = Folder(place / "val")
+    source = ImageFolder(place / "val")
     probabilities = network.predict(read_images(source, (32, 32)), verbose=0)
-    scores = accuracy(probabilities, source.once_labels())
+    scores = top_k_accuracy(probabilities, source.once_labels())
     assert scores["top1"] == pytest.approx(history[-1]["validation_top1"])
 
 
@@ -130,7 +141,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(train, tmp_path, monkeypatch
     settings = dataclasses.replace(SETTINGS, train=train_what)  # with dropout
     whole, whole_history = train(settings, name="whole")
     with monkeypatch.context() as patch:
-        interrupt_after(patch, classifier, 5)
+        interrupt_after(patch, train_classifier, 5)
         with pytest.raises(Interrupted):
             train(settings, name="broken")
     entries = (tmp_path / "broken" / "history.jsonl").read_text().splitlines()
@@ -138,7 +149,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(train, tmp_path, monkeypatch
     resumed, history = train(settings, name="broken")
     np.testing.assert_allclose(losses(history), losses(whole_history), rtol=1e-5)
     assert_same_weights(whole, resumed, atol=1e-6)
-    monkeypatch.setattr(classifier, "make_step", None)
+    monkeypatch.setattr(train_classifier, "make_train_step", None)
     again, same = train(settings, name="broken")  # which is finished
     assert same == history
     assert_same_weights(again, resumed)
@@ -195,14 +206,14 @@ def test_labels_are_those_of_the_cached_views(source, tmp_path):
 def test_batches_pair_every_feature_with_its_label_and_resume(
     source, tmp_path, monkeypatch, capsys, held
 ):
-    monkeypatch.setattr(labelled, "HELD_BYTES", held)
+    monkeypatch.setattr(datasets, "IN_MEMORY_BYTES", held)
     count = len(source)
     numbers = np.arange(2.0 * count, dtype=np.float32)[:, None]
     blank = np.zeros((2 * count, 2, 2, 3), np.uint8)
     cache = open_cache(tmp_path, "n", {}, 2 * count, lambda begin, end: iter([(blank, numbers)]))
-    training = LabelledFeatures(cache, source, SETTINGS.views)
+    training = LabelledFeatureDataset(cache, source, SETTINGS.views)
     assert ("held in memory" if held else "read from disk") in capsys.readouterr().out
-    expected = source.once_labels()[order(count, SETTINGS.seed, np.arange(2 * count))]
+    expected = source.once_labels()[shuffled_indices(count, SETTINGS.seed, np.arange(2 * count))]
     drawn = [*training.batches().take(20).as_numpy_iterator()]
     for values, labels in drawn:
         assert values.dtype == np.float32
@@ -217,7 +228,7 @@ def test_batches_pair_every_feature_with_its_label_and_resume(
 
 def test_fresh_views_come_with_their_labels_from_any_step(source):
     settings = dataclasses.replace(SETTINGS.views, batch_size=5)
-    training = LabelledImages(source, (32, 32), settings)
+    training = LabelledImageDataset(source, (32, 32), settings)
     drawn = [*training.batches().take(16).as_numpy_iterator()]
     for images, labels in drawn:
         np.testing.assert_array_equal(labels, labels_seen(images))
@@ -232,7 +243,7 @@ def test_values_float16_cannot_hold(source, tmp_path):
         tmp_path, "n", {}, 4, lambda begin, end: iter([(views, np.full((4, 1), 7e4, np.float32))])
     )
     with pytest.raises(tfinvert.InputError, match="features that float16 cannot"):
-        LabelledFeatures(cache, source, SETTINGS.views)
+        LabelledFeatureDataset(cache, source, SETTINGS.views)
 
 
 @pytest.mark.parametrize("classes", [2, 5, 9])
@@ -242,11 +253,11 @@ def test_accuracy_is_that_of_sorting(classes):
     labels = rng.integers(0, classes, 400)
     best = np.argsort(-scores, axis=1, kind="stable")
     expected = {f"top{k}": (best[:, :k] == labels[:, None]).any(1).mean() for k in (1, 5)}
-    assert accuracy(scores, labels) == pytest.approx(expected)
+    assert top_k_accuracy(scores, labels) == pytest.approx(expected)
 
 
 def test_what_tells_nothing_apart_is_no_better_than_chance():
-    scores = accuracy(np.zeros((90, 9), np.float32), np.arange(90) % 9)
+    scores = top_k_accuracy(np.zeros((90, 9), np.float32), np.arange(90) % 9)
     assert scores == {"top1": pytest.approx(1 / 9), "top5": pytest.approx(5 / 9)}
 
 

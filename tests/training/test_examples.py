@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from tfinvert import features
-from tfinvert.data.folder import Folder
-from tfinvert.data.open import open_source
-from tfinvert.data.photos import photograph
+from tfinvert.data.folder import ImageFolder
+from tfinvert.data.open_source import open_source
+from tfinvert.data.photos import load_photograph
 from tfinvert.features.standardization import Standardization
 from tfinvert.networks import alexnet, weights
 from tfinvert.networks.weights import Weights
 from tfinvert.reporting.grids import write_png
-from tfinvert.training.examples import CachedExamples, Examples, views_of
+from tfinvert.training.datasets import CachedTrainingDataset, TrainingDataset, augmentation_for
 from tfinvert.training.settings import Settings
 
 SETTINGS = Settings(steps=1, batch_size=4, jitter=0.0, min_crop=0.5)
@@ -23,7 +23,7 @@ CACHED = dataclasses.replace(SETTINGS, cached_views=2)
 @pytest.fixture
 def folder(tmp_path):
     for index, name in enumerate(("coffee", "chelsea", "rocket")):
-        write_png(tmp_path / "photos" / f"{index}.png", photograph(name))
+        write_png(tmp_path / "photos" / f"{index}.png", load_photograph(name))
     return tmp_path / "photos"
 
 
@@ -34,7 +34,7 @@ def drawn(examples, steps):
 @pytest.mark.parametrize(("name", "parts"), [("hog", 1), ("sift", 2)])
 def test_fresh_examples_hold_features_where_the_device_has_none(name, parts):
     feature = features.get(name)
-    examples = Examples(feature, open_source("photos", "training"), SETTINGS)
+    examples = TrainingDataset(feature, open_source("photos", "training"), SETTINGS)
     (batch,) = drawn(examples, 1)
     assert len(batch) == parts
     images, values = next(examples.first())
@@ -47,17 +47,19 @@ def test_fresh_examples_hold_features_where_the_device_has_none(name, parts):
 @pytest.mark.parametrize("name", ["hog", "sift", "skimage_lbp"])
 def test_cached_features_are_those_of_the_cached_views(folder, tmp_path, name):
     feature = features.get(name)
-    examples = CachedExamples(feature, Folder(folder), CACHED, tmp_path / "cache")
+    examples = CachedTrainingDataset(feature, ImageFolder(folder), CACHED, tmp_path / "cache")
     for images, values in drawn(examples, 3):
         np.testing.assert_allclose(values, feature(images), atol=1e-5)
     assert sum(len(values) for _, values in examples.first()) == 6
 
 
 def test_each_photograph_has_as_many_views_as_asked_and_no_two_are_the_same(folder, tmp_path):
-    examples = CachedExamples(features.get("hog"), Folder(folder), CACHED, tmp_path / "cache")
+    examples = CachedTrainingDataset(
+        features.get("hog"), ImageFolder(folder), CACHED, tmp_path / "cache"
+    )
     epoch = np.concatenate([images for images, _ in drawn(examples, 3)])[:12].reshape(12, -1)
     assert len(np.unique(epoch[:6], axis=0)) == len(np.unique(epoch, axis=0)) == 6
-    fresh = Examples(features.get("hog"), Folder(folder), SETTINGS)
+    fresh = TrainingDataset(features.get("hog"), ImageFolder(folder), SETTINGS)
     views = np.concatenate([images for (images,) in drawn(fresh, 2)])[:6].reshape(6, -1)
     nearest = np.abs(views[:, np.newaxis] - epoch[np.newaxis, :6]).max(-1).min(1)
     assert nearest.max() <= 0.5 / 255 + 1e-6  # the first two epochs, rounded to 8 bits
@@ -69,7 +71,9 @@ def test_each_photograph_has_as_many_views_as_asked_and_no_two_are_the_same(fold
 )
 def test_other_views_are_another_cache(folder, tmp_path, changes):
     for settings in (CACHED, dataclasses.replace(CACHED, **changes)):
-        examples = CachedExamples(features.get("hog"), Folder(folder), settings, tmp_path / "cache")
+        examples = CachedTrainingDataset(
+            features.get("hog"), ImageFolder(folder), settings, tmp_path / "cache"
+        )
         next(iter(examples.batches()))
     assert len([*(tmp_path / "cache").iterdir()]) == 2
 
@@ -78,12 +82,12 @@ def test_other_views_are_another_cache(folder, tmp_path, changes):
 def test_a_changed_photograph_or_feature_is_another_cache(folder, tmp_path, change):
     def values(cell_size=8):
         feature = features.get("hog", cell_size=cell_size)
-        examples = CachedExamples(feature, Folder(folder), CACHED, tmp_path / "cache")
+        examples = CachedTrainingDataset(feature, ImageFolder(folder), CACHED, tmp_path / "cache")
         return np.concatenate([values for _, values in examples.first()])
 
     before = values()
     if change == "pixels":
-        write_png(folder / "1.png", photograph("astronaut"))
+        write_png(folder / "1.png", load_photograph("astronaut"))
     elif change == "name":
         (folder / "1.png").rename(folder / "3.png")
     after = values(cell_size=4 if change == "feature" else 8)
@@ -93,7 +97,9 @@ def test_a_changed_photograph_or_feature_is_another_cache(folder, tmp_path, chan
 
 def test_batches_of_the_settings_do_not_change_the_cache(folder, tmp_path):
     for settings in (CACHED, dataclasses.replace(CACHED, batch_size=3, learning_rate=1.0)):
-        examples = CachedExamples(features.get("hog"), Folder(folder), settings, tmp_path / "cache")
+        examples = CachedTrainingDataset(
+            features.get("hog"), ImageFolder(folder), settings, tmp_path / "cache"
+        )
         next(iter(examples.batches()))
     assert len([*(tmp_path / "cache").iterdir()]) == 1
 
@@ -111,7 +117,7 @@ def layer(tmp_path_factory):
 @pytest.mark.parametrize("name", ["conv5", "fc6", "fc7"])
 def test_cached_layers_are_those_of_the_cached_views(folder, tmp_path, layer, name):
     feature = layer(name)
-    examples = CachedExamples(feature, Folder(folder), CACHED, tmp_path / "cache")
+    examples = CachedTrainingDataset(feature, ImageFolder(folder), CACHED, tmp_path / "cache")
     for images, values in drawn(examples, 3):
         whole = examples.rest(values)
         assert whole.shape == (4, *feature.spec.shape)
@@ -129,7 +135,9 @@ def test_cached_layers_are_those_of_the_cached_views(folder, tmp_path, layer, na
 def test_fully_connected_layers_share_what_conv5_keeps_on_disk(folder, tmp_path, layer, capsys):
     kept = []
     for name in ("fc7", "conv5", "fc6"):
-        examples = CachedExamples(layer(name), Folder(folder), CACHED, tmp_path / "cache")
+        examples = CachedTrainingDataset(
+            layer(name), ImageFolder(folder), CACHED, tmp_path / "cache"
+        )
         next(iter(examples.batches()))
         views, values = examples.cache.read(np.arange(6))
         np.testing.assert_allclose(
@@ -140,22 +148,22 @@ def test_fully_connected_layers_share_what_conv5_keeps_on_disk(folder, tmp_path,
     assert kept[0].name.startswith("alexnet_conv5-")
     printed = capsys.readouterr().out
     assert printed.count("6 views cached") == 1 and printed.count("6 cached views") == 2
-    other = CachedExamples(layer("conv4"), Folder(folder), CACHED, tmp_path / "cache")
+    other = CachedTrainingDataset(layer("conv4"), ImageFolder(folder), CACHED, tmp_path / "cache")
     next(iter(other.batches()))
     assert len([*(tmp_path / "cache").iterdir()]) == 2
 
 
 def test_min_crop_and_jitter_are_the_sources_unless_given():
     photos = open_source("photos")
-    unsaid = views_of(Settings(steps=1), photos, (64, 64))
+    unsaid = augmentation_for(Settings(steps=1), photos, (64, 64))
     assert (unsaid.min_crop, unsaid.jitter) == (photos.min_crop, photos.jitter)
-    said = views_of(Settings(steps=1, min_crop=0.9, jitter=0.0), photos, (64, 64))
+    said = augmentation_for(Settings(steps=1, min_crop=0.9, jitter=0.0), photos, (64, 64))
     assert (said.min_crop, said.jitter) == (0.9, 0.0)
 
 
 def test_layers_without_a_cache_are_computed_on_the_device(folder, layer):
     feature = layer("fc6")
-    examples = Examples(feature, Folder(folder), SETTINGS)
+    examples = TrainingDataset(feature, ImageFolder(folder), SETTINGS)
     (batch,) = drawn(examples, 1)
     assert len(batch) == 1
     np.testing.assert_allclose(next(examples.first())[1][:3], feature(batch[0][:3]), atol=1e-5)

@@ -9,19 +9,18 @@ import tensorflow as tf
 import tfinvert
 from tests.training.runs import Interrupted, few_measured, interrupt_after, losses
 from tfinvert import features
-from tfinvert import flow as carrying
-from tfinvert.data.open import open_source
-from tfinvert.data.order import uniforms
-from tfinvert.training import flow, strategies
-from tfinvert.training.examples import Examples
-from tfinvert.training.pace import Pace
-from tfinvert.training.settings import Settings
+from tfinvert.data.open_source import open_source
+from tfinvert.data.shuffling import stateless_uniform
+from tfinvert.inverter import flow_matching as carrying
+from tfinvert.training import strategies, train_sampler
+from tfinvert.training.datasets import TrainingDataset
+from tfinvert.training.settings import Intervals, Settings
 
 SETTINGS = Settings(
     steps=4, batch_size=8, width=0.1, warmup_steps=1, learning_rate=2e-3, averaging=0.9,
     optimizer="adam",
 )  # fmt: skip
-PACE = Pace(log=1, validate=4, checkpoint=2)
+PACE = Intervals(log=1, validate=4, checkpoint=2)
 
 pytestmark = pytest.mark.usefixtures("few_blocks")
 
@@ -38,9 +37,11 @@ def train(source, inverter, photos, tmp_path_factory):
     @few_measured()
     def run(name, settings=SETTINGS, strategy="one", start=inverter):
         (folder / name).mkdir(exist_ok=True)
-        examples = Examples(start.feature, source, settings)
-        devices = strategies.make(strategy)
-        return flow.fit(start, examples, photos[:16], settings, folder / name, devices, PACE)
+        examples = TrainingDataset(start.feature, source, settings)
+        devices = strategies.make_strategy(strategy)
+        return train_sampler.train_sampler(
+            start, examples, photos[:16], settings, folder / name, devices, PACE
+        )
 
     return run
 
@@ -70,7 +71,7 @@ def test_what_comes_back_draws_and_the_inverter_is_as_it_was(whole, inverter, ph
 
 def test_an_interrupted_run_ends_as_an_unbroken_one_to_the_bit(whole, train, monkeypatch):
     with monkeypatch.context() as patch:
-        interrupt_after(patch, flow, 3)
+        interrupt_after(patch, train_sampler, 3)
         with pytest.raises(Interrupted):
             train("broken")
     resumed = train("broken")  # from the checkpoint of step 2
@@ -90,34 +91,38 @@ def test_two_devices_learn_what_one_does(train, whole):
 
 
 def test_the_loss_is_the_error_of_the_velocity(inverter, photos):
-    state = flow.FlowState(inverter, SETTINGS)
+    state = train_sampler.FlowState(inverter, SETTINGS)
     state.deviation.assign(0.2)
-    noise, time = flow.draws(1, 0, np.arange(4), (64, 64, 3))
+    noise, time = train_sampler.draw_noise_and_times(1, 0, np.arange(4), (64, 64, 3))
     images = photos[:4]
-    place, direction = carrying.line(noise, (images - inverter.reconstruct(images)) / 0.2, time)
+    place, direction = carrying.interpolant(
+        noise, (images - inverter.reconstruct(images)) / 0.2, time
+    )
     t = time[:, :, np.newaxis, np.newaxis]
     # An untrained network gives the velocity of white noise.
     error = place * (2 * t - 1) / (t**2 + (1 - t) ** 2) - direction
     expected = np.square(error).mean((1, 2, 3))
-    found = flow._losses_of(state, state.network, tf.identity)(images, noise, time)
+    found = train_sampler._losses_of(state, state.network, tf.identity)(images, noise, time)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
-    given = flow._losses_of(state, state.network, tf.identity)(
+    given = train_sampler._losses_of(state, state.network, tf.identity)(
         images, inverter.encode(images), noise, time
     )
     np.testing.assert_allclose(given, found, rtol=1e-5)
 
 
 def test_noise_and_times_are_fixed_by_seed_and_position():
-    noise, time = flow.draws(1, 3, np.arange(64), (8, 8, 3))
-    again, _ = flow.draws(1, 3, np.arange(60, 64), (8, 8, 3))
+    noise, time = train_sampler.draw_noise_and_times(1, 3, np.arange(64), (8, 8, 3))
+    again, _ = train_sampler.draw_noise_and_times(1, 3, np.arange(60, 64), (8, 8, 3))
     np.testing.assert_array_equal(noise[60:], again)
     assert abs(noise.mean()) < 0.05 and abs(noise.std() - 1) < 0.05
     assert 0.25 < np.quantile(time, 0.25) < 0.45 and 0.4 < np.median(time) < 0.6
     assert ((time > 0) & (time < 1)).all()
     assert np.abs(np.corrcoef(noise.reshape(64, -1))[0, 1:]).max() < 0.4
-    assert np.abs(np.corrcoef(time[:, 0], uniforms(3, np.arange(64), 1)[:, 0])[0, 1]) < 0.4
+    assert np.abs(np.corrcoef(time[:, 0], stateless_uniform(3, np.arange(64), 1)[:, 0])[0, 1]) < 0.4
     for kind, seed in ((2, 3), (1, 4)):
-        assert (flow.draws(kind, seed, np.arange(2), (8, 8, 3))[0] != noise[:2]).all()
+        assert (
+            train_sampler.draw_noise_and_times(kind, seed, np.arange(2), (8, 8, 3))[0] != noise[:2]
+        ).all()
 
 
 @pytest.mark.parametrize(
@@ -132,10 +137,14 @@ def test_noise_and_times_are_fixed_by_seed_and_position():
 def test_what_is_no_start_is_refused_in_one_line(inverter, feature, settings, message):
     wanted = features.get(feature, image_shape=(64, 64, 3))
     with pytest.raises(tfinvert.InputError, match=message) as error:
-        flow.check(inverter, wanted, dataclasses.replace(SETTINGS, **settings))
+        train_sampler.check_sampler_settings(
+            inverter, wanted, dataclasses.replace(SETTINGS, **settings)
+        )
     assert "\n" not in str(error.value)
 
 
 def test_another_size_is_refused(inverter):
     with pytest.raises(tfinvert.InputError, match="one for 64×64 that makes 64×64, and images of"):
-        flow.check(inverter, features.get("hog", image_shape=(128, 128, 3)), SETTINGS)
+        train_sampler.check_sampler_settings(
+            inverter, features.get("hog", image_shape=(128, 128, 3)), SETTINGS
+        )

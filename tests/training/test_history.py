@@ -5,7 +5,7 @@ import json
 import pytest
 
 import tfinvert
-from tfinvert.training.history import History, minutes, speed
+from tfinvert.training.history import History, throughput, training_minutes
 
 
 def written(path, *steps):
@@ -51,12 +51,14 @@ def test_minutes_of_every_session():
         {"step": 60, "images_per_second": 10.0},  # 60 steps of 10 images: 60 s
         {"step": 90, "images_per_second": 5.0},  # 30 steps: another 60 s
     ]
-    assert minutes(entries, 10) == pytest.approx(2.0)
-    assert minutes([], 10) == 0.0
+    assert training_minutes(entries, 10) == pytest.approx(2.0)
+    assert training_minutes([], 10) == 0.0
 
 
 def test_a_run_that_is_very_slow_has_a_speed_too():
-    rate = speed(2, 115.0)
+    rate = throughput(2, 115.0)
     assert rate == 0.0174
-    assert minutes([{"step": 3, "images_per_second": rate}], 2) == pytest.approx(5.75, rel=0.01)
-    assert speed(6400, 5.0) == 1280.0
+    assert training_minutes([{"step": 3, "images_per_second": rate}], 2) == pytest.approx(
+        5.75, rel=0.01
+    )
+    assert throughput(6400, 5.0) == 1280.0

@@ -9,16 +9,16 @@ import tensorflow as tf
 import tfinvert
 from tests.training.runs import SETTINGS, losses
 from tfinvert import features
-from tfinvert.data.open import open_source
-from tfinvert.evaluation import read_images
+from tfinvert.data.open_source import open_source
 from tfinvert.features import HostFeature
-from tfinvert.training import loop, strategies
-from tfinvert.training.loop import Pace
+from tfinvert.metrics.evaluation import read_images
+from tfinvert.training import strategies, train_inverter
+from tfinvert.training.train_inverter import Intervals
 
 
 def test_learns_something(train, photos):
     settings = dataclasses.replace(SETTINGS, steps=80, width=0.25, jitter=0.0)
-    inverter, history = train(settings, pace=Pace(log=10, validate=80, checkpoint=80))
+    inverter, history = train(settings, pace=Intervals(log=10, validate=80, checkpoint=80))
     assert losses(history)[-1] < 0.7 * losses(history)[0]
     assert inverter.reconstruct(photos).std(axis=0).mean() > 0.02  # not one image for everything
     assert 0 < history[-1]["validation_error"] < 1
@@ -37,15 +37,15 @@ def test_same_losses_on_two_devices_as_on_one(train):
 
 def test_nan_stops_with_the_last_good_checkpoint(train, tmp_path, monkeypatch):
     calls = iter(range(100))
-    made = loop.make_step
+    made = train_inverter.make_train_step
 
     def make_step(*arguments):
         step = made(*arguments)
         return lambda *batch: step(*batch) * (np.nan if next(calls) == 4 else 1.0)
 
-    monkeypatch.setattr(loop, "make_step", make_step)
+    monkeypatch.setattr(train_inverter, "make_train_step", make_step)
     with pytest.raises(tfinvert.InputError, match="became nan by step 5.*checkpoint is .*step-4"):
-        train(pace=Pace(log=5, validate=100, checkpoint=2))
+        train(pace=Intervals(log=5, validate=100, checkpoint=2))
     assert {p.stem for p in (tmp_path / "run" / "checkpoints").glob("*.index")} == {
         "step-2",
         "step-4",
@@ -53,7 +53,7 @@ def test_nan_stops_with_the_last_good_checkpoint(train, tmp_path, monkeypatch):
 
 
 def test_weights_that_are_not_finite_are_never_saved(train, tmp_path, monkeypatch):
-    made = loop.make_step
+    made = train_inverter.make_train_step
 
     def make_step(state, *arguments):
         step = made(state, *arguments)
@@ -69,7 +69,7 @@ def test_weights_that_are_not_finite_are_never_saved(train, tmp_path, monkeypatc
     def batch_like(state):
         return np.ones(state.network.trainable_variables[0].shape, np.float32)
 
-    monkeypatch.setattr(loop, "make_step", make_step)
+    monkeypatch.setattr(train_inverter, "make_train_step", make_step)
     with pytest.raises(tfinvert.InputError, match="no longer finite by step 4.*step-2"):
         train()
     assert not list((tmp_path / "run" / "checkpoints").glob("step-4*"))
@@ -84,7 +84,7 @@ def test_a_function_that_fails_in_the_middle_is_one_line(train):
     feature = HostFeature(late, (8, 8, 3), name="late")
     settings = dataclasses.replace(SETTINGS, steps=40)
     with pytest.raises(tfinvert.InputError, match="pipeline failed: .*late must return") as error:
-        train(settings, feature=feature, pace=Pace(log=10, validate=100, checkpoint=100))
+        train(settings, feature=feature, pace=Intervals(log=10, validate=100, checkpoint=100))
     assert "\n" not in str(error.value)
 
 
@@ -154,7 +154,7 @@ def test_settings_out_of_range(changes, message):
 
 def test_pace_out_of_range():
     with pytest.raises(tfinvert.InputError, match="must be positive"):
-        Pace(log=0)
+        Intervals(log=0)
 
 
 def test_a_batch_that_devices_cannot_share(train):
@@ -166,7 +166,7 @@ def test_an_unknown_strategy():
     with pytest.raises(
         tfinvert.InputError, match="auto, one, mirrored, multi_worker. Received: 'many'"
     ):
-        strategies.make("many")
+        strategies.make_strategy("many")
 
 
 def test_a_feature_that_breaks_its_spec_ends_before_training(train, tmp_path):

@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from tests.training.runs import SETTINGS
 from tfinvert import InputError, features, metrics
+from tfinvert.config.loss_spec import LossTerm, parse_loss
 from tfinvert.features.standardization import Standardization
-from tfinvert.loss_terms import Term, parse
-from tfinvert.lpips import lpips
+from tfinvert.metrics.lpips import lpips
 from tfinvert.training import losses, strategies
 from tfinvert.training.settings import Settings
-from tfinvert.training.state import State
-from tfinvert.training.step import make_step
+from tfinvert.training.state import TrainingState
+from tfinvert.training.train_step import make_train_step
 
 SIZE = (34, 40)
 
@@ -55,7 +55,7 @@ def test_squared_and_absolute_are_means_over_pixels(pair):
         expected["absolute"].append(sum(abs(a - b) for a, b in zip(image, other, strict=True)))
     for name, sums in expected.items():
         np.testing.assert_allclose(
-            losses.make(name, SIZE)(*pair), np.divide(sums, len(flat[0][0])), rtol=1e-5
+            losses.make_loss(name, SIZE)(*pair), np.divide(sums, len(flat[0][0])), rtol=1e-5
         )
 
 
@@ -77,7 +77,7 @@ def test_ssim_is_1_less_that_of_a_loop_over_windows(pair):
             * (2 * both + 9e-4)
             / ((mean(a) ** 2 + mean(b) ** 2 + 1e-4) * (va + vb + 9e-4))
         )
-    found = losses.make("ssim", SIZE)(*pair).numpy()
+    found = losses.make_loss("ssim", SIZE)(*pair).numpy()
     assert found[0] == pytest.approx(1 - np.mean(values), abs=1e-4)
     assert np.mean(found) == pytest.approx(1 - metrics.ssim(*pair), abs=1e-5)
 
@@ -106,7 +106,7 @@ def test_perceptual_compares_layers_of_a_model_of_yours(pair, own):
         return values
 
     for text, depths in (("second", [2]), ("first+second", [1, 2])):
-        found = losses.make(f"perceptual={path}/{text}", SIZE)(*pair)
+        found = losses.make_loss(f"perceptual={path}/{text}", SIZE)(*pair)
         expected = loop_over_layers(pair, [layer(depth) for depth in depths])
         np.testing.assert_allclose(found, expected, rtol=1e-3)
 
@@ -115,14 +115,14 @@ def test_perceptual_compares_layers_of_a_model_of_yours(pair, own):
 def test_perceptual_compares_layers_that_ship_at_the_images_own_size(photos, name):
     images = photos[:2], photos[2:4]
     feature = features.get(name, image_shape=(64, 64, 3), input_size=64)
-    found = losses.make(f"perceptual={name}", (64, 64))(*images)
+    found = losses.make_loss(f"perceptual={name}", (64, 64))(*images)
     expected = loop_over_layers(images, [lambda x: feature(x).numpy()])
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 def test_perceptual_alone_is_lpips(pair):
     images, others = pair
-    found = losses.make("perceptual", SIZE)(images, others)
+    found = losses.make_loss("perceptual", SIZE)(images, others)
     assert np.mean(found) == pytest.approx(lpips(images, others), rel=1e-4)
 
 
@@ -131,7 +131,7 @@ def test_losses_are_added_up_by_weight_and_have_finite_gradients(pair, own):
     images, others = pair[0], tf.constant(pair[1])
     total, gradient = np.zeros(3), np.zeros(others.shape)
     for weight, text in enumerate(parts, 1):
-        loss = losses.make(text, SIZE)
+        loss = losses.make_loss(text, SIZE)
         with tf.GradientTape() as tape:
             tape.watch(others)
             value = loss(images, others)
@@ -139,7 +139,7 @@ def test_losses_are_added_up_by_weight_and_have_finite_gradients(pair, own):
         assert np.isfinite(own_gradient).all() and np.abs(own_gradient).max() > 0
         total += weight * value.numpy()
         gradient += weight * own_gradient.numpy()
-    loss = losses.make(",".join(f"{text}:{i}" for i, text in enumerate(parts, 1)), SIZE)
+    loss = losses.make_loss(",".join(f"{text}:{i}" for i, text in enumerate(parts, 1)), SIZE)
     with tf.GradientTape() as tape:
         tape.watch(others)
         value = loss(images, others)
@@ -150,7 +150,7 @@ def test_losses_are_added_up_by_weight_and_have_finite_gradients(pair, own):
 def test_black_images_have_finite_gradients():
     black = tf.zeros((1, 34, 40, 3))
     for text in losses.LOSSES:
-        loss = losses.make(text, SIZE)
+        loss = losses.make_loss(text, SIZE)
         if loss.learners:
             continue  # which take a feature too: test_adversarial.py
         with tf.GradientTape() as tape:
@@ -161,12 +161,12 @@ def test_black_images_have_finite_gradients():
 
 def test_steps_with_a_perceptual_loss_lower_lpips(photos):
     feature = features.get("hog", image_shape=(64, 64, 3))
-    devices = strategies.make("one")
+    devices = strategies.make_strategy("one")
     settings = dataclasses.replace(
         SETTINGS, loss="squared:1,perceptual:1", steps=100, warmup_steps=0
     )
     with devices.scope():
-        state = State(feature, settings)
+        state = TrainingState(feature, settings)
         state.standardization = Standardization.measure(feature, [feature(photos[:8])])
     images = photos[:8]
 
@@ -175,18 +175,18 @@ def test_steps_with_a_perceptual_loss_lower_lpips(photos):
         return lpips(images, np.clip(state.network(seen), 0, 1))
 
     before = measured()
-    step = make_step(state, settings, devices)
+    step = make_train_step(state, settings, devices)
     values = [float(step(tf.constant(images))) for _ in range(12)]
     assert values[-1] < values[0]
     assert measured() < 0.95 * before
 
 
 def test_terms():
-    assert parse("squared") == [Term("squared", "", 1.0)]
-    assert parse("squared:10,perceptual=squeezenet/fire3+fire9:0.5,perceptual") == [
-        Term("squared", "", 10.0),
-        Term("perceptual", "squeezenet/fire3+fire9", 0.5),
-        Term("perceptual", "", 1.0),
+    assert parse_loss("squared") == [LossTerm("squared", "", 1.0)]
+    assert parse_loss("squared:10,perceptual=squeezenet/fire3+fire9:0.5,perceptual") == [
+        LossTerm("squared", "", 10.0),
+        LossTerm("perceptual", "squeezenet/fire3+fire9", 0.5),
+        LossTerm("perceptual", "", 1.0),
     ]
 
 
@@ -230,5 +230,5 @@ def test_what_is_no_loss_is_refused_in_a_line(text, said):
 )
 def test_what_cannot_be_compared_is_refused_in_a_line(own, text, size, said):
     with pytest.raises(InputError, match=said) as caught:
-        losses.make(text.format(own=own[0]), size)
+        losses.make_loss(text.format(own=own[0]), size)
     assert "\n" not in str(caught.value)

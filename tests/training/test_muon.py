@@ -4,14 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from tfinvert.training.muon import Muon, orthogonal
+from tfinvert.training.optimizers import Muon, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(40, 16), (16, 40), (12, 12)])
 def test_orthogonal_is_near_the_factor_of_a_polar_decomposition(shape):
     matrix = np.random.default_rng(0).normal(size=shape).astype("f4")
     u, _, v = np.linalg.svd(matrix, full_matrices=False)
-    ours = orthogonal(matrix).numpy()
+    ours = orthogonalize(matrix).numpy()
     assert np.sum(ours * (u @ v)) > 0.95 * np.linalg.norm(ours) * np.linalg.norm(u @ v)
     assert np.linalg.svd(ours, compute_uv=False).max() < 1.25
 
@@ -28,7 +28,7 @@ def test_a_step_of_a_convolution_is_one_of_the_matrix_it_is():
     for gradient in (first, second):
         optimizer.apply([gradient, np.ones(6, "f4")])
         momentum = gradient + 0.95 * momentum
-        direction = orthogonal((gradient + 0.95 * momentum).reshape(36, 6)).numpy()
+        direction = orthogonalize((gradient + 0.95 * momentum).reshape(36, 6)).numpy()
         kernel = kernel * (1 - 0.1 * 0.01) - 0.01 * 0.2 * 6 * direction.reshape(kernel.shape)
         bias = bias * (1 - 0.1 * 0.01) - 0.01  # Adam's step for a constant gradient
     np.testing.assert_allclose(layer.kernel.numpy(), kernel, atol=1e-6)

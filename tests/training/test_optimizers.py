@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfinvert.training.optimizers import OPTIMIZERS, schedule
+from tfinvert.training.optimizers import OPTIMIZERS, learning_rate_schedule
 from tfinvert.training.settings import Settings
 
 
@@ -18,7 +18,12 @@ def test_decoupled_decay_is_a_multiple_of_the_rate(name):
     optimizer.build(layer.trainable_variables)
     for _ in range(settings.steps):
         optimizer.apply([np.zeros(weight.shape, "f4") for weight in before])
-    left = np.prod([1 - 100.0 * float(schedule(settings)(step)) for step in range(settings.steps)])
+    left = np.prod(
+        [
+            1 - 100.0 * float(learning_rate_schedule(settings)(step))
+            for step in range(settings.steps)
+        ]
+    )
     assert 0.5 < left < 0.9
     for ours, weight in zip(layer.get_weights(), before, strict=True):
         np.testing.assert_allclose(ours, left * weight, rtol=1e-5)

@@ -17,15 +17,15 @@ from tests.training.runs import (
     losses,
 )
 from tfinvert.networks import residual
-from tfinvert.training import loop
-from tfinvert.training.loop import Pace
+from tfinvert.training import train_inverter
+from tfinvert.training.train_inverter import Intervals
 
 
 def test_an_interrupted_run_ends_as_an_unbroken_one(train, train_in, tmp_path, monkeypatch):
     monkeypatch.setattr(residual, "BLOCKS", 2)  # to trace, which is most of the time here
     whole = Unbroken(train_in, tmp_path / "whole", settings=DEFAULTS)
     with monkeypatch.context() as patch:
-        interrupt_after(patch, loop, 5)
+        interrupt_after(patch, train_inverter, 5)
         with pytest.raises(Interrupted):
             train(DEFAULTS)
     entries = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
@@ -40,14 +40,14 @@ def test_a_run_begins_with_the_weights_it_is_given_and_resumes_with_its_own(
     whole = Unbroken(train_in, tmp_path / "whole", start=start)
     begun = []
     with monkeypatch.context() as patch:
-        interrupt_after(patch, loop, 4)
-        limited = loop.make_step
+        interrupt_after(patch, train_inverter, 4)
+        limited = train_inverter.make_train_step
 
         def make_step(state, *arguments):
             begun[:] = state.network.get_weights(), state.averaged.get_weights()
             return limited(state, *arguments)
 
-        patch.setattr(loop, "make_step", make_step)
+        patch.setattr(train_inverter, "make_train_step", make_step)
         with pytest.raises(Interrupted):
             train(start=start)
     for weights in begun:
@@ -60,7 +60,7 @@ def test_a_run_begins_with_the_weights_it_is_given_and_resumes_with_its_own(
     assert losses(whole.history)[0] < losses(unbroken.history)[0]
 
 
-SELDOM = Pace(log=4, validate=100, checkpoint=4)
+SELDOM = Intervals(log=4, validate=100, checkpoint=4)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def seldom_logged(train_in, tmp_path_factory):
 def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(
     train, seldom_logged, monkeypatch, number, at
 ):
-    made = loop.make_step
+    made = train_inverter.make_train_step
 
     def make_step(state, *arguments):
         step = made(state, *arguments)
@@ -89,7 +89,7 @@ def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(
 
     handler = signal.getsignal(number)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "make_step", make_step)
+        patch.setattr(train_inverter, "make_train_step", make_step)
         with pytest.raises(tfinvert.errors.Interrupted, match=f"after step {at} of 6") as stopped:
             train(pace=SELDOM)
     assert stopped.value.status == 128 + number
@@ -98,7 +98,7 @@ def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(
 
 
 def test_a_signal_while_the_last_step_is_validated(train, unbroken, monkeypatch):
-    validate = loop._validate
+    validate = train_inverter._validate
 
     def signalled(*arguments):
         if arguments[-1] == SETTINGS.steps:
@@ -106,7 +106,7 @@ def test_a_signal_while_the_last_step_is_validated(train, unbroken, monkeypatch)
         return validate(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_validate", signalled)
+        patch.setattr(train_inverter, "_validate", signalled)
         with pytest.raises(tfinvert.errors.Interrupted, match="after step 6 of 6"):
             train()
     unbroken.assert_equal(*train())

@@ -12,9 +12,8 @@ from scipy import stats
 
 import tfinvert
 from tests.training.runs import EVERY_STEP, SETTINGS, losses
-from tfinvert.networks import inversion, spread
-from tfinvert.training.calibration import calibration
-from tfinvert.training.likelihood import unlikelihood
+from tfinvert.networks import inversion, uncertainty
+from tfinvert.training.uncertainty import fit_std_scale, gaussian_nll
 
 BESIDE = dataclasses.replace(SETTINGS, spread="beside", clip_norm=math.inf, spike=math.inf)
 
@@ -30,21 +29,21 @@ def test_the_likelihood_is_that_of_a_gaussian_along_the_axes():
     rng = np.random.default_rng(0)
     images, reconstructions = rng.random((2, 2, 3, 4, 3), np.float32)
     log_variance = rng.normal(-3, 1, images.shape).astype(np.float32)
-    along = (images - reconstructions) @ spread.AXES.T
+    along = (images - reconstructions) @ uncertainty.COLOR_AXES.T
     density = stats.norm.logpdf(along, scale=np.exp(log_variance / 2))
-    expected = -(density + np.log(2 * np.pi) / 2).mean((1, 2, 3)) - spread.LEAST / 2
-    found = unlikelihood(images, reconstructions, log_variance)
+    expected = -(density + np.log(2 * np.pi) / 2).mean((1, 2, 3)) - uncertainty.MIN_LOG_VARIANCE / 2
+    found = gaussian_nll(images, reconstructions, log_variance)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_the_likelihood_has_no_gradient_in_the_image_and_is_best_at_the_truth():
     images = tf.zeros((1, 4, 4, 3))
     reconstructions = tf.random.stateless_normal((1, 4, 4, 3), (0, 1)) * 0.1
-    square = tf.square(tf.linalg.matmul(reconstructions, spread.AXES, transpose_b=True))
+    square = tf.square(tf.linalg.matmul(reconstructions, uncertainty.COLOR_AXES, transpose_b=True))
     truth = tf.math.log(square)
     with tf.GradientTape() as tape:
         tape.watch([reconstructions, truth])
-        loss = unlikelihood(images, reconstructions, truth)
+        loss = gaussian_nll(images, reconstructions, truth)
     of_image, of_truth = tape.gradient(loss, [reconstructions, truth])
     assert of_image is None
     np.testing.assert_allclose(of_truth, 0, atol=1e-6)
@@ -100,7 +99,7 @@ def test_alone_leaves_the_image_as_it_is_and_learns_where_it_errs(train, start, 
         np.testing.assert_array_equal(a, b)
     assert history[-1]["loss"] < history[0]["loss"] - 0.1
     along = found.uncertainty(found.encode(photos), along="axes")
-    residual = np.abs((found.reconstruct(photos) - photos) @ spread.AXES.T)
+    residual = np.abs((found.reconstruct(photos) - photos) @ uncertainty.COLOR_AXES.T)
     within = (residual <= along).mean((0, 1, 2))
     np.testing.assert_allclose(within, 0.68, atol=0.05)
     assert np.corrcoef(along[..., 0].ravel(), residual[..., 0].ravel())[0, 1] > 0.05
@@ -111,7 +110,7 @@ class Noisy:
 
     output_size = (8, 8)
     deviation = np.array([0.1, 0.02, 0.05], np.float32)
-    spread = spread.Spread(None, np.array([2.0, 1.0, 1.0], np.float32))
+    spread = uncertainty.UncertaintyHead(None, np.array([2.0, 1.0, 1.0], np.float32))
 
     def encode(self, images):
         return np.zeros((len(images), 1))
@@ -128,15 +127,15 @@ class Noisy:
 def test_calibration_finds_the_factor_of_known_noise():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(400, 8, 8, 3)) * Noisy.deviation
-    images = (0.5 + noise @ spread.AXES).astype(np.float32)
-    np.testing.assert_allclose(calibration(Noisy(), images), 2.0, rtol=0.05)
+    images = (0.5 + noise @ uncertainty.COLOR_AXES).astype(np.float32)
+    np.testing.assert_allclose(fit_std_scale(Noisy(), images), 2.0, rtol=0.05)
 
 
 def test_start_goes_on_with_a_spread(train, start):
-    head = spread.build(start.network)
+    head = uncertainty.build_head(start.network)
     head.set_weights([np.full_like(w, 0.01) for w in head.get_weights()])
     given = tfinvert.Inverter(start.feature, start.standardization, start.network)
-    given.spread = spread.Spread(head, np.ones(3, np.float32))
+    given.spread = uncertainty.UncertaintyHead(head, np.ones(3, np.float32))
     settings = dataclasses.replace(SETTINGS, spread="alone", steps=1, learning_rate=1e-9)
     found, _ = train(settings, start=given)
     for a in found.spread.head.get_weights():
@@ -147,15 +146,17 @@ def test_a_network_that_is_cropped_has_a_spread_of_the_size_of_its_image():
     sift = tfinvert.features.get("sift", image_shape=(72, 72, 3))
     network = inversion.build(sift, width=0.03, network="paper")
     assert isinstance(network.layers[-1], keras.layers.Cropping2D)
-    head = spread.build(network)
+    head = uncertainty.build_head(network)
     features = np.random.default_rng(0).normal(size=(2, *sift.spec.shape))
-    image, logarithm = spread.beside(network, head)(features)
+    image, logarithm = uncertainty.attach_head(network, head)(features)
     assert logarithm.shape == image.shape
     np.testing.assert_allclose(image, network(features), atol=1e-5)
 
 
 def test_deviations_of_colours_are_those_of_their_covariance():
     along = np.array([0.3, 0.02, 0.05], np.float32)
-    draws = np.random.default_rng(0).normal(size=(200_000, 3)) * along @ spread.AXES
-    np.testing.assert_allclose(spread.of_colors(along), draws.std(0), rtol=0.01)
-    np.testing.assert_allclose(spread.AXES @ spread.AXES.T, np.eye(3), atol=1e-6)
+    draws = np.random.default_rng(0).normal(size=(200_000, 3)) * along @ uncertainty.COLOR_AXES
+    np.testing.assert_allclose(uncertainty.rgb_std(along), draws.std(0), rtol=0.01)
+    np.testing.assert_allclose(
+        uncertainty.COLOR_AXES @ uncertainty.COLOR_AXES.T, np.eye(3), atol=1e-6
+    )

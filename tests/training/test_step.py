@@ -10,9 +10,9 @@ import tensorflow as tf
 from tests.training.runs import take
 from tfinvert import InputError, features
 from tfinvert.training import precision, strategies
-from tfinvert.training.guard import Guard
+from tfinvert.training.gradient_clipping import GradientClipper
 from tfinvert.training.settings import Settings
-from tfinvert.training.step import check
+from tfinvert.training.train_step import check_step_settings
 
 QUICK = {"network": "paper", "optimizer": "adam"}  # to trace, which is most of the time here
 SETTINGS = Settings(
@@ -51,9 +51,13 @@ def test_micro_batches_make_the_step_of_the_whole_batch(taken, plain, parts, str
 
 
 def test_micro_batches_must_divide_a_devices_part():
-    check(dataclasses.replace(SETTINGS, accumulate=4), strategies.make("mirrored"))
+    check_step_settings(
+        dataclasses.replace(SETTINGS, accumulate=4), strategies.make_strategy("mirrored")
+    )
     with pytest.raises(InputError, match=r"8 over 2 device\(s\). Received: 8"):
-        check(dataclasses.replace(SETTINGS, accumulate=8), strategies.make("mirrored"))
+        check_step_settings(
+            dataclasses.replace(SETTINGS, accumulate=8), strategies.make_strategy("mirrored")
+        )
     with pytest.raises(InputError, match="accumulate must be positive. Received: 0"):
         Settings(steps=1, accumulate=0)
 
@@ -79,10 +83,10 @@ def test_xla_makes_the_same_step(taken, plain):
 
 
 def test_float16_asks_for_a_gpu():
-    precision.check("float32")
-    precision.check("bfloat16")
+    precision.check_precision("float32")
+    precision.check_precision("bfloat16")
     with pytest.raises(InputError, match="float16 takes a GPU, and there is none"):
-        precision.check("float16")
+        precision.check_precision("float16")
 
 
 @pytest.mark.parametrize(
@@ -92,15 +96,15 @@ def test_bfloat16_asks_for_a_gpu_that_has_it(monkeypatch, capability, said):
     details = {"compute_capability": capability, "device_name": "T4"}
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
-    precision.check("float16")
+    precision.check_precision("float16")
     with pytest.raises(InputError, match=said) if said else contextlib.nullcontext():
-        precision.check("bfloat16")
+        precision.check_precision("bfloat16")
 
 
 @pytest.mark.parametrize(("has_it", "lines"), [(True, 0), (False, 1)])
 def test_a_cpu_without_bfloat16_is_told_of(monkeypatch, capsys, has_it, lines):
     monkeypatch.setattr(precision, "_cpu_has_bfloat16", lambda: has_it)
-    precision.check("bfloat16")
+    precision.check_precision("bfloat16")
     assert len(capsys.readouterr().out.splitlines()) == lines
 
 
@@ -123,23 +127,23 @@ def norms(guard, values):
 
 
 def test_a_guard_bounds_norms_and_spikes_and_follows_what_stays():
-    guard = Guard(clip_norm=10.0, spike=5.0)
+    guard = GradientClipper(clip_norm=10.0, spike=5.0)
     assert norms(guard, [2.0, 30.0, 1.0]) == pytest.approx([2.0, 10.0, 1.0], rel=0.01)
     kept = norms(guard, [300.0] * 400)
     assert kept[0] == pytest.approx(10.0)
-    assert norms(Guard(spike=5.0), [1.0, 300.0])[1] == pytest.approx(5.0)
-    assert norms(Guard(spike=5.0), [1.0] + [300.0] * 100)[-1] == pytest.approx(300.0)
+    assert norms(GradientClipper(spike=5.0), [1.0, 300.0])[1] == pytest.approx(5.0)
+    assert norms(GradientClipper(spike=5.0), [1.0] + [300.0] * 100)[-1] == pytest.approx(300.0)
 
 
 def test_a_guard_leaves_out_what_is_not_finite_and_scales_the_loss():
-    guard = Guard(scaled=True)
+    guard = GradientClipper(scaled=True)
     first = float(guard.scale)
     norms(guard, [1.0, np.inf, np.nan])
     assert float(guard.scale) == first / 4
     assert guard.notes() == {"held_back": 2}
     norms(guard, [1.0] * 2000)
     assert float(guard.scale) == first / 2
-    assert Guard().notes() == {}
+    assert GradientClipper().notes() == {}
 
 
 def test_poisoned_batches_do_not_throw_training_off(taken, batch):

@@ -19,9 +19,15 @@ import pytest
 import tfinvert
 from tfinvert.runs.training import TrainingRun, run_training
 from tfinvert.training import workers
-from tfinvert.training.loop import Pace
 from tfinvert.training.settings import Settings
-from tfinvert.training.workers import GONE, Place, Team, meet, read_tf_config
+from tfinvert.training.train_inverter import Intervals
+from tfinvert.training.workers import (
+    EXIT_WORKER_LOST,
+    TaskSpec,
+    WorkerGroup,
+    connect_workers,
+    read_tf_config,
+)
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -78,7 +84,7 @@ def test_the_chief_comes_first():
 
 
 def test_one_process_is_a_team_of_itself():
-    with Team() as team:
+    with WorkerGroup() as team:
         assert team.chief and team.part == (0, 1)
         assert team.exchange(3) == [3]
         assert team.from_chief(lambda: 4) == 4
@@ -110,7 +116,7 @@ class Meeting:
             def end(line, status):
                 self.ends[order].set_result((line, status))
 
-            return meet(places[order], facts[order], end=end, **options)
+            return connect_workers(places[order], facts[order], end=end, **options)
 
         return [self.pool.submit(one, order) for order in range(len(places))]
 
@@ -190,7 +196,7 @@ def test_a_cluster_that_differs_is_said_by_everyone(hasty):
 def test_a_task_that_two_have_is_said_by_everyone(hasty):
     meeting = Meeting(3)
     tasks = tuple((f"worker {i}", address) for i, address in enumerate(meeting.addresses))
-    said = lines(meeting.meet([Place(tasks, 0), Place(tasks, 1), Place(tasks, 1)]))
+    said = lines(meeting.meet([TaskSpec(tasks, 0), TaskSpec(tasks, 1), TaskSpec(tasks, 1)]))
     assert len({*said}) <= 2  # the second may find the port of the first taken
     assert any("TF_CONFIG disagrees between workers: two of them are worker 1" in x for x in said)
 
@@ -216,8 +222,8 @@ def test_a_stranger_at_the_port_disturbs_nobody():
                 probe.sendall(text)
                 break
             time.sleep(0.05)
-    # As the second, which `meet` would make the first of a list.
-    second = meeting.pool.submit(meet, places[1], {"steps": 1}, 20.0)
+    # As the second, which `connect_workers` would make the first of a list.
+    second = meeting.pool.submit(connect_workers, places[1], {"steps": 1}, 20.0)
     assert [team.index for team in results([*chief, second])] == [0, 1]
 
 
@@ -242,7 +248,7 @@ def test_one_that_is_gone_ends_the_others(hasty, lost):
     for index in {0, 1, 2} - {lost}:
         said, status = meeting.ends[index].result(timeout=10)
         assert f"worker {lost} ({meeting.addresses[lost]}) is gone" in said
-        assert status == GONE
+        assert status == EXIT_WORKER_LOST
 
 
 def test_one_that_is_silent_ends_the_others(hasty):
@@ -253,7 +259,7 @@ def test_one_that_is_silent_ends_the_others(hasty):
     for index in (0, 1):
         said, status = meeting.ends[index].result(timeout=10)
         assert f"worker 2 ({meeting.addresses[2]}) has been silent for 1 s" in said
-        assert status == GONE
+        assert status == EXIT_WORKER_LOST
     assert 0.5 < time.monotonic() - begin < 8
 
 
@@ -327,7 +333,7 @@ def end(started):
 def alone(tmp_path_factory):
     """The weights of a single process."""
     run = tmp_path_factory.mktemp("alone") / "run"
-    run_training(TrainingRun(**RUN), Settings(**SETTINGS), run, "one", Pace(1, 1000, 1000))
+    run_training(TrainingRun(**RUN), Settings(**SETTINGS), run, "one", Intervals(1, 1000, 1000))
     return tfinvert.load(run / "inverter").network.get_weights()
 
 
@@ -367,7 +373,7 @@ def test_stopped_and_killed_two_go_on_and_train_what_one_does(tmp_path, alone):
     begin = processes.kill(started, 0, after=step + 2, number=signal.SIGKILL)
     statuses, errors = end(started)
     assert time.monotonic() - begin < 30
-    assert statuses[1] == GONE, errors
+    assert statuses[1] == EXIT_WORKER_LOST, errors
     last = errors[1].splitlines()[-1]
     assert last.startswith("error: worker 0 (127.0.0.1:") and "is gone" in last
     assert "Traceback" not in errors[1]
@@ -416,4 +422,4 @@ def test_the_kubernetes_example_is_yaml():
         x["name"] for x in pod["volumes"]
     }
     ignored = job["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"]
-    assert ignored == [GONE, 143]
+    assert ignored == [EXIT_WORKER_LOST, 143]

@@ -13,14 +13,19 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from tfinvert.analysis.class_scores import KEPT, REMOVED, REST_EVEN, TOP_EVEN, Key
-from tfinvert.analysis.draws import OF_FEATURES, SOURCE
+from tfinvert.analysis.class_scores import REST_EQUALIZED, TOP_EQUALIZED, TOP_ONLY, TOP_REMOVED, Key
+from tfinvert.analysis.feature_samplers import INDEPENDENT, OF_FEATURES, SOURCE, best_joint_sampler
+from tfinvert.analysis.inversion_methods import GRADIENT, HYBRID
 from tfinvert.analysis.inverters import AUTOENCODER, CLASS_SCORES, NETWORK
-from tfinvert.analysis.perturbations import BINARIZED, DROPPED, LARGEST_BINARIZED, STRUCTURAL, Loss
-from tfinvert.analysis.result import Claim, Row, mean_error
-from tfinvert.analysis.samplers import INDEPENDENT, nearest_joint
+from tfinvert.analysis.perturbations import (
+    BINARIZED,
+    DROPPED,
+    LARGEST_BINARIZED,
+    STRUCTURAL,
+    PerturbationLoss,
+)
+from tfinvert.analysis.result import Claim, Row, mean_and_error
 from tfinvert.analysis.scores import CELLS, COARSE
-from tfinvert.analysis.ways_back import GRADIENT, HYBRID
 
 HIGH = ("fc6", "fc7", "fc8")
 SURVIVES, FAR = 0.25, 0.1
@@ -91,7 +96,7 @@ def layers(rows: Sequence[Row], compared: Mapping[str, float]) -> list[Claim]:
     ]
 
 
-def perturb(losses: Sequence[Loss]) -> list[Claim]:
+def perturb(losses: Sequence[PerturbationLoss]) -> list[Claim]:
     """Of `perturb`: of inverters whose features give something that can be lost."""
     useful = [each for each in losses if each.gains]
     networks = [each for each in useful if each.kind == NETWORK]
@@ -116,7 +121,7 @@ def perturb(losses: Sequence[Loss]) -> list[Claim]:
             "The error is higher, at each of them by more than 2 standard errors, paired over "
             "images.",
             [
-                (each.label, *mean_error(each.rises[DROPPED] - each.rises[BINARIZED]))
+                (each.label, *mean_and_error(each.rises[DROPPED] - each.rises[BINARIZED]))
                 for each in tested
             ],
             "{} {:+.4f} ± {:.4f}",
@@ -153,10 +158,12 @@ def probabilities(distances: Mapping[str, Mapping[Key, np.ndarray]]) -> list[Cla
 
     Distances are each image's to the reconstruction from all classes, by name and change.
     """
-    tested = {name: own for name, own in distances.items() if (KEPT, TOP) in own}
+    tested = {name: own for name, own in distances.items() if (TOP_ONLY, TOP) in own}
 
     def nearer(far: str, near: str) -> list[tuple]:
-        return [(name, *mean_error(own[far, TOP] - own[near, TOP])) for name, own in tested.items()]
+        return [
+            (name, *mean_and_error(own[far, TOP] - own[near, TOP])) for name, own in tested.items()
+        ]
 
     beyond = "by more than 2 standard errors, paired over images."
     return [
@@ -165,7 +172,7 @@ def probabilities(distances: Mapping[str, Mapping[Key, np.ndarray]]) -> list[Cla
             "them, from these five alone it does not.",
             f"From all probabilities but the top {TOP}, which are zero, the reconstruction is "
             f"nearer to that from all than from the top {TOP} alone, {beyond}",
-            nearer(KEPT, REMOVED),
+            nearer(TOP_ONLY, TOP_REMOVED),
             "{} nearer by {:+.3f} ± {:.3f} N",
         ),
         *_claim(
@@ -173,7 +180,7 @@ def probabilities(distances: Mapping[str, Mapping[Key, np.ndarray]]) -> list[Cla
             "matters more than what tells the top five apart.",
             f"With the top {TOP} evened out the reconstruction is nearer to that from all than "
             f"with all others evened out, {beyond}",
-            nearer(REST_EVEN, TOP_EVEN),
+            nearer(REST_EQUALIZED, TOP_EQUALIZED),
             "{} nearer by {:+.3f} ± {:.3f} N",
         ),
     ]
@@ -210,7 +217,7 @@ def interpolate(overlays: Mapping[str, tuple[str, np.ndarray]]) -> list[Claim]:
         "The overlay of conv5 is above that of each of fc6, fc7 and fc8 given, by more than 2 "
         "standard errors, paired over pairs of images, on straight paths.",
         [
-            (f"{lower} over {upper}", *mean_error(before - after))
+            (f"{lower} over {upper}", *mean_and_error(before - after))
             for lower, before in overlays.values()
             for upper, after in overlays.values()
             if lower == OVERLAYS and upper in HIGH
@@ -220,11 +227,11 @@ def interpolate(overlays: Mapping[str, tuple[str, np.ndarray]]) -> list[Claim]:
 
 
 def sample(table: pd.DataFrame) -> list[Claim]:
-    """Of `sample`: what `draws.relative` gives."""
+    """Of `sample`: what `feature_samplers.relative_to_real` gives."""
     values = []
     for label, own in table.groupby("label", sort=False):
         own = own.set_index(SOURCE)[list(OF_FEATURES)]
-        joint = nearest_joint(own[OF_FEATURES[0]])
+        joint = best_joint_sampler(own[OF_FEATURES[0]])
         values.append((label, *own.loc[joint], *own.loc[INDEPENDENT]))
     return _claim(
         "Joint samples are nearer to real features than independent ones (our extension).",
@@ -247,7 +254,7 @@ def units(likenesses: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[Claim
         "The correlation of a class's unit with the average photograph of its own class is above "
         "the mean of that with other classes by more than two standard errors over classes.",
         [
-            (label, own.mean(), others.mean(), *mean_error(own - others), len(own))
+            (label, own.mean(), others.mean(), *mean_and_error(own - others), len(own))
             for label, (own, others) in likenesses.items()
         ],
         "{} {:.3f} with its own class, {:.3f} with others, difference {:.3f} ± {:.3f} over {} "
@@ -285,7 +292,7 @@ def compare(
 
     def gains(errors: Mapping[tuple[str, str], np.ndarray], method: str) -> list[tuple]:
         layers = dict.fromkeys(label for label, _ in errors)
-        return [(x, *mean_error(errors[x, method] - errors[x, HYBRID])) for x in layers]
+        return [(x, *mean_and_error(errors[x, method] - errors[x, HYBRID])) for x in layers]
 
     beyond = "at every layer, by more than 2 standard errors, paired over images."
     return [
@@ -312,7 +319,7 @@ def uncertainty(told: Mapping[str, Mapping[str, np.ndarray]]) -> list[Claim]:
     They are the deviations that the inverter tells of each image.
     """
     rises = [
-        mean_error(deep[part] - shallow[part])
+        mean_and_error(deep[part] - shallow[part])
         for shallow, deep in itertools.pairwise(told.values())
         for part in TOLD
     ]

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.special
 
-KEPT, REMOVED = "top only", "all but the top"
-REST_EVEN, TOP_EVEN = "all but the top evened out", "top evened out"
+TOP_ONLY, TOP_REMOVED = "top only", "all but the top"
+REST_EQUALIZED, TOP_EQUALIZED = "all but the top evened out", "top evened out"
 ALL = "all classes"
 TEMPERED = "temperature"
 
@@ -60,22 +60,22 @@ def remove_top(probabilities: np.ndarray, count: int) -> np.ndarray:
     return _shares(np.where(rest.sum(1, keepdims=True) > 0, rest, ~top))
 
 
-def even_out_rest(probabilities: np.ndarray, count: int) -> np.ndarray:
+def equalize_rest(probabilities: np.ndarray, count: int) -> np.ndarray:
     """The top as they are; the others share what is left evenly."""
     return _evened(probabilities, ~_top(probabilities, count))
 
 
-def even_out_top(probabilities: np.ndarray, count: int) -> np.ndarray:
+def equalize_top(probabilities: np.ndarray, count: int) -> np.ndarray:
     """The top share their sum evenly; the others are as they are."""
     return _evened(probabilities, _top(probabilities, count))
 
 
-def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """p^(1/T), with the sum one again: a T above 1 makes classes more alike, one below less."""
     return scipy.special.softmax(_log(probabilities) / temperature, 1)
 
 
-def on_logits(change: Change, logits: np.ndarray) -> np.ndarray:
+def apply_to_logits(change: Change, logits: np.ndarray) -> np.ndarray:
     """Changes the probabilities that logits stand for, and gives logits again.
 
     These are log p' + log Σ exp(logit), so that unchanged probabilities give unchanged logits. What
@@ -88,13 +88,13 @@ def on_logits(change: Change, logits: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(back), back, logits.min(1, keepdims=True))
 
 
-def variants(counts: Sequence[int], temperatures: Sequence[float]) -> list[Variant]:
+def make_variants(counts: Sequence[int], temperatures: Sequence[float]) -> list[Variant]:
     """All that are compared, beginning with no change."""
     changes = {
-        KEPT: keep_top,
-        REMOVED: remove_top,
-        REST_EVEN: even_out_rest,
-        TOP_EVEN: even_out_top,
+        TOP_ONLY: keep_top,
+        TOP_REMOVED: remove_top,
+        REST_EQUALIZED: equalize_rest,
+        TOP_EQUALIZED: equalize_top,
     }
     return [
         Variant(ALL),
@@ -104,7 +104,11 @@ def variants(counts: Sequence[int], temperatures: Sequence[float]) -> list[Varia
             for count in counts
         ),
         *(
-            Variant(TEMPERED, temperature=float(t), change=functools.partial(temper, temperature=t))
+            Variant(
+                TEMPERED,
+                temperature=float(t),
+                change=functools.partial(apply_temperature, temperature=t),
+            )
             for t in temperatures
         ),
     ]

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from tfinvert.analysis.inverters import CLASS_SCORES, NETWORK, kind, layer_of
-from tfinvert.analysis.result import Row, mean_error, standard_error
-from tfinvert.analysis.single_units import only, possible
+from tfinvert.analysis.inverters import CLASS_SCORES, NETWORK, inverter_kind, layer_name
+from tfinvert.analysis.result import Row, mean_and_error, standard_error
+from tfinvert.analysis.single_units import clip_probabilities, isolate_units
+from tfinvert.common.images import resize_images
 from tfinvert.inverter import Inverter
-from tfinvert.resize import resize_images
 
 _COLUMNS = (
     "classes",
@@ -24,7 +24,7 @@ FEWEST = 5  # with fewer, a rank among the others and a standard error say littl
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Likeness:
+class ClassCorrelations:
     """Correlations, `[k, k]`, of units' images with the average photographs of k classes.
 
     There are `counts` photographs of each; averages and units are images, `[k, H, W, 3]`.
@@ -53,11 +53,11 @@ class Likeness:
         return 100.0 * below / (len(self.own) - 1)
 
 
-def gives_classes(inverter: Inverter) -> bool:
+def has_class_units(inverter: Inverter) -> bool:
     """Whether the feature is a score or a probability for each class, as a classifier learnt it."""
     vector = len(inverter.feature.spec.shape) == 1
-    classes = layer_of(inverter) in CLASS_SCORES or bool(inverter.feature.log_floor)
-    return vector and classes and kind(inverter) == NETWORK
+    classes = layer_name(inverter) in CLASS_SCORES or bool(inverter.feature.log_floor)
+    return vector and classes and inverter_kind(inverter) == NETWORK
 
 
 def class_averages(
@@ -74,7 +74,7 @@ def class_averages(
     return classes, counts, averages.reshape(len(classes), *images.shape[1:])
 
 
-def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def pairwise_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Pearson's, over pixels and channels, of each of `[k, ...]` with each of `[m, ...]`: `[k, m]`.
 
     An image without contrast has the correlation 0 with all.
@@ -83,18 +83,20 @@ def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.nan_to_num(1 - cdist(*flat, "correlation"))
 
 
-def likeness_of(
+def correlate_with_classes(
     inverter: Inverter, images: np.ndarray, features: np.ndarray, factor: float, least: int
-) -> Likeness:
+) -> ClassCorrelations:
     """Of an inverter's units to the classes of which there are `least` photographs."""
     images = resize_images(images, inverter.output_size)
     classes, counts, averages = class_averages(images, features.argmax(1), least)
-    rebuilt = inverter.invert(possible(inverter, only(features, classes, factor)))
+    rebuilt = inverter.invert(
+        clip_probabilities(inverter, isolate_units(features, classes, factor))
+    )
     # What all units, and all photographs, have in common would be alike for any class.
-    return Likeness(
+    return ClassCorrelations(
         classes,
         counts,
-        correlations(rebuilt - rebuilt.mean(0), averages - images.mean(0))
+        pairwise_correlations(rebuilt - rebuilt.mean(0), averages - images.mean(0))
         if len(classes)
         else np.zeros((0, 0)),
         averages,
@@ -102,14 +104,14 @@ def likeness_of(
     )
 
 
-def class_values(likeness: Likeness | None) -> dict[str, Any]:
+def class_values(likeness: ClassCorrelations | None) -> dict[str, Any]:
     """What a row says of them; None where units are not of classes, or of too few."""
     count = None if likeness is None else len(likeness.classes)
     values = [None] * 5
     if count is not None and count >= FEWEST:
         own, others = likeness.own, likeness.others
         values = [float(own.mean()), float(others.mean()), standard_error(own - others)]
-        values += mean_error(likeness.percentiles)
+        values += mean_and_error(likeness.percentiles)
     return dict(zip(_COLUMNS, (count, *values), strict=True))
 
 

@@ -13,18 +13,28 @@ import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis import claims
-from tfinvert.analysis.inverters import NETWORK, common_size, kind, labels, layer_of
-from tfinvert.analysis.parts import NOTHING_KEPT, Parts
-from tfinvert.analysis.result import Result, Row, listed, measured
-from tfinvert.analysis.scores import scores
-from tfinvert.analysis.ways_back import HYBRID, autoencoders_of, relative_distance, ways_back
+from tfinvert.analysis.inversion_methods import (
+    HYBRID,
+    matching_autoencoders,
+    relative_feature_error,
+    run_inversion_methods,
+)
+from tfinvert.analysis.inverters import (
+    NETWORK,
+    common_size,
+    inverter_kind,
+    inverter_labels,
+    layer_name,
+)
+from tfinvert.analysis.result import Result, Row, format_rows, mean_columns
+from tfinvert.analysis.result_cache import NO_CACHE, ResultCache
+from tfinvert.analysis.scores import image_scores
+from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
-from tfinvert.resize import resize_images
-from tfinvert.sampling import evenly
 
 _SHOWN = 8
 
@@ -46,7 +56,7 @@ def compare(
     seed: int = 0,
     gradient_images: int = 32,
     gradient_steps: int = 300,
-    parts: Parts = NOTHING_KEPT,
+    parts: ResultCache = NO_CACHE,
 ) -> Result:
     """Scores inversion networks, their autoencoders, gradient-based inversion and the hybrid.
 
@@ -67,34 +77,34 @@ def compare(
     for name, inverter in inverters.items():
         check(name, inverter)
     common_size(inverters)
-    networks = {name: each for name, each in inverters.items() if kind(each) == NETWORK}
+    networks = {name: each for name, each in inverters.items() if inverter_kind(each) == NETWORK}
     _check_partners(inverters, networks)
-    few = images[evenly(len(images), gradient_images)]
+    few = images[evenly_spaced_indices(len(images), gradient_images)]
     if len(few) < 2:
         raise InputError(f"compare takes at least two images. Received: {len(few)}")
     scale = metrics.mean_pairwise_distance(images)
-    names, chosen = labels(inverters), evenly(len(few), _SHOWN)
+    names, chosen = inverter_labels(inverters), evenly_spaced_indices(len(few), _SHOWN)
     rows, findings, pictures = [], [], []
     feature_errors, image_errors = {}, {}
     for name, network in tqdm.tqdm(networks.items(), "compare", leave=False):
-        given = {name: network} | autoencoders_of(inverters, network)
+        given = {name: network} | matching_autoencoders(inverters, network)
         features, label = network.encode(few), names[name]
         own, shown = [], {"photograph": few[chosen]}
-        for by, method, made, seconds in ways_back(
+        for by, method, made, seconds in run_inversion_methods(
             given, few, features, gradient_steps, seed, parts
         ):
             rebuilt = resize_images(made, few.shape[1:3])
-            wrong = relative_distance(network.encode(rebuilt), features)
+            wrong = relative_feature_error(network.encode(rebuilt), features)
             feature_errors[label, method] = wrong
             image_errors[label, method] = metrics.per_image_distance(few, rebuilt) / scale
             shown[method] = rebuilt[chosen]
             own.append(
                 {
                     "inverter": by,
-                    "layer": layer_of(network),
+                    "layer": layer_name(network),
                     "method": method,
-                    **measured(("feature error", "its standard error"), wrong),
-                    **scores(few, rebuilt, scale),
+                    **mean_columns(("feature error", "its standard error"), wrong),
+                    **image_scores(few, rebuilt, scale),
                     "seconds an image": seconds,
                     "images": len(few),
                 }
@@ -133,13 +143,13 @@ def _check_partners(inverters: Mapping[str, Inverter], networks: Mapping[str, In
         if inverter.feature.name not in layers:
             raise InputError(
                 "compare takes an autoencoder beside the inversion network of its layer. "
-                f"Received: {name}, {kind(inverter)} of {inverter.feature.name}, alone"
+                f"Received: {name}, {inverter_kind(inverter)} of {inverter.feature.name}, alone"
             )
 
 
 def _finding(label: str, rows: Sequence[Row]) -> str:
     seconds = {row["method"]: row["seconds an image"] for row in rows}
-    errors = listed(rows, "{method} {feature error:.3f} and {normalised error:.3f}", "; ")
+    errors = format_rows(rows, "{method} {feature error:.3f} and {normalised error:.3f}", "; ")
     return (
         f"{label}, feature error and image error: {errors}. A network's image takes "
         f"{1000 * seconds[NETWORK]:.1f} ms, the hybrid's {seconds[HYBRID]:.1f} s."
@@ -147,9 +157,9 @@ def _finding(label: str, rows: Sequence[Row]) -> str:
 
 
 def _chart(errors: Mapping[tuple[str, str], np.ndarray], x: str, title: str) -> Figure:
-    return charts.dots(
+    return charts.table_dot_chart(
         [
-            {"label": label, "method": method} | measured(("mean", "±"), values)
+            {"label": label, "method": method} | mean_columns(("mean", "±"), values)
             for (label, method), values in errors.items()
         ],
         "mean",

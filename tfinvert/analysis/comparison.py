@@ -20,14 +20,13 @@ from tfinvert.analysis.baselines import (
     PairedDictionary,
 )
 from tfinvert.analysis.result import Result
-from tfinvert.analysis.scores import brightness_error, color_error, scores
+from tfinvert.analysis.scores import brightness_error, color_error, image_scores
+from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.resize import resize_images
-from tfinvert.sampling import evenly
 
-OURS = "inversion network"
+INVERSION_NETWORK = "inversion network"
 _SHOWN = 8
 _BATCH = 64
 
@@ -54,8 +53,8 @@ def baselines(
         targets = resize_images(images, inverter.output_size)
         scale = metrics.mean_pairwise_distance(targets)
         features = inverter.encode(images)
-        shown = evenly(len(images), min(_SHOWN, gradient_images or _SHOWN))
-        few = np.union1d(shown, evenly(len(images), gradient_images))
+        shown = evenly_spaced_indices(len(images), min(_SHOWN, gradient_images or _SHOWN))
+        few = np.union1d(shown, evenly_spaced_indices(len(images), gradient_images))
         pictures = {"original": targets[shown]}
         own = []
         for method, invert in _methods(inverter, training, seed, gradient_images > 0):
@@ -68,7 +67,7 @@ def baselines(
                 {
                     "inverter": name,
                     "method": method,
-                    **scores(targets[chosen], rebuilt, scale),
+                    **image_scores(targets[chosen], rebuilt, scale),
                     "brightness error": brightness_error(targets[chosen], rebuilt),
                     "colour error": color_error(targets[chosen], rebuilt),
                     "seconds an image": seconds / len(chosen),
@@ -120,12 +119,12 @@ def _methods(
     if gradient and feature.in_graph and feature.differentiable:
         slow = GradientInversion(feature, seed=seed)
         yield slow.name, lambda features: resize_images(slow.invert(features), size)
-    yield OURS, inverter.invert
+    yield INVERSION_NETWORK, inverter.invert
 
 
 def _finding(name: str, rows: list[dict]) -> str:
     by_method = {row["method"]: row for row in rows}
-    ours = by_method.pop(OURS)
+    ours = by_method.pop(INVERSION_NETWORK)
     best = min(by_method.values(), key=lambda row: row["normalised error"])
     text = (
         f"{name}: normalised error {ours['normalised error']:.3f}; the best baseline, "

@@ -9,12 +9,11 @@ import numpy as np
 from tfinvert import metrics
 from tfinvert.analysis.result import Result
 from tfinvert.analysis.scores import image_contrast
+from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
-from tfinvert.resize import resize_images
-from tfinvert.sampling import evenly
 
 FACTORS = (1.0, 0.5, 0.25, 0.1)
 _SHOWN = 10
@@ -88,7 +87,7 @@ def _distance(images: np.ndarray, others: np.ndarray) -> float:
 def _figure(
     name: str, factors: tuple[float, ...], scaled: list[np.ndarray], rebuilt: list[np.ndarray]
 ) -> Figure:
-    chosen = evenly(len(scaled[0]), _SHOWN)
+    chosen = evenly_spaced_indices(len(scaled[0]), _SHOWN)
     rows = {}
     for factor, copies, reconstructions in zip(factors, scaled, rebuilt, strict=True):
         rows[f"contrast {factor:g}"] = copies[chosen]

@@ -10,10 +10,24 @@ import numpy as np
 import tqdm
 
 from tfinvert.analysis import claims
-from tfinvert.analysis.inverters import NETWORK, common_size, kind, labels, layer_of
-from tfinvert.analysis.paths import overlay, path
-from tfinvert.analysis.result import Result, Row, facts, labelled, listed, measured
+from tfinvert.analysis.feature_interpolation import crossfade_score, interpolate_path
+from tfinvert.analysis.inverters import (
+    NETWORK,
+    common_size,
+    inverter_kind,
+    inverter_labels,
+    layer_name,
+)
+from tfinvert.analysis.result import (
+    Result,
+    Row,
+    add_labels,
+    format_rows,
+    inverter_columns,
+    mean_columns,
+)
 from tfinvert.analysis.scores import image_contrast
+from tfinvert.common.images import resize_images
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
@@ -21,7 +35,6 @@ from tfinvert.reporting.animation import animation
 from tfinvert.reporting.grids import image_grid
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
-from tfinvert.resize import resize_images
 
 STRAIGHT, NORM_KEPT = "straight", "norm kept"
 OVERLAY, OVERLAY_SE = "overlay", "its standard error"
@@ -58,19 +71,19 @@ def interpolate(
     for name, inverter in tqdm.tqdm(inverters.items(), "interpolate", leave=False):
         ends = inverter.encode(first), inverter.encode(last)
         for way in (STRAIGHT, NORM_KEPT):
-            rebuilt = [inverter.invert(at) for at in path(*ends, 3, way == NORM_KEPT)]
-            overlays[name, way] = overlay(*rebuilt)
+            rebuilt = [inverter.invert(at) for at in interpolate_path(*ends, 3, way == NORM_KEPT)]
+            overlays[name, way] = crossfade_score(*rebuilt)
             contrasts = [image_contrast(images) for images in rebuilt]
             rows.append(
                 {
-                    **facts(name, inverter),
+                    **inverter_columns(name, inverter),
                     "path": way,
-                    **measured((OVERLAY, OVERLAY_SE), overlays[name, way]),
+                    **mean_columns((OVERLAY, OVERLAY_SE), overlays[name, way]),
                     "contrast": float(contrasts[1].mean() / np.mean(contrasts[::2], 0).mean()),
                     "pairs": len(first),
                 }
             )
-    table = labelled(rows, inverters)
+    table = add_labels(rows, inverters)
     return Result(
         "Between two photographs",
         f"{len(first)} pairs out of {len(images)} photographs, inverted halfway between their "
@@ -81,7 +94,7 @@ def interpolate(
         _findings(table),
         rows,
         [
-            charts.dots(
+            charts.table_dot_chart(
                 table,
                 OVERLAY,
                 OVERLAY_SE,
@@ -96,9 +109,9 @@ def interpolate(
         ],
         claims.interpolate(
             {
-                name: (layer_of(each), overlays[name, STRAIGHT])
+                name: (layer_name(each), overlays[name, STRAIGHT])
                 for name, each in inverters.items()
-                if kind(each) == NETWORK
+                if inverter_kind(each) == NETWORK
             }
         ),
     )
@@ -122,9 +135,9 @@ def _findings(rows: Sequence[Row]) -> list[str]:
     ]
     return [
         "Overlay halfway along the straight path, where 1 is a plain cross-fade: "
-        f"{listed(straight, '{label} {overlay:.3f} ± {its standard error:.3f}')}.",
+        f"{format_rows(straight, '{label} {overlay:.3f} ± {its standard error:.3f}')}.",
         "With the norm kept, overlay and contrast halfway: "
-        f"{listed(kept, '{label} {overlay:.3f} and {contrast:.0%} instead of {before:.0%}')}.",
+        f"{format_rows(kept, '{label} {overlay:.3f} and {contrast:.0%} instead of {before:.0%}')}.",
     ]
 
 
@@ -132,8 +145,8 @@ def _strips(
     inverters: Mapping[str, Inverter], first: np.ndarray, last: np.ndarray, steps: int
 ) -> list[Figure]:
     """One for each pair: layers below each other, t from left to right."""
-    rows = {"photographs, cross-faded": path(first, last, steps)}
-    for name, label in list(labels(inverters).items())[:_MOST_ROWS]:
+    rows = {"photographs, cross-faded": interpolate_path(first, last, steps)}
+    for name, label in list(inverter_labels(inverters).items())[:_MOST_ROWS]:
         rows[label] = _rebuilt(inverters[name], first, last, steps, STRAIGHT)
         if len(inverters[name].feature.spec.shape) == 1:
             label += f", {NORM_KEPT}"
@@ -157,8 +170,8 @@ def _animated(
 ) -> Figure:
     """Layers side by side, pairs below each other."""
     chosen, frames = list(inverters)[:_MOST_COLUMNS], 2 * steps - 1
-    names = labels(inverters)
-    columns = [path(first, last, frames)]
+    names = inverter_labels(inverters)
+    columns = [interpolate_path(first, last, frames)]
     columns += [_rebuilt(inverters[name], first, last, frames, STRAIGHT) for name in chosen]
     # [frames, pairs, columns, H, W, 3]: a frame's tiles in reading order.
     tiles = np.stack(columns, 2).reshape(frames, -1, *first.shape[1:])
@@ -179,6 +192,8 @@ def _rebuilt(
     inverter: Inverter, first: np.ndarray, last: np.ndarray, steps: int, way: str
 ) -> np.ndarray:
     """`[steps, n, H, W, 3]`, at the images' size."""
-    features = path(inverter.encode(first), inverter.encode(last), steps, way == NORM_KEPT)
+    features = interpolate_path(
+        inverter.encode(first), inverter.encode(last), steps, way == NORM_KEPT
+    )
     rebuilt = inverter.invert(features.reshape(-1, *features.shape[2:]))
     return resize_images(rebuilt, first.shape[1:3]).reshape(steps, *first.shape)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tfinvert.common.images import resize_images
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
-from tfinvert.resize import resize_images
 
 NETWORK, AUTOENCODER = "inversion network", "autoencoder"
 FROM_SCRATCH = "autoencoder from scratch"
@@ -18,12 +18,12 @@ CLASS_SCORES = ("fc8", "logits")
 _OF_A_LAYER = ("image_shape", "tokens", "prefix")  # options that say nothing of the network
 
 
-def layer_of(inverter: Inverter) -> str:
+def layer_name(inverter: Inverter) -> str:
     """The layer of a network that is inverted, for example "fc6"; else the feature's name."""
     return inverter.feature.name.rpartition("/")[2]
 
 
-def kind(inverter: Inverter) -> str:
+def inverter_kind(inverter: Inverter) -> str:
     """`NETWORK`, `AUTOENCODER` or `FROM_SCRATCH`, an autoencoder from random weights."""
     if not inverter.card.get("train_encoder"):
         return NETWORK
@@ -31,27 +31,33 @@ def kind(inverter: Inverter) -> str:
     return FROM_SCRATCH if scratch else AUTOENCODER
 
 
-def labels(inverters: Mapping[str, Inverter]) -> dict[str, str]:
+def inverter_labels(inverters: Mapping[str, Inverter]) -> dict[str, str]:
     """By name, what pictures call each: its layer, and its kind unless it is an inversion network.
 
     Those that would be called alike keep their own names.
     """
     found = {
-        name: layer_of(inverter) + ("" if kind(inverter) == NETWORK else f" ({kind(inverter)})")
+        name: layer_name(inverter)
+        + ("" if inverter_kind(inverter) == NETWORK else f" ({inverter_kind(inverter)})")
         for name, inverter in inverters.items()
     }
     count = Counter(found.values())
     return {name: label if count[label] == 1 else name for name, label in found.items()}
 
 
-def rebuilt(inverter: Inverter, images: np.ndarray) -> np.ndarray:
+def reconstruct_resized(inverter: Inverter, images: np.ndarray) -> np.ndarray:
     """Reconstructions of `[n, H, W, 3]`, resized to the images' own size."""
     return resize_images(inverter.reconstruct(images), images.shape[1:3])
 
 
-def rebuilt_by(inverters: Mapping[str, Inverter], images: np.ndarray) -> dict[str, np.ndarray]:
+def reconstruct_by_label(
+    inverters: Mapping[str, Inverter], images: np.ndarray
+) -> dict[str, np.ndarray]:
     """The same of each, by its label."""
-    return {name: rebuilt(inverters[key], images) for key, name in labels(inverters).items()}
+    return {
+        name: reconstruct_resized(inverters[key], images)
+        for key, name in inverter_labels(inverters).items()
+    }
 
 
 def common_size(inverters: Mapping[str, Inverter]) -> tuple[int, int]:
@@ -70,7 +76,7 @@ def common_size(inverters: Mapping[str, Inverter]) -> tuple[int, int]:
     return next(iter(sizes.values()))
 
 
-def networks(inverters: Mapping[str, Inverter]) -> dict[str, str]:
+def network_names(inverters: Mapping[str, Inverter]) -> dict[str, str]:
     """By name, the network that each is of: its family, and how several of one family differ.
 
     For example "alexnet", or "hub (preset=dinov2)" beside "hub (preset=vit)".
@@ -89,12 +95,12 @@ def networks(inverters: Mapping[str, Inverter]) -> dict[str, str]:
     return {name: found[name] for name in inverters}
 
 
-def one_network(inverters: Mapping[str, Inverter]) -> list[str]:
+def most_common_network(inverters: Mapping[str, Inverter]) -> list[str]:
     """Names of the inversion networks of the network that most of them are of."""
     found: dict[str, list[str]] = {}
     for name, inverter in inverters.items():
         feature = inverter.feature
-        if feature.model is not None and kind(inverter) == NETWORK:
+        if feature.model is not None and inverter_kind(inverter) == NETWORK:
             family = feature.name.rpartition("/")[0]
             config = json.dumps(feature.get_config(), sort_keys=True, default=str)
             found.setdefault(f"{family} {config}", []).append(name)

@@ -3,30 +3,33 @@
 import numpy as np
 
 from tfinvert import metrics
-from tfinvert.analysis.result import Result, listed
+from tfinvert.analysis.result import Result, format_rows
+from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.errors import InputError
-from tfinvert.features.sift import Sift, occupied
+from tfinvert.features.sift import Sift, occupied_cells
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.resize import resize_images
-from tfinvert.sampling import evenly
 
 FRACTIONS = (1.0, 0.5, 0.25, 0.1, 0.0)
 _SHOWN = 10
 
 
-def keep_fraction(grids: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """`keep` for a fraction of each grid's keypoints, in [0, 1]; their number is rounded."""
-    return keep(grids, np.round(fraction * occupied(grids).sum((1, 2))), rng)
+def keep_keypoint_fraction(
+    grids: np.ndarray, fraction: float, rng: np.random.Generator
+) -> np.ndarray:
+    """`keep_keypoints` for a fraction of each grid's keypoints, in [0, 1]; their number is rounded."""
+    return keep_keypoints(grids, np.round(fraction * occupied_cells(grids).sum((1, 2))), rng)
 
 
-def keep(grids: np.ndarray, count: int | np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def keep_keypoints(
+    grids: np.ndarray, count: int | np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Keeps at most so many keypoints of each grid, drawn at random, and empties the other cells.
 
     Grids are `[n, rows, columns, 133]`, of the feature SIFT; the count is one number, or `[n]`.
     """
-    full = occupied(grids)
+    full = occupied_cells(grids)
     flat = full.reshape(len(grids), -1)
     # A random rank among a grid's keypoints; empty cells rank last.
     rank = np.argsort(np.argsort(np.where(flat, rng.random(flat.shape), 2.0), 1), 1)
@@ -63,16 +66,16 @@ def keypoints(
         targets = resize_images(images, inverter.output_size)
         scale = metrics.mean_pairwise_distance(targets)
         grids = np.asarray(inverter.feature(images))
-        chosen = evenly(len(images), _SHOWN)
+        chosen = evenly_spaced_indices(len(images), _SHOWN)
         shown = {"original": targets[chosen]}
         for fraction in fractions:
-            kept = keep_fraction(grids, fraction, np.random.default_rng(seed))
+            kept = keep_keypoint_fraction(grids, fraction, np.random.default_rng(seed))
             rebuilt = inverter.invert(kept)
             rows.append(
                 {
                     "inverter": name,
                     "keypoints kept": fraction,
-                    "keypoints an image": float(occupied(kept).sum((1, 2)).mean()),
+                    "keypoints an image": float(occupied_cells(kept).sum((1, 2)).mean()),
                     "normalised error": metrics.normalized_error(targets, rebuilt, scale),
                 }
             )
@@ -80,7 +83,7 @@ def keypoints(
         own = rows[-len(fractions) :]
         findings.append(
             f"{name}: normalised error "
-            f"{listed(own, '{normalised error:.3f} with {keypoints kept:.0%}')} of the "
+            f"{format_rows(own, '{normalised error:.3f} with {keypoints kept:.0%}')} of the "
             f"{own[0]['keypoints an image']:.0f} keypoints an image."
         )
         figures.append(
@@ -90,7 +93,7 @@ def keypoints(
                 caption="Photographs, and what is rebuilt from the fraction of their keypoints.",
             )
         )
-    curve = charts.lines(
+    curve = charts.table_line_chart(
         rows,
         "keypoints an image",
         "normalised error",

@@ -73,7 +73,7 @@ def add_noise(features: np.ndarray, rng: np.random.Generator, level: float) -> n
     return (features + deviation * noise).astype(np.float32)
 
 
-def perturbations(levels: Sequence[float]) -> dict[str, Perturbation]:
+def make_perturbations(levels: Sequence[float]) -> dict[str, Perturbation]:
     """All by name; `levels` are those of the noise."""
     return {
         PLAIN: Perturbation(lambda features, _: features),
@@ -82,20 +82,20 @@ def perturbations(levels: Sequence[float]) -> dict[str, Perturbation]:
         DROPPED_BINARIZED: Perturbation(lambda *given: binarize(dropout(*given)), random=True),
         LARGEST_BINARIZED: Perturbation(lambda features, _: binarize(keep_largest(features))),
     } | {
-        noise(level): Perturbation(
+        noise_name(level): Perturbation(
             lambda *given, level=level: add_noise(*given, level), random=True, level=float(level)
         )
         for level in levels
     }
 
 
-def noise(level: float) -> str:
+def noise_name(level: float) -> str:
     """What noise of a level is called."""
     return f"noise {level:g}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Loss:
+class PerturbationLoss:
     """What perturbing one inverter's features did; its label, layer and kind as in tables.
 
     Attributes:
@@ -120,14 +120,14 @@ class Loss:
 
         Of several perturbations the mean share; the error is over images.
         """
-        return share(np.mean([self.rises[key] for key in perturbations], 0), self.gain)
+        return ratio_of_means(np.mean([self.rises[key] for key in perturbations], 0), self.gain)
 
     def further(self, perturbation: str, other: str) -> tuple[float, float]:
         """How much more of the gain is lost by one than by another, likewise."""
-        return share(self.rises[perturbation] - self.rises[other], self.gain)
+        return ratio_of_means(self.rises[perturbation] - self.rises[other], self.gain)
 
 
-def share(rise: np.ndarray, gain: np.ndarray) -> tuple[float, float]:
+def ratio_of_means(rise: np.ndarray, gain: np.ndarray) -> tuple[float, float]:
     """Ratio of two means over images and its standard error: two of `[n]`."""
     ratio = rise.mean() / gain.mean()
     return float(ratio), float(scipy.stats.sem(rise - ratio * gain) / gain.mean())

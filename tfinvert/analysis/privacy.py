@@ -11,17 +11,23 @@ import numpy as np
 import pandas as pd
 import tqdm
 
-from tfinvert import features, lpips, metrics
-from tfinvert.analysis.result import Result, facts, labelled, listed, standard_error
-from tfinvert.analysis.storage import COMPONENTS, WHOLE, stores
+from tfinvert import features, metrics
+from tfinvert.analysis.compression import COMPONENTS, UNCOMPRESSED, compression_methods
+from tfinvert.analysis.result import (
+    Result,
+    add_labels,
+    format_rows,
+    inverter_columns,
+    standard_error,
+)
+from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter
+from tfinvert.metrics import lpips
 from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
-from tfinvert.resize import resize_images
-from tfinvert.sampling import evenly
 
 NOTHING = "nothing: the mean image"
 STORED, SIZE, ERROR, LPIPS = "stored", "bytes an image", "normalised error", "LPIPS"
@@ -55,12 +61,12 @@ def privacy(inverters: dict[str, Inverter], images: np.ndarray, *, seed: int = 0
     if len(images) < _FEWEST:
         raise InputError(f"privacy takes at least {_FEWEST} images. Received: {len(images)}")
     reference, stored = images[1::2], images[::2]
-    chosen = evenly(len(stored), _SHOWN)
+    chosen = evenly_spaced_indices(len(stored), _SHOWN)
     rows, figures = [], []
     for name, inverter in tqdm.tqdm(inverters.items(), "privacy", leave=False):
         targets = resize_images(stored, inverter.output_size)
         outcomes = _rebuilt(inverter, reference, stored, seed)
-        rows += [facts(name, inverter) | row for row in _measured(targets, outcomes)]
+        rows += [inverter_columns(name, inverter) | row for row in _measured(targets, outcomes)]
         shown = {label: rebuilt[chosen] for label, (_, rebuilt) in outcomes.items()}
         figures.append(
             image_rows(
@@ -69,7 +75,7 @@ def privacy(inverters: dict[str, Inverter], images: np.ndarray, *, seed: int = 0
                 caption="Photographs, and what is rebuilt from their descriptors in each store.",
             )
         )
-    table = pd.DataFrame(labelled(rows, inverters))
+    table = pd.DataFrame(add_labels(rows, inverters))
     return Result(
         "What comes back from stored descriptors",
         f"{len(stored)} photographs, whose descriptors were stored in several ways; ranges and "
@@ -87,7 +93,7 @@ def _rebuilt(
     """By store, bytes an image and what comes back."""
     sparse = isinstance(inverter.feature, Sift)
     given, found = inverter.encode(stored), {}
-    for label, store in stores(inverter.encode(reference), sparse, seed).items():
+    for label, store in compression_methods(inverter.encode(reference), sparse, seed).items():
         restored, size = store(given)
         found[label] = size, inverter.invert(restored)
     mean = resize_images(reference, inverter.output_size).mean(0)
@@ -120,7 +126,7 @@ def _classes(images: np.ndarray) -> np.ndarray:
 def _findings(table: pd.DataFrame) -> list[str]:
     told = f"{{{STORED}}}, {{{SIZE}:.0f}} bytes: {{{ERROR}:.3f}} / {{{LPIPS}:.3f}} / {{{SAME}:.0%}}"
     return [
-        f"{name}: error / LPIPS / named as the photograph is, {listed(own, told, '; ')}."
+        f"{name}: error / LPIPS / named as the photograph is, {format_rows(own, told, '; ')}."
         for name, own in table.groupby("inverter", sort=False)
     ]
 
@@ -130,7 +136,7 @@ def _charts(table: pd.DataFrame) -> list[Figure]:
     # Two ways to be smaller, of which neither is a point between two of the other.
     reduced = np.where(kept[STORED].str.endswith(COMPONENTS), f", {COMPONENTS}", "")
     percent = {column: 100 * table[column] for column in (SAME, SAME_SE)}
-    by_size = charts.lines(
+    by_size = charts.table_line_chart(
         kept.assign(label=kept["label"] + reduced),
         SIZE,
         ERROR,
@@ -141,10 +147,10 @@ def _charts(table: pd.DataFrame) -> list[Figure]:
         log_x=True,
         floor=None,
     )
-    named = table[table[STORED].isin([WHOLE, NOTHING])]
+    named = table[table[STORED].isin([UNCOMPRESSED, NOTHING])]
     return [
         by_size,
-        charts.dots(
+        charts.table_dot_chart(
             table.assign(**percent).loc[named.index],
             SAME,
             SAME_SE,

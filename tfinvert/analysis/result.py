@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfinvert.analysis.inverters import kind, labels, layer_of
+from tfinvert.analysis.inverters import inverter_kind, inverter_labels, layer_name
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.report import Figure
 
@@ -60,18 +60,18 @@ class Result:
         return pd.DataFrame(self.rows).convert_dtypes()
 
 
-def facts(name: str, inverter: Inverter) -> dict[str, str]:
+def inverter_columns(name: str, inverter: Inverter) -> dict[str, str]:
     """What a row says of the inverter it is about: "inverter", "layer" and "kind"."""
-    return {"inverter": name, "layer": layer_of(inverter), "kind": kind(inverter)}
+    return {"inverter": name, "layer": layer_name(inverter), "kind": inverter_kind(inverter)}
 
 
-def labelled(rows: Iterable[Row], inverters: Mapping[str, Inverter]) -> list[dict[str, Any]]:
-    """Rows with `facts` and what findings, charts and claims also ask of it, which is not kept.
+def add_labels(rows: Iterable[Row], inverters: Mapping[str, Inverter]) -> list[dict[str, Any]]:
+    """Rows with `inverter_columns` and what findings, charts and claims also ask of it, which is not kept.
 
     That is "label", what pictures call the inverter, and "axes", how many its feature has: 1 of
     fully connected layers, 3 of grids.
     """
-    called = labels(inverters)
+    called = inverter_labels(inverters)
     return [
         {
             **row,
@@ -82,7 +82,7 @@ def labelled(rows: Iterable[Row], inverters: Mapping[str, Inverter]) -> list[dic
     ]
 
 
-def listed(rows: Iterable[Row] | pd.DataFrame, template: str, separator: str = ", ") -> str:
+def format_rows(rows: Iterable[Row] | pd.DataFrame, template: str, separator: str = ", ") -> str:
     """Rows as text, for example with "{label} {error:.3f}"; fields are columns."""
     rows = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
     return separator.join(template.format_map(row) for row in rows)
@@ -93,11 +93,11 @@ def standard_error(values: np.ndarray) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
-def measured(columns: Sequence[str], values: np.ndarray) -> dict[str, float]:
-    """The columns of `mean_error`."""
-    return dict(zip(columns, mean_error(values), strict=True))
+def mean_columns(columns: Sequence[str], values: np.ndarray) -> dict[str, float]:
+    """The columns of `mean_and_error`."""
+    return dict(zip(columns, mean_and_error(values), strict=True))
 
 
-def mean_error(values: np.ndarray) -> tuple[float, float]:
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     """Mean and standard error of `[n]` independent values."""
     return float(values.mean()), standard_error(values)

@@ -12,12 +12,21 @@ import numpy as np
 import pandas as pd
 import tqdm
 
-from tfinvert.analysis import claims, samplers
+from tfinvert.analysis import claims, feature_samplers
 from tfinvert.analysis.contrast import scale_contrast
-from tfinvert.analysis.draws import CONTRAST, OF_FEATURES, OF_IMAGES, SOURCE, drawn_from, relative
-from tfinvert.analysis.inverters import labels
-from tfinvert.analysis.result import Result, facts, labelled
-from tfinvert.analysis.samplers import INDEPENDENT, REAL, Sampler
+from tfinvert.analysis.feature_samplers import (
+    CONTRAST,
+    INDEPENDENT,
+    OF_FEATURES,
+    OF_IMAGES,
+    REAL,
+    SOURCE,
+    Sampler,
+    evaluate_samplers,
+    relative_to_real,
+)
+from tfinvert.analysis.inverters import inverter_labels
+from tfinvert.analysis.result import Result, add_labels, inverter_columns
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter
@@ -80,22 +89,25 @@ def sample(
     order = np.random.default_rng(seed).permutation(len(images))
     learned, held = images[order[::2]], images[order[1::2]]
     models: dict[str, Callable[[np.ndarray], Sampler]] = {
-        INDEPENDENT: samplers.IndependentHistograms,
-        samplers.TRUNCATED: samplers.TruncatedGaussian,
-        samplers.COPULA: functools.partial(
-            samplers.GaussianCopula, components=components, seed=seed
+        INDEPENDENT: feature_samplers.IndependentHistograms,
+        feature_samplers.TRUNCATED: feature_samplers.TruncatedGaussian,
+        feature_samplers.COPULA: functools.partial(
+            feature_samplers.GaussianCopula, components=components, seed=seed
         ),
-        samplers.MIXTURE: functools.partial(
-            samplers.Mixture, components=components, clusters=clusters, seed=seed
+        feature_samplers.MIXTURE: functools.partial(
+            feature_samplers.GaussianMixtureCopula,
+            components=components,
+            clusters=clusters,
+            seed=seed,
         ),
     }
     rows, shown, dimensions = [], {}, []
     for name, inverter in tqdm.tqdm(inverters.items(), "sample", leave=False):
-        drawn = drawn_from(inverter, learned, held, models, seed, repeats)
-        rows += [facts(name, inverter) | row for row in drawn[0]]
+        drawn = evaluate_samplers(inverter, learned, held, models, seed, repeats)
+        rows += [inverter_columns(name, inverter) | row for row in drawn[0]]
         shown[name] = drawn[1]
         dimensions.append(drawn[2])
-    table, called = relative(labelled(rows, inverters)), labels(inverters)
+    table, called = relative_to_real(add_labels(rows, inverters)), inverter_labels(inverters)
     return Result(
         "Images of random features",
         _lead(len(learned), len(held), dimensions, repeats),
@@ -133,7 +145,7 @@ def _lead(learned: int, held: int, dimensions: list[int], repeats: int) -> str:
 
 def _finding(label: str, table: pd.DataFrame) -> str:
     table = table.set_index(SOURCE)
-    best = samplers.nearest_joint(table[OF_FEATURES[0]])
+    best = feature_samplers.best_joint_sampler(table[OF_FEATURES[0]])
     alone, joint = table.loc[INDEPENDENT], table.loc[best]
     contrasts = table[CONTRAST] / table[CONTRAST][REAL]
     far, near = alone[OF_FEATURES[0]], joint[OF_FEATURES[0]]
@@ -153,7 +165,7 @@ def _charts(table: pd.DataFrame) -> list[Figure]:
         "Images of them": (OF_IMAGES, "Distances of their images, encoded again"),
     }
     return [
-        charts.dots(
+        charts.table_dot_chart(
             table,
             *columns,
             thing=SOURCE,

@@ -4,13 +4,13 @@ import numpy as np
 import skimage.color
 
 from tfinvert import metrics
-from tfinvert.resize import resize_images
+from tfinvert.common.images import resize_images
 
 COARSE = "explained when coarse"
 CELLS = 4  # a side of what is rough
 
 
-def scores(images: np.ndarray, rebuilt: np.ndarray, scale: float) -> dict[str, float]:
+def image_scores(images: np.ndarray, rebuilt: np.ndarray, scale: float) -> dict[str, float]:
     """Normalised error, PSNR and SSIM of two of `[n, H, W, 3]` in [0, 1]; `scale` is N."""
     return {
         "normalised error": metrics.normalized_error(images, rebuilt, scale),
@@ -19,17 +19,17 @@ def scores(images: np.ndarray, rebuilt: np.ndarray, scale: float) -> dict[str, f
     }
 
 
-def explained(images: np.ndarray, rebuilt: np.ndarray, mean: np.ndarray) -> float:
+def coarse_r2(images: np.ndarray, rebuilt: np.ndarray, mean: np.ndarray) -> float:
     """R² of rough colours in rough places, both reduced to 4×4 pixels: 1 - Σ|x̂ - x|² / Σ|x̄ - x|².
 
     The images are two of `[n, H, W, 3]` in [0, 1], the mean is x̄, reduced: `[4, 4, 3]`.
     """
-    wanted = coarse(images)
-    left = np.square(coarse(rebuilt) - wanted).sum(dtype=np.float64)
+    wanted = downscale_coarsely(images)
+    left = np.square(downscale_coarsely(rebuilt) - wanted).sum(dtype=np.float64)
     return float(1 - left / np.square(mean - wanted).sum(dtype=np.float64))
 
 
-def coarse(images: np.ndarray) -> np.ndarray:
+def downscale_coarsely(images: np.ndarray) -> np.ndarray:
     """Rough colours in rough places: `[n, H, W, 3]` become `[n, 4, 4, 3]`."""
     return resize_images(images, (CELLS, CELLS))
 

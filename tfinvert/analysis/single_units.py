@@ -5,7 +5,7 @@ import numpy as np
 from tfinvert.inverter import Inverter
 
 
-def that_vary_most(features: np.ndarray, count: int) -> np.ndarray:
+def highest_variance_units(features: np.ndarray, count: int) -> np.ndarray:
     """Indices of the units or channels of highest variance, the highest first.
 
     They are at most `count`, and none that never varies. Of features `[n, ..., channels]`, variance
@@ -15,7 +15,7 @@ def that_vary_most(features: np.ndarray, count: int) -> np.ndarray:
     return np.argsort(-variance, kind="stable")[: min(count, np.count_nonzero(variance))]
 
 
-def only(
+def isolate_units(
     features: np.ndarray, chosen: np.ndarray, factor: float, cell: tuple[int, int] | None = None
 ) -> np.ndarray:
     """Features that are zero but for one unit or channel each: float32 `[k, ...]`.
@@ -33,6 +33,6 @@ def only(
     return made
 
 
-def possible(inverter: Inverter, features: np.ndarray) -> np.ndarray:
+def clip_probabilities(inverter: Inverter, features: np.ndarray) -> np.ndarray:
     """The features, of which probabilities are 1 at most: `[k, ...]`."""
     return np.minimum(features, 1.0) if inverter.feature.log_floor else features

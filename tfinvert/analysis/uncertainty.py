@@ -9,15 +9,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfinvert.analysis import claims
-from tfinvert.analysis.inverters import labels, one_network
-from tfinvert.analysis.result import Result, Row, facts, labelled, listed, measured
+from tfinvert.analysis.inverters import inverter_labels, most_common_network
+from tfinvert.analysis.result import (
+    Result,
+    Row,
+    add_labels,
+    format_rows,
+    inverter_columns,
+    mean_columns,
+)
+from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
-from tfinvert.networks.spread import AXES
+from tfinvert.networks.uncertainty import COLOR_AXES
 from tfinvert.reporting import charts
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.resize import resize_images
-from tfinvert.sampling import evenly
 
 WITHIN = "within one deviation"
 _ERROR = "{} ±"
@@ -38,15 +44,15 @@ def check(name: str, inverter: Inverter) -> None:
         )
 
 
-def edges(images: np.ndarray) -> np.ndarray:
+def edge_mask(images: np.ndarray) -> np.ndarray:
     """The tenth of each image's pixels where brightness is steepest: `[n, H, W, 3]` → bool."""
     down, across = np.gradient(images.mean(-1), axis=(1, 2))
     steep = np.hypot(down, across)
     return steep >= np.quantile(steep, 1 - _EDGES, axis=(1, 2), keepdims=True)
 
 
-def parts(squares: np.ndarray, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Deviations of each image, `[n]`, from squared ones along `AXES`, `[n, H, W, 3]`.
+def component_deviations(squares: np.ndarray, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Deviations of each image, `[n]`, from squared ones along `COLOR_AXES`, `[n, H, W, 3]`.
 
     Of a colour channel, in which brightness² + colour² is the mean square of red, green and blue.
     "edges" is brightness at the images' edges.
@@ -55,7 +61,9 @@ def parts(squares: np.ndarray, images: np.ndarray) -> dict[str, np.ndarray]:
     means = {
         "brightness": brightness.mean((1, 2)),
         "colour": (squares[..., 1] + squares[..., 2]).mean((1, 2)) / 3,
-        "edges": np.array([b[e].mean() for b, e in zip(brightness, edges(images), strict=True)]),
+        "edges": np.array(
+            [b[e].mean() for b, e in zip(brightness, edge_mask(images), strict=True)]
+        ),
     }
     return {name: np.sqrt(mean) for name, mean in means.items()}
 
@@ -68,18 +76,18 @@ def uncertainty(inverters: dict[str, Inverter], images: np.ndarray) -> Result:
     """
     for name, inverter in inverters.items():
         check(name, inverter)
-    names = labels(inverters)
+    names = inverter_labels(inverters)
     rows, told, maps = [], {}, {}
     for name, inverter in inverters.items():
         targets = resize_images(images, inverter.output_size)
         features = inverter.encode(images)
         along = inverter.uncertainty(features, along="axes")
-        residual = np.abs((inverter.invert(features) - targets) @ AXES.T)
-        told[name] = parts(np.square(along), targets)
-        there = parts(np.square(residual), targets)
+        residual = np.abs((inverter.invert(features) - targets) @ COLOR_AXES.T)
+        told[name] = component_deviations(np.square(along), targets)
+        there = component_deviations(np.square(residual), targets)
         within = (residual <= along).mean((1, 2))
         shares = within[:, 0], within[:, 1:].mean(1)
-        row = facts(name, inverter)
+        row = inverter_columns(name, inverter)
         for part in claims.TOLD:
             row |= _measured(part, told[name][part])
             row |= _measured(f"{part}, of the differences", there[part])
@@ -87,11 +95,11 @@ def uncertainty(inverters: dict[str, Inverter], images: np.ndarray) -> Result:
         for part, share in zip(_SHARES, shares, strict=True):
             row |= _measured(f"{WITHIN}, {part}", share)
         rows.append(row)
-        deviations = inverter.uncertainty(features[evenly(len(images), _SHOWN)])
+        deviations = inverter.uncertainty(features[evenly_spaced_indices(len(images), _SHOWN)])
         whole = np.clip(deviations / _BRIGHTEST, 0, 1)
         maps[names[name]] = resize_images(whole, images.shape[1:3])
-    nothing = parts(np.square((images - images.mean(0)) @ AXES.T), images)
-    table = labelled(rows, inverters)
+    nothing = component_deviations(np.square((images - images.mean(0)) @ COLOR_AXES.T), images)
+    table = add_labels(rows, inverters)
     return Result(
         "How far may a reconstruction be from the photograph?",
         f"From the features of {len(images)} photographs alone, each inverter tells one standard "
@@ -101,14 +109,14 @@ def uncertainty(inverters: dict[str, Inverter], images: np.ndarray) -> Result:
         f"be {', '.join(f'{nothing[part].mean():.3f} of {part}' for part in claims.TOLD)}, at "
         "the photographs' size.",
         [
-            f"Told from the feature alone, one deviation: {listed(table, _THREE, '; ')}.",
-            f"Of the differences, {listed(table, f'{{label}} {{{WITHIN}:.1%}}')} are within the "
+            f"Told from the feature alone, one deviation: {format_rows(table, _THREE, '; ')}.",
+            f"Of the differences, {format_rows(table, f'{{label}} {{{WITHIN}:.1%}}')} are within the "
             f"deviation that is told; {_GAUSSIAN:.0%} would be if they were Gaussian and it was "
             "true.",
         ],
         rows,
         [
-            charts.lines(
+            charts.table_line_chart(
                 _points(table, claims.TOLD),
                 *_POINT,
                 title="What is uncertain, by layer",
@@ -118,7 +126,7 @@ def uncertainty(inverters: dict[str, Inverter], images: np.ndarray) -> Result:
                 ticks=[row["label"] for row in table],
                 ordered=False,
             ),
-            charts.lines(
+            charts.table_line_chart(
                 _points(table, _SHARES, f"{WITHIN}, "),
                 *_POINT,
                 title="Whether it is true",
@@ -130,18 +138,18 @@ def uncertainty(inverters: dict[str, Inverter], images: np.ndarray) -> Result:
                 ordered=False,
             ),
             image_rows(
-                {"photograph": images[evenly(len(images), _SHOWN)], **maps},
+                {"photograph": images[evenly_spaced_indices(len(images), _SHOWN)], **maps},
                 title="Where it is uncertain",
                 caption="Of red, green and blue at each pixel, told from the feature alone: black "
                 "is certain, white a deviation of a third of the range or more.",
             ),
         ],
-        claims.uncertainty({names[name]: told[name] for name in one_network(inverters)}),
+        claims.uncertainty({names[name]: told[name] for name in most_common_network(inverters)}),
     )
 
 
 def _measured(column: str, values: np.ndarray) -> Row:
-    return measured((column, _ERROR.format(column)), values)
+    return mean_columns((column, _ERROR.format(column)), values)
 
 
 def _points(table: Sequence[Row], names: Sequence[str], column: str = "") -> list[Row]:

@@ -13,17 +13,21 @@ import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis import claims, class_units
-from tfinvert.analysis.class_units import FEWEST, Likeness, class_finding, likeness_of
-from tfinvert.analysis.inverters import labels
-from tfinvert.analysis.result import Result, Row, facts, labelled
-from tfinvert.analysis.single_units import only, possible, that_vary_most
+from tfinvert.analysis.class_units import (
+    FEWEST,
+    ClassCorrelations,
+    class_finding,
+    correlate_with_classes,
+)
+from tfinvert.analysis.inverters import inverter_labels
+from tfinvert.analysis.result import Result, Row, add_labels, inverter_columns
+from tfinvert.analysis.single_units import clip_probabilities, highest_variance_units, isolate_units
+from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
-from tfinvert.resize import resize_images
-from tfinvert.sampling import evenly
 
 UNIT, EVERYWHERE, ONE_CELL = "one unit", "one channel everywhere", "one channel in one cell"
 _MEASURED = 256
@@ -62,21 +66,21 @@ def units(
     """
     for name, inverter in inverters.items():
         check(name, inverter)
-    called = labels(inverters)
+    called = inverter_labels(inverters)
     rows, pictures, likenesses, drawn = [], {}, {}, {}
     for name, inverter in tqdm.tqdm(inverters.items(), "units", leave=False):
         features = inverter.encode(images)
         likeness = None
-        if class_units.gives_classes(inverter):
-            likeness = likeness_of(inverter, images, features, factor, least)
+        if class_units.has_class_units(inverter):
+            likeness = correlate_with_classes(inverter, images, features, factor, least)
             likenesses[name] = drawn[name] = likeness
             if len(likeness.classes) < FEWEST:  # too few to measure, but something to look at
-                drawn[name] = likeness_of(inverter, images, features, factor, 1)
+                drawn[name] = correlate_with_classes(inverter, images, features, factor, 1)
         scale = metrics.mean_pairwise_distance(resize_images(images, inverter.output_size))
         for how, rebuilt, nothing in _switched_on(name, inverter, features, factor):
             rows.append(
                 {
-                    **facts(name, inverter),
+                    **inverter_columns(name, inverter),
                     "switched on": how,
                     **_distances(rebuilt, nothing, scale),
                     **class_units.class_values(likeness),
@@ -85,10 +89,10 @@ def units(
             row = called[name] if how == UNIT else f"{called[name]}, {how.partition('channel ')[2]}"
             # Evenly spaced ones of the first quarter, those that vary most.
             most = min(len(rebuilt), max(shown, len(rebuilt) // 4))
-            some = np.concatenate([nothing, rebuilt[evenly(most, shown)]])
+            some = np.concatenate([nothing, rebuilt[evenly_spaced_indices(most, shown)]])
             pictures[row] = resize_images(some, images.shape[1:3])
     enough = {name: own for name, own in likenesses.items() if len(own.classes) >= FEWEST}
-    table = labelled(rows, inverters)
+    table = add_labels(rows, inverters)
     return Result(
         "What single units say",
         _lead(len(images), factor, bool(likenesses), least),
@@ -109,7 +113,7 @@ def _switched_on(
     name: str, inverter: Inverter, features: np.ndarray, factor: float
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """How, the images of the units that vary most, and the image of zeros, `[1, H, W, 3]`."""
-    chosen = that_vary_most(features, _MEASURED)
+    chosen = highest_variance_units(features, _MEASURED)
     if not len(chosen):
         raise InputError(
             f"the {len(features)} images are all the same to {inverter.feature.name}, so that no "
@@ -120,7 +124,7 @@ def _switched_on(
     if features.ndim == 4:
         ways = {EVERYWHERE: None, ONE_CELL: (features.shape[1] // 2, features.shape[2] // 2)}
     for how, cell in ways.items():
-        made = possible(inverter, only(features, chosen, factor, cell))
+        made = clip_probabilities(inverter, isolate_units(features, chosen, factor, cell))
         yield how, inverter.invert(made), nothing
 
 
@@ -174,7 +178,7 @@ def _units_figure(pictures: Mapping[str, np.ndarray], factor: float) -> Figure:
     )
 
 
-def _classes_figure(label: str, likeness: Likeness) -> Figure:
+def _classes_figure(label: str, likeness: ClassCorrelations) -> Figure:
     chosen = np.argsort(-likeness.counts, kind="stable")[:_SHOWN_CLASSES]
     return image_rows(
         {

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 from tfinvert import features
-from tfinvert.bulk.running import options_of, run
-from tfinvert.data.cache import Compute, FeatureCache, Shape, shards_of, write_shard
-from tfinvert.data.folder import Folder
-from tfinvert.data.open import open_source
+from tfinvert.bulk.beam_runner import parse_beam_options, run_pipeline
+from tfinvert.data.feature_cache import ComputeViews, FeatureCache, Shape, shard_ranges, write_shard
+from tfinvert.data.folder import ImageFolder
+from tfinvert.data.open_source import open_source
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
-from tfinvert.training.examples import CachedExamples, held_for
+from tfinvert.training.datasets import CachedTrainingDataset, image_cache_for
 from tfinvert.training.settings import Settings
 
 _CHECKED = "checked.json"
@@ -41,11 +41,11 @@ class FeatureJob:
     settings: Settings
     part: str = "training"
 
-    def examples(self, source: Source, folder: str, **options) -> CachedExamples:
+    def examples(self, source: Source, folder: str, **options) -> CachedTrainingDataset:
         """What training with such settings reads."""
         shape = (self.image_size, self.image_size, 3)
         feature = features.get(self.feature, image_shape=shape)
-        return CachedExamples(feature, source, self.settings, folder, **options)
+        return CachedTrainingDataset(feature, source, self.settings, folder, **options)
 
 
 def fill_cache(job: FeatureJob, folder: str, flags: Sequence[str] = ()) -> FeatureCache:
@@ -60,19 +60,19 @@ def fill_cache(job: FeatureJob, folder: str, flags: Sequence[str] = ()) -> Featu
       flags: Beam's.
 
     Raises:
-      InputError: see `open_cache` and `running.run`; nothing is left of it then.
+      InputError: see `open_cache` and `beam_runner.run_pipeline`; nothing is left of it then.
     """
     if not job.settings.cached_views:
         raise InputError("cached_views must be at least 1: so many views of each photograph")
-    options_of(flags)  # before anything is read
+    parse_beam_options(flags)  # before anything is read
     source = open_source(job.data, job.part)
     shape = (job.image_size, job.image_size, 3)
     stem, _ = features.get(job.feature, image_shape=shape).stem()
 
-    def fill(directory: pathlib.Path, count: int, _: Compute) -> tuple[Shape, Shape]:
-        if isinstance(source, Folder):  # so that no worker looks at every file again
+    def fill(directory: pathlib.Path, count: int, _: ComputeViews) -> tuple[Shape, Shape]:
+        if isinstance(source, ImageFolder):  # so that no worker looks at every file again
             (directory / _CHECKED).write_text(json.dumps(source.names), encoding="utf-8")
-        shards = [(name, *views) for name, views in shards_of(count).items()]
+        shards = [(name, *views) for name, views in shard_ranges(count).items()]
 
         def build(pipeline: beam.Pipeline) -> None:
             _ = (
@@ -82,7 +82,7 @@ def fill_cache(job: FeatureJob, folder: str, flags: Sequence[str] = ()) -> Featu
                 | "Write" >> beam.ParDo(WriteShard(job, str(directory)))
             )
 
-        run(build, flags)
+        run_pipeline(build, flags)
         (directory / _CHECKED).unlink(missing_ok=True)
         return stem.image_shape, tuple(stem.spec.shape)
 
@@ -110,12 +110,12 @@ class WriteShard(beam.DoFn):
 
 
 @functools.lru_cache(maxsize=1)
-def _examples(job: FeatureJob, directory: str) -> CachedExamples:
+def _examples(job: FeatureJob, directory: str) -> CachedTrainingDataset:
     checked = pathlib.Path(directory, _CHECKED)
     if checked.exists():
         names = json.loads(checked.read_text(encoding="utf-8"))
-        source = Folder(job.data.partition(":")[2], checked=names)
+        source = ImageFolder(job.data.partition(":")[2], checked=names)
     else:
         size = job.image_size, job.image_size
-        source = open_source(job.data, job.part, held_for(job.settings, size))
+        source = open_source(job.data, job.part, image_cache_for(job.settings, size))
     return job.examples(source, directory)

@@ -10,14 +10,14 @@ import tensorflow as tf
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
+from tfinvert.data.augmentation import Size
 from tfinvert.data.decode import decode_rgb
-from tfinvert.data.folder import image_files
-from tfinvert.data.pipeline import central_view
-from tfinvert.data.tfds import Tfds
-from tfinvert.data.views import Size
+from tfinvert.data.folder import list_image_files
+from tfinvert.data.pipeline import center_crop_and_resize
+from tfinvert.data.tfds import TfdsSource
 from tfinvert.errors import InputError, first_line
 
-FORMS = "folder:PATH, files:GLOB or tfds:NAME[/CONFIG]"
+DATA_FORMATS = "folder:PATH, files:GLOB or tfds:NAME[/CONFIG]"
 BROKEN = "broken"
 
 Key = tuple[int, str]  # (place in the collection, name)
@@ -25,7 +25,7 @@ _SLICE = 256
 _WILD = "*?["
 
 
-class Images(beam.PTransform):
+class ReadImages(beam.PTransform):
     """Images with their keys, and under `BROKEN` the names of others with what is wrong.
 
     Applied to a pipeline it gives the collections `None`, of `(key, image)` with images float32
@@ -50,7 +50,7 @@ class Images(beam.PTransform):
         kind, _, rest = data.partition(":")
         self.paths: list[str] = []
         if kind == "tfds" and rest:
-            self.count = Tfds(rest).evaluation_size
+            self.count = TfdsSource(rest).evaluation_size
             begins = range(0, self.count, _SLICE)
             self._elements = [(begin, min(begin + _SLICE, self.count)) for begin in begins]
             self._read = ReadSlice(rest, size)
@@ -60,7 +60,7 @@ class Images(beam.PTransform):
         elif kind == "files" and rest:
             root, self.paths = _fixed_part(rest), _matching(rest)
         else:
-            raise InputError(f"data must be {FORMS}. Received: {data!r}")
+            raise InputError(f"data must be {DATA_FORMATS}. Received: {data!r}")
         self.count = len(self.paths)
         names = [os.path.relpath(path, root) if root else path for path in self.paths]
         self._elements = [
@@ -93,7 +93,7 @@ class ReadFile(beam.DoFn):
         except (InputError, OSError, BeamIOError) as error:
             yield beam.pvalue.TaggedOutput(BROKEN, (name, first_line(error)))
             return
-        yield (index, name), central_view(image, self._size).numpy()
+        yield (index, name), center_crop_and_resize(image, self._size).numpy()
 
 
 class ReadSlice(beam.DoFn):
@@ -112,18 +112,18 @@ class ReadSlice(beam.DoFn):
             except tf.errors.OpError as error:
                 yield beam.pvalue.TaggedOutput(BROKEN, (name, first_line(error)))
                 continue
-            yield (index, name), central_view(image, self._size).numpy()
+            yield (index, name), center_crop_and_resize(image, self._size).numpy()
 
 
 @functools.lru_cache(maxsize=1)
-def _tfds(name: str) -> Tfds:
-    return Tfds(name)
+def _tfds(name: str) -> TfdsSource:
+    return TfdsSource(name)
 
 
 def _below(root: str) -> list[str]:
     if not os.path.isdir(root):
         raise InputError(f"no such folder: {root}")
-    paths = [str(path) for path in image_files(pathlib.Path(root))]
+    paths = [str(path) for path in list_image_files(pathlib.Path(root))]
     if not paths:
         raise InputError(f"no image in {root}")
     return paths

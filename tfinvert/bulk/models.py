@@ -9,7 +9,7 @@ import tensorflow as tf
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from tfinvert import inverter
-from tfinvert.data.views import Size
+from tfinvert.data.augmentation import Size
 from tfinvert.errors import InputError, first_line
 
 _SIGNATURE, _IMAGES, _RECONSTRUCTION = "serving_default", "images", "reconstruction"
@@ -31,7 +31,7 @@ class Reconstructor:
     reconstruct: Callable[[np.ndarray], np.ndarray]
 
 
-def open_model(path: str, side: int | None = None) -> Reconstructor:
+def load_reconstructor(path: str, side: int | None = None) -> Reconstructor:
     """An inverter's directory, a shipped inverter's name or a SavedModel with `serving_default`.
 
     Args:
@@ -84,7 +84,7 @@ class ReconstructionHandler(ModelHandler[np.ndarray, PredictionResult, Reconstru
     """Images `[*size, 3]` → their reconstructions, in batches of at most 64.
 
     Args:
-      path: of the model, as `open_model` takes it.
+      path: of the model, as `load_reconstructor` takes it.
       side: of the images, likewise.
     """
 
@@ -94,7 +94,7 @@ class ReconstructionHandler(ModelHandler[np.ndarray, PredictionResult, Reconstru
 
     def load_model(self) -> Reconstructor:
         """Once a process."""
-        return open_model(self._path, self._side)
+        return load_reconstructor(self._path, self._side)
 
     def run_inference(
         self,

@@ -12,15 +12,14 @@ import numpy as np
 from apache_beam.ml.inference.base import KeyedModelHandler, PredictionResult, RunInference
 
 from tfinvert import metrics
-from tfinvert.bulk.images import BROKEN, Images, Key
-from tfinvert.bulk.models import ReconstructionHandler, open_model
-from tfinvert.bulk.running import options_of, run
-from tfinvert.data.views import Size
+from tfinvert.bulk.beam_runner import parse_beam_options, run_pipeline
+from tfinvert.bulk.images import BROKEN, Key, ReadImages
+from tfinvert.bulk.models import ReconstructionHandler, load_reconstructor
+from tfinvert.common.files import atomic_path, write_json
+from tfinvert.common.images import evenly_spaced_indices, resize_images
+from tfinvert.data.augmentation import Size
 from tfinvert.errors import InputError
-from tfinvert.files import atomic_path, write_json
 from tfinvert.reporting.grids import to_uint8, write_png
-from tfinvert.resize import resize_images
-from tfinvert.sampling import evenly
 
 PICTURES, ERRORS, BROKEN_IMAGES = "reconstructions", "errors.csv", "broken.csv"
 SUMMARY = "summary.json"
@@ -47,8 +46,8 @@ def reconstruct(
     again.
 
     Args:
-      model: as `models.open_model` takes it.
-      data: as `images.Images` takes it.
+      model: as `models.load_reconstructor` takes it.
+      data: as `images.ReadImages` takes it.
       output: a directory that all workers see under this path.
       scale: N; measured over all pairs of at most 2 000 evenly spaced images unless given.
       flags: Beam's.
@@ -57,11 +56,11 @@ def reconstruct(
     Raises:
       InputError: something given is wrong, or the pipeline failed.
     """
-    options_of(flags)
+    parse_beam_options(flags)
     if scale is not None and not 0 < scale < float("inf"):
         raise InputError(f"scale must be positive. Received: {scale}")
-    opened = open_model(model, image_size)
-    images = Images(data, opened.size)
+    opened = load_reconstructor(model, image_size)
+    images = ReadImages(data, opened.size)
     output = pathlib.Path(output).absolute()
     inside = [path for path in images.paths if output in pathlib.Path(path).absolute().parents]
     if inside:
@@ -69,7 +68,11 @@ def reconstruct(
     (output / PICTURES).mkdir(parents=True, exist_ok=True)
     (output / SUMMARY).unlink(missing_ok=True)  # which says that all the rest is there
     handler = ReconstructionHandler(model, image_size)
-    paired = frozenset() if scale else frozenset(evenly(images.count, MAX_PAIRED).tolist())
+    paired = (
+        frozenset()
+        if scale
+        else frozenset(evenly_spaced_indices(images.count, MAX_PAIRED).tolist())
+    )
 
     def build(pipeline: beam.Pipeline) -> None:
         read = pipeline | "Images" >> images
@@ -77,9 +80,9 @@ def reconstruct(
             read[None]
             | "Reconstruct" >> RunInference(KeyedModelHandler(handler))
             | "Score"
-            >> beam.ParDo(Score(str(output), opened.output_size, paired)).with_outputs(
-                _PAIRED, main="rows"
-            )
+            >> beam.ParDo(
+                ScoreReconstruction(str(output), opened.output_size, paired)
+            ).with_outputs(_PAIRED, main="rows")
         )
         _ = (
             pipeline
@@ -94,11 +97,11 @@ def reconstruct(
             )
         )
 
-    run(build, flags)
+    run_pipeline(build, flags)
     return json.loads((output / SUMMARY).read_text(encoding="utf-8"))
 
 
-class Score(beam.DoFn):
+class ScoreReconstruction(beam.DoFn):
     """A reconstruction → its PNG file and its row; under "paired" some images, as 8 bits.
 
     Args:
@@ -117,7 +120,7 @@ class Score(beam.DoFn):
         rebuilt = result.inference[np.newaxis]
         write_png(pathlib.Path(self._output, PICTURES, f"{name}.png"), rebuilt[0])
         distance = float(metrics.per_image_distance(image, rebuilt)[0])
-        large = min(self._size) >= metrics.WINDOW
+        large = min(self._size) >= metrics.SSIM_WINDOW
         similarity = metrics.ssim(image, rebuilt) if large else None
         yield name, distance, metrics.psnr(image, rebuilt), similarity
         if index in self._paired:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from absl import flags
 
 from tfinvert import inverter
-from tfinvert.analysis.experiments import EXPERIMENTS, Experiment
+from tfinvert.analysis.experiment import EXPERIMENTS, Experiment
 from tfinvert.analysis.inverters import common_size
 from tfinvert.commands.flags.analyze import LONG
-from tfinvert.data.open import open_source
+from tfinvert.data.open_source import open_source
 from tfinvert.errors import InputError
-from tfinvert.evaluation import read_images, read_several
-from tfinvert.reporting.run_report import REPORT
+from tfinvert.metrics.evaluation import read_at_least_two, read_images
+from tfinvert.reporting.run_report import REPORT_FILE
 from tfinvert.runs.analyses import run_experiments
 from tfinvert.runs.training import INVERTER
 
@@ -30,7 +30,7 @@ def main() -> None:
     used = {label: own for _, chosen in experiments.values() for label, own in chosen.items()}
     size = common_size(used)
     part = "validation" if learns and not FLAGS.training_data else "all"
-    images = read_several(open_source(FLAGS.data, part), size, FLAGS.images)
+    images = read_at_least_two(open_source(FLAGS.data, part), size, FLAGS.images)
     settings = {"seed": FLAGS.seed, "gradient_steps": FLAGS.gradient_steps}
     if FLAGS.gradient_images is not None:
         settings["gradient_images"] = FLAGS.gradient_images
@@ -43,7 +43,7 @@ def main() -> None:
     named = (*_FACTS, *_FACTS_OF_LONG) if learns else _FACTS
     facts = {name: FLAGS[name].value for name in named} | {"images": len(images)}
     run_experiments(FLAGS.workdir, experiments, images, settings, facts)
-    print(f"report: {pathlib.Path(FLAGS.workdir) / REPORT}")
+    print(f"report: {pathlib.Path(FLAGS.workdir) / REPORT_FILE}")
 
 
 def _names(given: dict[str, inverter.Inverter] | None) -> list[str]:

@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 from absl import flags
 
-from tfinvert.catalogue import catalogue
-from tfinvert.choices import ENDPOINTS, EXPERIMENTS, FAMILIES, FEATURES, LOSSES
-from tfinvert.commands.table import COMMANDS, Command, flags_of
+from tfinvert.commands.command import COMMANDS, Command, command_flags
+from tfinvert.config.choices import ENDPOINTS, EXPERIMENTS, FAMILIES, FEATURES, LOSSES
 from tfinvert.errors import InputError
-from tfinvert.releases import shipped
+from tfinvert.zoo.registry import list_inverters, shipped
 
 _PATHS = {"inverter", "inverters", "start", "model", "output", "workdir", "cache"}
 
@@ -43,10 +42,10 @@ def main(arguments: list[str]) -> None:
     print(SCRIPTS[arguments[0]]())
 
 
-def options(command: Command) -> list[Option]:
+def command_options(command: Command) -> list[Option]:
     """The flags of a command; of a switch also what turns it off."""
     found = []
-    for flag in flags_of(command):
+    for flag in command_flags(command):
         about = " ".join((flag.help or "").split())
         names = [flag.name, f"no{flag.name}"] if flag.boolean else [flag.name]
         words, paths = _words(flag), flag.name in _PATHS
@@ -61,7 +60,7 @@ def _words(flag: flags.Flag) -> Sequence[str]:
     if flag.name in ("inverter", "inverters", "start"):
         return shipped()
     if flag.name == "feature":
-        known = {*FEATURES, *(entry.feature for entry in catalogue())}
+        known = {*FEATURES, *(entry.feature for entry in list_inverters())}
         return sorted(known) + [f"{family}/" for family in FAMILIES]
     if flag.name in ("data", "training_data", "validation_data"):
         return ("photos", "folder:", "tfds:")
@@ -124,12 +123,12 @@ def bash() -> str:
 
 
 def _bash_cases(command: Command) -> Iterator[str]:
-    for option in options(command):
+    for option in command_options(command):
         if option.words or option.paths:
             given = _bash_given(option.words, option.paths)
             yield f"'{command.name} --{option.name}') {given} ;;"
     arguments, files = _arguments(command)
-    names = [f"--{x.name}{'=' if x.takes_value else ''}" for x in options(command)]
+    names = [f"--{x.name}{'=' if x.takes_value else ''}" for x in command_options(command)]
     given = _bash_given([*names, *arguments], files)
     yield f"'{command.name} '*) [[ $value ]] || {given} ;;"
 
@@ -152,7 +151,7 @@ def zsh() -> str:
     lines += ["  case $command in"]
     for name, command in COMMANDS.items():
         arguments, files = _arguments(command)
-        specs = [_zsh_option(option) for option in options(command)]
+        specs = [_zsh_option(option) for option in command_options(command)]
         if arguments:
             specs.append(f"*:argument:({' '.join(arguments)})")
         elif files:
@@ -182,7 +181,7 @@ def fish() -> str:
         first = "complete -c tfinvert -n __fish_use_subcommand"
         lines.append(f"{first} -a {name} -d {_fish(_summary(command))}")
         start = f"complete -c tfinvert -n '__fish_seen_subcommand_from {name}'"
-        for option in options(command):
+        for option in command_options(command):
             given = (" -r -F" if option.paths else " -x") if option.takes_value else ""
             given += f" -a {_fish(' '.join(option.words))}" if option.words else ""
             lines.append(f"{start} -l {option.name} -d {_fish(option.about)}{given}")

@@ -6,14 +6,14 @@ import json
 
 from absl import flags
 
-from tfinvert.catalogue import Entry, catalogue
+from tfinvert.zoo.registry import ShippedInverter, list_inverters
 
 FLAGS = flags.FLAGS
 
 
 def main() -> None:
     """Prints them, those together that learnt from and were measured on the same."""
-    entries = catalogue()
+    entries = list_inverters()
     if FLAGS.json:
         print(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=1))
         return
@@ -30,10 +30,10 @@ def main() -> None:
     print("error: normalised reconstruction error, 0 is perfect; comparable within a block")
 
 
-def _data(entry: Entry) -> tuple[str, str]:
+def _data(entry: ShippedInverter) -> tuple[str, str]:
     return entry.trained_on, entry.measured_on
 
 
-def _order(entry: Entry) -> tuple[bool, tuple[str, str], str]:
+def _order(entry: ShippedInverter) -> tuple[bool, tuple[str, str], str]:
     """Those for whole photographs first."""
     return not entry.any_size, _data(entry), entry.name

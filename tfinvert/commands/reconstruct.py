@@ -7,12 +7,12 @@ import numpy as np
 from absl import flags
 
 from tfinvert import inverter
+from tfinvert.common.images import resize_images
 from tfinvert.data.decode import read_rgb
-from tfinvert.data.pipeline import central_view
+from tfinvert.data.pipeline import center_crop_and_resize
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
-from tfinvert.reporting.grids import image_grid, sample_rows, stacked, write_png
-from tfinvert.resize import resize_images
+from tfinvert.reporting.grids import image_grid, sample_rows, stack_vertically, write_png
 
 FLAGS = flags.FLAGS
 
@@ -80,13 +80,13 @@ def _read(file: str, chosen: Inverter) -> np.ndarray:
     image = read_rgb(file)
     if chosen.any_size and not FLAGS.samples:
         return image / np.float32(255)
-    return central_view(image, chosen.feature.image_shape[:2]).numpy()
+    return center_crop_and_resize(image, chosen.feature.image_shape[:2]).numpy()
 
 
 def _picture(columns: list[dict[str, np.ndarray]], whole: bool) -> np.ndarray:
     """Each photograph above what is made of it."""
     scale = FLAGS.scale or (1 if whole else 2)
     if len({column["original"].shape for column in columns}) > 1:
-        return stacked([image_grid(column, scale=scale) for column in columns])
+        return stack_vertically([image_grid(column, scale=scale) for column in columns])
     rows = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
     return image_grid(rows, scale=scale, columns=FLAGS.columns)

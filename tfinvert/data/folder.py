@@ -11,8 +11,8 @@ import numpy as np
 from absl import logging
 
 from tfinvert.data.decode import EXTENSIONS, read_rgb
-from tfinvert.data.held import Held
-from tfinvert.data.sources import IndexedSource, digest
+from tfinvert.data.image_cache import DecodedImageCache
+from tfinvert.data.sources import IndexedSource, compute_digest
 from tfinvert.errors import InputError
 
 _HELD_OUT = 0.05
@@ -20,7 +20,7 @@ _AT_ONCE = 256
 _NAMED = 5  # unreadable files named in the warning; `unreadable` has them all
 
 
-class Folder(IndexedSource):
+class ImageFolder(IndexedSource):
     """The images below a folder, in the order of their relative paths.
 
     Every file is decoded once when the folder is opened, so that broken ones are counted, named
@@ -46,7 +46,7 @@ class Folder(IndexedSource):
         self,
         path: str | pathlib.Path,
         part: str = "all",
-        held: Held | None = None,
+        held: DecodedImageCache | None = None,
         checked: Sequence[str] | None = None,
     ):
         self.name = f"folder:{path}"
@@ -57,7 +57,7 @@ class Folder(IndexedSource):
             return
         if not os.path.isdir(root):
             raise InputError(f"no such folder: {root}")
-        files = image_files(root)
+        files = list_image_files(root)
         if not files:
             raise InputError(f"no image in {root}: accepted are files ending in {_ENDINGS}")
         # Of the whole folder, so that a class means the same in each part.
@@ -119,13 +119,15 @@ class Folder(IndexedSource):
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             contents = pool.map(_sha256, self._files)
             names = (os.fsencode(file.relative_to(self._root)) for file in self._files)
-            return digest(part for pair in zip(names, contents, strict=True) for part in pair)
+            return compute_digest(
+                part for pair in zip(names, contents, strict=True) for part in pair
+            )
 
 
 _ENDINGS = ", ".join(EXTENSIONS)
 
 
-def image_files(root: pathlib.Path) -> list[pathlib.Path]:
+def list_image_files(root: pathlib.Path) -> list[pathlib.Path]:
     """The files below a folder that are images by their names, in the order of their paths."""
     found, seen = [], set()
     for folder, inner, names in os.walk(root, followlinks=True):
@@ -172,7 +174,9 @@ def _sha256(file: pathlib.Path) -> bytes:
         raise InputError(f"{file}: {error.strerror or error}") from error
 
 
-def _readable(files: list[pathlib.Path], held: Held | None) -> tuple[list[pathlib.Path], list[str]]:
+def _readable(
+    files: list[pathlib.Path], held: DecodedImageCache | None
+) -> tuple[list[pathlib.Path], list[str]]:
     good, problems = [], []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for begin in range(0, len(files), _AT_ONCE):  # so that few wait to be held

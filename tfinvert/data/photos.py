@@ -4,25 +4,25 @@ import numpy as np
 import skimage.data
 import tensorflow as tf
 
-from tfinvert.data.sources import IndexedSource, digest
+from tfinvert.data.sources import IndexedSource, compute_digest
 
 NAME = "photos"
 
 # By photograph, so that no crop of a photograph in one part is ever seen in the other; the
 # motorcycle is one scene photographed twice, so both views are in one part.
-PARTS = {
+SPLITS = {
     "training": ("chelsea", "motorcycle_left", "motorcycle_right", "rocket"),
     "validation": ("coffee", "astronaut"),
 }
 # Two of scikit-learn's, which are in neither part: to look at.
 SCIKIT_LEARN = ("china", "flower")
-PARTS["all"] = PARTS["training"] + PARTS["validation"] + SCIKIT_LEARN
+SPLITS["all"] = SPLITS["training"] + SPLITS["validation"] + SCIKIT_LEARN
 
 _CROPS_PER_PHOTO = 256
 _TILES_ACROSS = (1, 2)  # tiles along the shorter side
 
 
-def photograph(name: str) -> np.ndarray:
+def load_photograph(name: str) -> np.ndarray:
     """One of the embedded photographs by name, uint8 `[H, W, 3]`."""
     if name.startswith("motorcycle"):
         left, right, _ = skimage.data.stereo_motorcycle()
@@ -41,7 +41,7 @@ class Photos(IndexedSource):
     once, each photograph gives square tiles at two scales.
 
     Args:
-      part: a key of `PARTS`.
+      part: a key of `SPLITS`.
     """
 
     min_crop = 0.35
@@ -49,8 +49,8 @@ class Photos(IndexedSource):
 
     def __init__(self, part: str = "all"):
         self.name = NAME
-        self._photos = [photograph(name) for name in PARTS[part]]
-        self._tiles = [tile for photo in self._photos for tile in square_tiles(photo)]
+        self._photos = [load_photograph(name) for name in SPLITS[part]]
+        self._tiles = [tile for photo in self._photos for tile in extract_square_tiles(photo)]
 
     def __len__(self) -> int:
         return _CROPS_PER_PHOTO * len(self._photos)
@@ -66,7 +66,7 @@ class Photos(IndexedSource):
 
     def identity(self) -> str:
         """See `Source.identity`; from the whole photographs."""
-        return digest(photo.tobytes() for photo in self._photos)
+        return compute_digest(photo.tobytes() for photo in self._photos)
 
     def once(self) -> tf.data.Dataset:
         """Every tile once."""
@@ -76,7 +76,7 @@ class Photos(IndexedSource):
         )
 
 
-def square_tiles(photo: np.ndarray) -> list[np.ndarray]:
+def extract_square_tiles(photo: np.ndarray) -> list[np.ndarray]:
     """Squares spread over a photograph at two scales, largest first: uint8 `[side, side, 3]`."""
     height, width = photo.shape[:2]
     tiles = []

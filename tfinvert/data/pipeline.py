@@ -7,19 +7,19 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.data.order import WHOLE, Part, order, positions
+from tfinvert.data.augmentation import RandomAugmentation, Size
+from tfinvert.data.shuffling import WHOLE_BATCH, BatchShard, batch_positions, shuffled_indices
 from tfinvert.data.sources import Source
-from tfinvert.data.views import Size, Views
 from tfinvert.errors import InputError
 
 
 def training_batches(
     source: Source,
-    views: Views,
+    views: RandomAugmentation,
     batch_size: int,
     seed: int,
     start_step: int = 0,
-    part: Part = WHOLE,
+    part: BatchShard = WHOLE_BATCH,
 ) -> tf.data.Dataset:
     """Endless batches of random views: `[batch_size / of, *views.size, 3]` in [0, 1].
 
@@ -35,16 +35,18 @@ def training_batches(
       start_step: batches to leave out.
       part: (index, of): which of so many equal parts of every batch.
     """
-    images = views_at(positions(batch_size, start_step, part), source, views, seed)
+    images = augmented_batches(batch_positions(batch_size, start_step, part), source, views, seed)
     scaled = images.map(lambda cut: tf.cast(cut, tf.float32) / 255.0, num_parallel_calls=2)
     return scaled.prefetch(2)
 
 
-def views_at(batches: tf.data.Dataset, source: Source, views: Views, seed: int) -> tf.data.Dataset:
+def augmented_batches(
+    batches: tf.data.Dataset, source: Source, views: RandomAugmentation, seed: int
+) -> tf.data.Dataset:
     """The views at some positions: batches of int64 `[B]` become uint8 `[B, *views.size, 3]`."""
 
     def cut(at: np.ndarray) -> np.ndarray:
-        photos = [source.photograph(index) for index in order(len(source), seed, at)]
+        photos = [source.photograph(index) for index in shuffled_indices(len(source), seed, at)]
         return views.cut(photos, at, seed)
 
     def load(at: tf.Tensor) -> tf.Tensor:
@@ -66,13 +68,13 @@ def evaluation_batches(
     return (
         source.once()
         .shard(every, 0)
-        .map(lambda image: central_view(image, size), num_parallel_calls=tf.data.AUTOTUNE)
+        .map(lambda image: center_crop_and_resize(image, size), num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size)
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
-def central_view(image: tf.Tensor, size: Size) -> tf.Tensor:
+def center_crop_and_resize(image: tf.Tensor, size: Size) -> tf.Tensor:
     """The largest central crop, resized: uint8 `[H, W, 3]` becomes `[*size, 3]` in [0, 1].
 
     In steps of 1/255, as a file of that size would hold it and as views for training are: LBP
@@ -83,7 +85,7 @@ def central_view(image: tf.Tensor, size: Size) -> tf.Tensor:
 
 
 @contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
+def convert_pipeline_errors() -> Iterator[None]:
     """Turns what fails inside a tf.data pipeline, file or function, into an InputError."""
     try:
         yield

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.data.held import Held
+from tfinvert.data.image_cache import DecodedImageCache
 from tfinvert.errors import InputError
 
 
@@ -25,7 +25,7 @@ class Source(abc.ABC):
     name: str
     min_crop: float = 0.6
     jitter: float = 0.0
-    held: Held | None = None
+    held: DecodedImageCache | None = None
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -40,7 +40,7 @@ class Source(abc.ABC):
     def photograph(self, index: int) -> np.ndarray:
         """The training image of that index, uint8 `[H, W, 3]`; called from several threads.
 
-        Of a held source (see `held.Held`) as it is held, which may be smaller.
+        Of a held source (see `image_cache.DecodedImageCache`) as it is held, which may be smaller.
         """
 
     def release(self) -> None:
@@ -80,7 +80,7 @@ class Source(abc.ABC):
         )
 
 
-def digest(parts: Iterable[bytes]) -> str:
+def compute_digest(parts: Iterable[bytes]) -> str:
     """SHA-256 over byte strings, each with its length, in hexadecimal."""
     total = hashlib.sha256()
     for part in parts:
@@ -114,7 +114,9 @@ class IndexedSource(Source):
     def identity(self) -> str:
         """See `Source.identity`; from the pixels."""
         images = map(self.image, range(len(self)))
-        return digest(part for i in images for part in (repr(i.shape).encode(), i.tobytes()))
+        return compute_digest(
+            part for i in images for part in (repr(i.shape).encode(), i.tobytes())
+        )
 
     def _load(self, index: tf.Tensor) -> tf.Tensor:
         image = tf.numpy_function(lambda i: self.image(int(i)), [index], tf.uint8)

@@ -7,14 +7,14 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tfinvert.data.held import Held
-from tfinvert.data.sources import Source, digest
+from tfinvert.data.image_cache import DecodedImageCache
+from tfinvert.data.sources import Source, compute_digest
 from tfinvert.errors import InputError, first_line
 
 _LABEL = "label"
 
 
-class Tfds(Source):
+class TfdsSource(Source):
     """A TFDS data set whose examples have an `image` (or one feature of type Image).
 
     The data set is downloaded and prepared by TFDS where it is not yet.
@@ -29,9 +29,9 @@ class Tfds(Source):
       InputError: TFDS has no such data set, it cannot be had, or it has no images.
     """
 
-    def __init__(self, name: str, part: str = "all", held: Held | None = None):
+    def __init__(self, name: str, part: str = "all", held: DecodedImageCache | None = None):
         self.name = f"tfds:{name}"
-        self.held, self._lock = Held() if held is None else held, threading.Lock()
+        self.held, self._lock = DecodedImageCache() if held is None else held, threading.Lock()
         try:
             self._builder = tfds.builder(name)
             self._builder.download_and_prepare()
@@ -97,7 +97,7 @@ class Tfds(Source):
             (f.name, f.stat()) for f in sorted(pathlib.Path(self._builder.data_path).iterdir())
         ]
         files = [f"{name} {stat.st_size} {stat.st_mtime_ns}".encode() for name, stat in stats]
-        return digest([self._builder.info.full_name.encode(), self._split.encode(), *files])
+        return compute_digest([self._builder.info.full_name.encode(), self._split.encode(), *files])
 
     def _labels(self) -> tf.data.Dataset:
         _ = self.classes  # which refuses what has none

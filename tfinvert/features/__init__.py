@@ -10,9 +10,9 @@ from tfinvert.features.efficientnet_lite import efficientnet_lite0_tap
 from tfinvert.features.hog import Hog
 from tfinvert.features.host import HostFeature
 from tfinvert.features.hub import hub_tap
-from tfinvert.features.layer import FeatureLayer
+from tfinvert.features.keras_layer import FeatureLayer
 from tfinvert.features.lbp import Lbp
-from tfinvert.features.mobilenet import mobilenet_v2_tap
+from tfinvert.features.mobilenet_v2 import mobilenet_v2_tap
 from tfinvert.features.registry import (
     describe,
     from_description,

@@ -5,8 +5,8 @@ import math
 import keras
 
 from tfinvert.errors import InputError
-from tfinvert.features.base import ImageShape, checked_shape
-from tfinvert.features.taps import Tap, tap
+from tfinvert.features.base import ImageShape, validate_image_shape
+from tfinvert.features.taps import Tap, tap_layer
 from tfinvert.networks import alexnet
 from tfinvert.networks import weights as weight_files
 from tfinvert.networks.weights import Weights
@@ -39,7 +39,7 @@ def alexnet_tap(
     Raises:
       InputError: there is no such layer or file, or the input has not the size fc6 takes.
     """
-    image_shape = checked_shape(image_shape)
+    image_shape = validate_image_shape(image_shape)
     if units < 0 or units and weights != RANDOM:
         raise InputError(
             f"units are those of weights={RANDOM}, at least 1. Received: weights={weights}, "
@@ -70,7 +70,7 @@ def alexnet_tap(
         )
     if weights != RANDOM:
         weight_files.assign(model, known)
-    return tap(f"alexnet/{layer}", model, wanted, config, portable=weights == COMPACT)
+    return tap_layer(f"alexnet/{layer}", model, wanted, config, portable=weights == COMPACT)
 
 
 def _names(model: keras.Model) -> list[str]:

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from tfinvert.errors import InputError, first_line
-from tfinvert.features.base import ImageShape, checked_shape
-from tfinvert.features.taps import Tap, cut
-from tfinvert.features.tokens import GRID, UNKNOWN, arranged
+from tfinvert.features.base import ImageShape, validate_image_shape
+from tfinvert.features.taps import Tap, truncate_model
+from tfinvert.features.tokens import GRID, UNKNOWN, tokens_to_grid
 from tfinvert.networks.layers import PREPROCESSING, Preprocess
 
 _UNIT = "unit"
@@ -67,23 +67,23 @@ def keras_tap(
       model: a `.keras` file; no code in it is run.
       preprocessing: what the model takes: "unit" for [0, 1], "bytes" for 0 to 255, or "tf",
         "torch" and "caffe" as keras.applications names them.
-      tokens: what of a layer that gives tokens, "grid" or "class"; see `tokens.arranged`.
+      tokens: what of a layer that gives tokens, "grid" or "class"; see `tokens.tokens_to_grid`.
       prefix: how many tokens come before those of the patches; see there.
 
     Raises:
       InputError: the file cannot be read, it has no such layer, or its tokens are no grid.
     """
-    name, size = f"keras/{layer}", checked_shape(image_shape)[:2]
-    loaded = read_model(model, f"{name} takes model=FILE.keras. Received")
-    whole = on_images(name, loaded, [layer], size, preprocessing)
+    name, size = f"keras/{layer}", validate_image_shape(image_shape)[:2]
+    loaded = load_keras_model(model, f"{name} takes model=FILE.keras. Received")
+    whole = build_layer_model(name, loaded, [layer], size, preprocessing)
     seen = whole.get_layer("preprocess").size
     config: dict[str, str | int] = {"model": model, "preprocessing": preprocessing}
     if (tokens, prefix) != (GRID, UNKNOWN):
         config |= {"tokens": tokens, "prefix": prefix}
-    return Tap(name, arranged(name, whole, seen, tokens, prefix), config)
+    return Tap(name, tokens_to_grid(name, whole, seen, tokens, prefix), config)
 
 
-def read_model(path: str, asked: str) -> keras.Model:
+def load_keras_model(path: str, asked: str) -> keras.Model:
     """The model in a `.keras` file; no code in it is run.
 
     Args:
@@ -102,7 +102,7 @@ def read_model(path: str, asked: str) -> keras.Model:
         raise InputError(f"{path} is not a readable .keras model: {reason}") from error
 
 
-def on_images(
+def build_layer_model(
     name: str,
     model: keras.Model,
     layers: Sequence[str],
@@ -125,15 +125,17 @@ def on_images(
       InputError: the model takes something else, or has no such layer.
     """
     _seen(name, model, size)
-    ends = [cut(name, model, layer) for layer in layers]
+    ends = [truncate_model(name, model, layer) for layer in layers]
     inner = ends[0] if len(ends) == 1 else keras.Model(model.inputs, [x.output for x in ends])
-    return prepared(name, inner, size, kind)
+    return add_preprocessing(name, inner, size, kind)
 
 
-def prepared(name: str, model: keras.Model, size: tuple[int, int], kind: str) -> keras.Model:
+def add_preprocessing(
+    name: str, model: keras.Model, size: tuple[int, int], kind: str
+) -> keras.Model:
     """A model behind the resizing, its layer "preprocess", and the range that it needs.
 
-    The arguments are those of `on_images`.
+    The arguments are those of `build_layer_model`.
 
     Raises:
       InputError: the model takes no RGB images, or none of that size.
@@ -167,8 +169,8 @@ def _tap(
     kind: str,
     config: dict[str, str | int],
 ) -> Tap:
-    size = checked_shape(image_shape)[:2]
-    return Tap(name, on_images(name, model, [layer], size, kind), config)
+    size = validate_image_shape(image_shape)[:2]
+    return Tap(name, build_layer_model(name, model, [layer], size, kind), config)
 
 
 def _applications() -> dict[str, tuple[types.ModuleType, Callable[..., keras.Model]]]:

@@ -12,7 +12,7 @@ from tfinvert.errors import InputError
 ImageShape = tuple[int, int, int]
 
 
-def checked_shape(image_shape: Sequence[int]) -> ImageShape:
+def validate_image_shape(image_shape: Sequence[int]) -> ImageShape:
     """The shape of RGB images.
 
     Raises:
@@ -81,7 +81,7 @@ class Feature(abc.ABC):
     keras_layer: ClassVar[Callable[["Feature"], keras.layers.Layer]]
 
     def __init__(self, image_shape: ImageShape = (64, 64, 3)):
-        self.image_shape: ImageShape = checked_shape(image_shape)
+        self.image_shape: ImageShape = validate_image_shape(image_shape)
 
     @property
     @abc.abstractmethod

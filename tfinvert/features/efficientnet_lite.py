@@ -1,8 +1,8 @@
 """EfficientNet-Lite0's layers: `efficientnet_lite0/top_activation`, or any layer by its name."""
 
 from tfinvert.errors import InputError
-from tfinvert.features.base import ImageShape, checked_shape
-from tfinvert.features.taps import Tap, tap
+from tfinvert.features.base import ImageShape, validate_image_shape
+from tfinvert.features.taps import Tap, tap_layer
 from tfinvert.networks import efficientnet_lite
 from tfinvert.networks.weights import state_dicts
 from tfinvert.networks.weights.state_dicts import EFFICIENTNET_LITE0
@@ -25,11 +25,11 @@ def efficientnet_lite0_tap(
     Raises:
       InputError: there is no such layer or file, or a size is below 0.
     """
-    image_shape = checked_shape(image_shape)
+    image_shape = validate_image_shape(image_shape)
     name = f"efficientnet_lite0/{layer}"
     model = efficientnet_lite.build(tuple(image_shape[:2]), input_size)
     if layer not in (there := [each.name for each in model.layers[2:]]):
         raise InputError(f"no {name}; there are the layers {', '.join(there)}")
     path = state_dicts.find_published(EFFICIENTNET_LITE0, weights)
     state_dicts.assign_published(model, EFFICIENTNET_LITE0, path)
-    return tap(name, model, layer, {"weights": weights, "input_size": input_size})
+    return tap_layer(name, model, layer, {"weights": weights, "input_size": input_size})

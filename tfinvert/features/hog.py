@@ -12,14 +12,14 @@ import tensorflow as tf
 
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature, ImageShape
-from tfinvert.features.grey import grey
-from tfinvert.features.pooling import Side, pool, sides, triangles
+from tfinvert.features.grayscale import rgb_to_luma
+from tfinvert.features.pooling import Side, bilinear_weights, pool_cells, spatial_size
 
 ORIENTATIONS = 9
 CHANNELS = 3 * ORIENTATIONS + 4
 
 
-def grid_side(pixels: Side, cell_size: int = 8) -> Side:
+def cells_per_side(pixels: Side, cell_size: int = 8) -> Side:
     """Cells along a side of so many pixels: 64 gives 8, 67 gives 8, 68 gives 9 (cell 8)."""
     return (pixels + cell_size // 2) // cell_size
 
@@ -35,7 +35,7 @@ def hog(images: tf.Tensor, cell_size: int = 8) -> tf.Tensor:
       images: float32 in [0, 1], of static channel count.
       cell_size: pixels along the side of a cell.
     """
-    histogram = _histogram(*_gradient(images), sides(images), cell_size)
+    histogram = _histogram(*_gradient(images), spatial_size(images), cell_size)
     return _normalize(histogram)
 
 
@@ -62,8 +62,10 @@ def _histogram(dx: tf.Tensor, dy: tf.Tensor, size: tuple[Side, Side], cell_size:
     orientation = _orientation(dx, dy)
     directed = tf.range(2 * ORIENTATIONS)[:, tf.newaxis]
     votes = tf.where(orientation[:, :, tf.newaxis] == directed, magnitude[:, :, tf.newaxis], 0.0)
-    rows, columns = (triangles(side, grid_side(side, cell_size), cell_size) for side in size)
-    return pool(votes, rows, columns)
+    rows, columns = (
+        bilinear_weights(side, cells_per_side(side, cell_size), cell_size) for side in size
+    )
+    return pool_cells(votes, rows, columns)
 
 
 def _orientation(dx: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
@@ -136,13 +138,13 @@ class Hog(Feature):
     @property
     def spec(self) -> tf.TensorSpec:
         """`[cells down, cells across, 31]` float32."""
-        sides = (grid_side(side, self.cell_size) for side in self.image_shape[:2])
+        sides = (cells_per_side(side, self.cell_size) for side in self.image_shape[:2])
         return tf.TensorSpec((*sides, CHANNELS), tf.float32, name=self.name)
 
     def compute(self, images: tf.Tensor) -> tf.Tensor:
         """`[B, H, W, 3]` in [0, 1] becomes `[B, *spec.shape]`, each value in [0, 1]."""
         if not self.color:
-            images = grey(images)
+            images = rgb_to_luma(images)
         return hog(images, self.cell_size)
 
     def get_config(self) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 
 from tfinvert.errors import InputError, first_line
-from tfinvert.features.applications import prepared
-from tfinvert.features.base import ImageShape, checked_shape
-from tfinvert.features.taps import Tap, cut
-from tfinvert.features.tokens import GRID, UNKNOWN, arranged
+from tfinvert.features.applications import add_preprocessing
+from tfinvert.features.base import ImageShape, validate_image_shape
+from tfinvert.features.taps import Tap, truncate_model
+from tfinvert.features.tokens import GRID, UNKNOWN, tokens_to_grid
 from tfinvert.networks.layers import PREPROCESSING
 
 OUTPUT = "output"
@@ -48,23 +48,23 @@ def hub_tap(
         that of the images.
       preprocessing: a key of `layers.PREPROCESSING`; "auto" for that of the preset's image
         converter, or where it has none that of the family.
-      tokens: see `tokens.arranged`.
+      tokens: see `tokens.tokens_to_grid`.
       prefix: likewise; the backbone knows it.
 
     Raises:
       InputError: KerasHub is not installed, the preset cannot be read, or there is no such layer.
     """
     name = f"hub/{layer}"
-    size = checked_shape(image_shape)[:2]
+    size = validate_image_shape(image_shape)[:2]
     backbone = _backbone(name, preset, weights, input_size)
     kind = preprocessing if preprocessing != AUTO else _kind(name, preset, backbone)
     end = _end(name, backbone, layer)
-    model = prepared(name, end, size, kind)
+    model = add_preprocessing(name, end, size, kind)
     seen = tuple(model.get_layer("preprocess").size)
     grid = _patches(backbone, seen)
     config: dict[str, Any] = {"preset": preset, "weights": weights, "input_size": input_size}
     config |= {"preprocessing": preprocessing, "tokens": tokens, "prefix": prefix}
-    return Tap(name, arranged(name, model, seen, tokens, prefix, grid), config)
+    return Tap(name, tokens_to_grid(name, model, seen, tokens, prefix, grid), config)
 
 
 def _hub(name: str) -> types.ModuleType:
@@ -110,7 +110,9 @@ def _end(name: str, backbone: keras.Model, layer: str) -> keras.Model:
         outputs = pyramid[layer]
     else:
         there = ", ".join([OUTPUT, *pyramid])
-        return cut(f"{name}: besides {there}", keras.Model(inputs[0], backbone.outputs), layer)
+        return truncate_model(
+            f"{name}: besides {there}", keras.Model(inputs[0], backbone.outputs), layer
+        )
     if len(inputs) > 1 or not isinstance(outputs, keras.KerasTensor):
         raise InputError(f"{name}: the backbone takes or gives more than one tensor; name a layer")
     return keras.Model(inputs[0], outputs)

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature, ImageShape
-from tfinvert.features.grey import grey
-from tfinvert.features.histograms import cell_histograms
+from tfinvert.features.grayscale import rgb_to_luma
+from tfinvert.features.pooling import cell_histograms
 
 BINS = 58
 _CONSTANT, _OTHER = 56, 57
@@ -92,7 +92,7 @@ class Lbp(Feature):
 
     def compute(self, images: tf.Tensor) -> tf.Tensor:
         """`[B, H, W, 3]` becomes `[B, *spec.shape]`, each value in [0, 1]."""
-        return lbp(grey(images), self.cell_size)
+        return lbp(rgb_to_luma(images), self.cell_size)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""

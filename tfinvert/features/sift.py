@@ -16,10 +16,10 @@ from tfinvert.errors import InputError
 from tfinvert.features.base import ImageShape
 from tfinvert.features.host import HostFeature
 
-DESCRIPTOR = 128
-CHANNELS = DESCRIPTOR + 5
+DESCRIPTOR_SIZE = 128
+CHANNELS = DESCRIPTOR_SIZE + 5
 # What follows the descriptor in a cell; x and y within the cell, in pixels.
-X, Y, SIN, COS, LOG_SCALE = range(DESCRIPTOR, CHANNELS)
+X, Y, SIN, COS, LOG_SCALE = range(DESCRIPTOR_SIZE, CHANNELS)
 
 DESCRIPTOR_UNIT = 512.0  # OpenCV stores unit vectors as whole numbers of 1/512, up to 255
 
@@ -52,7 +52,7 @@ class Keypoints:
         )
 
 
-def to_grid(
+def keypoints_to_grid(
     keypoints: Keypoints, size: tuple[int, int], cell_size: int, rng: np.random.Generator
 ) -> np.ndarray:
     """One keypoint a cell, drawn at random where there are several; zeros where there is none.
@@ -78,7 +78,7 @@ def to_grid(
     _, first = np.unique(row[order] * grid.shape[1] + column[order], return_index=True)
     chosen = order[first]
     row, column, drawn = row[chosen], column[chosen], keypoints.take(chosen)
-    grid[row, column, :DESCRIPTOR] = drawn.descriptors
+    grid[row, column, :DESCRIPTOR_SIZE] = drawn.descriptors
     grid[row, column, X] = drawn.x - column * cell_size
     grid[row, column, Y] = drawn.y - row * cell_size
     grid[row, column, SIN] = np.sin(drawn.angle)
@@ -87,26 +87,26 @@ def to_grid(
     return grid
 
 
-def from_grid(grid: np.ndarray, cell_size: int = 4) -> Keypoints:
-    """The inverse of `to_grid`: the keypoints a grid holds, row by row."""
-    row, column = np.nonzero(occupied(grid))
+def grid_to_keypoints(grid: np.ndarray, cell_size: int = 4) -> Keypoints:
+    """The inverse of `keypoints_to_grid`: the keypoints a grid holds, row by row."""
+    row, column = np.nonzero(occupied_cells(grid))
     cells = grid[row, column]
     return Keypoints(
         x=cells[:, X] + column.astype(np.float32) * cell_size,
         y=cells[:, Y] + row.astype(np.float32) * cell_size,
         angle=np.arctan2(cells[:, SIN], cells[:, COS]) % np.float32(2 * np.pi),
         scale=np.exp(cells[:, LOG_SCALE]),
-        descriptors=cells[:, :DESCRIPTOR],
+        descriptors=cells[:, :DESCRIPTOR_SIZE],
     )
 
 
-def occupied(grids: np.ndarray) -> np.ndarray:
+def occupied_cells(grids: np.ndarray) -> np.ndarray:
     """Which cells hold a keypoint: `[..., 133]` becomes bool `[...]`."""
     return np.hypot(grids[..., SIN], grids[..., COS]) > 0.5
 
 
 class Sift(HostFeature):
-    """Sparse SIFT of the grey image on a grid (see `to_grid`); no keypoint at all gives zeros.
+    """Sparse SIFT of the grey image on a grid (see `keypoints_to_grid`); no keypoint at all gives zeros.
 
     Which keypoint a cell keeps depends on the seed and on the image's own pixels, so it is the
     same in every order of the images and in every process.
@@ -162,7 +162,7 @@ class Sift(HostFeature):
         grey = _grey(image)
         pixels = hashlib.blake2b(grey.tobytes(), digest_size=8).digest()
         rng = np.random.default_rng([self.seed, int.from_bytes(pixels, "little")])
-        return to_grid(self._detect(grey), grey.shape, self.cell_size, rng)
+        return keypoints_to_grid(self._detect(grey), grey.shape, self.cell_size, rng)
 
     def _detect(self, grey: np.ndarray) -> Keypoints:
         detector = cv2.SIFT_create(
@@ -188,7 +188,7 @@ class Sift(HostFeature):
         }
 
 
-_NO_DESCRIPTOR = np.zeros((0, DESCRIPTOR), np.float32)
+_NO_DESCRIPTOR = np.zeros((0, DESCRIPTOR_SIZE), np.float32)
 
 
 def _cells(size: tuple[int, int], cell_size: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """SqueezeNet's layers: `squeezenet/fire9`, `squeezenet/logits`, or any layer by its own name."""
 
 from tfinvert.errors import InputError
-from tfinvert.features.base import ImageShape, checked_shape
-from tfinvert.features.taps import Tap, tap
+from tfinvert.features.base import ImageShape, validate_image_shape
+from tfinvert.features.taps import Tap, tap_layer
 from tfinvert.networks import squeezenet
 from tfinvert.networks.weights import squeezenet as weight_files
 
@@ -27,7 +27,7 @@ def squeezenet_tap(
     Raises:
       InputError: there is no such layer or file, or a size is too small.
     """
-    image_shape = checked_shape(image_shape)
+    image_shape = validate_image_shape(image_shape)
     model = squeezenet.build(tuple(image_shape[:2]), input_size)
     there = [each.name for each in model.layers[2:]]
     wanted = ALIASES.get(layer, layer)
@@ -39,6 +39,6 @@ def squeezenet_tap(
     path = weight_files.find_squeezenet(weights)
     weight_files.assign_squeezenet(model, weight_files.read_squeezenet(path))
     config = {"weights": weights, "input_size": input_size}
-    return tap(
+    return tap_layer(
         f"squeezenet/{layer}", model, wanted, config, portable=weights == weight_files.SHIPPED
     )

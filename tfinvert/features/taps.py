@@ -96,14 +96,14 @@ class Tap(Feature):
         return {**super().get_config(), **self._config}
 
 
-def tap(
+def tap_layer(
     name: str, model: keras.Model, layer: str, config: Mapping[str, Any], portable: bool = False
 ) -> Tap:
-    """The tap of a layer; see `cut`."""
-    return Tap(name, cut(name, model, layer), config, portable)
+    """The tap of a layer; see `truncate_model`."""
+    return Tap(name, truncate_model(name, model, layer), config, portable)
 
 
-def cut(name: str, model: keras.Model, layer: str) -> keras.Model:
+def truncate_model(name: str, model: keras.Model, layer: str) -> keras.Model:
     """A model that ends with one of its layers.
 
     Args:

@@ -8,7 +8,7 @@ GRID, CLASS = "grid", "class"
 UNKNOWN = -1
 
 
-def arranged(
+def tokens_to_grid(
     name: str,
     model: keras.Model,
     seen: tuple[int, int],

@@ -1,6 +1,6 @@
 """Which layers ask for no size: by name, so that a saved network can be looked at without Keras."""
 
-ANY_SIZE = frozenset(
+ANY_SIZE_LAYERS = frozenset(
     {
         "InputLayer",
         "Conv2D",

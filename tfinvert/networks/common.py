@@ -26,7 +26,7 @@ class Feature(Protocol):
         """With the `shape` of one image's feature."""
 
 
-def doublings_to_image(feature: Feature, output_size: Size | None) -> int:
+def num_upsamplings(feature: Feature, output_size: Size | None) -> int:
     """Up-convolutions from the grid to an image of that size, or about that of the feature."""
     grid = tuple(feature.spec.shape[:2])
     size = output_size or feature.image_shape[:2]
@@ -40,7 +40,7 @@ def doublings_to_image(feature: Feature, output_size: Size | None) -> int:
     return doublings
 
 
-def start_of_convolutions(feature: Feature, output_size: Size | None) -> tuple[Size, int]:
+def choose_initial_grid(feature: Feature, output_size: Size | None) -> tuple[Size, int]:
     """The grid that doublings of a network's layer start from, its own or little more, and their
     number."""
     grid = tuple(feature.spec.shape[:2])
@@ -62,11 +62,13 @@ def start_of_convolutions(feature: Feature, output_size: Size | None) -> tuple[S
     return grid, max(1, round(math.log2(min(np.divide(size, grid)))))
 
 
-def scaled(full: int, width: float) -> int:
+def scale_channels(full: int, width: float) -> int:
     """Channels of a network of that width; at least one."""
     return max(1, round(full * width))
 
 
-def model(feature: Feature, inputs: keras.KerasTensor, image: keras.KerasTensor) -> keras.Model:
+def named_model(
+    feature: Feature, inputs: keras.KerasTensor, image: keras.KerasTensor
+) -> keras.Model:
     """From features to images, named after the feature."""
     return keras.Model(inputs, image, name=f"invert_{feature.name.replace('/', '_')}")

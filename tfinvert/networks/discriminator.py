@@ -8,8 +8,8 @@ import math
 
 import keras
 
-from tfinvert.networks.common import Feature, Size, scaled
-from tfinvert.networks.upconv import computing_in, conv, dense, enlarge
+from tfinvert.networks.blocks import conv, dense, enlarge_grid, precision_scope
+from tfinvert.networks.common import Feature, Size, scale_channels
 
 CHANNELS = (64, 128, 256, 256, 256)  # after each halving
 FEATURE_CHANNELS = 128
@@ -40,15 +40,17 @@ def build(
     images = keras.Input((*image_size, 3), name="images")
     features = keras.Input(shape, name="features")
     verdicts = []
-    with computing_in(precision):
+    with precision_scope(precision):
         x = images
         for i in range(halvings):
-            x = conv(x, scaled(CHANNELS[min(i, len(CHANNELS) - 1)], width), 4, f"conv{i + 1}", 2)
+            x = conv(
+                x, scale_channels(CHANNELS[min(i, len(CHANNELS) - 1)], width), 4, f"conv{i + 1}", 2
+            )
             if i + 1 == FINE and i + 1 < halvings:
                 verdicts.append(_verdict(x, width, "fine"))
-        condition = _on_grid(features, tuple(x.shape[1:3]), scaled(FEATURE_CHANNELS, width))
+        condition = _on_grid(features, tuple(x.shape[1:3]), scale_channels(FEATURE_CHANNELS, width))
         x = keras.layers.Concatenate(name="both")([x, condition])
-        x = conv(x, scaled(CHANNELS[-1], width), 3, "both_conv")
+        x = conv(x, scale_channels(CHANNELS[-1], width), 3, "both_conv")
         verdicts.append(_verdict(x, width, "coarse"))
     return keras.Model([images, features], verdicts, name=f"judge_{feature.name.replace('/', '_')}")
 
@@ -59,11 +61,11 @@ def _on_grid(x: keras.KerasTensor, grid: Size, channels: int) -> keras.KerasTens
         x = keras.layers.Reshape((1, 1, channels), name="feature_cell")(x)
         return keras.layers.UpSampling2D(grid, name="feature_everywhere")(x)
     x = conv(x, channels, 3, "feature_conv")
-    return x if tuple(x.shape[1:3]) == grid else enlarge(x, channels, grid, "feature_enlarge")
+    return x if tuple(x.shape[1:3]) == grid else enlarge_grid(x, channels, grid, "feature_enlarge")
 
 
 def _verdict(x: keras.KerasTensor, width: float, name: str) -> keras.KerasTensor:
-    x = conv(x, scaled(CHANNELS[-1], width), 3, f"{name}_conv")
+    x = conv(x, scale_channels(CHANNELS[-1], width), 3, f"{name}_conv")
     # A bias would change no difference, and get a gradient of rounding errors.
     return keras.layers.Conv2D(
         1, 3, padding="same", use_bias=False, name=f"{name}_verdict", dtype="float32"

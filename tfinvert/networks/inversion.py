@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 
 import keras
 
-from tfinvert.choices import DEFAULT_NETWORK as DEFAULT
+from tfinvert.config.choices import DEFAULT_NETWORK as DEFAULT
 from tfinvert.errors import InputError
 from tfinvert.networks import paper, residual
+from tfinvert.networks.blocks import precision_scope
 from tfinvert.networks.common import Feature, Size
-from tfinvert.networks.upconv import computing_in
 
 # Of a feature, an output size and a width; where there are fully connected layers, of their units.
 Builder = Callable[..., keras.Model]
@@ -75,5 +75,5 @@ def build(
             f"Received: {units}"
         )
     arguments = (units,) if takes_units else ()
-    with computing_in(precision):
+    with precision_scope(precision):
         return builders[feature.decoder](feature, output_size, width, *arguments)

@@ -10,7 +10,7 @@ import keras
 from tfinvert.errors import InputError
 
 INPUT_SIZE = 224
-SMALLEST = 32  # keras.applications takes no less
+MIN_INPUT_SIZE = 32  # keras.applications takes no less
 _FIRST = "Conv1"
 _EPSILON = 1e-5
 
@@ -28,9 +28,9 @@ def build(input_size: int = INPUT_SIZE) -> keras.Model:
     Raises:
       InputError: the input is too small.
     """
-    if input_size < SMALLEST:
+    if input_size < MIN_INPUT_SIZE:
         raise InputError(
-            f"the input of MobileNetV2 has at least {SMALLEST}×{SMALLEST} pixels. "
+            f"the input of MobileNetV2 has at least {MIN_INPUT_SIZE}×{MIN_INPUT_SIZE} pixels. "
             f"Received: {input_size}"
         )
     model = keras.applications.MobileNetV2((input_size, input_size, 3), weights=None)

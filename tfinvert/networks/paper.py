@@ -13,15 +13,15 @@ import keras
 import numpy as np
 
 from tfinvert.errors import InputError
+from tfinvert.networks.blocks import conv, dense, enlarge_grid, upconv
 from tfinvert.networks.common import (
     Feature,
     Size,
-    doublings_to_image,
-    model,
-    scaled,
-    start_of_convolutions,
+    choose_initial_grid,
+    named_model,
+    num_upsamplings,
+    scale_channels,
 )
-from tfinvert.networks.upconv import conv, dense, enlarge, upconv
 
 _Table = TypeVar("_Table")
 
@@ -93,41 +93,41 @@ IMAGE = (256, 128, 64, 32)  # channels to the image, counted from the image, as 
 def two_stream(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
     """For HOG and LBP; arguments as `inversion.build`."""
     grid, table = _grid_and_table(feature, TWO_STREAM)
-    doublings = doublings_to_image(feature, output_size)
+    doublings = num_upsamplings(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
     x = _contract(inputs, table.contract, width)
     for i, full in enumerate(table.expand, 1):
-        x = upconv(x, scaled(full, width), 4, f"global_upconv{i}")
+        x = upconv(x, scale_channels(full, width), 4, f"global_upconv{i}")
     x = _crop(x, grid, "global_crop")
     detail = inputs
     for i, (full, kernel) in enumerate(table.detail, 1):
-        detail = conv(detail, scaled(full, width), kernel, f"detail_conv{i}")
+        detail = conv(detail, scale_channels(full, width), kernel, f"detail_conv{i}")
     x = keras.layers.Concatenate(name="streams")([x, detail])
     for i, (full, kernel) in enumerate(table.join, 1):
-        x = conv(x, scaled(full, width), kernel, f"join_conv{i}")
-    return model(feature, inputs, _expand(x, table.image, doublings, width))
+        x = conv(x, scale_channels(full, width), kernel, f"join_conv{i}")
+    return named_model(feature, inputs, _expand(x, table.image, doublings, width))
 
 
 def one_stream(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
     """For SIFT; likewise."""
     grid, table = _grid_and_table(feature, ONE_STREAM)
-    doublings = doublings_to_image(feature, output_size)
+    doublings = num_upsamplings(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
     x = _contract(inputs, table.contract, width)
     strides = [stride for _, _, stride in table.contract]
     x = _expand(x, table.image, doublings + strides.count(2), width)
-    return model(feature, inputs, _crop(x, tuple(side << doublings for side in grid), "crop"))
+    return named_model(feature, inputs, _crop(x, tuple(side << doublings for side in grid), "crop"))
 
 
 def convolutional(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
     """For the convolutional layers of a network; likewise."""
-    start, doublings = start_of_convolutions(feature, output_size)
+    start, doublings = choose_initial_grid(feature, output_size)
     inputs = x = keras.Input(feature.spec.shape, name="features")
     for i, full in enumerate(CONVOLUTIONS, 1):
-        x = conv(x, scaled(full, width), 3, f"conv{i}")
+        x = conv(x, scale_channels(full, width), 3, f"conv{i}")
     if start != tuple(x.shape[1:3]):
-        x = enlarge(x, scaled(CONVOLUTIONS[-1], width), start, "enlarge")
-    return model(feature, inputs, _expand(x, IMAGE, doublings, width))
+        x = enlarge_grid(x, scale_channels(CONVOLUTIONS[-1], width), start, "enlarge")
+    return named_model(feature, inputs, _expand(x, IMAGE, doublings, width))
 
 
 def fully_connected(
@@ -145,11 +145,11 @@ def fully_connected(
             f"sides are multiples of {1 << doublings}. Received: {size[0]}×{size[1]}"
         )
     inputs = x = keras.Input(feature.spec.shape, name="features")
-    counts = [units or scaled(full, width) for full in UNITS]
-    for i, count in enumerate([*counts, math.prod(start) * scaled(channels, width)], 1):
+    counts = [units or scale_channels(full, width) for full in UNITS]
+    for i, count in enumerate([*counts, math.prod(start) * scale_channels(channels, width)], 1):
         x = dense(x, count, f"dense{i}")
-    x = keras.layers.Reshape((*start, scaled(channels, width)), name="grid")(x)
-    return model(feature, inputs, _expand(x, IMAGE, doublings, width))
+    x = keras.layers.Reshape((*start, scale_channels(channels, width)), name="grid")(x)
+    return named_model(feature, inputs, _expand(x, IMAGE, doublings, width))
 
 
 def _grid_and_table(feature: Feature, tables: Mapping[int, _Table]) -> tuple[Size, _Table]:
@@ -169,7 +169,7 @@ def _contract(
     x: keras.KerasTensor, layers: tuple[tuple[int, int, int], ...], width: float
 ) -> keras.KerasTensor:
     for i, (full, kernel, stride) in enumerate(layers, 1):
-        x = conv(x, scaled(full, width), kernel, f"global_conv{i}", stride)
+        x = conv(x, scale_channels(full, width), kernel, f"global_conv{i}", stride)
     return x
 
 
@@ -178,7 +178,7 @@ def _expand(
 ) -> keras.KerasTensor:
     for i in range(1, doublings):
         full = image[max(0, i - doublings + len(image))]
-        x = upconv(x, scaled(full, width), 5, f"image_upconv{i}")
+        x = upconv(x, scale_channels(full, width), 5, f"image_upconv{i}")
     return upconv(x, 3, 5, "image", linear=True)
 
 

@@ -7,15 +7,15 @@ the grid, as it does up to 64 pixels in cells of 8, it is the mean of the whole.
 
 import keras
 
+from tfinvert.networks.blocks import conv, enlarge_grid, linear_conv, upconv
 from tfinvert.networks.common import (
     Feature,
     Size,
-    doublings_to_image,
-    model,
-    scaled,
-    start_of_convolutions,
+    choose_initial_grid,
+    named_model,
+    num_upsamplings,
+    scale_channels,
 )
-from tfinvert.networks.upconv import conv, enlarge, plain_conv, upconv
 
 CHANNELS, FINE_CHANNELS = 64, 48  # on the grid; between it and the image
 BLOCKS = 6
@@ -25,38 +25,38 @@ WINDOW = 15  # cells
 
 def grid(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
     """For HOG and LBP; arguments as `inversion.build`."""
-    doublings = doublings_to_image(feature, output_size)
+    doublings = num_upsamplings(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
-    x = plain_conv(inputs, scaled(CHANNELS, width), 3, "first")
-    return model(feature, inputs, _expand(_blocks(x), doublings, width))
+    x = linear_conv(inputs, scale_channels(CHANNELS, width), 3, "first")
+    return named_model(feature, inputs, _expand(_blocks(x), doublings, width))
 
 
 def sparse_grid(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
     """For SIFT, whose fine grid is mostly empty: blocks work at half its resolution."""
-    doublings = doublings_to_image(feature, output_size)
+    doublings = num_upsamplings(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
-    x = conv(inputs, scaled(CHANNELS, width), 3, "fine")
-    x = plain_conv(x, scaled(CHANNELS, width), 4, "first", strides=2)
-    return model(feature, inputs, _expand(_blocks(x), doublings + 1, width))
+    x = conv(inputs, scale_channels(CHANNELS, width), 3, "fine")
+    x = linear_conv(x, scale_channels(CHANNELS, width), 4, "first", strides=2)
+    return named_model(feature, inputs, _expand(_blocks(x), doublings + 1, width))
 
 
 def convolutional(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
     """For the convolutional layers of a network; likewise."""
-    start, doublings = start_of_convolutions(feature, output_size)
+    start, doublings = choose_initial_grid(feature, output_size)
     inputs = x = keras.Input(feature.spec.shape, name="features")
     if start != tuple(x.shape[1:3]):
-        x = conv(x, scaled(CHANNELS, width), 3, "few")
-        x = enlarge(x, scaled(CHANNELS, width), start, "enlarge")
-    x = plain_conv(x, scaled(CHANNELS, width), 3, "first")
-    return model(feature, inputs, _expand(_blocks(x), doublings, width))
+        x = conv(x, scale_channels(CHANNELS, width), 3, "few")
+        x = enlarge_grid(x, scale_channels(CHANNELS, width), start, "enlarge")
+    x = linear_conv(x, scale_channels(CHANNELS, width), 3, "first")
+    return named_model(feature, inputs, _expand(_blocks(x), doublings, width))
 
 
 def _blocks(x: keras.KerasTensor) -> keras.KerasTensor:
     channels = x.shape[-1]
     for i in range(1, BLOCKS + 1):
         inner = keras.layers.LeakyReLU(0.2, name=f"block{i}_relu")(x)
-        values = plain_conv(inner, channels, 3, f"block{i}_values")
-        gates = plain_conv(inner, channels, 1, f"block{i}_gates")
+        values = linear_conv(inner, channels, 3, f"block{i}_values")
+        gates = linear_conv(inner, channels, 1, f"block{i}_gates")
         if i in CONTEXT:
             around = inner
             for axis, window in (("rows", (WINDOW, 1)), ("columns", (1, WINDOW))):
@@ -67,7 +67,7 @@ def _blocks(x: keras.KerasTensor) -> keras.KerasTensor:
                 keras.layers.Add(name=f"block{i}_{name}_in_context")(
                     [
                         each,
-                        plain_conv(
+                        linear_conv(
                             around, channels, 1, f"block{i}_around_{name}", initializer="zeros"
                         ),
                     ]
@@ -76,7 +76,7 @@ def _blocks(x: keras.KerasTensor) -> keras.KerasTensor:
             )
         gates = keras.layers.Activation("sigmoid", name=f"block{i}_sigmoid")(gates)
         inner = keras.layers.Multiply(name=f"block{i}_gated")([values, gates])
-        inner = plain_conv(inner, channels, 3, f"block{i}_out", initializer="zeros")
+        inner = linear_conv(inner, channels, 3, f"block{i}_out", initializer="zeros")
         x = keras.layers.Add(name=f"block{i}")([x, inner])
     return x
 
@@ -85,7 +85,7 @@ def _expand(x: keras.KerasTensor, doublings: int, width: float) -> keras.KerasTe
     """By sub-pixel up-convolutions, the last of which enlarges four times where it can."""
     last = min(doublings, 2)
     for i in range(1, doublings - last + 1):
-        x = upconv(x, scaled(FINE_CHANNELS, width), 2, f"image_upconv{i}")
-        x = conv(x, scaled(FINE_CHANNELS, width), 3, f"image_conv{i}")
+        x = upconv(x, scale_channels(FINE_CHANNELS, width), 2, f"image_upconv{i}")
+        x = conv(x, scale_channels(FINE_CHANNELS, width), 3, f"image_conv{i}")
     stride = 1 << last
     return upconv(x, 3, 3 * stride, "image", linear=True, stride=stride)

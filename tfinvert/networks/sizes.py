@@ -7,16 +7,16 @@ from fractions import Fraction
 
 import keras
 
-from tfinvert.networks.any_size import ANY_SIZE
+from tfinvert.networks.any_size import ANY_SIZE_LAYERS
 
 
-def takes_any_size(network: keras.Model) -> bool:
+def accepts_any_size(network: keras.Model) -> bool:
     """Whether a network for a grid of one size has no layer that asks for that size."""
-    return all(type(layer).__name__ in ANY_SIZE for layer in network.layers)
+    return all(type(layer).__name__ in ANY_SIZE_LAYERS for layer in network.layers)
 
 
-def of_size(network: keras.Model, grid: tuple[int | None, int | None]) -> keras.Model:
-    """The same layers, with the same weights, for grids of another size: see `takes_any_size`.
+def with_input_size(network: keras.Model, grid: tuple[int | None, int | None]) -> keras.Model:
+    """The same layers, with the same weights, for grids of another size: see `accepts_any_size`.
 
     Args:
       network: for a grid.
@@ -26,7 +26,7 @@ def of_size(network: keras.Model, grid: tuple[int | None, int | None]) -> keras.
     return keras.models.clone_model(network, features, clone_function=lambda layer: layer)
 
 
-def contraction(network: keras.Model) -> int:
+def total_stride(network: keras.Model) -> int:
     """What both sides of a grid must be a multiple of: the product of all strides."""
     convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
     transposed = keras.layers.Conv2DTranspose
@@ -35,7 +35,7 @@ def contraction(network: keras.Model) -> int:
     )
 
 
-def reach(network: keras.Model) -> int:
+def receptive_field_radius(network: keras.Model) -> int:
     """Cells, of its input, further from which nothing has an influence on a pixel."""
     units: dict[str, Fraction] = {}  # cells along an element of what a layer gives
     reaches: dict[str, list[Fraction]] = {}  # down and across

@@ -12,7 +12,7 @@ from tfinvert.networks.layers import Preprocess, ceil_max_pool
 
 INPUT_SIZE = 227
 CLASSES = 1000
-SMALLEST = 17  # less leaves pool5 no window
+MIN_INPUT_SIZE = 17  # less leaves pool5 no window
 FIRES = {  # channels: squeezed, then of each of the two expansions
     "fire2": (16, 64),
     "fire3": (16, 64),
@@ -52,9 +52,9 @@ def build(
     """
     size = input_size or INPUT_SIZE
     size = (size, size) if isinstance(size, int) else tuple(size)
-    if min(size) < SMALLEST:
+    if min(size) < MIN_INPUT_SIZE:
         raise InputError(
-            f"the input of SqueezeNet has at least {SMALLEST}×{SMALLEST} pixels. "
+            f"the input of SqueezeNet has at least {MIN_INPUT_SIZE}×{MIN_INPUT_SIZE} pixels. "
             f"Received: {'×'.join(map(str, size))}"
         )
     image_size = tuple(image_size or size)

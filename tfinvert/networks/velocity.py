@@ -15,19 +15,19 @@ import numpy as np
 from keras import ops
 
 from tfinvert.errors import InputError
-from tfinvert.networks.common import Feature, scaled
-from tfinvert.networks.upconv import computing_in, conv, enlarge, plain_conv, upconv
+from tfinvert.networks.blocks import conv, enlarge_grid, linear_conv, precision_scope, upconv
+from tfinvert.networks.common import Feature, scale_channels
 
 CHANNELS = (48, 96, 192)  # on grids of a half, a quarter, an eighth of the image
 BLOCKS = (2, 2, 3)  # likewise; all but the last once on the way down and once on the way up
 EMBEDDING = 192
 FREQUENCIES = 32
 
-_conv = functools.partial(plain_conv, initializer="lecun_normal")
+_conv = functools.partial(linear_conv, initializer="lecun_normal")
 
 
 @keras.saving.register_keras_serializable(package="tfinvert")
-class Waves(keras.layers.Layer):
+class FourierTimeEmbedding(keras.layers.Layer):
     """Sines and cosines of a number in [0, 1], of geometrically growing frequencies.
 
     Args:
@@ -54,7 +54,7 @@ class Waves(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="tfinvert")
-class Straight(keras.layers.Layer):
+class WhiteNoiseVelocity(keras.layers.Layer):
     """The velocity where nothing is known: of noise of variance 1 to noise of variance 1.
 
     The mean direction of all lines from one to the other through a state x at time t is
@@ -95,30 +95,30 @@ def build(feature: Feature, width: float = 1.0, precision: str = "float32") -> k
     time = keras.Input((1,), name="time")
     image = keras.Input((*size, 3), name="image")
     features = keras.Input(feature.spec.shape, name="features")
-    with computing_in(precision):
-        embedding = Waves(name="waves", dtype="float32")(time)
-        embedding = _dense(embedding, scaled(EMBEDDING, width), "time1", "silu")
-        embedding = _dense(embedding, scaled(EMBEDDING, width), "time2", "linear")
+    with precision_scope(precision):
+        embedding = FourierTimeEmbedding(name="waves", dtype="float32")(time)
+        embedding = _dense(embedding, scale_channels(EMBEDDING, width), "time1", "silu")
+        embedding = _dense(embedding, scale_channels(EMBEDDING, width), "time2", "linear")
         if len(feature.spec.shape) == 1:
-            vector = _dense(features, 2 * scaled(EMBEDDING, width), "vector1", "silu")
-            vector = _dense(vector, scaled(EMBEDDING, width), "vector2", "linear")
+            vector = _dense(features, 2 * scale_channels(EMBEDDING, width), "vector1", "silu")
+            vector = _dense(vector, scale_channels(EMBEDDING, width), "vector2", "linear")
             embedding = keras.layers.Add(name="embedding_of_both")([embedding, vector])
         embedding = keras.layers.Activation("silu", name="embedding")(embedding)
         mean = keras.layers.Rescaling(4.0, -2.0, name="image_rescaled")(image)
         x = keras.layers.Concatenate(name="pixels")([state, mean])
-        x, down = _conv(x, scaled(CHANNELS[0], width), 4, "down1", strides=2), []
+        x, down = _conv(x, scale_channels(CHANNELS[0], width), 4, "down1", strides=2), []
         for level, blocks in enumerate(BLOCKS[:-1], 1):
             for i in range(1, blocks + 1):
                 x = _block(x, embedding, f"down{level}_block{i}")
             down.append(x)
-            x = _conv(x, scaled(CHANNELS[level], width), 4, f"down{level + 1}", strides=2)
+            x = _conv(x, scale_channels(CHANNELS[level], width), 4, f"down{level + 1}", strides=2)
         if len(feature.spec.shape) == 3:
             given = _on_grid(features, tuple(x.shape[1:3]), x.shape[-1])
             x = keras.layers.Add(name="with_features")([x, given])
         for i in range(1, BLOCKS[-1] + 1):
             x = _block(x, embedding, f"middle_block{i}", context=True)
         for level in range(len(BLOCKS) - 1, 0, -1):
-            channels = scaled(CHANNELS[level - 1], width)
+            channels = scale_channels(CHANNELS[level - 1], width)
             x = keras.layers.Conv2DTranspose(
                 channels, 4, 2, "same", kernel_initializer=_halved(), name=f"up{level}"
             )(x)
@@ -130,7 +130,7 @@ def build(feature: Feature, width: float = 1.0, precision: str = "float32") -> k
         x = keras.layers.Conv2DTranspose(
             3, 6, 2, "same", kernel_initializer="zeros", name="velocity", dtype="float32"
         )(x)
-        straight = Straight(name="straight", dtype="float32")(state, time)
+        straight = WhiteNoiseVelocity(name="straight", dtype="float32")(state, time)
         x = keras.layers.Add(name="velocity_in_all", dtype="float32")([straight, x])
     inputs = [state, time, image, features]
     return keras.Model(inputs, x, name=f"draw_{feature.name.replace('/', '_')}")
@@ -189,7 +189,7 @@ def _on_grid(x: keras.KerasTensor, grid: tuple[int, int], channels: int) -> kera
         x = keras.layers.Resizing(*grid, name="features_resized", dtype="float32")(x)
         return _conv(x, channels, 3, "features_on_grid")
     if start != tuple(x.shape[1:3]):
-        x = enlarge(x, channels, start, "features_enlarge")
+        x = enlarge_grid(x, channels, start, "features_enlarge")
     for i in range(1, doublings + 1):
         x = upconv(x, channels, 4, f"features_upconv{i}")
     return _conv(x, channels, 3, "features_on_grid")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tfinvert.files import atomic_path
+from tfinvert.common.files import atomic_path
 
 _BACKGROUND = 255
 _INK = (40, 40, 40)
@@ -76,7 +76,7 @@ def image_grid(
     _check_whole("padding", padding, 0)
     if columns is not None:
         _check_whole("columns", columns, 1)
-    images = checked_rows(rows)
+    images = validate_rows(rows)
     count, height, width, _ = next(iter(images.values())).shape
 
     # Fewer images than columns leave no empty places.
@@ -117,7 +117,7 @@ def sample_rows(samples: np.ndarray) -> dict[str, np.ndarray]:
     return {f"sample {k}": samples[:, k - 1] for k in range(1, samples.shape[1] + 1)}
 
 
-def stacked(pictures: Sequence[np.ndarray]) -> np.ndarray:
+def stack_vertically(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Pictures of any size, uint8 [H, W, 3], one below the other, from the left, on white."""
     width = max(picture.shape[1] for picture in pictures)
     return np.concatenate(
@@ -166,7 +166,7 @@ def to_pillow(image: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(to_uint8(image)))
 
 
-def checked_rows(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def validate_rows(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The rows as bytes; raises what `image_grid` says."""
     if not rows:
         raise ValueError(f"`rows` must have at least one row. Received: rows={rows}")

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from tfinvert.common.images import resize_images
 from tfinvert.reporting import report
-from tfinvert.reporting.drawing import style, to_pixels, to_svg
-from tfinvert.reporting.grids import checked_rows, to_uint8
-from tfinvert.resize import resize_images
+from tfinvert.reporting.figure_style import figure_style, render_pixels, render_svg
+from tfinvert.reporting.grids import to_uint8, validate_rows
 
 _CELL = 0.8  # inches an image is wide
 _PIXELS = 128  # the same in pixels, at least
@@ -47,7 +47,7 @@ def image_rows(
     Raises:
         ValueError: As `grids.image_grid`, or if there are names for another number of columns.
     """
-    images = {name: _reduced(batch) for name, batch in checked_rows(rows).items()}
+    images = {name: _reduced(batch) for name, batch in validate_rows(rows).items()}
     count, height, width, _ = next(iter(images.values())).shape
     if columns and len(columns) != count:
         raise ValueError(f"`columns` must name {count} columns. Received: {len(columns)}")
@@ -60,7 +60,7 @@ def image_rows(
     if steep:
         total_w += max(0.0, longest * np.cos(np.radians(_STEEP)) - _CELL / 2)
     total_h = above + len(images) * (cell_h + _GAP)
-    with style(f"{title} {list(images)} {columns}"):
+    with figure_style(f"{title} {list(images)} {columns}"):
         figure = Figure(figsize=(total_w, total_h))
         for i, (name, batch) in enumerate(images.items()):
             top = above + i * (cell_h + _GAP)
@@ -90,7 +90,7 @@ def image_rows(
             )
         # Dots of whole fractions of the images' pixels: others would show some pixels twice.
         dots = width * math.ceil(_PIXELS / width) / _CELL
-        svg, image = to_svg(figure, title), to_pixels(figure, dots)
+        svg, image = render_svg(figure, title), render_pixels(figure, dots)
     return report.Figure(title, caption, image=image, svg=svg)
 
 

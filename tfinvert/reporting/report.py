@@ -14,10 +14,10 @@ from html import escape
 
 import numpy as np
 
-from tfinvert.files import atomic_path
+from tfinvert.common.files import atomic_path
+from tfinvert.reporting.formatting import format_cell, format_detail, is_number
 from tfinvert.reporting.grids import to_pillow
-from tfinvert.reporting.page import PAGE, STYLE
-from tfinvert.reporting.values import detail_text, is_number, table_text
+from tfinvert.reporting.page_template import PAGE, STYLE
 
 # Images narrower than this are enlarged by a whole factor: a 64 x 64 image is too small to
 # judge at one screen pixel per pixel.
@@ -206,7 +206,7 @@ def _metrics_html(metrics: Sequence[Mapping[str, object]]) -> str:
         # A measure that happens to be whole, 1 among floats, is still a measure: 1.000.
         if numeric and not all(isinstance(value, numbers.Integral) for value in given):
             values = [None if value is None else float(value) for value in values]
-        cells[column] = [escape(table_text(value)) for value in values]
+        cells[column] = [escape(format_cell(value)) for value in values]
     head = "".join(f'<th scope="col"{marks[key]}>{escape(str(key))}</th>' for key in columns)
     body = "\n".join(
         "<tr>" + "".join(f"<td{marks[key]}>{cells[key][index]}</td>" for key in columns) + "</tr>"
@@ -220,7 +220,7 @@ def _metrics_html(metrics: Sequence[Mapping[str, object]]) -> str:
 
 def _details_html(details: Mapping[str, object]) -> str:
     items = "\n".join(
-        f"<dt>{escape(str(name))}</dt><dd>{escape(detail_text(value))}</dd>"
+        f"<dt>{escape(str(name))}</dt><dd>{escape(format_detail(value))}</dd>"
         for name, value in details.items()
     )
     return f"<dl>\n{items}\n</dl>" if items else ""

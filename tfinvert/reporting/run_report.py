@@ -6,38 +6,38 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert.evaluation import WITHIN, Evaluation
-from tfinvert.files import write_json
+from tfinvert.common.files import write_json
+from tfinvert.common.images import evenly_spaced_indices
+from tfinvert.metrics.evaluation import COVERAGE_KEY, Evaluation
+from tfinvert.reporting.charts import loss_curve
 from tfinvert.reporting.grids import image_grid, sample_rows
-from tfinvert.reporting.plots import loss_curve
 from tfinvert.reporting.report import Figure, write_report
-from tfinvert.sampling import evenly
 
-METRICS, REPORT = "metrics.json", "report.html"
-SHOWN = 18
+METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
+MAX_GRID_IMAGES = 18
 _WIDTH = 800  # pixels of images in a row
-BRIGHTEST = 1 / 3  # deviation, or difference, that is shown as white
+DEVIATION_SHOWN_WHITE = 1 / 3  # deviation, or difference, that is shown as white
 _OF_DEVIATIONS = (
     " Below: how far it is from the photograph, and how far it says it may be, one standard "
     "deviation of red, green and blue at each pixel; white is a third of the range, or more."
 )
 
 
-def comparison_grid(evaluation: Evaluation, shown: int = SHOWN) -> np.ndarray:
+def comparison_grid(evaluation: Evaluation, shown: int = MAX_GRID_IMAGES) -> np.ndarray:
     """Originals above their reconstructions, evenly spaced over the images: uint8 `[h, w, 3]`.
 
     Where deviations are told, a row of them and one of the differences are below, white where they
     are a third or more.
     """
-    chosen, scale = evenly(len(evaluation.images), shown), _scale(evaluation)
+    chosen, scale = evenly_spaced_indices(len(evaluation.images), shown), _scale(evaluation)
     rows = {
         "original": evaluation.images[chosen],
         "reconstruction": evaluation.reconstructions[chosen],
     }
     if evaluation.deviations is not None:
         differences = np.abs(rows["reconstruction"] - rows["original"])
-        rows["difference"] = differences / BRIGHTEST
-        rows["one deviation"] = evaluation.deviations[chosen] / BRIGHTEST
+        rows["difference"] = differences / DEVIATION_SHOWN_WHITE
+        rows["one deviation"] = evaluation.deviations[chosen] / DEVIATION_SHOWN_WHITE
     columns = max(2, _WIDTH // (scale * evaluation.images.shape[2]))
     return image_grid(rows, scale=scale, columns=columns)
 
@@ -72,13 +72,13 @@ def write_run_report(
       samples: of the first images that are shown, `[m, n, H, W, 3]`, where the inverter draws.
     """
     ours = evaluation.metrics
-    write_json(directory / METRICS, {"inverter": ours, "mean_image": baseline})
+    write_json(directory / METRICS_FILE, {"inverter": ours, "mean_image": baseline})
     figures = [
         Figure(
             "Reconstructions",
             f"Each photograph above what the network makes of its {feature} feature alone. What is "
             f"sharp is what the feature keeps; what is blurred or wrongly coloured is what it "
-            f"throws away." + (_OF_DEVIATIONS if WITHIN in ours else ""),
+            f"throws away." + (_OF_DEVIATIONS if COVERAGE_KEY in ours else ""),
             image=comparison_grid(evaluation),
         )
     ]
@@ -101,7 +101,7 @@ def write_run_report(
             )
         )
     write_report(
-        directory / REPORT,
+        directory / REPORT_FILE,
         title=f"What {feature} keeps of a photograph",
         lead=f"A network was trained to turn {feature} features back into images. This page shows "
         f"what it makes of {ours['images']} {photographs}.",
@@ -113,11 +113,11 @@ def write_run_report(
             f"included.",
             *(
                 [
-                    f"Of all differences, pixel by pixel, {ours[WITHIN]:.1%} are within the "
+                    f"Of all differences, pixel by pixel, {ours[COVERAGE_KEY]:.1%} are within the "
                     f"deviation that the network tells from the feature alone (68 % would be if "
                     f"it told the truth and they were Gaussian)."
                 ]
-                if WITHIN in ours
+                if COVERAGE_KEY in ours
                 else []
             ),
         ],
@@ -134,7 +134,7 @@ def _row(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "PSNR (dB)": metrics["psnr_db"],
         **({"SSIM": metrics["ssim"]} if "ssim" in metrics else {}),
         **({"LPIPS": metrics["lpips"]} if "lpips" in metrics else {}),
-        **({"within one deviation": metrics[WITHIN]} if WITHIN in metrics else {}),
+        **({"within one deviation": metrics[COVERAGE_KEY]} if COVERAGE_KEY in metrics else {}),
         "N": metrics["mean_pairwise_distance"],
         "images": metrics["images"],
     }

@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.analysis.experiments import Experiment
-from tfinvert.analysis.parts import Parts
+from tfinvert.analysis.experiment import Experiment
 from tfinvert.analysis.result import Result
-from tfinvert.card import make_card
+from tfinvert.analysis.result_cache import ResultCache
+from tfinvert.common.provenance import make_card
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.report import Chapter, write_report
-from tfinvert.reporting.run_report import REPORT
+from tfinvert.reporting.run_report import REPORT_FILE
 from tfinvert.runs.results import load_result, save_result
 from tfinvert.runs.run_directory import open_run
 
 _PARTS, _SUMMARIES = "parts", "summaries"
 
 
-def fingerprint(inverter: Inverter) -> str:
+def card_digest(inverter: Inverter) -> str:
     """Tells an inverter from the same trained anew: a digest of its card."""
     return hashlib.sha256(json.dumps(inverter.card, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -65,11 +65,11 @@ def _run(
     settings: Mapping[str, Any],
     facts: Mapping[str, Any],
 ) -> dict[str, Result]:
-    settings = {**settings, "parts": Parts(directory / _PARTS)}
+    settings = {**settings, "parts": ResultCache(directory / _PARTS)}
     results = {}
     for name, (experiment, inverters) in experiments.items():
         path = directory / name
-        made_of = {label: fingerprint(inverter) for label, inverter in inverters.items()}
+        made_of = {label: card_digest(inverter) for label, inverter in inverters.items()}
         if path.exists():
             results[name], before = load_result(path)
             if before.get("inverters") != made_of:
@@ -84,14 +84,14 @@ def _run(
             result = experiment.ask(inverters, images, settings)
         except InputError:
             if results:  # what was found before is not to be looked for in files
-                _write_report(directory / REPORT, results, make_card(**facts))
+                _write_report(directory / REPORT_FILE, results, make_card(**facts))
             raise
         seconds = round(time.perf_counter() - begin, 1)
         save_result(path, result, inverters=made_of, seconds=seconds)
         _summarize(directory / _SUMMARIES, name, result)
         results[name] = result
         print(f"{name}: {seconds:.0f} s", *result.findings, sep="\n  ")
-    _write_report(directory / REPORT, results, make_card(**facts))
+    _write_report(directory / REPORT_FILE, results, make_card(**facts))
     return results
 
 

@@ -9,25 +9,31 @@ from typing import Any
 import keras
 
 from tfinvert import features
-from tfinvert.card import make_card
-from tfinvert.choices import MEMORY_GB
+from tfinvert.common.files import write_json
+from tfinvert.common.provenance import make_card
+from tfinvert.config.choices import MEMORY_GB
 from tfinvert.data import pipeline
-from tfinvert.data.held import Held
-from tfinvert.data.open import open_source
-from tfinvert.data.sources import Source, digest
+from tfinvert.data.image_cache import DecodedImageCache
+from tfinvert.data.open_source import open_source
+from tfinvert.data.sources import Source, compute_digest
 from tfinvert.errors import InputError
-from tfinvert.evaluation import read_images
 from tfinvert.features.alexnet import RANDOM
 from tfinvert.features.base import Feature
-from tfinvert.files import write_json
+from tfinvert.metrics.evaluation import read_images
 from tfinvert.networks import alexnet, weights
-from tfinvert.runs.beginning import Run, beginning
-from tfinvert.training import classifier, precision, step
-from tfinvert.training.classifier import ClassifierSettings, Start
-from tfinvert.training.examples import CachedExamples, Examples, held_for, open_examples
-from tfinvert.training.history import minutes
-from tfinvert.training.labelled import LabelledFeatures, LabelledImages
-from tfinvert.training.pace import PACE, Pace
+from tfinvert.runs.run_context import RunContext, open_run_context
+from tfinvert.training import precision, train_classifier, train_step
+from tfinvert.training.datasets import (
+    CachedTrainingDataset,
+    LabelledFeatureDataset,
+    LabelledImageDataset,
+    TrainingDataset,
+    image_cache_for,
+    open_training_dataset,
+)
+from tfinvert.training.history import training_minutes
+from tfinvert.training.settings import DEFAULT_INTERVALS, Intervals
+from tfinvert.training.train_classifier import ClassifierSettings, InitialClassifier
 
 WEIGHTS, CARD = "alexnet.safetensors", "card.json"
 VALIDATION_IMAGES = 1000  # while training; all of them at the end
@@ -35,7 +41,7 @@ _DENSE = ("fc6", "fc7", "fc8")
 
 
 @dataclasses.dataclass(frozen=True)
-class Classification:
+class ClassifierRun:
     """What is trained on what: with `ClassifierSettings`, everything that determines the result.
 
     Attributes:
@@ -69,12 +75,12 @@ class Classification:
             raise InputError(f"dtype must be float32 or float16. Received: {self.dtype!r}")
 
 
-def run_classification(
-    classification: Classification,
+def run_classifier_training(
+    classification: ClassifierRun,
     settings: ClassifierSettings,
     workdir: str | pathlib.Path,
     strategy: str = "auto",
-    pace: Pace = PACE,
+    pace: Intervals = DEFAULT_INTERVALS,
     cache: str | pathlib.Path | None = None,
     memory_gb: float = MEMORY_GB,
 ) -> pathlib.Path:
@@ -91,16 +97,16 @@ def run_classification(
     """
     if settings.train == "all" and (cache or settings.cached_views):
         raise InputError("only features of frozen convolutions can be cached, with --train=head")
-    with beginning(workdir, strategy, classification, settings, pace) as run:
+    with open_run_context(workdir, strategy, classification, settings, pace) as run:
         _train(run, classification, settings, pace, cache, memory_gb)
         return run.path
 
 
 def _train(
-    run: Run,
-    classification: Classification,
+    run: RunContext,
+    classification: ClassifierRun,
     settings: ClassifierSettings,
-    pace: Pace,
+    pace: Intervals,
     cache: str | pathlib.Path | None,
     memory_gb: float,
 ) -> None:
@@ -112,11 +118,11 @@ def _train(
         variant=classification.variant,
         input_size=classification.input_size,
     )
-    step.check(settings, run.devices)
-    precision.check(settings.precision)
-    held = held_for(settings.views, trunk.image_shape[:2], memory_gb)
+    train_step.check_step_settings(settings, run.devices)
+    precision.check_precision(settings.precision)
+    held = image_cache_for(settings.views, trunk.image_shape[:2], memory_gb)
     training, validation = _open(classification, held)
-    examples = open_examples(trunk, training, settings.views, cache)
+    examples = open_training_dataset(trunk, training, settings.views, cache)
     start, facts = _start(classification, settings, trunk, len(training.classes))
     flags = {
         **dataclasses.asdict(classification),
@@ -124,7 +130,7 @@ def _train(
         # A position means another image, and a label another class, when these change.
         "training_images": len(training),
         "classes": len(training.classes),
-        "classes_digest": digest(name.encode() for name in training.classes)[:12],
+        "classes_digest": compute_digest(name.encode() for name in training.classes)[:12],
         "trunk_digest": trunk.identity()["tap"][:12],
     }
 
@@ -143,13 +149,15 @@ def _train(
     images = read_images(validation, trunk.image_shape[:2], seen)
     every = -(-validation.evaluation_size // seen)
     shown = images, validation.once_labels()[::every]
-    network, history = classifier.fit(start, labelled, shown, settings, run.path, run.devices, pace)
+    network, history = train_classifier.train_classifier(
+        start, labelled, shown, settings, run.path, run.devices, pace
+    )
     if not run.team.chief:
         return
     file = run.path / WEIGHTS
     _save(file, network, start, {**facts, "classes": training.classes}, classification)
     scores = evaluate_file(file, validation, side)
-    spent = minutes(history, settings.batch_size)
+    spent = training_minutes(history, settings.batch_size)
     speed = round(settings.steps * settings.batch_size / spent / 60, 1) if spent else 0.0
     card = make_card(
         **flags | {"classes": training.classes},
@@ -162,7 +170,7 @@ def _train(
     )
     write_json(run.path / CARD, card)
     print(
-        f"{classifier.scores_text(scores)} on {scores['images']} images, of the saved weights; "
+        f"{train_classifier.format_accuracy(scores)} on {scores['images']} images, of the saved weights; "
         f"{speed:.0f} images/s while training\nweights: {file}"
     )
 
@@ -172,13 +180,13 @@ def evaluate_file(path: pathlib.Path, validation: Source, image_size: int) -> di
     shape = (image_size, image_size, 3)
     fc8 = features.get("alexnet/fc8", image_shape=shape, weights=str(path))
     batches = pipeline.evaluation_batches(validation, shape[:2], 100)
-    with pipeline.one_line_errors():
-        logits = classifier.predictor(fc8.model)(batches)
+    with pipeline.convert_pipeline_errors():
+        logits = train_classifier.compile_predict(fc8.model)(batches)
     labels = validation.once_labels()
-    return {**classifier.accuracy(logits, labels), "images": len(labels)}
+    return {**train_classifier.top_k_accuracy(logits, labels), "images": len(labels)}
 
 
-def _open(classification: Classification, held: Held) -> tuple[Source, Source]:
+def _open(classification: ClassifierRun, held: DecodedImageCache) -> tuple[Source, Source]:
     if classification.validation_data:
         training = open_source(classification.data, held=held)
         validation = open_source(classification.validation_data)
@@ -200,8 +208,8 @@ def _open(classification: Classification, held: Held) -> tuple[Source, Source]:
 
 
 def _start(
-    classification: Classification, settings: ClassifierSettings, trunk: Feature, classes: int
-) -> tuple[Start, Mapping[str, Any]]:
+    classification: ClassifierRun, settings: ClassifierSettings, trunk: Feature, classes: int
+) -> tuple[InitialClassifier, Mapping[str, Any]]:
     """What training starts from, and what the weights say about where they come from."""
     variant, size, facts = classification.variant or "torchvision", classification.input_size, {}
     given: dict[str, Any] = {}
@@ -221,23 +229,23 @@ def _start(
         if name not in _DENSE or pair[0].shape == shapes.get(name)
     }
     size = size or alexnet.VARIANTS[variant].input_size
-    return Start(variant, trunk.image_shape[:2], size, classes, taken), facts
+    return InitialClassifier(variant, trunk.image_shape[:2], size, classes, taken), facts
 
 
 def _labelled(
-    examples: Examples, training: Source, trunk: Feature, settings: ClassifierSettings
-) -> LabelledImages | LabelledFeatures:
-    if isinstance(examples, CachedExamples):
-        return LabelledFeatures(examples.cache, training, settings.views)
-    return LabelledImages(training, trunk.image_shape[:2], settings.views)
+    examples: TrainingDataset, training: Source, trunk: Feature, settings: ClassifierSettings
+) -> LabelledImageDataset | LabelledFeatureDataset:
+    if isinstance(examples, CachedTrainingDataset):
+        return LabelledFeatureDataset(examples.cache, training, settings.views)
+    return LabelledImageDataset(training, trunk.image_shape[:2], settings.views)
 
 
 def _save(
     path: pathlib.Path,
     network: keras.Model,
-    start: Start,
+    start: InitialClassifier,
     facts: Mapping[str, Any],
-    classification: Classification,
+    classification: ClassifierRun,
 ) -> None:
     layers = {layer.name: tuple(layer.get_weights()) for layer in network.layers if layer.weights}
     layers = {name: pair for name, pair in layers.items() if len(pair) == 2}  # not dropout's seeds

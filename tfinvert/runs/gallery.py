@@ -7,18 +7,18 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from tfinvert import releases
-from tfinvert.analysis.experiments import EXPERIMENTS
+from tfinvert.analysis.experiment import EXPERIMENTS
 from tfinvert.analysis.result import Result
+from tfinvert.common.files import atomic_path
 from tfinvert.data import photos
 from tfinvert.errors import InputError
-from tfinvert.files import atomic_path
 from tfinvert.reporting.grids import to_pillow
 from tfinvert.reporting.report import Figure
 from tfinvert.runs.exhibits import EXHIBITS, INTRODUCTION, Exhibit
-from tfinvert.runs.results import finished, slug
+from tfinvert.runs.results import finished_results, slug
 from tfinvert.runs.run_directory import read_flags
 from tfinvert.runs.training import INVERTER
+from tfinvert.zoo import registry
 
 _CLAIMS = "claims.md"
 _WIDTH, _QUALITY = 1200, 75  # of a picture: pixels, for a fine display too, and WebP's quality
@@ -47,7 +47,7 @@ def write_gallery(runs: Mapping[str, pathlib.Path], output: pathlib.Path) -> pat
                 f"{photos.NAME}. Received: {run}, of {flags.get('data')}"
             )
         results, made_of = {}, {}
-        for name, result, facts in finished(run):
+        for name, result, facts in finished_results(run):
             results[name], made_of[name] = result, tuple(facts["inverters"])
         folder = output / slug(label) if len(runs) > 1 else output
         shown = [exhibit for exhibit in EXHIBITS if _figures(exhibit, results)]
@@ -119,7 +119,7 @@ def _commands(
         default = set(inverters) == set(EXPERIMENTS[experiment].shipped)
         groups.setdefault(() if default else inverters, []).append(experiment)
     given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
-    shipped, commands = releases.shipped(), []
+    shipped, commands = registry.shipped(), []
     for inverters, experiments in groups.items():
         # A run's inverter is called as the run; runs lie beside each other.
         paths = [

@@ -3,18 +3,19 @@
 import json
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tfinvert.analysis.experiments import EXPERIMENTS
+from tfinvert.analysis.experiment import EXPERIMENTS
 from tfinvert.analysis.result import Claim, Result
+from tfinvert.common.files import atomic_directory
 from tfinvert.errors import InputError, first_line
-from tfinvert.files import atomic_directory
 from tfinvert.reporting.grids import write_png
 from tfinvert.reporting.report import Figure
+from tfinvert.runs.run_directory import read_flags
 
 RESULTS, TABLE = "results.json", "results.csv"
 
@@ -81,7 +82,7 @@ def load_result(path: pathlib.Path) -> tuple[Result, dict[str, Any]]:
         raise InputError(f"{path / RESULTS} is damaged: {reason}") from error
 
 
-def finished(run: pathlib.Path) -> Iterator[tuple[str, Result, dict[str, Any]]]:
+def finished_results(run: pathlib.Path) -> Iterator[tuple[str, Result, dict[str, Any]]]:
     """The experiments that a run has finished, in the registry's order.
 
     Args:
@@ -123,3 +124,44 @@ def _element(document: str) -> str:
 def slug(title: str) -> str:
     """A title as a part of a file's name: letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+_HEAD = ("experiment", "the paper found", "decided by", "here", "confirmed")
+_VERDICT = {True: "yes", False: "**no**"}
+
+
+def claims_page(runs: Mapping[str, str | pathlib.Path]) -> str:
+    """A Markdown page with a table for each run: finding, measure, value, confirmed or not.
+
+    Args:
+      runs: from what a run is of, for example "AlexNet", to its work directory.
+
+    Raises:
+      InputError: a directory holds no experiments, or is damaged.
+    """
+    parts = [
+        "# What the paper found, and what is seen here",
+        "Written by `recipes/claims.py`; each number is of an experiment of `recipes/analyze.py`, "
+        "whose report has the pictures. The criteria are part of the experiments' code. "
+        "± is a standard error.",
+    ]
+    for label, directory in runs.items():
+        directory = pathlib.Path(directory)
+        flags = read_flags(directory)
+        rows, used = [], {}
+        for experiment, result, made_of in finished_results(directory):
+            used |= made_of["inverters"]
+            rows += [
+                (experiment, claim.finding, claim.measure, claim.value, _VERDICT[claim.holds])
+                for claim in result.claims
+            ]
+        if not rows:
+            raise InputError(f"{directory} has no experiment that tests a finding")
+        facts = [f"{name} {value}" for name, value in flags.items() if value is not None]
+        parts += [f"## {label}", f"Of {', '.join([*facts, *used])}.", _table(rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [_HEAD, ["---"] * len(_HEAD), *escaped])

@@ -11,15 +11,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from tfinvert import features
+from tfinvert.common.files import atomic_path, write_json
+from tfinvert.common.images import evenly_spaced_indices
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
-from tfinvert.evaluation import evaluate, read_images, read_several
-from tfinvert.files import atomic_path, write_json
 from tfinvert.inverter import Inverter
-from tfinvert.lpips import SMALLEST
-from tfinvert.reporting.grids import image_grid, stacked, write_png
-from tfinvert.reporting.plots import path_chart
-from tfinvert.sampling import evenly
+from tfinvert.metrics.evaluation import evaluate, read_at_least_two, read_images
+from tfinvert.metrics.lpips import MIN_SIDE
+from tfinvert.reporting.charts import path_chart
+from tfinvert.reporting.grids import image_grid, stack_vertically, write_png
 
 _COLUMNS = {
     "normalized_error": "error",
@@ -33,7 +33,7 @@ _SIDE = 128  # pixels of an image of the pictures, about
 
 
 @dataclasses.dataclass(frozen=True)
-class Compared:
+class InverterGroup:
     """Inverters of one feature by the names of their losses.
 
     Attributes:
@@ -56,8 +56,8 @@ class Compared:
         if len(self.inverters) < 2:
             raise InputError(f"{self.name} takes two inverters or more. Received: one")
         smallest = min(min(each.output_size) for each in self.inverters.values())
-        if smallest < SMALLEST:
-            raise InputError(f"LPIPS takes {SMALLEST} pixels. Received: {smallest} ({self.name})")
+        if smallest < MIN_SIDE:
+            raise InputError(f"LPIPS takes {MIN_SIDE} pixels. Received: {smallest} ({self.name})")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -73,7 +73,11 @@ def _kind(inverter: Inverter) -> str:
 
 
 def compare_losses(
-    compared: list[Compared], measured: Source, shown: Source, images: int, output: pathlib.Path
+    compared: list[InverterGroup],
+    measured: Source,
+    shown: Source,
+    images: int,
+    output: pathlib.Path,
 ) -> None:
     """Measures the inverters and writes what is found.
 
@@ -88,7 +92,7 @@ def compare_losses(
     found: dict[str, dict[str, dict[str, float]]] = {}
     pictures = []
     for each in compared:
-        photographs = read_several(measured, each.size, images)
+        photographs = read_at_least_two(measured, each.size, images)
         found[each.name] = {
             loss: evaluate(inverter, photographs, sets=True).metrics
             for loss, inverter in each.inverters.items()
@@ -110,12 +114,12 @@ def compare_losses(
     for name, text in (("tradeoff.md", _table(found)), ("tradeoff.svg", chart.svg)):
         with atomic_path(output / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    write_png(output / "pictures.png", stacked(pictures))
+    write_png(output / "pictures.png", stack_vertically(pictures))
 
 
-def _pictures(compared: Compared, shown: Source) -> np.ndarray:
+def _pictures(compared: InverterGroup, shown: Source) -> np.ndarray:
     photographs = read_images(shown, compared.size)
-    photographs = photographs[evenly(len(photographs), _SHOWN)]
+    photographs = photographs[evenly_spaced_indices(len(photographs), _SHOWN)]
     rows: dict[str, np.ndarray] = {}
     for loss, inverter in compared.inverters.items():
         evaluation = evaluate(inverter, photographs)

@@ -8,33 +8,37 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert import features
-from tfinvert.card import make_card
-from tfinvert.choices import MAX_IMAGES, MEMORY_GB
-from tfinvert.data.held import Held
-from tfinvert.data.open import open_source
+from tfinvert.common.images import evenly_spaced_indices, resize_images
+from tfinvert.common.provenance import make_card
+from tfinvert.config.choices import MAX_IMAGES, MEMORY_GB
+from tfinvert.data.image_cache import DecodedImageCache
+from tfinvert.data.open_source import open_source
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
-from tfinvert.evaluation import (
-    SAMPLED,
+from tfinvert.features.base import Feature
+from tfinvert.inverter import Inverter, load
+from tfinvert.metrics.evaluation import (
+    MAX_SAMPLED_IMAGES,
     evaluate,
     evaluate_samples,
     mean_image_baseline,
     read_images,
 )
-from tfinvert.features.base import Feature
-from tfinvert.inverter import Inverter, load
 from tfinvert.networks import inversion
-from tfinvert.reporting.run_report import METRICS, REPORT, SHOWN, write_run_report
-from tfinvert.resize import resize_images
-from tfinvert.runs.beginning import Run, beginning
-from tfinvert.sampling import evenly
-from tfinvert.training import flow, loop, precision, step
-from tfinvert.training.examples import held_for, open_examples
-from tfinvert.training.history import minutes
-from tfinvert.training.losses import make as make_loss
+from tfinvert.reporting.run_report import (
+    MAX_GRID_IMAGES,
+    METRICS_FILE,
+    REPORT_FILE,
+    write_run_report,
+)
+from tfinvert.runs.run_context import RunContext, open_run_context
+from tfinvert.training import precision, train_inverter, train_sampler, train_step
+from tfinvert.training.datasets import image_cache_for, open_training_dataset
+from tfinvert.training.history import training_minutes
+from tfinvert.training.losses import make_loss as make_loss
 from tfinvert.training.settings import Settings
-from tfinvert.training.start import check_start
-from tfinvert.training.state import is_begun
+from tfinvert.training.state import has_checkpoint
+from tfinvert.training.warm_start import check_initial_inverter
 
 INVERTER = "inverter"
 _DRAWN = 6  # validation images whose samples are shown
@@ -79,7 +83,7 @@ def run_training(
     settings: Settings,
     workdir: str | pathlib.Path,
     strategy: str = "auto",
-    pace: loop.Pace = loop.PACE,
+    pace: train_inverter.Intervals = train_inverter.DEFAULT_INTERVALS,
     cache: str | pathlib.Path | None = None,
     memory_gb: float = MEMORY_GB,
 ) -> pathlib.Path:
@@ -94,16 +98,16 @@ def run_training(
       InputError: something given is wrong; nothing of the user's is overwritten.
       Interrupted: it was told to stop, and did after a step.
     """
-    with beginning(workdir, strategy, asked, settings, pace) as run:
+    with open_run_context(workdir, strategy, asked, settings, pace) as run:
         _train(run, asked, settings, pace, cache, memory_gb)
         return run.path
 
 
 def _train(
-    run: Run,
+    run: RunContext,
     asked: TrainingRun,
     settings: Settings,
-    pace: loop.Pace,
+    pace: train_inverter.Intervals,
     cache: str | pathlib.Path | None,
     memory_gb: float,
 ) -> None:
@@ -111,11 +115,11 @@ def _train(
     feature = features.get(asked.feature, image_shape=(side, side, 3))
     # Before the data: what cannot be ends here.
     start = _start(run, asked, settings, feature)
-    step.check(settings, run.devices)
-    precision.check(settings.precision)
-    held = held_for(settings, (side, side), memory_gb)
+    train_step.check_step_settings(settings, run.devices)
+    precision.check_precision(settings.precision)
+    held = image_cache_for(settings, (side, side), memory_gb)
     training, validation = _open(asked, held)
-    examples = open_examples(feature, training, settings, cache)
+    examples = open_training_dataset(feature, training, settings, cache)
     facts = dataclasses.asdict(asked) | dataclasses.asdict(settings)
     # With the number of images, since a position means another image when it changes.
     flags = facts | {"training_images": len(training)}
@@ -126,15 +130,15 @@ def _train(
             f"images; {run.devices.num_replicas_in_sync} × {_device_kind()}{held}"
         )
 
-    if not run.open(flags, (INVERTER, METRICS, REPORT), examples, said):
+    if not run.open(flags, (INVERTER, METRICS_FILE, REPORT_FILE), examples, said):
         return
     seen = asked.validation_images if run.team.chief else 1
     images = read_images(validation, feature.image_shape[:2], seen)
     rest = examples, images, settings, run.path, run.devices, pace
     if asked.samples:
-        inverter, history, mean = flow.fit(start, *rest)
+        inverter, history, mean = train_sampler.train_sampler(start, *rest)
     else:
-        inverter, history, mean = loop.fit(feature, *rest, start)
+        inverter, history, mean = train_inverter.train_inverter(feature, *rest, start)
     if not run.team.chief:
         return
     inverter.round_weights(asked.dtype)
@@ -144,11 +148,11 @@ def _train(
     facts |= _parameters(inverter)
     samples = None
     if asked.samples:
-        shown = images[evenly(len(images), SHOWN)[:_DRAWN]]
+        shown = images[evenly_spaced_indices(len(images), MAX_GRID_IMAGES)[:_DRAWN]]
         samples = inverter.sample(inverter.encode(shown), 4)
-        few = images[evenly(len(images), SAMPLED)]
+        few = images[evenly_spaced_indices(len(images), MAX_SAMPLED_IMAGES)]
         facts["samples_metrics"] = evaluate_samples(inverter, few)
-    spent = minutes(history, settings.batch_size)
+    spent = training_minutes(history, settings.batch_size)
     inverter.card = make_card(
         **facts,
         training_minutes=round(spent, 1),
@@ -172,12 +176,14 @@ def _train(
     print(_summary(run.path, inverter.card, baseline))
 
 
-def _start(run: Run, asked: TrainingRun, settings: Settings, feature: Feature) -> Inverter | None:
+def _start(
+    run: RunContext, asked: TrainingRun, settings: Settings, feature: Feature
+) -> Inverter | None:
     """What a run begins with, if anything; checks that what is asked for can be had."""
     if asked.samples:  # also by a run that goes on: its checkpoint has the weights alone
         own = run.path / INVERTER  # of a run that is whole, or nearly: around the same
         start = load(own if own.exists() else asked.start)
-        flow.check(start, feature, settings)
+        train_sampler.check_sampler_settings(start, feature, settings)
         return start
     network = inversion.build(
         feature, width=settings.width, units=settings.units, network=settings.network
@@ -194,10 +200,10 @@ def _start(run: Run, asked: TrainingRun, settings: Settings, feature: Feature) -
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.to_train()
     # A run that goes on has its own weights, and what it began with may be gone.
-    if not asked.start or not run.team.chief or is_begun(run.path):
+    if not asked.start or not run.team.chief or has_checkpoint(run.path):
         return None
     start = load(asked.start)
-    check_start(start, feature, network)
+    check_initial_inverter(start, feature, network)
     return start
 
 
@@ -208,12 +214,12 @@ def _parameters(inverter: Inverter) -> dict[str, int]:
     return parts
 
 
-def held_out(data: str, inverter_card: dict[str, Any]) -> bool:
+def has_held_out_split(data: str, inverter_card: dict[str, Any]) -> bool:
     """Whether an inverter was trained on a part of that data, and the other part was held out."""
     return data == inverter_card.get("data") and not inverter_card.get("validation_data")
 
 
-def _open(asked: TrainingRun, held: Held) -> tuple[Source, Source]:
+def _open(asked: TrainingRun, held: DecodedImageCache) -> tuple[Source, Source]:
     if asked.validation_data:
         training = open_source(asked.data, held=held)
         validation = open_source(asked.validation_data)
@@ -242,5 +248,5 @@ def _summary(run: pathlib.Path, card: dict[str, Any], baseline: dict[str, Any]) 
         f"images (the mean image: {baseline['normalized_error']:.3f})\n"
         f"{drawn}{card['training_images_per_second']:.0f} images/s while training, "
         f"{ours['images_per_second']:.0f} when reconstructing\n"
-        f"inverter: {run / INVERTER}\nreport:   {run / REPORT}"
+        f"inverter: {run / INVERTER}\nreport:   {run / REPORT_FILE}"
     )

@@ -340,7 +340,7 @@ def _reason(message: str) -> str:
     return (found[1] if found else message).strip()
 
 
-def features_in(path: pathlib.Path) -> np.ndarray:
+def read_features(path: pathlib.Path) -> np.ndarray:
     """The features of one image in a `.npy` file: float32 `[1, …]`.
 
     Raises:
@@ -386,7 +386,7 @@ def main() -> None:
     try:
         client = Client(arguments.model, deadline=arguments.deadline)
         if arguments.image.suffix == ".npy":
-            png = _png(client.invert(features_in(arguments.image))[0])
+            png = _png(client.invert(read_features(arguments.image))[0])
         else:
             (png,) = client.reconstruct([arguments.image.read_bytes()])
         _write(arguments.output, png)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from tfinvert.data.decode import read_rgb
-from tfinvert.data.pipeline import central_view
+from tfinvert.data.pipeline import center_crop_and_resize
 from tfinvert.features.base import Feature
 
 
-def features_of_files(feature: Feature, files: Sequence[str | pathlib.Path]) -> np.ndarray:
+def compute_file_features(feature: Feature, files: Sequence[str | pathlib.Path]) -> np.ndarray:
     """The features of the largest central crop of each image, as the recipes take them.
 
     Args:
@@ -25,10 +25,10 @@ def features_of_files(feature: Feature, files: Sequence[str | pathlib.Path]) -> 
       InputError: a file is missing or no whole image.
     """
     size = feature.image_shape[:2]
-    images = np.stack([central_view(read_rgb(file), size) for file in files])
+    images = np.stack([center_crop_and_resize(read_rgb(file), size) for file in files])
     return np.asarray(feature(images), np.float32)
 
 
-def invert_request(features: np.ndarray) -> dict[str, Any]:
+def build_invert_request(features: np.ndarray) -> dict[str, Any]:
     """The body of a REST request to the endpoint `invert`, as JSON values."""
     return {"signature_name": "invert", "instances": features.tolist()}

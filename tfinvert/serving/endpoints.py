@@ -7,11 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfinvert.data.pipeline import central_view
+from tfinvert.data.pipeline import center_crop_and_resize
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
-from tfinvert.networks.spread import of_colors
-from tfinvert.serving import decode
+from tfinvert.networks.uncertainty import rgb_std
+from tfinvert.serving import image_decoding
 
 Outputs = dict[str, tf.Tensor]
 
@@ -61,7 +61,7 @@ def serving_default(inverter: Inverter) -> Endpoint:
 def reconstruct_bytes(inverter: Inverter) -> Endpoint:
     """Image files → reconstructions and image files.
 
-    `image_bytes` string `[B]`, each a JPEG or PNG of any size up to `decode.MAX_PIXELS` pixels, of
+    `image_bytes` string `[B]`, each a JPEG or PNG of any size up to `image_decoding.MAX_PIXELS` pixels, of
     which the largest central crop of the feature's shape is taken, become `reconstruction` as in
     `serving_default` and `png_bytes` string `[B]`. Of an inverter for any size, whole images up to
     `MAX_PIXELS` become `png_bytes` of the same size.
@@ -75,7 +75,7 @@ def reconstruct_bytes(inverter: Inverter) -> Endpoint:
         return _each(tf.io.encode_png, _pixels(rebuilt), files_spec, _AT_ONCE)
 
     def decoded(data: tf.Tensor) -> tf.Tensor:
-        return decode.decode_rgb(data, MAX_PIXELS)
+        return image_decoding.decode_rgb(data, MAX_PIXELS)
 
     def together(image_bytes: tf.Tensor) -> tf.Tensor:
         pixels = tf.TensorSpec((None, None, 3), tf.uint8)
@@ -97,7 +97,7 @@ def reconstruct_bytes(inverter: Inverter) -> Endpoint:
         return {"png_bytes": files}
 
     def view(data: tf.Tensor) -> tf.Tensor:
-        return central_view(decode.decode_rgb(data), size)
+        return center_crop_and_resize(image_decoding.decode_rgb(data), size)
 
     def reconstruct(image_bytes: tf.Tensor) -> Outputs:
         image_bytes = _some(tf.ensure_shape(image_bytes, spec.shape))
@@ -105,7 +105,7 @@ def reconstruct_bytes(inverter: Inverter) -> Endpoint:
         pixels = tf.reduce_max(tf.reduce_prod(_sizes(image_bytes), axis=1))
         view_spec = tf.TensorSpec((*size, 3), tf.float32)
         images = tf.cond(  # a request takes the memory of one decoded image, the largest there is
-            pixels <= decode.MAX_PIXELS // _AT_ONCE,
+            pixels <= image_decoding.MAX_PIXELS // _AT_ONCE,
             lambda: _each(view, image_bytes, view_spec, _AT_ONCE),
             lambda: _each(view, image_bytes, view_spec, 1),
         )
@@ -200,7 +200,7 @@ def _outputs(inverter: Inverter, decoded: Any) -> Outputs:
     images, deviations = decoded
     return {
         "reconstruction": _shaped(inverter, images),
-        "uncertainty": _shaped(inverter, of_colors(deviations)),
+        "uncertainty": _shaped(inverter, rgb_std(deviations)),
     }
 
 
@@ -234,7 +234,7 @@ def _each(
 def _sizes(image_bytes: tf.Tensor) -> tf.Tensor:
     """(height, width) of files by their headers: int64 `[B, 2]`."""
     signature = tf.TensorSpec((2,), tf.int64)
-    return _each(decode.size_in_header, image_bytes, signature, _AT_ONCE)
+    return _each(image_decoding.read_header_size, image_bytes, signature, _AT_ONCE)
 
 
 def _pixels(images: tf.Tensor) -> tf.Tensor:

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfinvert.common.files import atomic_directory
 from tfinvert.errors import InputError
-from tfinvert.files import atomic_directory
 from tfinvert.inverter import Inverter
 from tfinvert.serving.check import check_savedmodel
 from tfinvert.serving.endpoints import ENDPOINTS, Endpoint, make_endpoints

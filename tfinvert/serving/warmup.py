@@ -22,10 +22,10 @@ def write_warmup_requests(
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:
         for endpoint, name, value in requests:
-            writer.write(prediction_log(endpoint, name, value))
+            writer.write(encode_prediction_log(endpoint, name, value))
 
 
-def prediction_log(endpoint: str, name: str, value: np.ndarray) -> bytes:
+def encode_prediction_log(endpoint: str, name: str, value: np.ndarray) -> bytes:
     """A `tensorflow.serving.PredictionLog` of one request, serialized.
 
     Written out by hand, since it is four nested fields and its Python classes come with

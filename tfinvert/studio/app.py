@@ -6,10 +6,36 @@ import socket
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any
 
 from tfinvert.errors import InputError
-from tfinvert.studio.html import STYLE
+from tfinvert.studio.render import STYLE
+
+_Message = MutableMapping[str, Any]
+_Send = Callable[[_Message], Awaitable[None]]
+_App = Callable[[_Message, Callable[[], Awaitable[_Message]], _Send], Awaitable[None]]
+
+
+class EmptyUploadProgress:
+    """Says at once that there is none; Gradio says after 3 s that there is no such upload.
+
+    The browser would count that as an error of the page.
+    """
+
+    def __init__(self, app: _App):
+        self._app = app
+
+    async def __call__(self, scope: _Message, receive: Callable, send: _Send) -> None:
+        """Answers that request, and hands on all others."""
+        asked = scope.get("path", "").endswith("/upload_progress")
+        if not asked or scope.get("query_string") != b"upload_id=":
+            await self._app(scope, receive, send)
+            return
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
 
 _MOST_BYTES = 64 * 1024 * 1024  # of a file
 _SESSIONS = 100  # whose photographs are kept in memory, at most
@@ -26,7 +52,7 @@ def launch(host: str = "127.0.0.1", port: int = 7860, open_browser: bool = True)
     Raises:
       InputError: Gradio is missing, or the address cannot be had.
     """
-    with served(host, port) as url:
+    with serve(host, port) as url:
         print(f"the studio is at {url}; Ctrl-C ends it", flush=True)
         if open_browser and not webbrowser.open(url):
             print("no browser to open: open that address yourself", flush=True)
@@ -34,7 +60,7 @@ def launch(host: str = "127.0.0.1", port: int = 7860, open_browser: bool = True)
 
 
 @contextlib.contextmanager
-def served(host: str = "127.0.0.1", port: int = 0, file_seconds: int = 180) -> Iterator[str]:
+def serve(host: str = "127.0.0.1", port: int = 0, file_seconds: int = 180) -> Iterator[str]:
     """The page, as long as the block runs; see `launch`.
 
     Args:
@@ -58,7 +84,8 @@ def served(host: str = "127.0.0.1", port: int = 0, file_seconds: int = 180) -> I
                 f"the studio needs Gradio: pip install 'tfinvert[studio]' ({error})"
             ) from error
         from tfinvert.studio import page
-        from tfinvert.studio.progress import NoProgress
+
+        pass
 
         built = page.build(file_seconds)
         built.launch(
@@ -72,7 +99,7 @@ def served(host: str = "127.0.0.1", port: int = 0, file_seconds: int = 180) -> I
             pwa=False,
             footer_links=[],
             max_file_size=_MOST_BYTES,
-            app_kwargs={"middleware": [(NoProgress, (), {})]},
+            app_kwargs={"middleware": [(EmptyUploadProgress, (), {})]},
             state_session_capacity=_SESSIONS,
             theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
             css=STYLE,

@@ -1,18 +1,72 @@
 """What happens on the page when something is set, dropped or opened."""
 
+import dataclasses
 import functools
 from typing import Any
 
 import gradio as gr
 
 from tfinvert.errors import InputError
-from tfinvert.studio import html
+from tfinvert.studio import render
 from tfinvert.studio.controls import Value
-from tfinvert.studio.looks import look
-from tfinvert.studio.parts import Parts
-from tfinvert.studio.photographs import EXAMPLES, Photograph, read
+from tfinvert.studio.photographs import EXAMPLES, Photograph, read_photograph
+from tfinvert.studio.render import render_view
 from tfinvert.studio.state import UPLOADED, State, from_query
-from tfinvert.studio.tabs import BY_NAME, MIX, TABS, Tab
+from tfinvert.studio.tabs import MIX, TABS, TABS_BY_NAME, Tab
+
+
+@dataclasses.dataclass
+class Components:
+    """The components that events are about.
+
+    Attributes:
+      tab: name of the tab that is shown.
+      example: name of the example that is shown, or `UPLOADED`.
+      upload: the photograph that was uploaded, or None.
+      second: name of the example to mix with.
+      second_upload: likewise the photograph that was uploaded.
+      map: which map stands beside the reconstruction.
+      notice: a line to be shown once.
+      controls: by the names of a tab and of its control.
+      tabs: what the tabs lie in.
+      dropped: where a photograph is dropped.
+      second_dropped: likewise, the one to mix with.
+      gallery: the examples.
+      pictures: the result, as HTML.
+      code: the result, as Python.
+      query: the state, as in a link.
+      link: the link.
+    """
+
+    tab: gr.State
+    example: gr.State
+    upload: gr.State
+    second: gr.Dropdown
+    second_upload: gr.State
+    map: gr.Radio
+    notice: gr.State
+    controls: dict[tuple[str, str], gr.components.Component]
+    tabs: gr.Tabs
+    dropped: gr.Image
+    second_dropped: gr.Image
+    gallery: gr.Gallery
+    pictures: gr.HTML
+    code: gr.Code
+    query: gr.Textbox
+    link: gr.Textbox
+
+
+def upload_image(**options: Any) -> gr.Image:
+    """A place for an image, which is handed on as the file it came in: Gradio does not open it.
+
+    Args:
+      **options: of `gr.Image`.
+    """
+    image = gr.Image(type="filepath", buttons=[], **options)
+    # Of the object: of a subclass Gradio would write a file beside this one.
+    image.preprocess = lambda payload: payload and payload.path
+    return image
+
 
 # One picture at a time, which takes all cores; what waits for it is replaced by what comes later.
 _ONE = {
@@ -32,7 +86,7 @@ _TO_LINK = """(query) => {
 }"""
 
 
-def connect(page: gr.Blocks, parts: Parts) -> None:
+def connect(page: gr.Blocks, parts: Components) -> None:
     """Makes the page answer; called where it is built.
 
     Each event but the first is one call, which also shows what comes of it: a call costs a tenth of
@@ -73,7 +127,7 @@ def connect(page: gr.Blocks, parts: Parts) -> None:
     ).then(_show, given, shown, **_ONE).then(**linking)
 
 
-def _bounding(parts: Parts) -> dict[tuple[str, str], tuple[Tab, gr.Slider]]:
+def _bounding(parts: Components) -> dict[tuple[str, str], tuple[Tab, gr.Slider]]:
     """The choices that the highest value of a slider depends on, with their tab and that slider."""
     found = {}
     for tab in TABS:
@@ -113,7 +167,7 @@ def _receive(upload: str, example: str, path: str | None, line: str, *given: Any
     changed = {}
     if path is not None:
         try:
-            changed = {upload: read(path), example: None}
+            changed = {upload: read_photograph(path), example: None}
         except InputError as error:
             line = str(error)
     given = _with(given, **changed)
@@ -138,7 +192,7 @@ def _restore(query: str) -> list[Any]:
     restored += [gr.Gallery(selected_index=at), state.second, state.map]
     own = {(state.tab, name): value for name, value in state.values.items()}
     values = [own.get(key, gr.skip()) for key in _KEYS]
-    tab = BY_NAME[state.tab]
+    tab = TABS_BY_NAME[state.tab]
     if tab.bounded:
         name, highest = tab.bounded[0], tab.bounded[1](state.values)
         update = gr.update(maximum=highest, value=state.values[name])
@@ -162,8 +216,8 @@ def _show(
     used = (upload, second_upload if tab == MIX else None)
     notes = (line, *(each.note for each in used if each))
     try:
-        seen = look(state, *used)
+        seen = render_view(state, *used)
     except InputError as error:
-        wrong = "".join(html.notice(each) for each in (*notes, str(error)) if each)
+        wrong = "".join(render.notice_html(each) for each in (*notes, str(error)) if each)
         return wrong, gr.update(value=""), state.query(), ""
-    return html.shown(seen, notes), gr.update(value=seen.code), state.query(), ""
+    return render.view_html(seen, notes), gr.update(value=seen.code), state.query(), ""

@@ -4,10 +4,10 @@ from typing import Any
 
 import gradio as gr
 
-from tfinvert.studio import events, html
+from tfinvert.studio import events, render
 from tfinvert.studio.controls import Choice, Control, Slider
-from tfinvert.studio.parts import Parts, upload
-from tfinvert.studio.photographs import EXAMPLES, example
+from tfinvert.studio.events import Components, upload_image
+from tfinvert.studio.photographs import EXAMPLES, load_example
 from tfinvert.studio.state import MAPS
 from tfinvert.studio.tabs import MIX, TABS, Tab
 
@@ -37,7 +37,7 @@ def build(file_seconds: int = 180) -> gr.Blocks:
             with gr.Column(scale=1, min_width=280):
                 dropped, gallery = _photographs()
             with gr.Column(scale=3, min_width=320):
-                parts = Parts(
+                parts = Components(
                     **_tabs(),
                     **_states(),
                     dropped=dropped,
@@ -64,14 +64,14 @@ def build(file_seconds: int = 180) -> gr.Blocks:
 
 
 def _photographs() -> tuple[gr.Image, gr.Gallery]:
-    dropped = upload(
+    dropped = upload_image(
         label="Photograph",
         sources=["upload", "webcam", "clipboard"],
         height=200,
         elem_id="photograph",
     )
     gallery = gr.Gallery(
-        [example(name).pixels for name in EXAMPLES],
+        [load_example(name).pixels for name in EXAMPLES],
         show_label=False,
         format="jpeg",
         columns=4,
@@ -111,12 +111,12 @@ def _rows(tab: Tab) -> list[list[Control]]:
 def _second() -> dict[str, Any]:
     with gr.Row():
         second = gr.Dropdown(
-            [(example(name).title, name) for name in EXAMPLES],
+            [(load_example(name).title, name) for name in EXAMPLES],
             value=EXAMPLES[-1],
             label="Second photograph",
             elem_id="second-example",
         )
-        dropped = upload(
+        dropped = upload_image(
             label="Or one of yours",
             sources=["upload", "clipboard"],
             height=110,
@@ -149,7 +149,7 @@ def _component(control: Control) -> gr.components.Component:
                 elem_classes="layer" if control.names else None,
             )
             if control.names:
-                gr.HTML(html.ticks(control.names), apply_default_css=False)
+                gr.HTML(render.tick_labels_html(control.names), apply_default_css=False)
         return slider
     choices = [(label, value) for value, label in control.options.items()]
     kind = gr.Dropdown if control.many else gr.Radio

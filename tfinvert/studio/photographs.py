@@ -8,23 +8,23 @@ import pathlib
 import numpy as np
 
 from tfinvert import inverter
+from tfinvert.data.augmentation import resize_uint8
 from tfinvert.data.decode import read_rgb
-from tfinvert.data.photos import PARTS, photograph
-from tfinvert.data.pipeline import central_view
-from tfinvert.data.views import resized
+from tfinvert.data.photos import SPLITS, load_photograph
+from tfinvert.data.pipeline import center_crop_and_resize
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 
 # Both views of the motorcycle look the same.
-EXAMPLES = tuple(name for name in PARTS["all"] if name != "motorcycle_right")
+EXAMPLES = tuple(name for name in SPLITS["all"] if name != "motorcycle_right")
 # Some seconds of an inverter that takes any size, and a screen full.
 MAX_PIXELS = 2**21
 # The end of the names of inverters that have learnt from thumbnails, also where any size is taken.
-THUMBNAILS = "-64"
+THUMBNAIL_SUFFIX = "-64"
 
 PHOTOS = "from tfinvert.data.photos import photograph"
 DECODE = "from tfinvert.data.decode import read_rgb"
-VIEWS = "from tfinvert.data.views import resized"
+VIEWS = "from tfinvert.data.augmentation import resized"
 PIPELINE = "from tfinvert.data.pipeline import central_view"
 
 
@@ -48,7 +48,9 @@ class Photograph:
 
     def fitted(self, size: tuple[int, int] | None) -> np.ndarray:
         """Float `[H, W, 3]` in [0, 1]: whole, or the largest central crop at a (height, width)."""
-        return self.pixels / 255 if size is None else central_view(self.pixels, size).numpy()
+        return (
+            self.pixels / 255 if size is None else center_crop_and_resize(self.pixels, size).numpy()
+        )
 
     def fitting(self, size: str) -> tuple[str, tuple[str, ...]]:
         """Python that gives `fitted`, and the lines that it needs.
@@ -62,13 +64,13 @@ class Photograph:
 
 
 @functools.cache
-def example(name: str) -> Photograph:
+def load_example(name: str) -> Photograph:
     """One of `EXAMPLES`."""
     title = name.partition("_")[0]
-    return Photograph(photograph(name), title, f'photograph("{name}")', (PHOTOS,))
+    return Photograph(load_photograph(name), title, f'photograph("{name}")', (PHOTOS,))
 
 
-def read(path: str | pathlib.Path) -> Photograph:
+def read_photograph(path: str | pathlib.Path) -> Photograph:
     """A photograph from a JPEG or PNG file; one of more than `MAX_PIXELS` is reduced to that.
 
     Raises:
@@ -87,16 +89,16 @@ def read(path: str | pathlib.Path) -> Photograph:
     size = max(1, int(height * scale)), max(1, int(width * scale))
     note = f"{name} has {width}×{height} pixels; the page works on {size[1]}×{size[0]} of them."
     expression, imports = f"resized({expression}, {size})", (DECODE, VIEWS)
-    return Photograph(resized(pixels, size), name, expression, imports, note)
+    return Photograph(resize_uint8(pixels, size), name, expression, imports, note)
 
 
 @functools.cache
-def loaded(name: str) -> Inverter:
+def load_inverter(name: str) -> Inverter:
     """An inverter that ships, read when it is first asked for."""
     return inverter.load(name)
 
 
-def own_size(name: str, chosen: Inverter) -> tuple[int, int] | None:
+def required_size(name: str, chosen: Inverter) -> tuple[int, int] | None:
     """The (height, width) of the photographs that an inverter is for; None for any."""
-    whole = chosen.any_size and not name.endswith(THUMBNAILS)
+    whole = chosen.any_size and not name.endswith(THUMBNAIL_SUFFIX)
     return None if whole else chosen.feature.image_shape[:2]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tfinvert.errors import InputError
 from tfinvert.studio.controls import Choice, Control
 from tfinvert.studio.photographs import EXAMPLES
-from tfinvert.studio.tabs import BY_NAME, MIX, TABS, Tab, Values
+from tfinvert.studio.tabs import MIX, TABS, TABS_BY_NAME, Tab, Values
 
 MAPS = Choice(
     "map",
@@ -44,7 +44,7 @@ class State:
 
     def query(self) -> str:
         """The part of a link behind the question mark."""
-        tab = BY_NAME[self.tab]
+        tab = TABS_BY_NAME[self.tab]
         said = {"tab": self.tab}
         if tab.make:
             said |= {"photograph": self.photograph}
@@ -67,7 +67,7 @@ def from_query(query: str) -> State:
     """
     said = dict(urllib.parse.parse_qsl(query.removeprefix("?")))
     names = Choice("tab", "", {tab.name: tab.title for tab in TABS}, TABS[0].name)
-    tab = BY_NAME[_value(names, said)]
+    tab = TABS_BY_NAME[_value(names, said)]
     controls = _controls(tab)
     if unknown := said.keys() - {*controls, "tab"}:
         raise InputError(

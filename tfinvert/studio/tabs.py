@@ -7,24 +7,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfinvert.analysis import class_scores, paths, perturbations, single_units
-from tfinvert.catalogue import Entry, catalogue
-from tfinvert.data.open import open_source
-from tfinvert.evaluation import read_images
+from tfinvert.analysis import class_scores, feature_interpolation, perturbations, single_units
+from tfinvert.data.open_source import open_source
 from tfinvert.inverter import Inverter
+from tfinvert.metrics.evaluation import read_images
 from tfinvert.studio.controls import Choice, Control, Slider, Value
-from tfinvert.studio.photographs import THUMBNAILS, Photograph, loaded, own_size
+from tfinvert.studio.photographs import THUMBNAIL_SUFFIX, Photograph, load_inverter, required_size
+from tfinvert.zoo.registry import ShippedInverter, list_inverters
 
 Values = Mapping[str, Value]
 
-LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8", "probabilities")
+ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8", "probabilities")
 SMALL, LARGE = "64", "224"
 MIX = "mix"
 _MOST_UNITS = 4096
 _NUMPY = "import numpy as np"
 
 
-class Scene(NamedTuple):
+class TabInput(NamedTuple):
     """What a tab works on.
 
     Attributes:
@@ -40,7 +40,7 @@ class Scene(NamedTuple):
     second: Photograph | None
 
 
-class Made(NamedTuple):
+class TabOutput(NamedTuple):
     """What a tab made.
 
     Attributes:
@@ -78,7 +78,7 @@ class Tab:
     title: str
     about: str
     controls: tuple[Control, ...]
-    make: Callable[[Scene, Values], Made] | None
+    make: Callable[[TabInput, Values], TabOutput] | None
     inverter_of: Callable[[Values], str] = lambda values: str(values["inverter"])
     bounded: tuple[str, Callable[[Values], int]] | None = None
 
@@ -94,34 +94,34 @@ def _inverters(
     drawing: tuple[bool, ...] = (False,),
 ) -> Choice:
     """Those that draw rebuild as those they are around, and are offered where they draw."""
-    entries = [entry for entry in catalogue() if entry.draws in drawing and fits(entry.name)]
+    entries = [entry for entry in list_inverters() if entry.draws in drawing and fits(entry.name)]
     sizes = {entry.name: _size(entry) for entry in entries}
-    names = sorted(sizes, key=lambda name: (name.endswith(THUMBNAILS), name[:7]))
+    names = sorted(sizes, key=lambda name: (name.endswith(THUMBNAIL_SUFFIX), name[:7]))
     return Choice(
         "inverter", "Representation", {x: f"{x} ({sizes[x]})" for x in names}, default, many=True
     )
 
 
-def _size(entry: Entry) -> str:
-    whole = entry.any_size and not entry.name.endswith(THUMBNAILS)
+def _size(entry: ShippedInverter) -> str:
+    whole = entry.any_size and not entry.name.endswith(THUMBNAIL_SUFFIX)
     return "any size" if whole else f"{entry.height} pixels"
 
 
-def _rebuilt(scene: Scene, values: Values) -> Made:
+def _rebuilt(scene: TabInput, values: Values) -> TabOutput:
     del values
-    return Made(
+    return TabOutput(
         scene.inverter.reconstruct(scene.photo[np.newaxis])[0],
         f"rebuilt from {scene.name}",
         ("rebuilt = inverter.reconstruct(photo[None])[0]",),
     )
 
 
-def _drawn(scene: Scene, values: Values) -> Made:
+def _drawn(scene: TabInput, values: Values) -> TabOutput:
     count, seed = values["count"], values["seed"]
     features = scene.inverter.encode(scene.photo[np.newaxis])
     samples = scene.inverter.sample(features, count, seed=seed)[0]
     others = {f"sample {k}": sample for k, sample in enumerate(samples[1:], 2)}
-    return Made(
+    return TabOutput(
         samples[0],
         "sample 1",
         (
@@ -153,13 +153,13 @@ _CHANGES: dict[str, tuple[Callable[[np.ndarray, float], np.ndarray], str, str]] 
 }
 
 
-def _perturbed(scene: Scene, values: Values) -> Made:
+def _perturbed(scene: TabInput, values: Values) -> TabOutput:
     change, line, caption = _CHANGES[values["change"]]
     percent = values["amount"]
     said = {"percent": percent, "share": percent / 100}
     features = scene.inverter.encode(scene.photo[np.newaxis])
     changed = change(features, percent / 100)
-    return Made(
+    return TabOutput(
         scene.inverter.invert(changed)[0],
         f"{scene.name}, {caption.format(**said)}",
         (
@@ -173,15 +173,15 @@ def _perturbed(scene: Scene, values: Values) -> Made:
     )
 
 
-def _mixed(scene: Scene, values: Values) -> Made:
+def _mixed(scene: TabInput, values: Values) -> TabOutput:
     height, width = scene.photo.shape[:2]
     second = scene.second.fitted((height, width))
     start, end = (scene.inverter.encode(each[np.newaxis]) for each in (scene.photo, second))
     t, keep = values["mix"] / 100, values["path"] == "norm"
-    features = paths.between(start, end, t, keep)
+    features = feature_interpolation.interpolate_features(start, end, t, keep)
     expression, imports = scene.second.fitting(f"({height}, {width})")
-    crop = "" if own_size(scene.name, scene.inverter) else f"[:{height}, :{width}]"
-    return Made(
+    crop = "" if required_size(scene.name, scene.inverter) else f"[:{height}, :{width}]"
+    return TabOutput(
         scene.inverter.invert(features)[0][:height, :width],
         f"{scene.name}, {100 - values['mix']} % and {values['mix']} %",
         (
@@ -204,7 +204,7 @@ _CLASSES = {
 }
 
 
-def _some_classes(scene: Scene, values: Values) -> Made:
+def _some_classes(scene: TabInput, values: Values) -> TabOutput:
     name, count = values["classes"], values["count"]
     change = functools.partial(getattr(class_scores, name), count=count)
     features = scene.inverter.encode(scene.photo[np.newaxis])
@@ -212,12 +212,12 @@ def _some_classes(scene: Scene, values: Values) -> Made:
         changed = change(features)
         line = f"changed = class_scores.{name}(features, {count})"
     else:  # scores, which are changed as the probabilities that they stand for
-        changed = class_scores.on_logits(change, features)
+        changed = class_scores.apply_to_logits(change, features)
         line = (
             f"changed = class_scores.on_logits(lambda p: class_scores.{name}(p, {count}), features)"
         )
     caption = _CLASSES[name].replace("top", "top class" if count == 1 else f"top {count}")
-    return Made(
+    return TabOutput(
         scene.inverter.invert(changed)[0],
         f"{scene.name}, {caption}",
         (
@@ -234,20 +234,20 @@ def _some_classes(scene: Scene, values: Values) -> Made:
 @functools.cache
 def _of_photographs(name: str) -> np.ndarray:
     """The features of the photographs that come with libraries: `[n, ...]`."""
-    chosen = loaded(name)
-    return chosen.encode(read_images(open_source("photos"), own_size(name, chosen)))
+    chosen = load_inverter(name)
+    return chosen.encode(read_images(open_source("photos"), required_size(name, chosen)))
 
 
-def _one_unit(scene: Scene, values: Values) -> Made:
+def _one_unit(scene: TabInput, values: Values) -> TabOutput:
     features = _of_photographs(scene.name)
     unit, factor = values["unit"], values["strength"] / 100
     cell, said = None, ""
     if features.ndim == 4 and values["where"] == "middle":
         cell = features.shape[1] // 2, features.shape[2] // 2
         said = f", {cell}"
-    alone = single_units.only(features, np.array([unit]), factor, cell)
-    alone = single_units.possible(scene.inverter, alone)
-    size = own_size(scene.name, scene.inverter)
+    alone = single_units.isolate_units(features, np.array([unit]), factor, cell)
+    alone = single_units.clip_probabilities(scene.inverter, alone)
+    size = required_size(scene.name, scene.inverter)
     lines = [
         f'features = inverter.encode(read_images(open_source("photos"), {size}))',
         f"unit = single_units.only(features, np.array([{unit}]), {factor:g}{said})",
@@ -263,15 +263,15 @@ def _one_unit(scene: Scene, values: Values) -> Made:
     else:
         features, caption = alone, "alone"
         others = {"zeros": scene.inverter.invert(np.zeros_like(alone))[0]}
-    return Made(
+    return TabOutput(
         scene.inverter.invert(features)[0],
         f"{scene.name}, unit {unit} {caption}",
         (*lines, "rebuilt = inverter.invert(unit)[0]"),
         (
             _NUMPY,
             "from tfinvert.analysis import single_units",
-            "from tfinvert.data.open import open_source",
-            "from tfinvert.evaluation import read_images",
+            "from tfinvert.data.open_source import open_source",
+            "from tfinvert.metrics.evaluation import read_images",
         ),
         others,
         features,
@@ -302,11 +302,13 @@ TABS = (
                 {SMALL: "64 pixels", LARGE: "224 pixels (conv1 to conv5)"},
                 SMALL,
             ),
-            Slider("layer", "Layer", 0, len(LAYERS) - 1, 0, LAYERS),
+            Slider("layer", "Layer", 0, len(ALEXNET_LAYERS) - 1, 0, ALEXNET_LAYERS),
         ),
         _rebuilt,
-        lambda values: f"alexnet-{LAYERS[values['layer']]}{'-64' * (values['set'] == SMALL)}",
-        ("layer", lambda values: (len(LAYERS) if values["set"] == SMALL else 5) - 1),
+        lambda values: (
+            f"alexnet-{ALEXNET_LAYERS[values['layer']]}{'-64' * (values['set'] == SMALL)}"
+        ),
+        ("layer", lambda values: (len(ALEXNET_LAYERS) if values["set"] == SMALL else 5) - 1),
     ),
     Tab(
         "perturb",
@@ -383,7 +385,7 @@ TABS = (
         _one_unit,
         bounded=(
             "unit",
-            lambda values: loaded(str(values["inverter"])).feature.spec.shape[-1] - 1,
+            lambda values: load_inverter(str(values["inverter"])).feature.spec.shape[-1] - 1,
         ),
     ),
     Tab(
@@ -402,4 +404,4 @@ TABS = (
         "card", "Card", "What made an inverter.", (_inverters("hog", drawing=(False, True)),), None
     ),
 )
-BY_NAME = {tab.name: tab for tab in TABS}
+TABS_BY_NAME = {tab.name: tab for tab in TABS}

@@ -3,8 +3,8 @@
 import json
 import pathlib
 
+from tfinvert.common.files import atomic_path
 from tfinvert.errors import InputError
-from tfinvert.files import atomic_path
 
 Entry = dict[str, float]
 
@@ -45,12 +45,12 @@ class History:
             file.write(_line(entry))
 
 
-def speed(images: int, seconds: float) -> float:
-    """Images a second, to three digits; above 0 however slow, since `minutes` divides by it."""
+def throughput(images: int, seconds: float) -> float:
+    """Images a second, to three digits; above 0 however slow, since `training_minutes` divides by it."""
     return float(f"{images / seconds:.3g}")
 
 
-def minutes(entries: list[Entry], batch_size: int) -> float:
+def training_minutes(entries: list[Entry], batch_size: int) -> float:
     """The time the steps took, over every session of a run."""
     total, last = 0.0, 0
     for entry in entries:

@@ -13,7 +13,7 @@ from tfinvert.errors import InputError
 _BFLOAT16_CAPABILITY = (8, 0)  # of NVIDIA GPUs: Ampere
 
 
-def check(precision: str) -> None:
+def check_precision(precision: str) -> None:
     """Whether the devices here can train in that precision; prints a line where it does not pay.
 
     Raises:

@@ -3,15 +3,22 @@
 import dataclasses
 import math
 
-from tfinvert.choices import DEFAULT_NETWORK, JIT, NETWORKS, OPTIMIZERS, PRECISIONS, SPREADS
+from tfinvert.config.choices import (
+    DEFAULT_NETWORK,
+    JIT,
+    NETWORKS,
+    OPTIMIZERS,
+    PRECISIONS,
+    UNCERTAINTY_MODES,
+)
+from tfinvert.config.loss_spec import parse_loss
 from tfinvert.errors import InputError
-from tfinvert.loss_terms import parse
 
 _CHOICES = {
     "optimizer": OPTIMIZERS,
     "network": NETWORKS,
     "precision": PRECISIONS,
-    "spread": SPREADS,
+    "spread": UNCERTAINTY_MODES,
     "jit": JIT,
 }
 
@@ -97,7 +104,7 @@ class Settings:
                 raise InputError(
                     f"{name} must be one of {', '.join(known)}. Received: {getattr(self, name)!r}"
                 )
-        parse(self.loss)
+        parse_loss(self.loss)
         check_weight_decay(self.weight_decay)
         if not 0 <= self.averaging < 1:
             raise InputError(f"averaging must be in [0, 1). Received: {self.averaging}")
@@ -117,3 +124,25 @@ def check_weight_decay(weight_decay: float) -> None:
     """
     if not 0 <= weight_decay < math.inf:
         raise InputError(f"weight_decay must be finite and not negative. Received: {weight_decay}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Intervals:
+    """How often the loop stops to look; has no part in what is learnt.
+
+    Attributes:
+      log: steps between entries of the history and of TensorBoard's scalars.
+      validate: steps between validations and image summaries.
+      checkpoint: steps between checkpoints.
+    """
+
+    log: int = 50
+    validate: int = 1000
+    checkpoint: int = 1000
+
+    def __post_init__(self) -> None:
+        if min(self.log, self.validate, self.checkpoint) < 1:
+            raise InputError(f"log, validate and checkpoint must be positive. Received: {self}")
+
+
+DEFAULT_INTERVALS = Intervals()

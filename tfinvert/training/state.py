@@ -10,18 +10,18 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
+from tfinvert.common.files import atomic_path
 from tfinvert.errors import InputError, first_line
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
-from tfinvert.files import atomic_path
-from tfinvert.networks import inversion, spread
-from tfinvert.training.guard import Guard
-from tfinvert.training.losses import make as make_loss
+from tfinvert.networks import inversion, uncertainty
+from tfinvert.training.gradient_clipping import GradientClipper
+from tfinvert.training.losses import make_loss as make_loss
 from tfinvert.training.optimizers import OPTIMIZERS
 from tfinvert.training.settings import Settings
 
 
-class State:
+class TrainingState:
     """Network, averaged network, optimiser, loss, standardisation and step; made in a strategy's
     scope.
 
@@ -60,11 +60,13 @@ class State:
         self._train_encoder, self._spread = settings.train_encoder, settings.spread
         self.head = self.averaged_head = None
         if settings.spread != "none":
-            self.head = spread.build(self.network, settings.precision)
-            self.averaged_head = spread.build(self.averaged)
+            self.head = uncertainty.build_head(self.network, settings.precision)
+            self.averaged_head = uncertainty.build_head(self.averaged)
             self.averaged_head.set_weights(self.head.get_weights())
         self.optimizer = OPTIMIZERS[settings.optimizer](settings)
-        self.guard = Guard(settings.clip_norm, settings.spike, settings.precision == "float16")
+        self.guard = GradientClipper(
+            settings.clip_norm, settings.spike, settings.precision == "float16"
+        )
         self.optimizer.build(self.variables)
         self.loss = make_loss(settings.loss, self.network.output_shape[1:3])
         for learner in self.loss.learners:
@@ -129,7 +131,7 @@ class State:
         return own and all(learner.is_finite() for learner in self.loss.learners)
 
     def notes(self) -> dict[str, float]:
-        """See `Tracked`."""
+        """See `CheckpointedState`."""
         notes = self.guard.notes()
         for learner in self.loss.learners:
             notes |= learner.notes()
@@ -139,8 +141,8 @@ class State:
 _FOLDER = "checkpoints"  # in a run's directory
 
 
-class Tracked(Protocol):
-    """What checkpoints are made of: see `State`."""
+class CheckpointedState(Protocol):
+    """What checkpoints are made of: see `TrainingState`."""
 
     step: tf.Variable
 
@@ -155,7 +157,7 @@ class Tracked(Protocol):
         """What the history is to hold of it beside the loss."""
 
 
-def variables(state: Tracked) -> list[tf.Variable]:
+def checkpoint_variables(state: CheckpointedState) -> list[tf.Variable]:
     """Everything a checkpoint holds, one by one."""
     found = [state.step]
     for tracked in state.trackables.values():
@@ -163,7 +165,7 @@ def variables(state: Tracked) -> list[tf.Variable]:
     return [each.value if isinstance(each, keras.Variable) else each for each in found]
 
 
-def is_begun(workdir: pathlib.Path) -> bool:
+def has_checkpoint(workdir: pathlib.Path) -> bool:
     """Whether a run's directory holds a checkpoint, from which the run goes on."""
     return bool(_present(workdir / _FOLDER))
 
@@ -181,7 +183,7 @@ class Checkpoints:
       losses: of the steps since the last entry of the history, which it will need.
     """
 
-    def __init__(self, state: Tracked, workdir: pathlib.Path, keep: int = 3):
+    def __init__(self, state: CheckpointedState, workdir: pathlib.Path, keep: int = 3):
         self._folder, self._keep = workdir / _FOLDER, keep
         self.state = state
         self.losses: list[float] = []

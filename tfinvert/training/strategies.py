@@ -6,12 +6,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfinvert.choices import STRATEGIES
+from tfinvert.config.choices import STRATEGIES
 from tfinvert.errors import InputError, first_line
 from tfinvert.training import workers
 
 
-def make(name: str = "auto", facts: Mapping[str, Any] | None = None) -> tf.distribute.Strategy:
+def make_strategy(
+    name: str = "auto", facts: Mapping[str, Any] | None = None
+) -> tf.distribute.Strategy:
     """The strategy of that name over the devices TensorFlow sees.
 
     Args:
@@ -42,14 +44,14 @@ def make(name: str = "auto", facts: Mapping[str, Any] | None = None) -> tf.distr
 class _Met(tf.distribute.cluster_resolver.TFConfigClusterResolver):
     """The cluster of `TF_CONFIG`, and the workers that met by it."""
 
-    def __init__(self, team: workers.Team):
+    def __init__(self, team: workers.WorkerGroup):
         super().__init__()
         self.team = team
 
 
 def _multi_worker(facts: Mapping[str, Any]) -> tf.distribute.Strategy:
     place = workers.read_tf_config(os.environ.get("TF_CONFIG"))
-    team = workers.meet(place, facts)
+    team = workers.connect_workers(place, facts)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(_Met(team))
     except (tf.errors.OpError, RuntimeError) as error:
@@ -57,13 +59,13 @@ def _multi_worker(facts: Mapping[str, Any]) -> tf.distribute.Strategy:
             raise InputError(f"TensorFlow's workers do not start: {first_line(error)}") from error
 
 
-def team(strategy: tf.distribute.Strategy) -> workers.Team:
+def worker_group(strategy: tf.distribute.Strategy) -> workers.WorkerGroup:
     """The processes that share a strategy: for most, this one alone."""
     resolver = strategy.cluster_resolver
-    return resolver.team if isinstance(resolver, _Met) else workers.Team()
+    return resolver.team if isinstance(resolver, _Met) else workers.WorkerGroup()
 
 
-def check_batch(strategy: tf.distribute.Strategy, batch_size: int) -> None:
+def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
     """Raises InputError unless the strategy's devices can share a batch of that size evenly."""
     if batch_size % strategy.num_replicas_in_sync:
         raise InputError(
@@ -72,7 +74,7 @@ def check_batch(strategy: tf.distribute.Strategy, batch_size: int) -> None:
         )
 
 
-def distribute(
+def distribute_dataset(
     strategy: tf.distribute.Strategy, part: tf.data.Dataset, batch_size: int
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """Shares batches among the devices, each in the order of the data set.
@@ -84,7 +86,7 @@ def distribute(
     """
     if strategy.num_replicas_in_sync == 1 and not tf.config.list_logical_devices("GPU"):
         return part  # there is nobody to share with, and nothing to bring to a device ahead of time
-    if team(strategy).of == 1:
+    if worker_group(strategy).of == 1:
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         return strategy.experimental_distribute_dataset(part.with_options(options))
@@ -95,9 +97,9 @@ def distribute(
     return strategy.distribute_datasets_from_function(lambda context: own)
 
 
-def share(strategy: tf.distribute.Strategy, variables: Sequence[tf.Variable]) -> None:
+def broadcast_variables(strategy: tf.distribute.Strategy, variables: Sequence[tf.Variable]) -> None:
     """Gives every process the chief's values; all must call it."""
-    together = team(strategy)
+    together = worker_group(strategy)
     if together.of == 1:
         return
     weights = [variable for variable in variables if variable.dtype.is_floating]

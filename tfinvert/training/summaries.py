@@ -6,13 +6,12 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.resize import resize_images
-from tfinvert.sampling import evenly
+from tfinvert.common.images import evenly_spaced_indices, resize_images
 
-SHOWN = 8
+NUM_IMAGES = 8
 
 
-class Scalars:
+class ScalarWriter:
     """The figures of a run.
 
     Args:
@@ -31,7 +30,7 @@ class Scalars:
         self._writer.flush()
 
 
-class Summaries(Scalars):
+class SummaryWriter(ScalarWriter):
     """Scalars, and fixed validation images beside their reconstructions.
 
     Args:
@@ -42,12 +41,12 @@ class Summaries(Scalars):
 
     def __init__(self, folder: pathlib.Path, validation: np.ndarray, output_size: tuple[int, int]):
         super().__init__(folder)
-        self._shown = evenly(len(validation), SHOWN)
+        self._shown = evenly_spaced_indices(len(validation), NUM_IMAGES)
         self._originals = resize_images(validation[self._shown], output_size)
 
     def images(self, reconstructions: np.ndarray, step: int) -> None:
         """Original and reconstruction side by side; the reconstructions of all of `validation`."""
         pairs = np.concatenate([self._originals, reconstructions[self._shown]], axis=2)
         with self._writer.as_default(step=step):
-            tf.summary.image("original | reconstruction", pairs, max_outputs=SHOWN)
+            tf.summary.image("original | reconstruction", pairs, max_outputs=NUM_IMAGES)
         self._writer.flush()

@@ -21,16 +21,16 @@ from typing import Any
 
 from tfinvert.errors import InputError, Interrupted, first_line
 
-PATIENCE = 600.0  # seconds in which all workers must have started
-SILENCE = 30.0  # seconds without a sign of life after which a worker counts as gone
-GONE = 75  # exit status of those that are left: EX_TEMPFAIL, "try again later"
+CONNECT_TIMEOUT = 600.0  # seconds in which all workers must have started
+HEARTBEAT_TIMEOUT = 30.0  # seconds without a sign of life after which a worker counts as gone
+EXIT_WORKER_LOST = 75  # exit status of those that are left: EX_TEMPFAIL, "try again later"
 _GRACE = 5.0  # seconds for a worker to end by itself where another one failed
 _LONGEST = 1 << 20  # bytes of a message
 _FORM = '{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}'
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class TaskSpec:
     """One worker among all.
 
     Attributes:
@@ -47,7 +47,7 @@ class Place:
         return f"{name} ({address})"
 
 
-def read_tf_config(text: str | None) -> Place:
+def read_tf_config(text: str | None) -> TaskSpec:
     """What `TF_CONFIG` says, as TensorFlow reads it; its tasks are chief and worker.
 
     Raises:
@@ -81,7 +81,7 @@ def read_tf_config(text: str | None) -> Place:
         raise InputError(
             f"TF_CONFIG names the task {own}, and its cluster has {', '.join(names) or 'none'}"
         )
-    return Place(tuple(tasks), names.index(own))
+    return TaskSpec(tuple(tasks), names.index(own))
 
 
 def _is_address(address: Any) -> bool:
@@ -89,7 +89,7 @@ def _is_address(address: Any) -> bool:
     return bool(host) and port.isdecimal() and 0 < int(port) < 1 << 16
 
 
-class Team:
+class WorkerGroup:
     """A process that trains alone, and what several have in common; used as a context.
 
     The block of a team ends when every worker's has, and where one fails all do.
@@ -140,15 +140,15 @@ class Team:
         """
         return any(self.exchange(wanted))
 
-    def __enter__(self) -> Team:
+    def __enter__(self) -> WorkerGroup:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         pass
 
 
-class Workers(Team):
-    """Several processes, met: see `meet`.
+class ConnectedWorkerGroup(WorkerGroup):
+    """Several processes, met: see `connect_workers`.
 
     Args:
       place: of this one.
@@ -159,9 +159,9 @@ class Workers(Team):
 
     def __init__(
         self,
-        place: Place,
+        place: TaskSpec,
         lines: Mapping[int, _Line],
-        silence: float = SILENCE,
+        silence: float = HEARTBEAT_TIMEOUT,
         end: Callable[[str, int], None] | None = None,
     ):
         self._place, self._lines, self._silence = place, lines, silence
@@ -209,7 +209,7 @@ class Workers(Team):
         line = "interrupted" if isinstance(error, KeyboardInterrupt) else first_line(error)
         if isinstance(error, SystemExit):
             line = f"ended with status {error.code}"
-        status = 2 if isinstance(error, InputError | OSError) else GONE
+        status = 2 if isinstance(error, InputError | OSError) else EXIT_WORKER_LOST
         self._leaving.set()
         self._tell({"failed": f"{self.name(self.index)}: {line}", "status": status})
 
@@ -250,7 +250,7 @@ class Workers(Team):
             f"{self.name(index)} {how}; what the chief has saved stays; the same command "
             "on every worker goes on from it"
         )
-        self._fail(line, GONE, index)
+        self._fail(line, EXIT_WORKER_LOST, index)
 
     def _fail(self, line: str, status: int, index: int) -> None:
         if self._leaving.is_set() or not self._failed.acquire(blocking=False):
@@ -294,20 +294,20 @@ class _Line:
         self._connection.close()
 
 
-def meet(
-    place: Place,
+def connect_workers(
+    place: TaskSpec,
     facts: Mapping[str, Any],
-    patience: float = PATIENCE,
-    silence: float = SILENCE,
+    patience: float = CONNECT_TIMEOUT,
+    silence: float = HEARTBEAT_TIMEOUT,
     end: Callable[[str, int], None] | None = None,
-) -> Workers:
+) -> ConnectedWorkerGroup:
     """Waits until all workers are there and says what they disagree on.
 
     Args:
       place: this worker's, from `read_tf_config`.
       facts: JSON values that must be the same for all.
       patience: seconds to wait at most.
-      silence: see `Workers`.
+      silence: see `ConnectedWorkerGroup`.
       end: likewise.
 
     Raises:
@@ -323,10 +323,10 @@ def meet(
     else:
         with _listener(place) as listener:
             lines = _receive(listener, place, own, deadline, patience)
-    return Workers(place, lines, silence, end)
+    return ConnectedWorkerGroup(place, lines, silence, end)
 
 
-def _listener(place: Place) -> socket.socket:
+def _listener(place: TaskSpec) -> socket.socket:
     address = place.tasks[place.index][1]
     try:
         return socket.create_server(("", int(address.rpartition(":")[2])))
@@ -338,7 +338,7 @@ def _listener(place: Place) -> socket.socket:
 
 
 def _receive(
-    listener: socket.socket, place: Place, own: dict[str, Any], deadline: float, patience: float
+    listener: socket.socket, place: TaskSpec, own: dict[str, Any], deadline: float, patience: float
 ) -> dict[int, _Line]:
     """The chief's part of meeting: the connections by index."""
     lines: dict[int, _Line] = {}
@@ -391,7 +391,7 @@ def _greet(listener: socket.socket) -> tuple[_Line, dict[str, Any]] | None:
 
 
 def _disagreement(
-    place: Place, own: dict[str, Any], hello: dict[str, Any], lines: Mapping[int, _Line]
+    place: TaskSpec, own: dict[str, Any], hello: dict[str, Any], lines: Mapping[int, _Line]
 ) -> str | None:
     names = [f"{name} ({address})" for name, address in hello["cluster"]]
     if hello["cluster"] != own["cluster"]:
@@ -422,7 +422,7 @@ def _difference(all_facts: list[dict[str, Any]], name: Callable[[int], str]) -> 
     return None
 
 
-def _call(place: Place, own: dict[str, Any], deadline: float, patience: float) -> _Line:
+def _call(place: TaskSpec, own: dict[str, Any], deadline: float, patience: float) -> _Line:
     """The part of the others in meeting: the connection to the chief."""
     host, _, port = place.tasks[0][1].rpartition(":")
     asked = time.monotonic()

@@ -11,10 +11,11 @@ import keras
 import numpy as np
 from absl import flags
 
-from tfinvert import cli, features
+from tfinvert import features
+from tfinvert.commands import runtime
+from tfinvert.common.files import read_arrays
 from tfinvert.errors import InputError
 from tfinvert.features.standardization import Standardization
-from tfinvert.files import read_arrays
 from tfinvert.inverter import Inverter
 from tfinvert.networks import inversion
 
@@ -71,4 +72,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("feature", None, "The feature, where its weights have another path here.")
     flags.DEFINE_string("data", None, "What the card says of the photographs; else their path.")
     flags.DEFINE_string("output", None, "The directory to write.", required=True)
-    cli.run(main)
+    runtime.run(main)

@@ -1,4 +1,4 @@
-"""Muon as `tfinvert.training.muon`, on lists of arrays; kernels of one shape move together."""
+"""Muon as `tfinvert.training.optimizers`, on lists of arrays; kernels of one shape move together."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from tfinvert.training.muon import LARGEST, MOMENTUM, RMS, is_kernel, orthogonal
+from tfinvert.training.optimizers import (
+    MAX_MUON_SIDE,
+    MUON_MOMENTUM,
+    UPDATE_RMS,
+    orthogonalize,
+    uses_muon,
+)
 
 _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-7
 _CLIP_NORM = 1.0
@@ -53,7 +59,7 @@ def update(
     rate: jax.Array,
     decay: float,
     adam: float = 1.0,
-    largest: int = LARGEST,
+    largest: int = MAX_MUON_SIDE,
 ) -> tuple[Arrays, Moments]:
     """Parameters and moments after a step.
 
@@ -72,15 +78,15 @@ def update(
     first, second = list(moments.first), list(moments.second)
     alike: dict[tuple[int, ...], list[tuple[int, jax.Array]]] = {}
     for i, gradient in enumerate(gradients):
-        if is_kernel(paths[i], gradient.shape, largest):
-            first[i] = gradient + MOMENTUM * first[i]
-            matrix = (gradient + MOMENTUM * first[i]).reshape(-1, gradient.shape[-1])
+        if uses_muon(paths[i], gradient.shape, largest):
+            first[i] = gradient + MUON_MOMENTUM * first[i]
+            matrix = (gradient + MUON_MOMENTUM * first[i]).reshape(-1, gradient.shape[-1])
             alike.setdefault(matrix.shape, []).append((i, matrix))
             continue
         direction, first[i], second[i] = adams(gradient, first[i], second[i], step)
         kept[i] -= adam * rate * direction
     for shape, kernels in alike.items():
-        moved = jax.vmap(orthogonal)(jnp.stack([matrix for _, matrix in kernels]))
+        moved = jax.vmap(orthogonalize)(jnp.stack([matrix for _, matrix in kernels]))
         for (i, _), direction in zip(kernels, moved, strict=True):
-            kept[i] -= rate * RMS * math.sqrt(max(shape)) * direction.reshape(kept[i].shape)
+            kept[i] -= rate * UPDATE_RMS * math.sqrt(max(shape)) * direction.reshape(kept[i].shape)
     return kept, Moments(first, second)

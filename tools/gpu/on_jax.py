@@ -105,7 +105,7 @@ def _cell_histograms(labels: jax.Array, bins: int, cell_size: int) -> jax.Array:
     height, width = (side + 2 for side in labels.shape[1:])
     votes = (labels[:, :, np.newaxis] == jnp.arange(bins)[:, np.newaxis]).astype(jnp.float32)
     rows, columns = (_triangles(side, side // cell_size, cell_size) for side in (height, width))
-    return pooling.pool(votes, rows, columns)
+    return pooling.pool_cells(votes, rows, columns)
 
 
 _tensorflow = _TensorFlow("tensorflow")
@@ -116,5 +116,5 @@ sys.modules["tensorflow"] = _tensorflow
 
 from tfinvert.features import hog, lbp, pooling  # noqa: E402
 
-hog.triangles = pooling.triangles = _triangles
+hog.bilinear_weights = pooling.bilinear_weights = _triangles
 lbp.cell_histograms = _cell_histograms

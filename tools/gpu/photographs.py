@@ -20,11 +20,11 @@ from absl import flags
 from photograph_arrays import EXTENTS, PIXELS
 from PIL import Image
 
-from tfinvert import cli
+from tfinvert.commands import runtime
+from tfinvert.common.files import atomic_directory
 from tfinvert.data.decode import read_rgb
-from tfinvert.data.folder import image_files
+from tfinvert.data.folder import list_image_files
 from tfinvert.errors import InputError
-from tfinvert.files import atomic_directory
 
 
 def fit(photo: np.ndarray, height: int, width: int) -> tuple[np.ndarray, tuple[int, int, int]]:
@@ -73,7 +73,7 @@ def write(
 
 def main() -> None:
     """Writes the arrays."""
-    files = [file for folder in FLAGS.data for file in image_files(pathlib.Path(folder))]
+    files = [file for folder in FLAGS.data for file in list_image_files(pathlib.Path(folder))]
     if not files:
         raise InputError(f"no image in {', '.join(FLAGS.data)}")
     context = multiprocessing.get_context("spawn")
@@ -90,4 +90,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("output", None, "The directory to write.", required=True)
     flags.DEFINE_integer("height", 256, "Pixels of the shorter side, at most.", lower_bound=1)
     flags.DEFINE_integer("width", 344, "Pixels of the longer side, at most.", lower_bound=1)
-    cli.run(main)
+    runtime.run(main)

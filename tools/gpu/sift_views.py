@@ -19,13 +19,13 @@ import numpy as np
 import photograph_arrays
 from absl import flags
 
-from tfinvert import cli
-from tfinvert.data.order import order
-from tfinvert.data.views import Views
+from tfinvert.commands import runtime
+from tfinvert.common.files import atomic_directory
+from tfinvert.data.augmentation import RandomAugmentation
+from tfinvert.data.shuffling import shuffled_indices
 from tfinvert.errors import InputError
 from tfinvert.features import Sift
-from tfinvert.features.sift import CHANNELS, DESCRIPTOR, DESCRIPTOR_UNIT, occupied
-from tfinvert.files import atomic_directory
+from tfinvert.features.sift import CHANNELS, DESCRIPTOR_SIZE, DESCRIPTOR_UNIT, occupied_cells
 
 _AT_ONCE = 256
 NAMES = ("views", "cells", "descriptors", "places")
@@ -53,23 +53,25 @@ def sparse(grid: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     Of more some are drawn; what is missing lies in a cell after the last.
     """
     cells = grid.reshape(-1, CHANNELS)
-    found = np.flatnonzero(occupied(cells))
+    found = np.flatnonzero(occupied_cells(cells))
     if len(found) > keep:
         found = np.sort(np.random.default_rng(0).permutation(found)[:keep])
     where = np.full(keep, len(cells), np.int16)
-    descriptors = np.zeros((keep, DESCRIPTOR), np.uint8)
-    places = np.zeros((keep, CHANNELS - DESCRIPTOR), np.float16)
+    descriptors = np.zeros((keep, DESCRIPTOR_SIZE), np.uint8)
+    places = np.zeros((keep, CHANNELS - DESCRIPTOR_SIZE), np.float16)
     where[: len(found)] = found
-    descriptors[: len(found)] = np.rint(cells[found, :DESCRIPTOR] * DESCRIPTOR_UNIT)
-    places[: len(found)] = cells[found, DESCRIPTOR:]
+    descriptors[: len(found)] = np.rint(cells[found, :DESCRIPTOR_SIZE] * DESCRIPTOR_UNIT)
+    places[: len(found)] = cells[found, DESCRIPTOR_SIZE:]
     return where, descriptors, places
 
 
-def fill(folder: pathlib.Path, data: str, views: Views, keep: int, begin: int, end: int) -> None:
+def fill(
+    folder: pathlib.Path, data: str, views: RandomAugmentation, keep: int, begin: int, end: int
+) -> None:
     """Computes the views [begin, end) and writes them where they belong."""
     photos = photograph_arrays.load(data)
     positions = np.arange(begin, end)
-    indices = order(len(photos.pixels), 0, positions)
+    indices = shuffled_indices(len(photos.pixels), 0, positions)
     cut = views.cut([photograph_arrays.upright(photos, i) for i in indices], positions, 0)
     grids = Sift((*views.size, 3)).compute(cut / np.float32(255))
     found = [sparse(grid, keep) for grid in np.asarray(grids)]
@@ -79,10 +81,12 @@ def fill(folder: pathlib.Path, data: str, views: Views, keep: int, begin: int, e
         whole.flush()
 
 
-def write(path: str, data: str, views: Views, count: int, keep: int, processes: int) -> None:
+def write(
+    path: str, data: str, views: RandomAugmentation, count: int, keep: int, processes: int
+) -> None:
     """Writes the directory, whole or not at all."""
-    rest = CHANNELS - DESCRIPTOR
-    shapes = (*views.size, 3), (keep,), (keep, DESCRIPTOR), (keep, rest)
+    rest = CHANNELS - DESCRIPTOR_SIZE
+    shapes = (*views.size, 3), (keep,), (keep, DESCRIPTOR_SIZE), (keep, rest)
     types = np.uint8, np.int16, np.uint8, np.float16
     with atomic_directory(path) as folder:
         for name, shape, kind in zip(NAMES, shapes, types, strict=True):
@@ -103,7 +107,7 @@ def write(path: str, data: str, views: Views, count: int, keep: int, processes: 
 
 def main() -> None:
     """Writes the arrays."""
-    views = Views((FLAGS.size, FLAGS.size), FLAGS.min_crop, FLAGS.shift)
+    views = RandomAugmentation((FLAGS.size, FLAGS.size), FLAGS.min_crop, FLAGS.shift)
     # On a usual photograph a third of the cells holds a keypoint.
     keep = FLAGS.keep or FLAGS.size**2 * 11 // 512
     write(FLAGS.output, FLAGS.data, views, FLAGS.views, keep, FLAGS.processes or os.cpu_count())
@@ -121,4 +125,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("shift", 0, "Pixels to move a view by, at most.")
     flags.DEFINE_integer("keep", 0, "Keypoints of a view, at most; 0 for a third of its cells.")
     flags.DEFINE_integer("processes", 0, "Processes at a time; 0 for one a core.")
-    cli.run(main)
+    runtime.run(main)

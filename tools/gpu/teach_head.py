@@ -27,9 +27,9 @@ import photographs
 import views
 from absl import flags
 
-from tfinvert import cli
+from tfinvert.commands import runtime
 from tfinvert.data.decode import read_rgb
-from tfinvert.data.folder import image_files
+from tfinvert.data.folder import list_image_files
 from tfinvert.errors import InputError
 from tfinvert.networks import alexnet, weights
 
@@ -186,7 +186,7 @@ def accuracy(said: Probabilities, images: np.ndarray, labels: np.ndarray) -> tup
 def read_labelled(folder: str, classes: str) -> tuple[np.ndarray, np.ndarray]:
     """Central squares `[n, 224, 224, 3]` in [0, 1], and which line of `classes` their folder is."""
     names = pathlib.Path(classes).read_text(encoding="utf-8").split()
-    files = image_files(pathlib.Path(folder))
+    files = list_image_files(pathlib.Path(folder))
     images = np.empty((len(files), SIDE, SIDE, 3), np.float32)
     for image, file in zip(images, files, strict=True):
         photo = read_rgb(file)
@@ -232,4 +232,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("check", None, "Photographs in folders of classes, to measure on.")
     flags.DEFINE_string("classes", None, "With it: a file with the 1 000 folders' names in order.")
     flags.DEFINE_string("output", None, "The .safetensors file to write.", required=True)
-    cli.run(main)
+    runtime.run(main)

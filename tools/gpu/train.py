@@ -25,13 +25,14 @@ import sift_views
 import views
 from absl import flags
 
-from tfinvert import cli, features
+from tfinvert import features
+from tfinvert.commands import runtime
+from tfinvert.common.files import atomic_path
+from tfinvert.common.images import resize_batch
 from tfinvert.errors import InputError
 from tfinvert.features.standardization import Standardization
-from tfinvert.files import atomic_path
 from tfinvert.networks import inversion
-from tfinvert.resize import resize_batch
-from tfinvert.training.losses import squared_error
+from tfinvert.training.losses import mse
 
 _MEASURED = 8  # batches that a feature is standardised by
 
@@ -124,7 +125,7 @@ class Job:
         """Of one batch."""
         images, known = views.batch(key, data, self.settings.batch, self._cut)
         rebuilt = self.rebuild(parameters, images, encoder, known)
-        return squared_error(resize_batch(images, rebuilt.shape[1:3]), rebuilt).mean()
+        return mse(resize_batch(images, rebuilt.shape[1:3]), rebuilt).mean()
 
     def arrays(self, state: fitting.State) -> dict[str, np.ndarray]:
         """What is saved of the averaged parameters, by name, and of the feature."""
@@ -243,4 +244,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("steps", 0, "Steps in all.")
     flags.DEFINE_float("minutes", 0.0, "Or how long to train; how many steps that is, is measured.")
     flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
-    cli.run(main)
+    runtime.run(main)

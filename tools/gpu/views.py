@@ -1,4 +1,4 @@
-"""Random views of photographs, cut on the GPU: crops, shifts and mirrors, as `tfinvert.data.views`.
+"""Random views of photographs, cut on the GPU: crops, shifts and mirrors, as `tfinvert.data.augmentation`.
 
 The photographs lie in the GPU's memory; each batch draws its own with replacement.
 """

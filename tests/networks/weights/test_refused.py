@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 
 from tests.networks.weights import writers
-from tfinvert.networks.weights import pickles
+from tfinvert.networks.weights import restricted_pickle
 
 ENDINGS = [".pth", ".safetensors", ".caffemodel", ".npy", ".npz", ".ckpt", ""]
 
@@ -108,12 +108,16 @@ def test_tricks_of_pickle(trick, how, tmp_path, refused):
 
 
 def test_a_pickle_leaves_no_trace_for_the_next_one(tmp_path, refused):
-    before = {key: dict(getattr(x, "__dict__", {})) for key, x in pickles.NUMPY.items()}
+    before = {
+        key: dict(getattr(x, "__dict__", {})) for key, x in restricted_pickle.NUMPY_GLOBALS.items()
+    }
     for i, name in enumerate([b"_reconstruct", b"ndarray"]):
         module = b"numpy.core.multiarray" if i == 0 else b"numpy"
         data = b"\x80\x02c" + module + b"\n" + name + b"\n}X\x01\x00\x00\x00aK\x01s\x86b."
         refused(as_file(tmp_path, "ckpt", data))
-    assert before == {key: dict(getattr(x, "__dict__", {})) for key, x in pickles.NUMPY.items()}
+    assert before == {
+        key: dict(getattr(x, "__dict__", {})) for key, x in restricted_pickle.NUMPY_GLOBALS.items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from tfinvert.networks.weights import torch_files
 
 HERE = pathlib.Path(__file__).parent
 READERS = {
-    "torch_tensors": torch_files.read_archive,
-    "torch_tensors_legacy": torch_files.read_legacy,
+    "torch_tensors": torch_files.read_zip_pth,
+    "torch_tensors_legacy": torch_files.read_legacy_pth,
 }
 
 
@@ -59,7 +59,7 @@ RAW = np.arange(6, dtype="<f4").tobytes()
 
 
 def test_a_described_tensor(tmp_path):
-    found = torch_files.read_archive(archive_of(tmp_path / "w.pth", FINE, [RAW]))
+    found = torch_files.read_zip_pth(archive_of(tmp_path / "w.pth", FINE, [RAW]))
     np.testing.assert_array_equal(found["x"], [[0, 1, 2], [3, 4, 5]])
 
 
@@ -83,13 +83,13 @@ def test_a_described_tensor(tmp_path):
 def test_a_tensor_is_not_believed(tensor, storages, count, word, tmp_path):
     path = archive_of(tmp_path / "w.pth", tensor, storages, count=count)
     with pytest.raises(InputError, match=word):
-        torch_files.read_archive(path)
+        torch_files.read_zip_pth(path)
 
 
 def test_other_storages_are_refused_by_name(tmp_path):
     path = archive_of(tmp_path / "w.pth", FINE, [RAW], kind="Complex")
     with pytest.raises(InputError, match="asks for torch.ComplexStorage"):
-        torch_files.read_archive(path)
+        torch_files.read_zip_pth(path)
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path):
@@ -99,19 +99,19 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path):
     writers.write_archive(path, data, [raw], zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 10**5
     with pytest.raises(InputError, match="is compressed"):
-        torch_files.read_archive(path)
+        torch_files.read_zip_pth(path)
 
 
 def test_nothing_is_unpacked(tmp_path):
     path = archive_of(tmp_path / "w.pth", FINE, [RAW], compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(InputError, match="is compressed"):
-        torch_files.read_archive(path)
+        torch_files.read_zip_pth(path)
 
 
 def test_the_order_of_bytes_is_the_files(tmp_path):
     swapped = np.arange(6, dtype=">f4").tobytes()
     path = archive_of(tmp_path / "w.pth", FINE, [swapped], byteorder=b"big")
-    np.testing.assert_array_equal(torch_files.read_archive(path)["x"], [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(torch_files.read_zip_pth(path)["x"], [[0, 1, 2], [3, 4, 5]])
 
 
 def test_an_entry_that_says_it_is_larger_than_the_file(tmp_path):
@@ -123,7 +123,7 @@ def test_an_entry_that_says_it_is_larger_than_the_file(tmp_path):
     data[at + 24 : at + 28] = (4 * 10**8).to_bytes(4, "little")
     path.write_bytes(data)
     with pytest.raises(InputError, match="larger than it is"):
-        torch_files.read_archive(path)
+        torch_files.read_zip_pth(path)
 
 
 def test_a_checkpoint_of_more_than_tensors_names_what_is_more(tmp_path, refused):

@@ -5,11 +5,9 @@ Vedaldi; the simpler ones here say what those figures are worth.
 """
 
 from tfinvert.analysis.baselines.base import Baseline
-from tfinvert.analysis.baselines.cell_ridge import CellRidge
 from tfinvert.analysis.baselines.gradient_inversion import GradientInversion
-from tfinvert.analysis.baselines.mean_image import MeanImage
-from tfinvert.analysis.baselines.nearest_neighbor import NearestNeighbor
 from tfinvert.analysis.baselines.paired_dictionary import PairedDictionary
+from tfinvert.analysis.baselines.simple import CellRidge, MeanImage, NearestNeighbor
 
 __all__ = [
     "Baseline",

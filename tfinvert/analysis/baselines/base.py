@@ -50,7 +50,7 @@ class Baseline(abc.ABC):
         return features
 
 
-class LearntBaseline(Baseline):
+class TrainableBaseline(Baseline):
     """A baseline that learns from examples: checks and batches for those below.
 
     Args:
@@ -70,7 +70,7 @@ class LearntBaseline(Baseline):
         super().__init__(feature, output_size)
         self.standardization = standardization
 
-    def fit(self, batches: Iterable[Batch]) -> "LearntBaseline":
+    def fit(self, batches: Iterable[Batch]) -> "TrainableBaseline":
         """Learns from examples, each read once, and forgets what it learnt before.
 
         Args:
@@ -126,3 +126,43 @@ class LearntBaseline(Baseline):
     def _standardized(self, features: np.ndarray) -> np.ndarray:
         change = self.standardization
         return np.asarray(change(features) if change else features, np.float32)
+
+
+class GridBaseline(TrainableBaseline):
+    """What is learnt alike for all cells of a grid feature `[rows, columns, channels]`.
+
+    Attributes:
+      grid: (rows, columns) of the feature.
+      block: (height, width) of the pixels of a cell.
+
+    Raises:
+      InputError: the feature is no grid, or the image's sides are no multiples of the grid's.
+    """
+
+    def __init__(
+        self,
+        feature: Feature,
+        standardization: Standardization | None = None,
+        output_size: tuple[int, int] | None = None,
+    ):
+        super().__init__(feature, standardization, output_size)
+        shape = tuple(feature.spec.shape)
+        if len(shape) != 3:
+            raise InputError(
+                f"{self.name} takes features of shape [rows, columns, channels]. Received: "
+                f"{feature.name} of shape {shape}"
+            )
+        self.grid = shape[:2]
+        (height, width), (rows, columns) = self.output_size, self.grid
+        if height % rows or width % columns:
+            raise InputError(
+                f"{self.name}: the sides of images must be multiples of the grid's, {rows}×"
+                f"{columns} for {feature.name}. Received: {height}×{width}"
+            )
+        self.block = (height // rows, width // columns)
+
+
+def sliding_windows(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """All windows: `[B, h, w, c]` becomes a view `[B, h - size + 1, w - size + 1, *size, c]`."""
+    windows = np.lib.stride_tricks.sliding_window_view(values, size, (1, 2))
+    return np.moveaxis(windows, 3, -1)

@@ -26,7 +26,7 @@ _SMOOTHNESS = 1.0
 _LAYER_SMOOTHNESS = 25.0  # where a layer has as many values as the image
 
 
-def smoothness_for(feature: Feature) -> float:
+def default_smoothness(feature: Feature) -> float:
     """A weight of the variation that gives good images from noise, by the feature alone.
 
     1 for hand-crafted features. For a network's layer 25 times the image's values over the layer's:
@@ -56,7 +56,7 @@ class GradientInversion(Baseline):
         0.033 in 1 000.
       learning_rate: of the first step, in units of the pixels. Large ones find better images from
         noise, and lose a good initial image, which 0.003 stays near.
-      smoothness: weight of the variation; layers of a network want more: see `smoothness_for`.
+      smoothness: weight of the variation; layers of a network want more: see `default_smoothness`.
       beta: its exponent, at least 1.
       containment: weight of the range.
       nearness: weight of the squared distance from the initial image.

@@ -8,8 +8,7 @@ import numpy as np
 from sklearn.decomposition import MiniBatchDictionaryLearning, sparse_encode
 from sklearn.exceptions import ConvergenceWarning
 
-from tfinvert.analysis.baselines.base import Batch
-from tfinvert.analysis.baselines.grids import GridBaseline, windows_of
+from tfinvert.analysis.baselines.base import Batch, GridBaseline, sliding_windows
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
@@ -141,12 +140,12 @@ class PairedDictionary(GridBaseline):
 
     def _feature_windows(self, features: np.ndarray) -> np.ndarray:
         """At every cell where one fits: a view `[B, down, across, *window, channels]`."""
-        return windows_of(self._standardized(features), self.window)
+        return sliding_windows(self._standardized(features), self.window)
 
     def _pixel_windows(self, images: np.ndarray) -> np.ndarray:
         """Of the same cells: a view `[B, down, across, height, width, 3]`."""
         size = tuple(w * b for w, b in zip(self.window, self.block, strict=True))
-        return windows_of(images, size)[:, :: self.block[0], :: self.block[1]]
+        return sliding_windows(images, size)[:, :: self.block[0], :: self.block[1]]
 
 
 def _norm(rows: np.ndarray) -> float:

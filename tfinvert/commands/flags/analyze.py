@@ -30,7 +30,7 @@ command goes on with a stopped run; with another `--experiment` it adds to it.
 
 from absl import flags
 
-from tfinvert.choices import EXPERIMENTS, FORMS, MAX_IMAGES
+from tfinvert.config.choices import EXPERIMENTS, MAX_IMAGES, SOURCE_FORMATS
 
 LONG = "baselines"  # half an hour, and learns from training images: not a part of "all"
 
@@ -48,7 +48,7 @@ def define_flags() -> None:
         None,
         "Saved inverters' directories or shipped names; else shipped ones that fit.",
     )
-    flags.DEFINE_string("data", "photos", f"Photographs to look at: {FORMS}.")
+    flags.DEFINE_string("data", "photos", f"Photographs to look at: {SOURCE_FORMATS}.")
     flags.DEFINE_string(
         "training_data", None, "What baselines learn from: the same forms; else held out of --data."
     )

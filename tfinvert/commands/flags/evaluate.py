@@ -10,8 +10,8 @@ With `--output=DIR` the figures and a page of reconstructions are kept as `metri
 
 from absl import flags
 
-from tfinvert.choices import FORMS, MAX_IMAGES
-from tfinvert.runs.recipe_flags import define_any_size_flag
+from tfinvert.commands.flags.shared import define_any_size_flag
+from tfinvert.config.choices import MAX_IMAGES, SOURCE_FORMATS
 
 
 def define_flags() -> None:
@@ -19,7 +19,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "inverter", None, "A saved inverter's directory or a shipped name.", required=True
     )
-    flags.DEFINE_string("data", "photos", f"Photographs to measure on: {FORMS}.")
+    flags.DEFINE_string("data", "photos", f"Photographs to measure on: {SOURCE_FORMATS}.")
     flags.DEFINE_enum(
         "part",
         None,

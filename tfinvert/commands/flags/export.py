@@ -11,7 +11,7 @@ how to call them. A feature that runs Python on the host can only be served from
 
 from absl import flags
 
-from tfinvert.choices import ENDPOINTS
+from tfinvert.config.choices import ENDPOINTS
 
 
 def define_flags() -> None:

@@ -40,8 +40,15 @@ import dataclasses
 
 from absl import flags
 
-from tfinvert.choices import FORMS, LOSSES, MAX_IMAGES, NETWORKS, OPTIMIZERS, SPREADS
-from tfinvert.runs.recipe_flags import define_feature_flags, define_training_flags
+from tfinvert.commands.flags.shared import define_feature_flags, define_training_flags
+from tfinvert.config.choices import (
+    LOSSES,
+    MAX_IMAGES,
+    NETWORKS,
+    OPTIMIZERS,
+    SOURCE_FORMATS,
+    UNCERTAINTY_MODES,
+)
 from tfinvert.training.settings import Settings
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
@@ -50,7 +57,7 @@ DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
 def define_flags() -> None:
     """Defines them, for the program that calls."""
     define_feature_flags()
-    flags.DEFINE_string("data", "photos", f"Training photographs: {FORMS}.")
+    flags.DEFINE_string("data", "photos", f"Training photographs: {SOURCE_FORMATS}.")
     flags.DEFINE_integer("validation_images", MAX_IMAGES, "At most so many, evenly spaced.")
     flags.DEFINE_float("clip_norm", DEFAULTS["clip_norm"], "Largest norm of the gradient.")
     flags.DEFINE_float(
@@ -91,7 +98,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "spread",
         DEFAULTS["spread"],
-        SPREADS,
+        UNCERTAINTY_MODES,
         "Learn how far each pixel may be from the truth: beside the image, or alone, on --start as "
         "it is.",
     )

@@ -12,7 +12,7 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from tfinvert.errors import InputError
-from tfinvert.networks.weights.layouts import CAFFE, DENSE, Contents
+from tfinvert.networks.weights.layouts import CAFFE, DENSE, FileContents
 
 _PACKAGE = "tfinvert.caffe"
 # (name, number, type) of each field. Packed numbers are declared as what they are on the wire, a
@@ -34,7 +34,7 @@ _MESSAGES = {
 }
 
 
-def read_caffemodel(path: pathlib.Path) -> Contents:
+def read_caffemodel(path: pathlib.Path) -> FileContents:
     """The blobs of every layer that has any, as conv1.weight, conv1.bias, … fc8.bias.
 
     Raises:
@@ -59,7 +59,7 @@ def read_caffemodel(path: pathlib.Path) -> Contents:
         tensors[f"{name}.bias"] = _array(f"{name}.bias", layer.blobs[1], 1)
     if not tensors:
         raise InputError("it holds no layers with weights; not a .caffemodel of weights")
-    return Contents(tensors, CAFFE)
+    return FileContents(tensors, CAFFE)
 
 
 def _array(name: str, blob: Any, dimensions: int) -> np.ndarray:

@@ -48,7 +48,7 @@ LPIPS = Layout(_named("{}/kernel", "{}/bias", _LPIPS), False)
 
 
 @dataclasses.dataclass(frozen=True)
-class Contents:
+class FileContents:
     """What a file holds, before anything about AlexNet is checked.
 
     Attributes:

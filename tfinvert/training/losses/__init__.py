@@ -1,34 +1,32 @@
 """What reconstructions are fitted by: `--loss` values → functions of images and reconstructions.
 
 A loss takes two of `[B, H, W, 3]`, float32 in units around [0, 1], and gives `[B]`. One file a
-loss, and one line here. A loss that learns while the inverter does is a `Learner`.
+loss, and one line here. A loss that learns while the inverter does is a `TrainableLoss`.
 """
 
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from tfinvert.loss_terms import parse
-from tfinvert.training.losses.absolute import absolute_error
-from tfinvert.training.losses.adversarial import Adversary
-from tfinvert.training.losses.learner import Learner
-from tfinvert.training.losses.perceptual import perceptual
-from tfinvert.training.losses.squared import squared_error
-from tfinvert.training.losses.ssim import dissimilarity
+from tfinvert.config.loss_spec import parse_loss
+from tfinvert.training.losses.adversarial import AdversarialLoss
+from tfinvert.training.losses.perceptual import perceptual_loss
+from tfinvert.training.losses.pixel import mae, mse, ssim_loss
+from tfinvert.training.losses.trainable import TrainableLoss
 
 Size = tuple[int, int]
 
 
 LOSSES: dict[str, Callable[[Size, str], Callable[..., tf.Tensor]]] = {
-    "squared": lambda size, layers: squared_error,
-    "absolute": lambda size, layers: absolute_error,
-    "ssim": lambda size, layers: dissimilarity(size),
-    "perceptual": perceptual,
-    "adversarial": lambda size, layers: Adversary(size),
+    "squared": lambda size, layers: mse,
+    "absolute": lambda size, layers: mae,
+    "ssim": lambda size, layers: ssim_loss(size),
+    "perceptual": perceptual_loss,
+    "adversarial": lambda size, layers: AdversarialLoss(size),
 }
 
 
-class Loss:
+class CombinedLoss:
     """A weighted sum of losses.
 
     Args:
@@ -40,7 +38,7 @@ class Loss:
 
     def __init__(self, terms: Sequence[tuple[float, Callable[..., tf.Tensor]]]):
         self._terms = terms
-        self.learners = [each for _, each in terms if isinstance(each, Learner)]
+        self.learners = [each for _, each in terms if isinstance(each, TrainableLoss)]
 
     def __call__(
         self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor | None = None
@@ -53,17 +51,19 @@ class Loss:
         return tf.add_n(values)
 
 
-def make(text: str, size: Size) -> Loss:
+def make_loss(text: str, size: Size) -> CombinedLoss:
     """The loss that `--loss` names.
 
     Args:
-      text: see `loss_terms.parse`.
+      text: see `loss_spec.parse_loss`.
       size: (height, width) of the images that are compared.
 
     Raises:
       InputError: the text is no loss, the images are too small for it, or a layer does not exist.
     """
-    return Loss([(term.weight, LOSSES[term.name](size, term.layers)) for term in parse(text)])
+    return CombinedLoss(
+        [(term.weight, LOSSES[term.name](size, term.layers)) for term in parse_loss(text)]
+    )
 
 
 __all__ = ["LOSSES", "Learner", "Loss", "absolute_error", "make", "squared_error"]

@@ -15,15 +15,15 @@ import tensorflow as tf
 
 from tfinvert.networks import discriminator
 from tfinvert.networks.common import Feature
-from tfinvert.training.losses.learner import Learner
-from tfinvert.training.optimizers import schedule
+from tfinvert.training.losses.trainable import TrainableLoss
+from tfinvert.training.optimizers import learning_rate_schedule
 from tfinvert.training.settings import Settings
 
 _SLOPE = 0.1  # weight of the squared norm of the verdicts' gradient in the pixels, halved
 _RATE = 0.4  # the discriminator's learning rate over the inverter's
 
 
-class Adversary(Learner):
+class AdversarialLoss(TrainableLoss):
     """The loss that a discriminator gives. Both losses are log 2 where it tells nothing apart.
 
     Args:
@@ -38,11 +38,11 @@ class Adversary(Learner):
     def __call__(
         self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor
     ) -> tf.Tensor:
-        """See `Learner`: how sure the discriminator is which of a pair is the reconstruction."""
+        """See `TrainableLoss`: how sure the discriminator is which of a pair is the reconstruction."""
         return self._wrong(reconstructions, images, features)
 
     def own(self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-        """See `Learner`: how wrong the discriminator is about that, and how steep at both."""
+        """See `TrainableLoss`: how wrong the discriminator is about that, and how steep at both."""
         slopes = [self._slope(x, features) for x in (images, reconstructions)]
         return self._wrong(images, reconstructions, features) + 0.5 * _SLOPE * tf.add_n(slopes)
 
@@ -51,7 +51,7 @@ class Adversary(Learner):
     ) -> tuple[keras.Model, keras.optimizers.Optimizer]:
         model = discriminator.build(feature, self._size, settings.width, settings.precision)
         rate = dataclasses.replace(settings, learning_rate=_RATE * settings.learning_rate)
-        return model, keras.optimizers.Adam(schedule(rate), beta_1=0.0, beta_2=0.99)
+        return model, keras.optimizers.Adam(learning_rate_schedule(rate), beta_1=0.0, beta_2=0.99)
 
     def _verdicts(self, images: tf.Tensor, features: tf.Tensor) -> list[tf.Tensor]:
         inputs = [tf.convert_to_tensor(x) for x in (images, features)]

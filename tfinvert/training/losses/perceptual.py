@@ -6,16 +6,16 @@ import keras
 import tensorflow as tf
 
 from tfinvert.errors import InputError
-from tfinvert.features.applications import on_images, read_model
+from tfinvert.features.applications import build_layer_model, load_keras_model
 from tfinvert.features.squeezenet import ALIASES
-from tfinvert.lpips import WITH_POOL5, Lpips, layer_distance, trunk
+from tfinvert.metrics.lpips import LPIPS, MIN_SIDE_POOL5, build_alexnet_trunk, layer_distance
 from tfinvert.networks import alexnet, squeezenet
 from tfinvert.networks.weights import squeezenet as squeezenet_weights
 
 _ACCEPTED = "alexnet/LAYER+…, squeezenet/LAYER+… or FILE.keras/LAYER+…"
 
 
-def perceptual(
+def perceptual_loss(
     size: tuple[int, int], layers: str = ""
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """A distance between what a fixed network makes of images and of reconstructions.
@@ -32,7 +32,7 @@ def perceptual(
       InputError: there is no such network, file or layer, or the images are too small for it.
     """
     if not layers:
-        return Lpips(size)
+        return LPIPS(size)
     model = _model(size, layers)
 
     def loss(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
@@ -47,12 +47,12 @@ def _model(size: tuple[int, int], layers: str) -> keras.Model:
     source, _, wanted = layers.rpartition("/")
     name, names = f"perceptual={source}", wanted.split("+")
     if source == "alexnet":
-        model = trunk(size)
+        model = build_alexnet_trunk(size)
         there = {layer.name for layer in model.layers}
         ends = alexnet.VARIANTS["torchvision"].outputs
         if "conv5" in names and ends["conv5"] not in there:
             raise InputError(
-                f"{name}/conv5 takes images of at least {WITH_POOL5}×{WITH_POOL5} pixels. "
+                f"{name}/conv5 takes images of at least {MIN_SIDE_POOL5}×{MIN_SIDE_POOL5} pixels. "
                 f"Received: {size[0]}×{size[1]}"
             )
         names = [ends[each] if ends.get(each) in there else each for each in names]
@@ -62,10 +62,10 @@ def _model(size: tuple[int, int], layers: str) -> keras.Model:
         squeezenet_weights.assign_squeezenet(model, squeezenet_weights.read_squeezenet(path))
         names = [ALIASES.get(each, each) for each in names]
     elif source.endswith(".keras"):
-        model = read_model(source, "perceptual takes FILE.keras/LAYER+…. Received")
+        model = load_keras_model(source, "perceptual takes FILE.keras/LAYER+…. Received")
     else:
         raise InputError(f"perceptual takes {_ACCEPTED}. Received: {layers}")
-    return on_images(name, model, names, size)
+    return build_layer_model(name, model, names, size)
 
 
 def _outputs(model: keras.Model, images: tf.Tensor) -> list[tf.Tensor]:

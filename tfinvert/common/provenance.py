@@ -1,0 +1,41 @@
+"""What made an inverter, written down with it."""
+
+import os
+import platform
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import skimage
+import tensorflow as tf
+
+from tfinvert.common.memory import peak_memory
+from tfinvert.version import __version__
+
+
+def make_card(**facts: Any) -> dict[str, Any]:
+    """Facts of a run (data, steps, seed, metrics, …) with versions, machine and memory beside."""
+    memory = {"peak_memory_gb": round(peak_memory(), 2)}
+    return {**facts, "versions": library_versions(), "machine": _machine(), **memory}
+
+
+def library_versions() -> dict[str, str]:
+    """Of everything that has a part in a feature's or a network's values."""
+    return {
+        "tfinvert": __version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "scikit-image": skimage.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _machine() -> str:
+    accelerators = [
+        tf.config.experimental.get_device_details(device).get("device_name", "GPU")
+        for device in tf.config.list_physical_devices("GPU")
+    ]
+    return ", ".join([f"{os.cpu_count()} CPU cores ({platform.machine()})", *accelerators])

