@@ -176,12 +176,14 @@ def _defined_flags(program: str) -> Iterator[None]:
     """Defines the flags of a program in this process, without running it."""
     before = {*flags.FLAGS}
     name = program.removeprefix("tfinvert ")
-    with pytest.MonkeyPatch.context() as patch:
-        if name in COMMANDS:
-            COMMANDS[name].define_flags()
-        else:
-            patch.setattr(app, "run", lambda *_, **__: None)
-            patch.setattr(sys, "argv", [program])
-            runpy.run_path(str(ROOT / program), run_name="__main__")
-        yield
-    flags.FLAGS.remove_flag_values([name for name in flags.FLAGS if name not in before])
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            if name in COMMANDS:
+                COMMANDS[name].define_flags()
+            else:
+                patch.setattr(app, "run", lambda *_, **__: None)
+                patch.setattr(sys, "argv", [program])
+                runpy.run_path(str(ROOT / program), run_name="__main__")
+            yield
+    finally:
+        flags.FLAGS.remove_flag_values([name for name in flags.FLAGS if name not in before])

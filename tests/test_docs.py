@@ -33,6 +33,7 @@ from tests.documents import (
 from tests.programs import call
 from tfinvert.runs.gallery import exhibits_in_order
 from tfinvert.serving import export_savedmodel
+from tools.document_tables import TABLES, update_page
 
 # The programs in the shell commands of the documents. Their arguments are parsed by the programs
 # (below); the test named here also runs the program.
@@ -392,12 +393,15 @@ def test_commands_of_serving_run(workspace, server):
     assert image_size(workspace / "reconstruction.png")[0] in (64, 160)
 
 
+@pytest.mark.parametrize("page", TABLES)
+def test_tables_are_up_to_date(page):
+    assert read_document(ROOT / page) == update_page(page, ROOT), "run `make tables`"
+
+
 def test_experiments_are_documented():
     text = read_document(ROOT / "docs" / "analyses.md")
     named = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     assert sorted(named) == sorted(EXPERIMENTS)
-    pages = [EXPERIMENTS[name].documentation for name in EXPERIMENTS]
-    assert all((ROOT / "docs" / page).is_file() for page in pages)
 
 
 def test_gallery_shows_exhibits():
