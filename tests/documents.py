@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from absl import app, flags
+from tfinvert.config.registry import COMMANDS
 
-from tfinvert.commands.command import COMMANDS
+from tfinvert.commands.flags import deprecated
 
 ROOT = pathlib.Path(__file__).parents[1]
 AT_ROOT = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
@@ -158,14 +159,16 @@ def flag_errors(program: str, argument_lists: Sequence[Sequence[str]]) -> list[s
       argument_lists: each without the program.
 
     Returns:
-      One error message for each list; empty if the program accepts it.
+      One error message for each list; empty if the program accepts it and no name is deprecated.
     """
     errors = []
     with _defined_flags(program):
         for arguments in argument_lists:
             try:
                 copy.deepcopy(flags.FLAGS)([program, *arguments])
-                errors.append("")
+                names = [x.lstrip("-").partition("=")[0] for x in arguments if x.startswith("-")]
+                old = [x for x in names if x in flags.FLAGS and deprecated.is_alias(x)]
+                errors.append(f"deprecated flags: {', '.join(old)}" if old else "")
             except flags.Error as error:
                 errors.append(" ".join(str(error).split()))
     return errors

@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from PIL import Image
 from pymdownx.slugs import slugify
-from tfinvert.config.registry import EXPERIMENTS
+from tfinvert.config.registry import EXPERIMENTS, Entry, Registry
 
 import tfinvert
 from tests.documents import (
@@ -31,6 +31,7 @@ from tests.documents import (
     shell_commands,
 )
 from tests.programs import call
+from tfinvert import features
 from tfinvert.runs.gallery import exhibits_in_order
 from tfinvert.serving import export_savedmodel
 from tools.document_tables import TABLES, update_page
@@ -427,22 +428,25 @@ def test_gallery_pictures_exist_and_are_small():
     assert sum(path.stat().st_size for path in files) <= 2_500_000
 
 
-def test_new_representation_computes_features(photos):
+def test_new_representation_computes_features(photos, tmp_path, monkeypatch):
+    """Writes the file of the document, and looks the class up by the document's registry entry."""
     module, _ = python_blocks(NEW_REPRESENTATION)
-    variables = {}
-    exec(module, variables)
-    feature = variables["CellMoments"](image_shape=(64, 64, 3))
-    features = feature(photos[:2]).numpy()
+    (tmp_path / "cell_moments.py").write_text(module, encoding="utf-8")
+    monkeypatch.setattr(features, "__path__", [*features.__path__, str(tmp_path)])
+    (entry,) = [x.text for x in blocks_in("text") if x.document == NEW_REPRESENTATION]
+    entries = eval(f"{{{entry}}}", {"Entry": Entry})
+    feature_class = Registry(entries)["cell_moments"]
+    outputs = feature_class(image_shape=(64, 64, 3))(photos[:2]).numpy()
     cell = photos[1, 8:16, 16:24].reshape(-1, 3)
     expected = np.concatenate([cell.mean(0), cell.std(0)])
-    np.testing.assert_allclose(features[1, 1, 2], expected, atol=1e-5)
+    np.testing.assert_allclose(outputs[1, 1, 2], expected, atol=1e-5)
     with pytest.raises(tfinvert.InputError, match="multiples of 8"):
-        variables["CellMoments"](image_shape=(60, 64, 3))
+        feature_class(image_shape=(60, 64, 3))
 
 
 TRAIN_NEW_REPRESENTATION = """
 import pathlib
-import tfinvert
+
 from tfinvert.data.open_source import open_source
 from tfinvert.metrics.evaluation import read_images
 from tfinvert.runs.training import TrainingRun, run_training
@@ -464,7 +468,7 @@ def test_new_representation_can_be_trained(tmp_path):
     module, line = python_blocks(NEW_REPRESENTATION)
     (tmp_path / "cell_moments.py").write_text(module, encoding="utf-8")
     line = line.replace("tfinvert.features.cell_moments", "cell_moments")
-    program = f"from tfinvert.features import register\n{line}\n{TRAIN_NEW_REPRESENTATION}"
+    program = f"{line}\n{TRAIN_NEW_REPRESENTATION}"
     (tmp_path / "program.py").write_text(program, encoding="utf-8")
     finished = call(tmp_path / "program.py", cwd=tmp_path)
     assert not finished.returncode, finished.stderr
