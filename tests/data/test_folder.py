@@ -17,7 +17,7 @@ def write(path, value=0):
 
 
 def values(folder):
-    return [int(image[0, 0, 0]) for image in folder.once().as_numpy_iterator()]
+    return [int(image[0, 0, 0]) for image in folder.evaluation_images().as_numpy_iterator()]
 
 
 def refusal(*arguments):

@@ -73,15 +73,15 @@ def check_streams(source, count):
         assert batches.element_spec[1] == tf.TensorSpec((1,), tf.int64)
         for images, labels in batches.as_numpy_iterator():
             assert np.round(images[0, 0, 0, 0] * 25.5) == labels[0]
-    assert source.once_labels().dtype == np.int64
-    drawn = [int(image[0, 0, 0]) // 10 for image in source.once().as_numpy_iterator()]
-    assert source.once_labels().tolist() == drawn
+    assert source.evaluation_labels().dtype == np.int64
+    drawn = [int(image[0, 0, 0]) // 10 for image in source.evaluation_images().as_numpy_iterator()]
+    assert source.evaluation_labels().tolist() == drawn
 
 
 def test_sub_folders_are_classes_and_a_broken_image_moves_no_label(folder):
     source = ImageFolder(folder)
     assert source.classes == ["a", "b", "c"]
-    assert source.once_labels().tolist() == [0] * 4 + [1] * 7 + [2] * 5
+    assert source.evaluation_labels().tolist() == [0] * 4 + [1] * 7 + [2] * 5
     check_streams(source, 40)
 
 
@@ -95,7 +95,7 @@ def test_both_parts_of_a_folder_have_the_classes_of_all(folder):
 
 def test_images_beside_the_sub_folders_have_no_class(folder):
     write(folder / "stray.png", 0)
-    for use in (lambda source: source.classes, lambda source: source.once_labels()):
+    for use in (lambda source: source.classes, lambda source: source.evaluation_labels()):
         with pytest.raises(InputError, match="no classes: it holds images outside sub-folders"):
             use(ImageFolder(folder))
 
@@ -103,7 +103,7 @@ def test_images_beside_the_sub_folders_have_no_class(folder):
 def test_labels_of_tfds_are_those_of_its_images(prepared):
     source = TfdsSource("labelled")
     assert source.classes == ["cat", "ant", "bee"]
-    assert source.once_labels().tolist() == LABELS.tolist()
+    assert source.evaluation_labels().tolist() == LABELS.tolist()
     check_streams(source, 90)
 
 
@@ -118,4 +118,4 @@ def test_what_has_no_classes_says_so(prepared, name, use):
 
 def test_images_whose_class_is_kept_secret(prepared):
     with pytest.raises(InputError, match="tfds:hidden: images of the split 'train' have no class"):
-        TfdsSource("hidden").once_labels()
+        TfdsSource("hidden").evaluation_labels()

@@ -61,8 +61,8 @@ def test_tiles_are_squares_inside_the_photograph(shape):
 @pytest.mark.parametrize("part", SPLITS)
 def test_once_has_evaluation_size_images_and_the_same_each_time(part):
     photos = Photos(part)
-    first = list(photos.once().as_numpy_iterator())
-    again = list(photos.once().as_numpy_iterator())
+    first = list(photos.evaluation_images().as_numpy_iterator())
+    again = list(photos.evaluation_images().as_numpy_iterator())
     assert len(first) == len(again) == photos.evaluation_size
     for one, two in zip(first, again, strict=True):
         assert one.dtype == np.uint8
@@ -71,7 +71,7 @@ def test_once_has_evaluation_size_images_and_the_same_each_time(part):
 
 def test_an_epoch_visits_each_photograph_equally_often():
     photos = Photos("validation")
-    shapes = [photos.photograph(index).shape for index in range(len(photos))]
+    shapes = [photos.training_image(index).shape for index in range(len(photos))]
     assert shapes.count(load_photograph("coffee").shape) == len(photos) // 2
 
 

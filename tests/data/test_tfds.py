@@ -74,7 +74,7 @@ def _prepared_and_offline(request, monkeypatch):
 
 
 def read(source):
-    return np.stack(list(source.once().as_numpy_iterator()))
+    return np.stack(list(source.evaluation_images().as_numpy_iterator()))
 
 
 def refusal(*arguments):
@@ -88,8 +88,8 @@ def test_images_come_in_the_order_of_the_files(prepared):
     source = TfdsSource("colour")
     assert source.name == "tfds:colour"
     assert len(source) == source.evaluation_size == 40
-    assert source.once().element_spec.dtype == tf.uint8
-    assert source.once().element_spec.shape.as_list() == [None, None, 3]
+    assert source.evaluation_images().element_spec.dtype == tf.uint8
+    assert source.evaluation_images().element_spec.shape.as_list() == [None, None, 3]
     np.testing.assert_array_equal(read(source), PIXELS[..., :3])
 
 
@@ -124,17 +124,17 @@ def test_the_end_of_the_only_split_is_held_out(prepared):
 
 def test_training_images_are_those_of_the_files(prepared):
     source = TfdsSource("colour")
-    drawn = [source.photograph(index) for index in range(len(source))]
+    drawn = [source.training_image(index) for index in range(len(source))]
     np.testing.assert_array_equal(drawn, PIXELS[..., :3])
 
 
 def test_images_are_decoded_once_and_held_where_they_are_asked_to_be(prepared, monkeypatch):
     held = DecodedImageCache()
     source = TfdsSource("colour", held=held)
-    first = source.photograph(3)
+    first = source.training_image(3)
     assert len(held) == 40
     monkeypatch.setattr(source, "once", None)
-    assert source.photograph(3) is first
+    assert source.training_image(3) is first
 
 
 def test_the_identity_is_that_of_the_split_and_its_files(prepared):

@@ -135,7 +135,7 @@ def test_a_model_with_it_is_saved_and_loaded(hub, tmp_path):
     feature.model.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
     np.testing.assert_allclose(loaded(images), feature(images), atol=1e-6)
-    assert feature.to_train().identity() == feature.identity()
+    assert feature.trainable_copy().identity() == feature.identity()
 
 
 @needs_hub

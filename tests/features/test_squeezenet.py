@@ -89,7 +89,7 @@ def test_a_gradient_reaches_the_image(photos, fire9):
 
 
 def test_a_copy_to_train_has_weights_of_its_own(fire9):
-    copy = fire9.to_train()
+    copy = fire9.trainable_copy()
     copy.model.trainable_variables[0].assign_add(tf.ones_like(copy.model.trainable_variables[0]))
     assert copy.identity() != fire9.identity()
 

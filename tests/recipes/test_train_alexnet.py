@@ -79,7 +79,7 @@ def test_the_card_tells_what_was_measured_of_the_saved_weights(place, run):
     )
     assert card["parameters"] == fc8.model.count_params()
     source = ImageFolder(place / "val")
-    scores = top_k_accuracy(np.asarray(fc8(read_images(source, (32, 32)))), source.once_labels())
+    scores = top_k_accuracy(np.asarray(fc8(read_images(source, (32, 32)))), source.evaluation_labels())
     assert card["metrics"] == {**scores, "images": 9}
 
 
