@@ -165,7 +165,7 @@ def test_other_formats_are_refused(kind):
 def test_a_truncated_image_is_refused(kind, kept):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = encoded(noise, kind)
-    assert "not a whole image" in refusal(data[: int(kept * len(data))])
+    assert "truncated or damaged image" in refusal(data[: int(kept * len(data))])
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -173,7 +173,7 @@ def test_a_truncated_image_with_metadata_is_refused(kind):
     tags = Image.Exif()
     tags[0x0112] = 6
     data = encoded(smooth(), kind, exif=tags)
-    assert "not a whole image" in refusal(data[: int(0.8 * len(data))])
+    assert "truncated or damaged image" in refusal(data[: int(0.8 * len(data))])
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_decompression_bomb_is_refused_before_memory_is_taken(side, tmp_path):
 def test_max_pixels_is_the_callers():
     data = encoded(smooth(), "PNG")
     assert decode_rgb(data, max_pixels=24 * 32).shape == (24, 32, 3)
-    with pytest.raises(InputError, match="32×24 pixels; at most 767 are accepted"):
+    with pytest.raises(InputError, match="at most 767 are accepted. Received: 32×24"):
         decode_rgb(data, max_pixels=24 * 32 - 1)
 
 

@@ -67,7 +67,7 @@ def test_unreadable_files_are_counted_named_and_skipped(tmp_path, caplog):
     assert len(folder.unreadable) == 8
     assert str(tmp_path / "bad6.jpg") in folder.unreadable[6]
     (record,) = caplog.records
-    assert "skipped 8 of 11 files" in record.getMessage()
+    assert "skipped 8 unreadable of 11 files" in record.getMessage()
     assert str(tmp_path / "bad0.jpg") in record.getMessage()
     assert "and 3 more" in record.getMessage()
     assert "\n" not in record.getMessage()
@@ -97,7 +97,7 @@ def test_a_folder_without_images_names_the_extensions(tmp_path):
 
 def names(root, part):
     folder = ImageFolder(root, part)
-    return {pathlib.Path(file).relative_to(root).as_posix() for file in folder._files}
+    return {pathlib.Path(name).as_posix() for name in folder.names}
 
 
 def test_the_parts_are_disjoint_and_complete_and_stay_so(tmp_path):
@@ -132,7 +132,7 @@ def test_three_images_give_two_to_validation(tmp_path, start):
 
 
 def test_three_images_by_chance_all_held_out_leave_one_to_train_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfinvert.data.folder._HELD_OUT", 0.999999)
+    monkeypatch.setattr("tfinvert.data.folder.VALIDATION_FRACTION", 0.999999)
     for value in range(3):
         write(tmp_path / f"{value}.png", value)
     assert len(ImageFolder(tmp_path, "training")) == 1
@@ -144,7 +144,7 @@ def test_too_few_images_for_two_parts(tmp_path, count):
         write(tmp_path / f"{value}.png")
     assert len(ImageFolder(tmp_path)) == count
     for part in ("training", "validation"):
-        assert f"{count} readable image(s)" in refusal(tmp_path, part)
+        assert f"Received: {count} readable image(s)" in refusal(tmp_path, part)
 
 
 @pytest.mark.parametrize("broken", range(5))

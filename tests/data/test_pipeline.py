@@ -40,11 +40,11 @@ def located(height, width):
     return np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
 
 
-def training_batches(source, size, batch_size, seed, *, start_step=0, part=WHOLE_BATCH, **how):
+def training_batches(source, size, batch_size, seed, *, start_step=0, shard=WHOLE_BATCH, **how):
     how.setdefault("min_crop", source.min_crop)
     how.setdefault("jitter", source.jitter)
     views = RandomAugmentation(size, **how)
-    return pipeline.training_batches(source, views, batch_size, seed, start_step, part)
+    return pipeline.training_batches(source, views, batch_size, seed, start_step, shard)
 
 
 def first(batches, count):
@@ -300,7 +300,7 @@ def test_a_shift_is_the_same_for_the_same_seed_and_position():
 
 @pytest.mark.parametrize("shift", [-1, 16])
 def test_shift_out_of_range(shift):
-    with pytest.raises(InputError, match="shift must be from 0 to below the image's sides"):
+    with pytest.raises(InputError, match="shift must be at least 0 and less than the image sides"):
         training_batches(Memory(noise(1, 16, 16)), (16, 16), 1, 0, shift=shift)
 
 
@@ -309,7 +309,7 @@ def test_parts_of_a_batch_are_together_the_batch(of):
     source = Memory(noise(7, 16, 16))
     whole = first(training_batches(source, (8, 8), 6, 1, start_step=2), 4)
     parts = [
-        first(training_batches(source, (8, 8), 6, 1, start_step=2, part=(i, of)), 4)
+        first(training_batches(source, (8, 8), 6, 1, start_step=2, shard=(i, of)), 4)
         for i in range(of)
     ]
     for batch, *others in zip(whole, *parts, strict=True):
@@ -323,13 +323,13 @@ def test_held_photographs_give_the_views_of_decoded_ones(memory_gb, min_crop):
     source = Memory([*noise(3, 90, 130), *noise(2, 40, 30), *noise(2, 64, 20)])
     views = RandomAugmentation((16, 24), min_crop, 3, 0.3)
     decoded = first(pipeline.training_batches(source, views, 5, 3), 4)
-    held = DecodedImageCache(views.reduced, memory_gb)
+    cache = DecodedImageCache(views.shrink, memory_gb)
     for index in range(len(source)):
-        held.append(source.image(index))
-    assert held.in_memory <= memory_gb * 1e9
-    assert held.in_memory + held.on_disk < sum(source.image(i).nbytes for i in range(7)) / 2
-    assert (held.on_disk > 0) == (memory_gb < 1)
-    source.held = held
+        cache.append(source.image(index))
+    assert cache.in_memory <= memory_gb * 1e9
+    assert cache.in_memory + cache.on_disk < sum(source.image(i).nbytes for i in range(7)) / 2
+    assert (cache.on_disk > 0) == (memory_gb < 1)
+    source.image_cache = cache
     source.image = None  # nobody decodes any more
     np.testing.assert_array_equal(first(pipeline.training_batches(source, views, 5, 3), 4), decoded)
 
@@ -338,7 +338,7 @@ def test_held_photographs_give_the_views_of_decoded_ones(memory_gb, min_crop):
 @pytest.mark.parametrize("min_crop", [1.0, 0.6, 0.5, 0.3])
 def test_the_smallest_crop_of_a_reduced_photograph_has_the_size_of_a_view(shape, size, min_crop):
     views = RandomAugmentation(size, min_crop)
-    reduced = views.reduced(noise(1, *shape)[0])
+    reduced = views.shrink(noise(1, *shape)[0])
     largest = max(reduced.shape[0] / size[0] * min_crop, reduced.shape[1] / size[1] * min_crop)
     smallest = min(reduced.shape[0] / size[0] * min_crop, reduced.shape[1] / size[1] * min_crop)
     assert smallest == pytest.approx(1, abs=0.1) or reduced.shape[:2] == shape
@@ -346,12 +346,12 @@ def test_the_smallest_crop_of_a_reduced_photograph_has_the_size_of_a_view(shape,
         max(shape[0] / size[0], shape[1] / size[1]) / min(shape[0] / size[0], shape[1] / size[1]),
         rel=0.1,
     )
-    assert views.reduced(reduced) is reduced
+    assert views.shrink(reduced) is reduced
 
 
 def test_a_disk_without_room_for_decoded_photographs_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    with pytest.raises(InputError, match="no room to hold decoded photographs in .*gone.*TMPDIR"):
+    with pytest.raises(InputError, match="no space for decoded images in .*gone.*TMPDIR"):
         DecodedImageCache(memory_gb=0).append(noise(1, 8, 8)[0])
 
 

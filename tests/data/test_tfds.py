@@ -129,11 +129,11 @@ def test_training_images_are_those_of_the_files(prepared):
 
 
 def test_images_are_decoded_once_and_held_where_they_are_asked_to_be(prepared, monkeypatch):
-    held = DecodedImageCache()
-    source = TfdsSource("colour", held=held)
+    cache = DecodedImageCache()
+    source = TfdsSource("colour", image_cache=cache)
     first = source.training_image(3)
-    assert len(held) == 40
-    monkeypatch.setattr(source, "once", None)
+    assert len(cache) == 40
+    monkeypatch.setattr(source, "evaluation_images", None)
     assert source.training_image(3) is first
 
 
@@ -191,11 +191,11 @@ def test_a_data_set_that_cannot_be_downloaded_is_one_line(tmp_path, monkeypatch)
 
 
 def test_a_data_set_without_images_is_one_line(prepared):
-    assert refusal("numbers") == "tfds:numbers has no images; its features are: x"
+    assert refusal("numbers") == "tfds:numbers has no images; its features are x"
 
 
 def test_a_data_set_without_the_split_train_names_its_splits(prepared):
-    assert refusal("heldout") == "tfds:heldout has no split 'train'; its splits are: test"
+    assert refusal("heldout") == "tfds:heldout has no split 'train'; its splits are test"
 
 
 def test_an_empty_part_is_one_line(prepared):

@@ -145,12 +145,12 @@ def test_images_of_another_kind_are_refused(photos):
     feature = features.get("hog")
     with pytest.raises(tfinvert.InputError, match="divide uint8 images by 255"):
         feature((photos * 255).astype(np.uint8))
-    with pytest.raises(tfinvert.InputError, match="made for images of shape"):
+    with pytest.raises(tfinvert.InputError, match="built for images of shape"):
         feature(photos[:, :32])
-    with pytest.raises(tfinvert.InputError, match="made for images of shape"):
+    with pytest.raises(tfinvert.InputError, match="built for images of shape"):
         feature(keras.Input((32, 64, 3)))
 
 
 def test_unknown_feature_lists_the_known():
-    with pytest.raises(tfinvert.InputError, match="unknown feature 'hgo'; there are: .*hog"):
+    with pytest.raises(tfinvert.InputError, match="unknown feature 'hgo'; choose one of .*hog"):
         features.get("hgo")

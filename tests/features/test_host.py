@@ -27,7 +27,7 @@ def test_runs_any_function_eagerly_and_in_tf_data(photos):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda image: image, r"declared features of shape \(64, 3\). Received: \(64, 64, 3\)"),
+        (lambda image: image, r"must return the declared shape \(64, 3\). Received: \(64, 64, 3\)"),
         (lambda image: np.full((64, 3), np.nan), "finite real numbers"),
         (lambda image: np.zeros((64, 3), complex), "finite real numbers"),
     ],

@@ -113,7 +113,7 @@ def test_blocks_and_layers_by_name(hub):
     assert tap("stage1", hub("dinov2")[1]).spec.shape == (4, 4, 16)
     block = "clip_vision_encoder_encoder_block_0"
     assert tap(block, hub("clip")[1], tokens="class").spec.shape == (16,)
-    with pytest.raises(InputError, match="no layer 'P9'; there are: .*conv"):
+    with pytest.raises(InputError, match="no layer 'P9'; choose one of .*conv"):
         tap("P9", hub("resnet")[1])
 
 
@@ -171,9 +171,9 @@ def test_presets_that_cannot_be_had(hub, tmp_path):
     folder.mkdir()
     (folder / "config.json").write_text("{")
     for options, words in (
-        ({"preset": ""}, "takes preset=FOLDER"),
-        ({"preset": str(tmp_path / "nowhere")}, "cannot be had with weights=preset"),
-        ({"preset": str(folder)}, "cannot be had"),
+        ({"preset": ""}, "needs preset=FOLDER"),
+        ({"preset": str(tmp_path / "nowhere")}, "cannot load the preset"),
+        ({"preset": str(folder)}, "cannot load the preset"),
         ({"preset": hub("vit")[1], "weights": "imagenet"}, "weights=preset or random"),
         ({"preset": hub("vit")[1], "input_size": 33}, "input_size=33"),
         ({"preset": hub("vit")[1], "preprocessing": "vgg"}, "unknown preprocessing 'vgg'"),

@@ -184,7 +184,7 @@ def test_images_of_another_kind_are_refused(photos):
     feature = features.get("lbp")
     with pytest.raises(tfinvert.InputError, match="divide uint8 images by 255"):
         feature((photos * 255).astype(np.uint8))
-    with pytest.raises(tfinvert.InputError, match="made for images of shape"):
+    with pytest.raises(tfinvert.InputError, match="built for images of shape"):
         feature(photos[:, :32])
     for wrong in (np.nan, np.inf):
         broken = photos[:2].copy()

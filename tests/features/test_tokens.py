@@ -84,14 +84,29 @@ def test_it_comes_back_from_its_description(saved):
 @pytest.mark.parametrize(
     ("layer", "prefix", "options", "words"),
     [
-        ("last", 2, {}, "gives 18 tokens, which with none or one before them are no grid"),
-        ("last", 2, {"prefix": 1}, "18 tokens, which with 1 before them are no grid"),
-        ("last", 2, {"prefix": 18}, "18 tokens, which with 18 before them are no grid"),
+        (
+            "last",
+            2,
+            {},
+            "outputs 18 tokens, which with zero or one before the patch tokens do not form a grid",
+        ),
+        (
+            "last",
+            2,
+            {"prefix": 1},
+            "18 tokens, which with 1 before the patch tokens do not form a grid",
+        ),
+        (
+            "last",
+            2,
+            {"prefix": 18},
+            "18 tokens, which with 18 before the patch tokens do not form a grid",
+        ),
         ("last", 2, {"prefix": -2}, "prefix=-2"),
-        ("last", 2, {"tokens": "mean"}, "tokens are grid or class"),
-        ("last", 0, {"tokens": "class"}, "all 16 tokens are of patches, 4×4, and none"),
-        ("vector", 2, {"tokens": "class"}, "keras/vector gives no tokens"),
-        ("last", 2, {"tokens": 1}, "keras/last takes options as in"),
+        ("last", 2, {"tokens": "mean"}, "tokens must be grid or class"),
+        ("last", 0, {"tokens": "class"}, "has no class token: all 16 tokens are patches, 4×4"),
+        ("vector", 2, {"tokens": "class"}, "keras/vector outputs no tokens"),
+        ("last", 2, {"tokens": 1}, "invalid options of keras/last; the options are"),
     ],
 )
 def test_what_is_no_grid_is_refused_in_one_line(saved, layer, prefix, options, words):

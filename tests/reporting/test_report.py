@@ -140,9 +140,9 @@ def test_small_images_are_enlarged_by_whole_factors_and_large_ones_are_not(tmp_p
 
 
 def test_a_figure_has_a_picture(tmp_path):
-    with pytest.raises(ValueError, match="has no picture"):
+    with pytest.raises(ValueError, match="needs an image, svg or gif"):
         Figure("a", "b")
-    with pytest.raises(ValueError, match="is no GIF"):
+    with pytest.raises(ValueError, match="is not a GIF"):
         Figure("a", "b", gif=b"\x89PNG")
     assert Figure("a", "b", svg=SVG).image is None
 
@@ -170,7 +170,7 @@ def test_chapters_number_their_figures_through_and_fold_long_tables(tmp_path):
     assert [text for text in page.text["span"] if text] == ["Figure 1", "Figure 2", "Figure 3"]
     assert "What was asked." in page.text["p"]
     assert page.text["li"] == ["Found."]
-    assert page.text["summary"] == ["All numbers, 21 rows"]
+    assert page.text["summary"] == ["Full table, 21 rows"]
     assert len(page.all("tr")) == 21 + 22
 
 

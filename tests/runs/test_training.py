@@ -120,7 +120,7 @@ def bomb():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"feature": "hgo"}, "unknown feature 'hgo'; there are: .*hog"),
+        ({"feature": "hgo"}, "unknown feature 'hgo'; choose one of .*hog"),
         ({"spread": "alone"}, "spread=alone is for an inverter that stays as it is: give it as"),
         (
             {"spread": "alone", "start": "hog-64", "loss": "absolute"},

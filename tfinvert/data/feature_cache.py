@@ -39,7 +39,7 @@ _READER_OPTIONS = {
     "file_reader_buffer_size": 2**12,
 }
 # A shard holds at least 512 views and a multiple of 64; there are at most 128 shards.
-_MIN_SHARD_VIEWS, _MAX_SHARDS, _SHARD_MULTIPLE = 512, 128, 64
+MIN_SHARD_VIEWS, MAX_SHARDS, SHARD_MULTIPLE = 512, 128, 64
 
 
 class FeatureCache:
@@ -204,8 +204,8 @@ def shard_ranges(count: int) -> dict[str, tuple[int, int]]:
 
     Every `begin` is a multiple of 64.
     """
-    size = max(_MIN_SHARD_VIEWS, -(-count // _MAX_SHARDS))
-    size = -(-size // _SHARD_MULTIPLE) * _SHARD_MULTIPLE
+    size = max(MIN_SHARD_VIEWS, -(-count // MAX_SHARDS))
+    size = -(-size // SHARD_MULTIPLE) * SHARD_MULTIPLE
     begins = range(0, count, size)
     return {
         f"views-{index:05d}-of-{len(begins):05d}.arrayrecord": (begin, min(begin + size, count))
@@ -304,7 +304,7 @@ def _check_format(path: pathlib.Path, card: Mapping[str, Any]) -> None:
     found = card.get("format")
     if found != FORMAT:
         raise InputError(
-            f"the cache {path} has format {found}, but this version reads {FORMAT}; it is not modified"
+            f"the cache {path} has format {found}, but this version reads {FORMAT}; it is kept"
         )
 
 

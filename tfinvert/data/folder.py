@@ -15,7 +15,7 @@ from tfinvert.data.image_cache import DecodedImageCache
 from tfinvert.data.sources import IndexedSource, compute_digest
 from tfinvert.errors import InputError
 
-_VALIDATION_FRACTION = 0.05
+VALIDATION_FRACTION = 0.05
 _DECODE_BATCH = 256
 _MAX_NAMED = 5  # unreadable files named in the warning; `unreadable` lists them all
 
@@ -163,7 +163,7 @@ def _select_split(files: list[pathlib.Path], root: pathlib.Path, split: str) -> 
             f"{root} needs at least three readable images, two of them to validate on; add images, "
             f"or give others with --validation_data. Received: {len(first)} readable image(s)"
         )
-    limit = int(_VALIDATION_FRACTION * 256**4).to_bytes(4, "big")
+    limit = int(VALIDATION_FRACTION * 256**4).to_bytes(4, "big")
     validation = ({file for file in files if rank(file) < limit} | {*first}) - {last}
     return [file for file in files if (file in validation) == (split == "validation")]
 

@@ -31,8 +31,8 @@ def test_folder(tmp_path):
 def test_tfds(monkeypatch):
     monkeypatch.setattr(tfds_source, "TfdsSource", lambda *arguments: arguments)
     assert open_source("tfds:mnist") == ("mnist", "all", None)
-    held = DecodedImageCache()
-    assert open_source("tfds:a/b:1.0.0", "training", held) == ("a/b:1.0.0", "training", held)
+    cache = DecodedImageCache()
+    assert open_source("tfds:a/b:1.0.0", "training", cache) == ("a/b:1.0.0", "training", cache)
 
 
 @pytest.mark.parametrize(
