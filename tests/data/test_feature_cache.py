@@ -121,6 +121,7 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_nothing_that_is_read(tmp_path):
     program = """
 import os, signal, sys

@@ -9,7 +9,7 @@ import sklearn.datasets
 from tfinvert.data.photos import SCIKIT_LEARN, SPLITS, Photos, extract_square_tiles, load_photograph
 
 
-def test_no_photograph_is_in_both_parts():
+def test_no_photograph_is_in_both_splits():
     training, validation = set(SPLITS["training"]), set(SPLITS["validation"])
     assert training
     assert validation
@@ -42,7 +42,7 @@ def test_the_motorcycle_is_photographed_from_two_places():
 @pytest.mark.parametrize("shape", [(300, 451), (451, 300), (64, 64), (427, 640), (50, 333), (2, 3)])
 def test_tiles_are_squares_inside_the_photograph(shape):
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
-    photo = np.stack([rows, columns, 0 * rows], -1)  # every pixel says where it is
+    photo = np.stack([rows, columns, 0 * rows], -1)  # pixels encode their row and column
     tiles = extract_square_tiles(photo)
     sides = [tile.shape[0] for tile in tiles]
     assert sides == sorted(sides, reverse=True)
@@ -58,9 +58,11 @@ def test_tiles_are_squares_inside_the_photograph(shape):
     assert len(corners) == len(tiles)
 
 
-@pytest.mark.parametrize("part", SPLITS)
-def test_once_has_evaluation_size_images_and_the_same_each_time(part):
-    photos = Photos(part)
+@pytest.mark.parametrize(
+    "split", ["validation", *(pytest.param(s, marks=pytest.mark.slow) for s in ("training", "all"))]
+)
+def test_evaluation_images_are_the_same_each_time(split):
+    photos = Photos(split)
     first = list(photos.evaluation_images().as_numpy_iterator())
     again = list(photos.evaluation_images().as_numpy_iterator())
     assert len(first) == len(again) == photos.evaluation_size
@@ -75,7 +77,7 @@ def test_an_epoch_visits_each_photograph_equally_often():
     assert shapes.count(load_photograph("coffee").shape) == len(photos) // 2
 
 
-def test_parts_have_an_identity_each():
-    identities = {part: Photos(part).identity() for part in SPLITS}
+def test_every_split_has_its_own_identity():
+    identities = {split: Photos(split).identity() for split in SPLITS}
     assert len(set(identities.values())) == len(SPLITS)
-    assert identities == {part: Photos(part).identity() for part in SPLITS}
+    assert identities == {split: Photos(split).identity() for split in SPLITS}

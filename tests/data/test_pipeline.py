@@ -17,7 +17,7 @@ from tfinvert.data.sources import IndexedSource
 
 
 class Memory(IndexedSource):
-    """Images that lie in memory."""
+    """A source of images in memory."""
 
     def __init__(self, images):
         self.name = "memory"
@@ -35,7 +35,7 @@ def noise(count, height, width, seed=0):
 
 
 def located(height, width):
-    """Every pixel says where it is: row and column."""
+    """An image whose pixels encode their row and column."""
     rows, columns = np.mgrid[0:height, 0:width]
     return np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
 
@@ -81,7 +81,7 @@ def test_the_programs_global_seed_changes_nothing():
 
 
 def shades(count):
-    """Plain images, which stay what they are in every crop."""
+    """Uniform images, which do not change by cropping."""
     return Memory(np.full((6, 6, 3), index, np.uint8) for index in range(count))
 
 
@@ -104,9 +104,11 @@ def test_batches_run_on_over_the_end_of_an_epoch():
         assert sorted(drawn[begin : begin + 5]) == list(range(5))
 
 
-@pytest.mark.parametrize("step", [0, 1, 2, 3, 7, 100])
+@pytest.mark.parametrize(
+    "step", [1, 100, *(pytest.param(step, marks=pytest.mark.slow) for step in (0, 2, 3, 7))]
+)
 def test_a_run_that_starts_later_sees_what_an_unbroken_run_sees(step):
-    source = Memory(noise(7, 12, 15))  # a batch of 3 goes over the end of the epoch of 7
+    source = Memory(noise(7, 12, 15))  # batches of 3 straddle epochs of 7
     unbroken = first(training_batches(source, (8, 8), 3, seed=2), step + 6)[step:]
     resumed = first(training_batches(source, (8, 8), 3, seed=2, start_step=step), 6)
     np.testing.assert_array_equal(np.stack(unbroken), np.stack(resumed))
@@ -114,15 +116,15 @@ def test_a_run_that_starts_later_sees_what_an_unbroken_run_sees(step):
 
 def test_images_before_the_start_are_not_decoded():
     class Counting(Memory):
-        asked = 0
+        count = 0
 
         def image(self, index):
-            Counting.asked += 1
+            Counting.count += 1
             return super().image(index)
 
     source = Counting(noise(1000, 2, 2))
     first(training_batches(source, (2, 2), 10, seed=0, start_step=90), 1)
-    assert Counting.asked < 500
+    assert Counting.count < 500
 
 
 def test_whole_square_images_are_given_as_they_are_or_mirrored():
@@ -167,8 +169,18 @@ def test_half_of_the_views_are_mirrored():
     assert 0.4 < mirrored < 0.6
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3, 2), (7, 200), (65, 64)])
-@pytest.mark.parametrize("size", [(16, 16), (8, 24), (24, 8)])
+SHAPES = [(1, 1), (1, 500), (500, 1), (3, 2), (7, 200), (65, 64)]
+SIZES = [(16, 16), (8, 24), (24, 8)]
+FAST = {(shape, SIZES[index % 3]) for index, shape in enumerate(SHAPES)}  # every shape and size
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        pytest.param(*pair, marks=[pytest.mark.slow] * (pair not in FAST))
+        for pair in itertools.product(SHAPES, SIZES)
+    ],
+)
 def test_images_of_any_shape(shape, size):
     source = Memory(noise(2, *shape))
     batch = first(training_batches(source, size, 8, seed=0, min_crop=0.1), 1)[0]
@@ -240,7 +252,7 @@ def test_central_view_is_of_the_middle(shape, size, box):
 
 @pytest.mark.parametrize("size", [100, 224, 227])
 def test_the_whole_of_a_square_image_is_in_its_central_view(size):
-    # In 32-bit floats, 227 / 224 * 224 is less than 227.
+    # In float32, 227 / 224 * 224 is less than 227.
     for side in range(size, size + 12):
         image = np.zeros((side, side, 3), np.uint8)
         image[-1], image[:, -1] = 255, 255
@@ -283,7 +295,7 @@ def test_a_shift_moves_whole_pixels_evenly_and_mirrors_what_comes_in():
     padded = np.pad(plain, [(0, 0), (most, most), (most, most), (0, 0)], "reflect")
     down = moved[:, side // 2, 0, 0] - side // 2
     right = moved[:, 0, side // 2, 1] - plain[:, 0, side // 2, 1]
-    right *= np.sign(plain[:, 0, 1, 1] - plain[:, 0, 0, 1])  # some are mirrored
+    right *= np.sign(plain[:, 0, 1, 1] - plain[:, 0, 0, 1])  # some are flipped
     for view, source, y, x in zip(moved, padded, down + most, right + most, strict=True):
         np.testing.assert_array_equal(view, source[y : y + side, x : x + side])
     counts = np.histogram2d(down, right, np.arange(-most, most + 2) - 0.5)[0]
@@ -317,9 +329,19 @@ def test_parts_of_a_batch_are_together_the_batch(of):
         np.testing.assert_array_equal(np.concatenate(others), batch)
 
 
-@pytest.mark.parametrize("memory_gb", [1, 15e-6, 0])
-@pytest.mark.parametrize("min_crop", [0.5, 0.6])
-def test_held_photographs_give_the_views_of_decoded_ones(memory_gb, min_crop):
+@pytest.mark.parametrize(
+    ("memory_gb", "min_crop"),
+    [
+        (15e-6, 0.5),
+        (0, 0.6),
+        (1, 0.5),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in ((15e-6, 0.6), (0, 0.5), (1, 0.6))
+        ),
+    ],
+)
+def test_cached_images_give_the_views_of_decoded_ones(memory_gb, min_crop):
     source = Memory([*noise(3, 90, 130), *noise(2, 40, 30), *noise(2, 64, 20)])
     views = RandomAugmentation((16, 24), min_crop, 3, 0.3)
     decoded = first(pipeline.training_batches(source, views, 5, 3), 4)
@@ -330,7 +352,7 @@ def test_held_photographs_give_the_views_of_decoded_ones(memory_gb, min_crop):
     assert cache.in_memory + cache.on_disk < sum(source.image(i).nbytes for i in range(7)) / 2
     assert (cache.on_disk > 0) == (memory_gb < 1)
     source.image_cache = cache
-    source.image = None  # nobody decodes any more
+    source.image = None  # decoding again would fail
     np.testing.assert_array_equal(first(pipeline.training_batches(source, views, 5, 3), 4), decoded)
 
 

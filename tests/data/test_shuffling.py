@@ -1,4 +1,4 @@
-"""Order and draws: pure functions of seed and position."""
+"""Shuffling and random numbers: pure functions of seed and position."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_a_position_has_its_index_whatever_it_is_asked_with():
 
 
 def test_orders_are_even():
-    """Over many seeds each index stands in each place equally often (chi-squared, 25 cells)."""
+    """Over many seeds each index occurs in each position equally often (chi-squared, 25 cells)."""
     counts = np.zeros((5, 5))
     for seed in range(2000):
         counts[np.arange(5), shuffled_indices(5, seed, np.arange(5))] += 1
@@ -50,10 +50,11 @@ def test_draws_are_those_of_their_position():
     )
 
 
-@pytest.mark.parametrize("part", [(0, 1), (1, 2), (2, 3)])
-def test_batches_of_indices_are_the_order_of_their_positions(part):
-    at = [*batch_positions(6, 4, part).take(3).as_numpy_iterator()]
-    index, of = part
-    assert at[0].tolist() == list(range(24 + 6 // of * index, 24 + 6 // of * (index + 1)))
-    indices = [*batch_indices(5, 8, 6, 4, part).take(3).as_numpy_iterator()]
+@pytest.mark.parametrize("shard", [(0, 1), (1, 2), (2, 3)])
+def test_batches_of_indices_are_the_order_of_their_positions(shard):
+    at = [*batch_positions(6, 4, shard).take(3).as_numpy_iterator()]
+    index, num_shards = shard
+    size = 6 // num_shards
+    assert at[0].tolist() == list(range(24 + size * index, 24 + size * (index + 1)))
+    indices = [*batch_indices(5, 8, 6, 4, shard).take(3).as_numpy_iterator()]
     np.testing.assert_array_equal(indices, [shuffled_indices(5, 8, a) for a in at])

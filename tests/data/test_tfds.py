@@ -29,7 +29,7 @@ def examples(images, key="image"):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A TFDS folder with small data sets, made by TFDS itself."""
+    """A TFDS folder with small data sets, written by TFDS."""
     root = tmp_path_factory.mktemp("tfds")
     rgb = PIXELS[..., :3]
     made = {
@@ -202,7 +202,7 @@ def test_an_empty_part_is_one_line(prepared):
     assert "train[95%:]" in refusal("few", "validation")
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+@pytest.mark.parametrize("name", [pytest.param("mnist", marks=pytest.mark.slow), "cifar10"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow")
 def test_data_sets_of_tfds_by_name_on_its_own_mock_data(tmp_path, name):
     builder = tfds.builder(name, data_dir=tmp_path)

@@ -1,4 +1,4 @@
-"""HOG against VLFeat's C library, and in every place a feature has to work."""
+"""HOG: values against VLFeat's C library, execution modes and errors."""
 
 import pathlib
 
@@ -22,8 +22,18 @@ def share_that_differs(ours, theirs, tolerance=1e-4):
     return np.mean(np.abs(ours - theirs) > tolerance)
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "xla"])
+# Compiling takes seconds, so most compiled cases are in the slow tier.
+EAGER = [pytest.param(case, False, id=f"eager-{case}") for case in CASES]
+COMPILED = [
+    pytest.param(case, True, id=f"xla-{case}", marks=[pytest.mark.slow] * (case != "small_color"))
+    for case in CASES
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "compiled"),
+    [pytest.param(case, False, id=f"eager-{case}") for case in CASES] + COMPILED,
+)
 def test_equals_golden_vectors_of_vlfeat(case, compiled):
     image = GOLDEN[f"{case}/image"][np.newaxis] / np.float32(255)
     function = tf.function(hog, jit_compile=True) if compiled else hog
@@ -53,7 +63,7 @@ def test_a_batch_is_its_images_one_by_one(photos):
 
 
 def test_mirrored_image_has_mirrored_grid_and_orientations(photos):
-    # Exactly vertical gradients lie between two directions, and the first wins either way.
+    # Noise, because exactly vertical gradients are ties between two directions.
     noise = np.random.default_rng(0).normal(0, 1e-3, photos[:8].shape)
     images = (photos[:8] + noise).astype(np.float32)
     first = hog(tf.constant(images))

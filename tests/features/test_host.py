@@ -1,4 +1,4 @@
-"""Python functions as features, and the shape they are held to."""
+"""Python functions as features, with their declared shape enforced."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""LBP against VLFeat's C library and a plain loop, and in every place a feature has to work."""
+"""LBP: values against VLFeat's C library and a plain loop, execution modes and errors."""
 
 import pathlib
 
@@ -24,13 +24,13 @@ def share_that_differs(ours, theirs, tolerance=1e-5):
 
 
 def grey_photograph(height, width):
-    """Whole numbers, float32 `[1, height, width, 1]`."""
+    """Integer grey levels, float32 `[1, height, width, 1]`."""
     crop = load_photograph("coffee")[40 : 40 + height, 60 : 60 + width, :1]
     return crop[np.newaxis].astype(np.float32)
 
 
 def by_definition(grey, cell):
-    """LBP of `[H, W]`, pixel by pixel."""
+    """LBP of a grey image `[H, W]`, computed pixel by pixel from the definition."""
     rows, columns = grey.shape[0] // cell, grey.shape[1] // cell
     histogram = np.zeros((rows, columns, 58))
     for y in range(1, grey.shape[0] - 1):
@@ -61,8 +61,18 @@ def by_definition(grey, cell):
     return np.sqrt(histogram / histogram.sum(-1, keepdims=True))
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "xla"])
+# Compiling takes seconds, so most compiled cases are in the slow tier.
+EAGER = [pytest.param(case, False, id=f"eager-{case}") for case in CASES]
+COMPILED = [
+    pytest.param(case, True, id=f"xla-{case}", marks=[pytest.mark.slow] * (case != "one_cell"))
+    for case in CASES
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "compiled"),
+    [pytest.param(case, False, id=f"eager-{case}") for case in CASES] + COMPILED,
+)
 def test_equals_golden_vectors_of_vlfeat(case, compiled):
     image = GOLDEN[f"{case}/image"][np.newaxis] / np.float32(255)
     function = tf.function(lbp, jit_compile=True) if compiled else lbp
@@ -101,7 +111,9 @@ def test_every_cell_has_norm_one(photos):
     np.testing.assert_allclose(norms, 1.0, atol=1e-6)
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "xla"])
+@pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["eager", "xla"]
+)
 def test_constant_images_are_all_in_one_bin(compiled):
     colors = np.random.default_rng(0).random((20, 1, 1, 3), np.float32)
     colors[:10] = colors[:10, ..., :1]

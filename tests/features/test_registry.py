@@ -1,16 +1,11 @@
-"""Features by name, with options as on the command line."""
+"""Building features by name, with options as on the command line."""
 
 import numpy as np
 import pytest
 
 import tfinvert
 from tfinvert import features
-from tfinvert.features import HostFeature, registry
-
-
-@pytest.fixture(autouse=True)
-def _names_of_these_tests_only(monkeypatch):
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+from tfinvert.features import HostFeature
 
 
 def mean_of_rows(image_shape=(64, 64, 3)):

@@ -1,4 +1,4 @@
-"""Sparse SIFT against OpenCV itself, on the grid and back."""
+"""Sparse SIFT: detection against OpenCV, conversion to a grid and back."""
 
 import cv2
 import numpy as np
@@ -10,13 +10,13 @@ from tfinvert import features
 from tfinvert.features.sift import Keypoints, grid_to_keypoints, keypoints_to_grid, occupied_cells
 
 
-def by_place(keypoints):
+def sort_by_position(keypoints):
     order = np.lexsort((keypoints.angle, keypoints.y, keypoints.x))
     return keypoints.take(order)
 
 
-def spread(count, size, seed=0):
-    """Keypoints of which no two share a cell of 4 pixels."""
+def random_keypoints(count, size, seed=0):
+    """Random keypoints, at most one in each cell of 4×4 pixels."""
     rng = np.random.default_rng(seed)
     cells = rng.choice((size // 4) ** 2, count, replace=False)
     within = rng.uniform(0, 3.99, (2, count))
@@ -30,10 +30,10 @@ def spread(count, size, seed=0):
 
 
 def test_grid_and_back_is_a_round_trip():
-    keypoints = by_place(spread(60, 64))
+    keypoints = sort_by_position(random_keypoints(60, 64))
     grid = keypoints_to_grid(keypoints, (64, 64), 4, np.random.default_rng(0))
     assert grid.shape == (16, 16, 133)
-    again = by_place(grid_to_keypoints(grid))
+    again = sort_by_position(grid_to_keypoints(grid))
     assert len(again) == 60
     for name in ("x", "y", "scale", "descriptors"):
         np.testing.assert_allclose(getattr(again, name), getattr(keypoints, name), atol=1e-5)
@@ -88,7 +88,7 @@ def test_the_draw_depends_on_seed_and_image_and_not_on_the_order(photos):
 
 
 def test_the_draw_is_even_among_those_in_a_cell():
-    four = spread(4, 8)
+    four = random_keypoints(4, 8)
     together = Keypoints(
         x=np.full(4, 5, np.float32),
         y=np.full(4, 6, np.float32),
@@ -121,7 +121,7 @@ def test_images_without_a_keypoint_give_zeros(side, level):
 
 
 def test_keypoints_at_the_border_stay_in_the_grid():
-    edge = spread(3, 64).take(np.arange(3))
+    edge = random_keypoints(3, 64).take(np.arange(3))
     edge = Keypoints(
         x=np.array([-0.3, 64.2, 30], np.float32),
         y=np.array([63.9, -0.1, 64], np.float32),

@@ -1,4 +1,4 @@
-"""scikit-image's LBP in cells against a plain loop, and in the input pipeline."""
+"""scikit-image's LBP in cells: values against a plain loop, and the input pipeline."""
 
 import math
 
@@ -11,13 +11,13 @@ from tfinvert import features
 
 
 def label(pixels, y, x):
-    """The label at a place of `[H, W]`, from the definition; black beyond the border."""
+    """The label of a pixel of `[H, W]` from the definition; pixels beyond the border are black."""
 
     def pixel(row, column):
         inside = 0 <= row < pixels.shape[0] and 0 <= column < pixels.shape[1]
         return float(pixels[row, column]) if inside else 0.0
 
-    d = math.sqrt(0.5)  # how far a diagonal neighbour lies along each axis
+    d = math.sqrt(0.5)  # distance of a diagonal neighbour along each axis
     bits = []
     for down, right in [(0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1)]:
         value = pixel(y + down, x + right)
@@ -36,7 +36,7 @@ def label(pixels, y, x):
 
 def test_equals_a_loop_over_the_pixels():
     pixels = np.random.default_rng(0).integers(1, 256, (21, 35))
-    # Half of it smooth, so that there are patterns of one run; in noise alone there are few.
+    # Partly smooth, because patterns with a single run of ones are rare in noise.
     pixels[:12] = 1 + np.add.outer(7 * np.arange(12), 3 * np.arange(35)) + pixels[:12] // 16
     feature = features.get("skimage_lbp", image_shape=(21, 35, 3), cell_size=8)
     image = np.repeat(pixels[..., np.newaxis] / np.float32(255), 3, -1)

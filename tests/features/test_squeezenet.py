@@ -1,4 +1,6 @@
-"""SqueezeNet's layers as features: names, shapes, errors, and ways back from a description."""
+"""SqueezeNet layers as features: names, shapes, errors, and rebuilding from a description."""
+
+import functools
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ from tests.refusals import refused
 from tfinvert import features
 
 
+@functools.cache
 def get(layer, **config):
     return features.get(f"squeezenet/{layer}", **{"input_size": 64} | config)
 

@@ -1,4 +1,4 @@
-"""Mean and scale over batches against NumPy over everything at once."""
+"""Mean and scale over batches, against NumPy on all values at once."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_probabilities_are_standardised_in_their_logarithm():
     np.testing.assert_allclose([measured.mean, measured.scale], [logs.mean(), logs.std()], 1e-5)
     expected = (logs - logs.mean()) / logs.std()
     np.testing.assert_allclose(measured(np.float32(values)), expected, atol=1e-4)
-    # What a perturbation takes below zero counts as zero.
+    # Values that a perturbation has made negative are treated as zero.
     lowest = (np.log(1e-3) - logs.mean()) / logs.std()
     np.testing.assert_allclose(measured(np.float32([[-1, 0, -1e-9, -9]])), lowest, rtol=1e-4)
 

@@ -1,4 +1,4 @@
-"""Layers of Keras models as features: AlexNet's, any application's, those of a file."""
+"""Layers of AlexNet, of keras.applications models and of `.keras` files as features."""
 
 import json
 import pathlib
@@ -15,7 +15,7 @@ from tfinvert import features
 from tfinvert.networks import alexnet, weights
 from tfinvert.networks.weights import Weights
 
-# The smallest inputs whose pool5 is 2×2, so that the order of flattening counts.
+# The smallest inputs whose pool5 is 2×2, so that the order of flattening matters.
 INPUT = {"torchvision": 95, "caffenet": 71, "bvlc": 71}
 UNITS = (16, 12, 5)
 MOBILENET = "mobilenet_v2/block_1_expand_relu:weights=random,input_size=64"
@@ -32,11 +32,11 @@ def layers_of(model):
 
 @pytest.fixture(scope="module")
 def network(folder):
-    """A variant's small random AlexNet, for images of its own input size, and its file."""
-    made = {}
+    """Returns a small random AlexNet of a variant, for images of its input size, and its file."""
+    networks = {}
 
     def build(variant="torchvision"):
-        if variant not in made:
+        if variant not in networks:
             model = alexnet.build(variant, input_size=INPUT[variant], units=UNITS)
             random = np.random.default_rng(1)
             for layer in model.layers:
@@ -45,15 +45,15 @@ def network(folder):
                     layer.set_weights([kernel, random.normal(size=bias.shape, scale=0.1)])
             path = folder / f"{variant}.safetensors"
             weights.save(path, Weights(variant, layers_of(model), INPUT[variant]))
-            made[variant] = model, path
-        return made[variant]
+            networks[variant] = model, path
+        return networks[variant]
 
     return build
 
 
 @pytest.fixture
 def tap(network):
-    """A layer of the torchvision variant, of 64×64 images unless said otherwise."""
+    """Builds a layer of the torchvision variant, for 64×64 images by default."""
 
     def get(layer, options="", **config):
         return features.get(f"alexnet/{layer}:weights={network()[1]},{options}", **config)
@@ -80,7 +80,7 @@ def save(model, path):
 
 @pytest.fixture(scope="module")
 def own(folder):
-    """A small model of 32×32 images that sees -1 to 1, and its file."""
+    """A small model of 32×32 images in [-1, 1], and its file."""
     keras.utils.set_random_seed(2)
     inputs = x = keras.Input((32, 32, 3))
     x = keras.layers.Conv2D(4, 5, 4, activation="relu", name="grid")(x)
@@ -96,12 +96,12 @@ def own(folder):
     return model, path
 
 
-def upto(model, layer):
+def truncate(model, layer):
     return keras.Model(model.input, model.get_layer(layer).output)
 
 
-def behind(model, layer, last):
-    """What follows the preprocessing, to a layer."""
+def part_between(model, layer, last):
+    """The part of a model between two layers."""
     return keras.Model(model.get_layer(layer).output, model.get_layer(last).output)
 
 
@@ -119,18 +119,18 @@ def resized(images, side):
 # reference: section 3 of the paper, "the output of the last processing step of the layer".
 LAST = [
     ("torchvision", "conv1", "pool1"),
-    ("torchvision", "conv2", "pool2"),
+    pytest.param("torchvision", "conv2", "pool2", marks=pytest.mark.slow),
     ("torchvision", "conv3", "relu3"),
-    ("torchvision", "conv4", "relu4"),
+    pytest.param("torchvision", "conv4", "relu4", marks=pytest.mark.slow),
     ("torchvision", "conv5", "pool5"),
     ("torchvision", "fc6", "relu6"),
-    ("torchvision", "fc7", "relu7"),
-    ("torchvision", "fc8", "fc8"),
+    pytest.param("torchvision", "fc7", "relu7", marks=pytest.mark.slow),
+    pytest.param("torchvision", "fc8", "fc8", marks=pytest.mark.slow),
     ("torchvision", "probabilities", "prob"),
     ("caffenet", "conv1", "norm1"),
-    ("caffenet", "conv2", "norm2"),
+    pytest.param("caffenet", "conv2", "norm2", marks=pytest.mark.slow),
     ("bvlc", "conv1", "pool1"),
-    ("bvlc", "conv2", "pool2"),
+    pytest.param("bvlc", "conv2", "pool2", marks=pytest.mark.slow),
 ]
 
 
@@ -140,7 +140,7 @@ def test_the_papers_names_are_the_last_processing_steps(network, images, variant
     side = INPUT[variant]
     feature = features.get(f"alexnet/{paper}:weights={path}", image_shape=(side, side, 3))
     enlarged = resized(images, side)
-    expected = upto(model, raw)(enlarged)
+    expected = truncate(model, raw)(enlarged)
     np.testing.assert_allclose(feature(enlarged), expected, atol=1e-5 * np.abs(expected).max())
     assert feature.spec.shape == expected.shape[1:]
     assert feature.name == f"alexnet/{paper}"
@@ -216,7 +216,7 @@ def test_fully_connected_layers_at_another_input_size_say_which_they_need(tap, n
         "no layer alexnet/fc6: fc6 needs 2×2 cells of conv5 (an input of 95 pixels), but there are "
         "1×1; choose one of conv1, conv2, conv3, conv4, conv5 or the raw layers conv1"
     )
-    # Of 95 to 126 pixels 2×2 cells are left, too.
+    # Inputs of 95 to 126 pixels also give 2×2 cells.
     assert tap("fc6", "input_size=100").spec.shape == (16,)
 
 
@@ -234,7 +234,7 @@ def test_a_file_without_fully_connected_layers(network, folder, images):
     )
 
 
-def test_a_file_that_says_no_input_size_is_of_the_published_one(network, folder):
+def test_a_file_without_input_size_gets_the_published_one(network, folder):
     path = folder / "silent.safetensors"
     weights.save(path, Weights("torchvision", layers_of(network()[0])))
     assert features.get(f"alexnet/conv5:weights={path}").spec.shape == (6, 6, 256)
@@ -275,6 +275,10 @@ def test_units_are_for_random_weights(network):
 def test_the_logarithm_of_probabilities_is_standardised(tap):
     assert tap("probabilities").log_floor == 1e-6
     assert tap("fc8").log_floor == tap("conv5").log_floor == 0
+
+
+@pytest.mark.slow
+def test_the_logarithm_of_an_applications_probabilities_is_standardised():
     assert features.get("mobilenet_v2/predictions:weights=random").log_floor == 1e-6
 
 
@@ -302,10 +306,6 @@ def test_a_model_in_a_model_is_refused_in_one_line(folder):
         f"keras/inner:model={folder / 'outer.keras'}"
     )
     assert features.get(f"keras/flat:model={folder / 'outer.keras'}").spec.shape == (392,)
-
-
-def test_random_applications_are_the_same_every_time():
-    assert features.get(MOBILENET).identity() == features.get(MOBILENET).identity()
 
 
 def test_no_such_weights_lists_the_known():
@@ -344,7 +344,7 @@ def test_a_tap_resizes_and_normalises_as_the_network_was_trained(
     images = tf.image.resize(photos[:2], size).numpy()
     feature = features.get(f"alexnet/conv5:weights={path}", image_shape=(*size, 3))
     seen = by_hand(resized(images, INPUT[variant])).astype(np.float32)
-    expected = behind(model, "preprocess", "pool5")(seen).numpy()
+    expected = part_between(model, "preprocess", "pool5")(seen).numpy()
     np.testing.assert_allclose(feature(images), expected, atol=1e-4 * expected.max())
     assert feature.image_shape == (*size, 3)
 
@@ -358,7 +358,9 @@ def test_images_that_are_not_finite_or_not_floating_point(vector, images):
         vector((images * 255).astype(np.uint8))
 
 
-@pytest.mark.parametrize("layer", ["fc6", "fc8", "relu7"])
+@pytest.mark.parametrize(
+    "layer", ["fc6", *(pytest.param(layer, marks=pytest.mark.slow) for layer in ("fc8", "relu7"))]
+)
 def test_a_stem_and_the_rest_are_the_feature(tap, images, layer):
     feature = tap(layer)
     stem, rest = feature.stem()
@@ -430,7 +432,8 @@ def test_options_with_and_without_quotes(network, images):
 )
 def test_a_wrong_option_lists_the_accepted(option):
     assert refusal(f"alexnet/conv1:{option}") == (
-        'invalid options of alexnet/conv1; the options are alexnet/conv1:weights="compact",variant="",'
+        "invalid options of alexnet/conv1; the options are "
+        'alexnet/conv1:weights="compact",variant="",'
         f"input_size=0,raw=false,units=0. Received: {option}"
     )
 
@@ -450,7 +453,7 @@ def test_names_and_the_unknown():
 def test_a_layer_of_a_file_is_that_of_the_model(own, images, layer):
     model, path = own
     feature = features.get(f"keras/{layer}:model={path},preprocessing=tf")
-    expected = upto(model, layer)(2 * resized(images, 32) - 1)
+    expected = truncate(model, layer)(2 * resized(images, 32) - 1)
     np.testing.assert_allclose(feature(images), expected, atol=1e-5)
     again = features.from_description(features.describe(feature))
     np.testing.assert_array_equal(again(images), feature(images))
@@ -460,7 +463,8 @@ def test_a_layer_of_a_file_is_that_of_the_model(own, images, layer):
 
 def test_a_layer_that_is_neither_grid_nor_vector(own):
     assert refusal(f"keras/rows:model={own[1]}").startswith(
-        "keras/rows outputs 7 tokens, which with zero or one before the patch tokens do not form a grid"
+        "keras/rows outputs 7 tokens, which with zero or one before the patch tokens do not form a "
+        "grid for an input of 32×32 pixels"
     )
 
 
@@ -505,7 +509,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path):
     assert message.startswith(f"{path} is not a readable .keras model: ") and "Lambda" in message
     assert not ran.exists()
     keras.models.load_model(path, compile=False, safe_mode=False)(np.zeros((1, 8, 8, 3)))
-    assert ran.exists()  # elsewhere it runs
+    assert ran.exists()  # Keras itself runs the code without safe_mode
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.98])
@@ -536,7 +540,13 @@ def mobilenet():
     ("layer", "family", "module", "name"),
     [
         ("block_1_expand_relu", "mobilenet_v2", "mobilenet_v2", "MobileNetV2"),
-        ("convnext_tiny_downsampling_block_0", "convnext_tiny", "convnext", "ConvNeXtTiny"),
+        pytest.param(
+            "convnext_tiny_downsampling_block_0",
+            "convnext_tiny",
+            "convnext",
+            "ConvNeXtTiny",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_layer_of_an_application_is_that_of_kerass_own_model(images, layer, family, module, name):
@@ -545,16 +555,15 @@ def test_a_layer_of_an_application_is_that_of_kerass_own_model(images, layer, fa
     application = getattr(keras.applications, module)
     model = getattr(application, name)(weights=None, include_top=False, input_shape=(64, 64, 3))
     seen = application.preprocess_input(255 * images)
-    np.testing.assert_allclose(tap(images), upto(model, layer)(seen, training=False), atol=1e-5)
+    np.testing.assert_allclose(tap(images), truncate(model, layer)(seen, training=False), atol=1e-5)
     assert tap.name == f"{family}/{layer}"
 
 
-def test_an_identity_does_not_change_with_the_models_made_before(mobilenet):
-    keras.utils.set_random_seed(3)
+def test_random_applications_do_not_depend_on_seeds_or_on_models_built_before(mobilenet):
     assert features.get(MOBILENET).identity() == mobilenet.identity()
 
 
-def test_applications_that_cannot_be_had():
+def test_applications_that_cannot_be_built():
     message = refusal("mobilenet_v2/block_1_expand_relu:weights=nowhere.h5,input_size=64")
     assert message.startswith("cannot build mobilenet_v2: ")
     message = refusal("mobilenet_v2/x:weights=random,input_size=-5")

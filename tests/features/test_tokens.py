@@ -1,4 +1,4 @@
-"""Tokens of a model as a grid or a class, against the convolution that made them."""
+"""Token outputs as a grid or a class token, against the convolution that produced them."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def transformer(height, width, prefix):
-    """Patches as tokens, zeros before them, and then numbers of their own for each token."""
+    """A model with patch tokens after `prefix` zero tokens, and a bias that varies by token."""
     keras.utils.set_random_seed(1)
     inputs = keras.Input((height, width, 3))
     x = keras.layers.Conv2D(CHANNELS, PATCH, PATCH, name="patches")(inputs)
@@ -26,7 +26,7 @@ def transformer(height, width, prefix):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """The path of such a model, by its size and its tokens before the patches."""
+    """Returns the path of a saved `transformer` by its arguments."""
     folder = tmp_path_factory.mktemp("transformers")
 
     def path(*size):
@@ -46,11 +46,11 @@ def tap(layer, path, size, **options):
     ("size", "prefix", "options", "grid"),
     [
         ((32, 32), 0, {}, (4, 4)),
-        ((32, 32), 1, {}, (4, 4)),  # none or one is found out
-        ((32, 32), 5, {"prefix": 5}, (4, 4)),  # a class and four registers
+        ((32, 32), 1, {}, (4, 4)),  # zero or one is inferred
+        ((32, 32), 5, {"prefix": 5}, (4, 4)),  # a class token and four register tokens
         ((32, 48), 1, {}, (4, 6)),
         ((72, 24), 0, {}, (9, 3)),
-        ((39, 60), 1, {"prefix": 1}, (4, 7)),  # what is left over at the edges is no patch
+        ((39, 60), 1, {"prefix": 1}, (4, 7)),  # partial patches at the edges are ignored
     ],
 )
 def test_the_grid_is_that_of_the_patches(saved, size, prefix, options, grid):

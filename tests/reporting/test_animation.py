@@ -1,4 +1,4 @@
-"""Animations as Pillow reads them back."""
+"""Animated GIFs, read back with Pillow."""
 
 import io
 
@@ -17,7 +17,7 @@ def read(gif):
 
 
 def flat(*levels):
-    """Frames of 3×5 pixels of one grey level each, with a mark in the upper left corner."""
+    """Uniform grey frames of 3×5 pixels, with a red pixel in the top left corner."""
     frames = np.stack([np.full((3, 5, 3), level, np.uint8) for level in levels])
     frames[:, 0, 0] = 255, 0, 0
     return frames
@@ -26,11 +26,11 @@ def flat(*levels):
 def test_frames_go_there_and_back_and_loop():
     frames = flat(10, 90, 200)
     found, durations, loop = read(animation(frames, scale=1, milliseconds=50))
-    assert loop == 0  # for ever
+    assert loop == 0  # endless
     assert [int(f[-1, -1, 0]) for f in found] == [10, 90, 200, 90]
     assert durations == [200, 50, 200, 50]
     for frame, expected in zip(found, frames[[0, 1, 2, 1]], strict=True):
-        np.testing.assert_array_equal(frame, expected)  # few colours: none is lost
+        np.testing.assert_array_equal(frame, expected)  # the palette has room for these colours
 
 
 def test_frames_are_enlarged_by_whole_pixels():

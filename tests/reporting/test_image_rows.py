@@ -18,7 +18,7 @@ def texts(svg):
 
 
 def embedded(figure):
-    """The images in the vectors, in order."""
+    """The images embedded in the SVG, in order."""
     return [
         np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
         for data in re.findall(r'"data:image/png;base64,([^"]+)"', figure.svg)
@@ -30,7 +30,7 @@ def test_the_vectors_hold_every_image_with_its_own_pixels_in_order():
     given = [np.rint(image * 255).astype(np.uint8) for batch in ROWS.values() for image in batch]
     assert len(found) == 6
     for image, expected in zip(found, given, strict=True):
-        if not np.array_equal(image, expected):  # some writers keep the first line last
+        if not np.array_equal(image, expected):  # some matplotlib versions store rows bottom-up
             np.testing.assert_array_equal(image[::-1], expected)
 
 
@@ -67,7 +67,7 @@ def test_images_wider_than_a_page_has_room_for_are_reduced():
     few, many = (image_rows({"": ramp[:n]}, title="T", caption="C") for n in (2, 8))
     assert [embedded(figure)[0].shape for figure in (few, many)] == [(112, 224, 3), (62, 125, 3)]
     across = embedded(many)[0][30, :, 0].astype(int)
-    assert (np.abs(np.diff(across) - 255 / 125) < 1.5).all()  # averaged: no step twice as high
+    assert (np.abs(np.diff(across) - 255 / 125) < 1.5).all()  # averaged: no double step
     assert few.image.shape[1] == pytest.approx(2 * 224 * 1.075, abs=60)
 
 
