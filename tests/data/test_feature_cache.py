@@ -49,7 +49,7 @@ def never(begin, end):
     raise AssertionError("computed again")
 
 
-def test_holds_what_was_computed(tmp_path, capsys):
+def test_contains_the_computed_values(tmp_path, capsys):
     written = open_test_cache(tmp_path / "new" / "folder")
     images, values = written.read(np.array([7, 0, 9]))
     np.testing.assert_array_equal(images, VIEWS[[7, 0, 9]])
@@ -59,7 +59,7 @@ def test_holds_what_was_computed(tmp_path, capsys):
     assert "10 views cached" in capsys.readouterr().out
 
 
-def test_is_found_again_and_says_how_large_it_is(tmp_path, capsys):
+def test_is_reused_and_reports_its_size(tmp_path, capsys):
     open_test_cache(tmp_path)
     capsys.readouterr()
     np.testing.assert_array_equal(
@@ -77,7 +77,7 @@ def test_is_found_again_and_says_how_large_it_is(tmp_path, capsys):
         (KEY, 9),
     ],
 )
-def test_another_key_never_finds_it(tmp_path, key, count):
+def test_is_not_reused_for_another_key(tmp_path, key, count):
     open_test_cache(tmp_path)
     with pytest.raises(AssertionError, match="computed again"):
         open_test_cache(tmp_path, key, count, never)
@@ -85,14 +85,14 @@ def test_another_key_never_finds_it(tmp_path, key, count):
     assert len([*tmp_path.iterdir()]) == 2
 
 
-def test_another_version_never_finds_it(tmp_path, monkeypatch):
+def test_is_not_reused_by_another_format_version(tmp_path, monkeypatch):
     open_test_cache(tmp_path)
     monkeypatch.setattr(feature_cache, "FORMAT", 3)
     with pytest.raises(AssertionError, match="computed again"):
         open_test_cache(tmp_path, compute=never)
 
 
-def test_batches_are_an_epoch_in_a_fixed_order_and_resume(tmp_path):
+def test_batches_are_shuffled_deterministically_and_resume(tmp_path):
     written = open_test_cache(tmp_path)
 
     def drawn(seed, start=0, steps=10):
@@ -111,7 +111,7 @@ def test_batches_are_an_epoch_in_a_fixed_order_and_resume(tmp_path):
     np.testing.assert_array_equal(images, VIEWS[where] / np.float32(255))
 
 
-def test_a_writer_that_fails_leaves_nothing(tmp_path):
+def test_failed_writing_leaves_no_files(tmp_path):
     def fails(begin, end):
         yield from in_batches()
         raise RuntimeError("no more")
@@ -122,7 +122,7 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_writer_that_is_killed_leaves_nothing_that_is_read(tmp_path):
+def test_killed_writer_leaves_no_readable_cache(tmp_path):
     program = """
 import os, signal, sys
 import numpy as np
@@ -140,7 +140,7 @@ open_cache(sys.argv[1], "x", {}, 10, compute)
 
 @pytest.mark.parametrize("name", [CARD_FILE, *SHARDS])
 @pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
-def test_a_damaged_cache_is_one_line(tmp_path, name, damage):
+def test_damaged_cache(tmp_path, name, damage):
     file = open_test_cache(tmp_path).path / name
     whole = file.read_bytes()
     if damage == "missing":
@@ -153,7 +153,7 @@ def test_a_damaged_cache_is_one_line(tmp_path, name, damage):
 
 
 @pytest.mark.parametrize("name", SHARDS)
-def test_a_flipped_byte_is_found_and_never_read(tmp_path, name):
+def test_flipped_bytes_are_detected(tmp_path, name):
     written = open_test_cache(tmp_path)
     whole = (written.path / name).read_bytes()
     at = whole.index(VIEWS[4 * SHARDS.index(name)].tobytes())
@@ -166,7 +166,7 @@ def test_a_flipped_byte_is_found_and_never_read(tmp_path, name):
         assert "\n" not in str(error.value)
 
 
-def test_what_shrinks_is_compressed_and_guarded_too(tmp_path):
+def test_compressible_views_are_compressed_and_checksummed(tmp_path):
     plain = np.full_like(VIEWS, 7)
 
     def compute(begin, end):
@@ -187,7 +187,7 @@ def test_what_shrinks_is_compressed_and_guarded_too(tmp_path):
 
 
 @pytest.mark.parametrize("views", [3, 5])
-def test_a_shard_with_another_number_of_views_is_one_line(tmp_path, views):
+def test_shard_with_another_number_of_views(tmp_path, views):
     cache = open_test_cache(tmp_path)
     write_shard(cache.path / SHARDS[0], views, in_batches(0, views))
     card = json.loads((cache.path / CARD_FILE).read_text())
@@ -201,7 +201,7 @@ def test_a_shard_with_another_number_of_views_is_one_line(tmp_path, views):
         open_test_cache(tmp_path)
 
 
-def test_a_card_of_another_version_is_one_line(tmp_path):
+def test_card_of_another_format_version(tmp_path):
     card = open_test_cache(tmp_path).path / CARD_FILE
     card.write_text(json.dumps(json.loads(card.read_text()) | {"format": 99}))
     with pytest.raises(
@@ -210,7 +210,7 @@ def test_a_card_of_another_version_is_one_line(tmp_path):
         open_test_cache(tmp_path)
 
 
-def test_a_cache_of_the_first_format_is_told_of_and_left_alone(tmp_path, capsys):
+def test_cache_of_the_first_format_is_reported_and_kept(tmp_path, capsys):
     old = tmp_path / "x-0123456789"
     old.mkdir()
     (old / CARD_FILE).write_text(json.dumps({"format": 1, "count": 10, **KEY}))
@@ -230,7 +230,7 @@ def test_a_cache_of_the_first_format_is_told_of_and_left_alone(tmp_path, capsys)
     assert sorted(file.name for file in old.iterdir()) == [CARD_FILE, "images.raw"]
 
 
-def test_shards_hold_every_view_once_and_begin_where_batches_do(monkeypatch):
+def test_shards_contain_every_view_once_and_begin_at_multiples_of_64(monkeypatch):
     monkeypatch.undo()
     for count in (1, 511, 512, 513, 200_000, 5_000_001):
         ranges = [*shard_ranges(count).values()]
@@ -239,14 +239,14 @@ def test_shards_hold_every_view_once_and_begin_where_batches_do(monkeypatch):
         assert all(begin % 64 == 0 for begin, _ in ranges)
 
 
-def test_shards_written_apart_are_the_same_files(tmp_path):
+def test_shards_written_separately_are_identical(tmp_path):
     cache = open_test_cache(tmp_path / "a")
     for name, (begin, end) in reversed(shard_ranges(10).items()):
         write_shard(tmp_path / name, end - begin, in_batches(begin, end))
         assert (tmp_path / name).read_bytes() == (cache.path / name).read_bytes()
 
 
-def test_threads_read_what_one_reads(tmp_path):
+def test_concurrent_reads(tmp_path):
     cache = open_test_cache(tmp_path)
     indices = [np.random.default_rng(seed).integers(0, 10, 64) for seed in range(200)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -255,7 +255,7 @@ def test_threads_read_what_one_reads(tmp_path):
             np.testing.assert_array_equal(values, VALUES[at])
 
 
-def test_a_folder_that_cannot_be_written(tmp_path):
+def test_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(tfinvert.InputError, match="cannot be written: .*; it has been removed"):
         open_test_cache(tmp_path / "file")
@@ -266,7 +266,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
             open_test_cache(tmp_path / "locked")
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+def test_full_disk_leaves_no_files(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**15, limits[1]))
     try:
@@ -281,13 +281,13 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("count", [9, 11])
-def test_a_shard_that_is_given_another_number_of_views_is_not_written(tmp_path, count):
+def test_shard_with_a_wrong_number_of_views_is_not_written(tmp_path, count):
     with pytest.raises(ValueError, match=f"must contain {count} views. Received: 10"):
         write_shard(tmp_path / "x", count, in_batches())
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_feature_that_is_not_finite_is_not_cached(tmp_path):
+def test_non_finite_features_are_not_cached(tmp_path):
     with pytest.raises(tfinvert.InputError, match="cannot cache a feature that is not finite"):
         open_test_cache(tmp_path, compute=lambda *_: iter([(VIEWS, VALUES * np.nan)]))
     assert not [*tmp_path.iterdir()]

@@ -79,14 +79,14 @@ def check_streams(source, count):
     assert source.evaluation_labels().tolist() == drawn
 
 
-def test_sub_folders_are_classes_and_a_broken_image_moves_no_label(folder):
+def test_sub_folders_are_classes_and_unreadable_images_shift_no_labels(folder):
     source = ImageFolder(folder)
     assert source.classes == ["a", "b", "c"]
     assert source.evaluation_labels().tolist() == [0] * 4 + [1] * 7 + [2] * 5
     check_streams(source, 40)
 
 
-def test_both_parts_of_a_folder_have_the_classes_of_all(folder):
+def test_both_splits_of_a_folder_have_all_classes(folder):
     parts = [ImageFolder(folder, part) for part in ("training", "validation")]
     assert len(parts[1]) < 3
     for part in parts:
@@ -94,14 +94,14 @@ def test_both_parts_of_a_folder_have_the_classes_of_all(folder):
         check_streams(part, 30)
 
 
-def test_images_beside_the_sub_folders_have_no_class(folder):
+def test_images_outside_sub_folders_have_no_class(folder):
     write(folder / "stray.png", 0)
     for use in (lambda source: source.classes, lambda source: source.evaluation_labels()):
         with pytest.raises(InputError, match="no classes: some images are not in a sub-folder"):
             use(ImageFolder(folder))
 
 
-def test_labels_of_tfds_are_those_of_its_images(prepared):
+def test_tfds_labels_match_their_images(prepared):
     source = TfdsSource("labelled")
     assert source.classes == ["cat", "ant", "bee"]
     assert source.evaluation_labels().tolist() == LABELS.tolist()
@@ -110,14 +110,14 @@ def test_labels_of_tfds_are_those_of_its_images(prepared):
 
 @pytest.mark.parametrize("use", ["classes", "evaluation_labels"])
 @pytest.mark.parametrize("name", ["photos", "tfds:numbered"])
-def test_what_has_no_classes_says_so(prepared, name, use):
+def test_sources_without_classes(prepared, name, use):
     source = open_source(name)
     with pytest.raises(InputError, match=f"{name} has no classes; a classifier needs") as caught:
         getattr(source, use)()
     assert "\n" not in str(caught.value)
 
 
-def test_images_whose_class_is_kept_secret(prepared):
+def test_images_with_hidden_classes(prepared):
     with pytest.raises(
         InputError, match="tfds:hidden: some images of the split 'train' have no class"
     ):

@@ -1,3 +1,5 @@
+"""The sample photographs: splits, tiles and identity."""
+
 import pathlib
 import socket
 
@@ -19,7 +21,7 @@ def test_no_photograph_is_in_both_splits():
 
 
 @pytest.mark.parametrize("name", SPLITS["all"])
-def test_every_photograph_is_rgb_and_lies_in_the_wheel(name, monkeypatch):
+def test_every_photograph_is_rgb_and_part_of_the_wheel(name, monkeypatch):
     def no_network(*_):
         raise AssertionError("the network was used")
 
@@ -33,7 +35,7 @@ def test_every_photograph_is_rgb_and_lies_in_the_wheel(name, monkeypatch):
     assert list(pathlib.Path(package.__file__).parent.rglob(f"{name}.*"))
 
 
-def test_the_motorcycle_is_photographed_from_two_places():
+def test_motorcycle_has_two_views():
     left, right = load_photograph("motorcycle_left"), load_photograph("motorcycle_right")
     assert left.shape == right.shape
     assert not np.array_equal(left, right)

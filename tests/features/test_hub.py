@@ -88,7 +88,7 @@ def tap(layer, folder, **options):
         pytest.param("clip", CLIP, (4, 4, 16), 1, marks=pytest.mark.slow),
     ],
 )
-def test_a_feature_is_what_the_backbone_gives(hub, kind, statistics, grid, before):
+def test_output_equals_the_backbone(hub, kind, statistics, grid, before):
     backbone, folder = hub(kind)
     images = np.random.default_rng(0).random((2, SIDE, SIDE, 3)).astype(np.float32)
     seen = (images - np.array(statistics[0])) / statistics[1]
@@ -136,7 +136,7 @@ def test_other_sizes_and_random_weights(hub):
 
 @needs_hub
 @pytest.mark.slow
-def test_a_model_with_it_is_saved_and_loaded(hub, tmp_path):
+def test_save_and_load(hub, tmp_path):
     feature = tap("stage1", hub("dinov2")[1])
     images = np.random.default_rng(0).random((1, SIDE, SIDE, 3)).astype(np.float32)
     feature.model.save(tmp_path / "m.keras")
@@ -147,7 +147,7 @@ def test_a_model_with_it_is_saved_and_loaded(hub, tmp_path):
 
 @needs_hub
 @pytest.mark.slow
-def test_the_presets_own_image_converter_counts(hub, tmp_path):
+def test_image_converter_of_the_preset(hub, tmp_path):
     import keras_hub
 
     backbone, _ = hub("vit")
@@ -174,7 +174,7 @@ def test_the_presets_own_image_converter_counts(hub, tmp_path):
 
 
 @needs_hub
-def test_presets_that_cannot_be_loaded(hub, tmp_path):
+def test_invalid_presets(hub, tmp_path):
     folder = tmp_path / "broken"
     folder.mkdir()
     (folder / "config.json").write_text("{")
@@ -191,7 +191,7 @@ def test_presets_that_cannot_be_loaded(hub, tmp_path):
         assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_without_keras_hub_the_extra_is_named(monkeypatch):
+def test_missing_keras_hub(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     with pytest.raises(InputError, match=r"pip install tfinvert\[hub\]"):
         features.get("hub/output", preset="folder")

@@ -29,7 +29,7 @@ def random_keypoints(count, size, seed=0):
     )
 
 
-def test_grid_and_back_is_a_round_trip():
+def test_grid_round_trip():
     keypoints = sort_by_position(random_keypoints(60, 64))
     grid = keypoints_to_grid(keypoints, (64, 64), 4, np.random.default_rng(0))
     assert grid.shape == (16, 16, 133)
@@ -44,7 +44,7 @@ def test_grid_and_back_is_a_round_trip():
     )
 
 
-def test_a_cell_holds_what_opencv_found_there(photos):
+def test_cells_contain_the_keypoints_of_opencv(photos):
     image = photos[0]
     grid = features.get("sift")(photos[:1]).numpy()[0]
     pixels = np.round(image * 255).astype(np.uint8)
@@ -64,7 +64,7 @@ def test_a_cell_holds_what_opencv_found_there(photos):
     np.testing.assert_array_equal(grid[~occupied_cells(grid)], 0.0)
 
 
-def test_ranges_that_the_documentation_states(photos):
+def test_documented_ranges(photos):
     grids = features.get("sift")(photos).numpy()
     full = grids[occupied_cells(grids)]
     assert len(full) > 100
@@ -77,7 +77,7 @@ def test_ranges_that_the_documentation_states(photos):
     np.testing.assert_allclose(np.hypot(full[:, 130], full[:, 131]), 1.0, atol=1e-5)
 
 
-def test_the_draw_depends_on_seed_and_image_and_not_on_the_order(photos):
+def test_draw_depends_on_seed_and_image_but_not_on_order(photos):
     feature = features.get("sift")
     grids = feature(photos).numpy()
     np.testing.assert_array_equal(feature(photos[::-1]).numpy()[::-1], grids)
@@ -87,7 +87,7 @@ def test_the_draw_depends_on_seed_and_image_and_not_on_the_order(photos):
     np.testing.assert_array_equal(occupied_cells(others), occupied_cells(grids))
 
 
-def test_the_draw_is_even_among_those_in_a_cell():
+def test_draw_is_uniform_within_a_cell():
     four = random_keypoints(4, 8)
     together = Keypoints(
         x=np.full(4, 5, np.float32),
@@ -103,7 +103,7 @@ def test_the_draw_is_even_among_those_in_a_cell():
     assert min(counts) > 430  # 500 ± 3.6 standard deviations
 
 
-def test_threads_change_nothing(photos):
+def test_threads_do_not_change_values(photos):
     feature = features.get("sift")
     feature.thread_safe = False
     one_by_one = feature(photos).numpy()
@@ -165,12 +165,12 @@ def test_config_round_trip():
         ({"seed": -1}, "seed must be from 0"),
     ],
 )
-def test_wrong_configuration_is_one_line(config, message):
+def test_invalid_configuration(config, message):
     with pytest.raises(tfinvert.InputError, match=message):
         features.get("sift", **config)
 
 
-def test_images_of_another_kind_are_refused(photos):
+def test_invalid_images(photos):
     feature = features.get("sift")
     with pytest.raises(tfinvert.InputError, match="divide uint8 images by 255"):
         feature((photos * 255).astype(np.uint8))

@@ -50,7 +50,7 @@ def test_equals_a_loop_over_the_pixels():
 
 @pytest.mark.parametrize("shape", [(64, 64), (67, 101), (16, 31)])
 @pytest.mark.parametrize("cell", [8, 16])
-def test_spec_is_what_comes_out(shape, cell):
+def test_output_has_the_shape_of_the_spec(shape, cell):
     feature = features.get("skimage_lbp", image_shape=(*shape, 3), cell_size=cell)
     images = np.random.default_rng(0).random((2, *shape, 3), np.float32)
     assert feature.spec.shape == (shape[0] // cell, shape[1] // cell, 59)
@@ -65,7 +65,7 @@ def test_constant_images_are_all_in_one_bin_within_the_border():
     np.testing.assert_allclose(inner, np.tile(np.eye(59)[57], (20, 1)), atol=1e-6)
 
 
-def test_images_a_little_out_of_range_are_clipped(photos):
+def test_images_slightly_out_of_range_are_clipped(photos):
     feature = features.get("skimage_lbp")
     grey = 1.4 * photos[:2, ..., :1].repeat(3, -1) - 0.2
     np.testing.assert_array_equal(feature(grey), feature(grey.clip(0, 1)))
@@ -95,7 +95,7 @@ def test_config_round_trip():
         ({"cell_size": 0}, "cell_size must be at least 1. Received: 0"),
     ],
 )
-def test_wrong_configuration_is_one_line(config, message):
+def test_invalid_configuration(config, message):
     with pytest.raises(tfinvert.InputError, match=message) as error:
         features.get("skimage_lbp", **config)
     assert "\n" not in str(error.value)

@@ -185,12 +185,12 @@ def test_conv1_is_the_raw_convolution_rectified_pooled_and_normalised(
 
 
 @pytest.mark.parametrize("options", ["", "raw=true"])
-def test_raw_layers_have_names_of_their_own(tap, options):
+def test_raw_layers_by_name(tap, options):
     assert tap("relu1", options).spec.shape == (23, 23, 64)
     assert tap("pool1", options).spec.shape == (11, 11, 64)
 
 
-def test_raw_is_the_raw_layer_where_the_paper_has_one_of_that_name(tap, images):
+def test_raw_layers_that_share_a_name_with_the_paper(tap, images):
     assert tap("conv5").spec.shape == (2, 2, 256)
     assert tap("conv5", "raw=true").spec.shape == (5, 5, 256)
     both = tap("fc6", "raw=true")(images), tap("fc6")(images)
@@ -198,7 +198,7 @@ def test_raw_is_the_raw_layer_where_the_paper_has_one_of_that_name(tap, images):
     assert both[0].numpy().min() < 0
 
 
-def test_an_unknown_layer_lists_those_there_are(network):
+def test_unknown_layer(network):
     name = f"alexnet/conv9:weights={network()[1]}"
     assert refusal(name) == (
         "no layer alexnet/conv9; choose one of conv1, conv2, conv3, conv4, conv5, fc6, fc7, fc8, "
@@ -210,7 +210,7 @@ def test_an_unknown_layer_lists_those_there_are(network):
     assert "no layer alexnet/preprocess" in refusal(f"alexnet/preprocess:weights={network()[1]}")
 
 
-def test_fully_connected_layers_at_another_input_size_say_which_they_need(tap, network):
+def test_fully_connected_layers_at_another_input_size(tap, network):
     assert tap("conv5", "input_size=63").spec.shape == (1, 1, 256)
     assert refusal(f"alexnet/fc6:weights={network()[1]},input_size=63").startswith(
         "no layer alexnet/fc6: fc6 needs 2×2 cells of conv5 (an input of 95 pixels), but there are "
@@ -251,11 +251,11 @@ def test_a_file_without_input_size_gets_the_published_one(network, folder):
         ("input_size=-300", "the input of AlexNet is too small: conv1 would be empty; 63×63"),
     ],
 )
-def test_a_network_that_cannot_be(options, message):
+def test_invalid_network(options, message):
     assert refusal(f"alexnet/conv1:weights=random,{options}").startswith(message)
 
 
-def test_random_weights_are_the_same_every_time_and_have_a_head_of_any_width(images):
+def test_random_weights_are_deterministic_with_a_head_of_any_width(images):
     name = "weights=random,variant=caffenet,input_size=63"
     first, second = (features.get(f"alexnet/conv2:{name}") for _ in range(2))
     np.testing.assert_array_equal(first(images), second(images))
@@ -296,7 +296,7 @@ def test_a_sequential_model_and_one_of_any_size(folder):
         np.testing.assert_allclose(feature(pixels), layers[0](resized), atol=1e-5)
 
 
-def test_a_model_in_a_model_is_refused_in_one_line(folder):
+def test_nested_model(folder):
     inner_input = keras.Input((16, 16, 3))
     inner = keras.Model(inner_input, keras.layers.Conv2D(2, 3)(inner_input), name="inner")
     inputs = keras.Input((16, 16, 3))
@@ -308,7 +308,7 @@ def test_a_model_in_a_model_is_refused_in_one_line(folder):
     assert features.get(f"keras/flat:model={folder / 'outer.keras'}").spec.shape == (392,)
 
 
-def test_no_such_weights_lists_the_known():
+def test_unknown_weights():
     message = refusal("alexnet/conv1:weights=nowhere.pth")
     assert message.startswith("no weights 'nowhere.pth': give one of compact, torchvision, lpips")
 
@@ -361,7 +361,7 @@ def test_images_that_are_not_finite_or_not_floating_point(vector, images):
 @pytest.mark.parametrize(
     "layer", ["fc6", *(pytest.param(layer, marks=pytest.mark.slow) for layer in ("fc8", "relu7"))]
 )
-def test_a_stem_and_the_rest_are_the_feature(tap, images, layer):
+def test_stem_and_tail_compose_to_the_feature(tap, images, layer):
     feature = tap(layer)
     stem, rest = feature.stem()
     assert (stem.name, stem.spec.shape) == ("alexnet/conv5", (2, 2, 256))
@@ -373,21 +373,21 @@ def test_a_stem_and_the_rest_are_the_feature(tap, images, layer):
 @pytest.mark.parametrize(
     ("layer", "options"), [("conv5", ""), ("pool5", ""), ("relu5", ""), ("conv5", "raw=true")]
 )
-def test_a_convolution_is_kept_whole(tap, images, layer, options):
+def test_convolutions_are_their_own_stem(tap, images, layer, options):
     feature = tap(layer, options)
     stem, rest = feature.stem()
     assert stem is feature
     np.testing.assert_array_equal(rest(images), images)
 
 
-def test_layers_with_the_same_stem_say_so(tap, vector):
+def test_layers_with_the_same_stem_share_its_identity(tap, vector):
     identity = tap("conv5").stem().feature.identity()
     for feature in (vector, tap("fc7")):
         assert feature.stem().feature.identity() == identity
     assert vector.identity() != identity
 
 
-def test_an_identity_is_that_of_the_weights_and_not_of_their_path(network, folder, images):
+def test_identity_depends_on_weights_but_not_on_their_path(network, folder, images):
     model, path = network()
     other = folder / "elsewhere.safetensors"
     shutil.copy(path, other)
@@ -408,7 +408,7 @@ def test_an_identity_is_that_of_the_weights_and_not_of_their_path(network, folde
 @pytest.mark.parametrize(
     ("layer", "options"), [("fc7", ""), ("conv1", "raw=true,input_size=70,variant=torchvision")]
 )
-def test_a_description_makes_the_tap_again(tap, images, layer, options):
+def test_description_rebuilds_the_tap(tap, images, layer, options):
     feature = tap(layer, options)
     description = json.loads(json.dumps(features.describe(feature)))
     again = features.from_description(description)
@@ -430,7 +430,7 @@ def test_options_with_and_without_quotes(network, images):
 @pytest.mark.parametrize(
     "option", ["input_size=big", "input_size=6.5", "raw=yes", "size=63", 'weights="x', "raw"]
 )
-def test_a_wrong_option_lists_the_accepted(option):
+def test_invalid_option(option):
     assert refusal(f"alexnet/conv1:{option}") == (
         "invalid options of alexnet/conv1; the options are "
         'alexnet/conv1:weights="compact",variant="",'
@@ -438,7 +438,7 @@ def test_a_wrong_option_lists_the_accepted(option):
     )
 
 
-def test_names_and_the_unknown():
+def test_names_and_unknown_names():
     assert {"alexnet/LAYER", "keras/LAYER", "hog"} <= {*features.names()}
     for name in ("mobilenet_v9/block_1", "alexnet", "alexnet/", "mobilenet_v2", "/conv1"):
         message = refusal(name)
@@ -450,7 +450,7 @@ def test_names_and_the_unknown():
 
 
 @pytest.mark.parametrize("layer", ["grid", "normalised", "vector"])
-def test_a_layer_of_a_file_is_that_of_the_model(own, images, layer):
+def test_layer_of_a_file_equals_the_models(own, images, layer):
     model, path = own
     feature = features.get(f"keras/{layer}:model={path},preprocessing=tf")
     expected = truncate(model, layer)(2 * resized(images, 32) - 1)
@@ -461,7 +461,7 @@ def test_a_layer_of_a_file_is_that_of_the_model(own, images, layer):
     assert not feature.portable
 
 
-def test_a_layer_that_is_neither_grid_nor_vector(own):
+def test_layer_with_neither_grid_nor_vector_output(own):
     assert refusal(f"keras/rows:model={own[1]}").startswith(
         "keras/rows outputs 7 tokens, which with zero or one before the patch tokens do not form a "
         "grid for an input of 32×32 pixels"
@@ -476,12 +476,12 @@ def test_a_layer_of_several_outputs(folder):
     assert "outputs values of shape" in refusal(f"keras/gru:model={folder / 'gru.keras'}")
 
 
-def test_mobilenet_v3_is_an_application_too():
+def test_mobilenet_v3_is_an_application():
     said = refusal("mobilenet_v3_small/none:weights=random,input_size=64")
     assert said.startswith("mobilenet_v3_small/none: no layer 'none'; choose one of ")
 
 
-def test_wrong_layers_and_preprocessings_of_a_file_list_the_right_ones(own):
+def test_unknown_layer_or_preprocessing_of_a_file(own):
     path = own[1]
     assert refusal(f"keras/conv:model={path}") == (
         "keras/conv: no layer 'conv'; choose one of grid, normalised, rows, flat, dropped, vector"
@@ -490,7 +490,7 @@ def test_wrong_layers_and_preprocessings_of_a_file_list_the_right_ones(own):
     assert message.startswith("unknown preprocessing 'imagenet'; there are: unit, bytes, tf, torch")
 
 
-def test_a_model_that_takes_no_rgb_images(folder):
+def test_model_without_rgb_input(folder):
     inputs = keras.Input((8, 8, 1))
     path = folder / "grey.keras"
     save(keras.Model(inputs, keras.layers.Conv2D(2, 3, name="c")(inputs)), path)
@@ -498,7 +498,7 @@ def test_a_model_that_takes_no_rgb_images(folder):
     assert message.startswith("keras/c needs a model of RGB images [H, W, 3]. Received:")
 
 
-def test_code_in_a_file_is_refused_and_not_run(tmp_path):
+def test_code_in_a_file_is_rejected_and_not_run(tmp_path):
     ran = tmp_path / "ran"
     inputs = keras.Input((8, 8, 3))
     code = eval(f"lambda x: (__import__('pathlib').Path({str(ran)!r}).touch(), x)[1]")
@@ -549,7 +549,7 @@ def mobilenet():
         ),
     ],
 )
-def test_a_layer_of_an_application_is_that_of_kerass_own_model(images, layer, family, module, name):
+def test_layer_of_an_application_equals_the_keras_model(images, layer, family, module, name):
     tap = features.get(f"{family}/{layer}:weights=random,input_size=64")
     keras.utils.set_random_seed(0)
     application = getattr(keras.applications, module)

@@ -53,7 +53,7 @@ def tap(layer, path, size, **options):
         ((39, 60), 1, {"prefix": 1}, (4, 7)),  # partial patches at the edges are ignored
     ],
 )
-def test_the_grid_is_that_of_the_patches(saved, size, prefix, options, grid):
+def test_grid_equals_the_patches(saved, size, prefix, options, grid):
     path = saved(*size, prefix)
     images = np.random.default_rng(0).random((2, *size, 3)).astype(np.float32)
     found = tap("prefixed", path, size, **options)
@@ -61,7 +61,7 @@ def test_the_grid_is_that_of_the_patches(saved, size, prefix, options, grid):
     np.testing.assert_allclose(found(images), tap("patches", path, size)(images), atol=1e-6)
 
 
-def test_the_class_is_the_first_token(saved):
+def test_class_is_the_first_token(saved):
     path, size = saved(32, 32, 1), (32, 32)
     images = np.random.default_rng(0).random((2, *size, 3)).astype(np.float32)
     found = tap("last", path, size, tokens="class")
@@ -72,7 +72,7 @@ def test_the_class_is_the_first_token(saved):
     np.testing.assert_allclose(grid.reshape(2, -1), whole[:, CHANNELS:], atol=1e-6)
 
 
-def test_it_comes_back_from_its_description(saved):
+def test_rebuilding_from_the_description(saved):
     found = tap("last", saved(32, 32, 5), (32, 32), tokens="class", prefix=5)
     again = features.from_description(features.describe(found))
     assert again.identity() == found.identity()
@@ -109,7 +109,7 @@ def test_it_comes_back_from_its_description(saved):
         ("last", 2, {"tokens": 1}, "invalid options of keras/last; the options are"),
     ],
 )
-def test_what_is_no_grid_is_refused_in_one_line(saved, layer, prefix, options, words):
+def test_invalid_tokens(saved, layer, prefix, options, words):
     with pytest.raises(InputError) as caught:
         tap(layer, saved(32, 32, prefix), (32, 32), **options)
     assert words in str(caught.value) and "\n" not in str(caught.value)

@@ -47,7 +47,7 @@ def test_the_svg_can_be_inlined():
     assert "<?xml" not in svg and "<!DOCTYPE" not in svg
 
 
-def test_all_references_are_inside_and_resolve():
+def test_references_are_internal_and_resolve():
     svg = loss_curve(with_validation(HISTORY))
     root = ElementTree.fromstring(svg)
     ids = [element.get("id") for element in root.iter() if element.get("id")]
@@ -84,7 +84,7 @@ def test_a_wide_range_is_drawn_on_a_log_axis():
     assert "Training loss" in texts(loss_curve([*FALLING, {"step": 100, "loss": 0.0}]))
 
 
-def test_order_does_not_matter_and_values_that_are_not_finite_are_left_out():
+def test_order_is_irrelevant_and_non_finite_values_are_omitted():
     expected = loss_curve(HISTORY)
     assert loss_curve(HISTORY[::-1]) == expected
     odd = {"step": 55, "loss": float("nan"), "validation_error": float("inf")}
@@ -96,7 +96,7 @@ def test_one_entry_of_numpy_numbers_is_enough():
     ElementTree.fromstring(svg)
 
 
-def test_matplotlib_settings_are_left_alone():
+def test_matplotlib_settings_are_restored():
     before = dict(matplotlib.rcParams)
     loss_curve(HISTORY)
     assert dict(matplotlib.rcParams) == before
@@ -105,7 +105,7 @@ def test_matplotlib_settings_are_left_alone():
 @pytest.mark.parametrize(
     "history", [[], [{"step": 1}], [{"loss": 1.0}], [{"step": 1, "loss": float("nan")}]]
 )
-def test_a_bad_history_is_refused(history):
+def test_invalid_history(history):
     with pytest.raises(ValueError, match="Received: "):
         loss_curve(history)
 
@@ -123,7 +123,7 @@ def test_a_line_chart_names_its_axes_and_its_lines():
     assert (figure.image == 255).all(-1).mean() > 0.5  # on white
 
 
-def test_a_line_chart_says_the_names_of_its_ticks():
+def test_line_chart_with_named_ticks():
     lines = {"ours": [(0, 0.5), (2, 0.7)]}
     named = line_chart(lines, **EMPTY, ticks=["conv1", "conv2", "fc6"])
     assert {"conv1", "conv2", "fc6"} < set(texts(named.svg))
@@ -148,7 +148,7 @@ def test_an_ordered_family_has_colours_in_order_and_standard_errors_their_bars()
 @pytest.mark.parametrize(
     ("count", "ordered", "most"), [(0, False, 7), (8, False, 7), (13, True, 12)]
 )
-def test_a_chart_that_could_not_be_read_is_refused(count, ordered, most):
+def test_too_many_lines(count, ordered, most):
     with pytest.raises(ValueError, match=f"1 to {most} lines. Received: {count}"):
         line_chart({str(i): [(0, 1)] for i in range(count)}, **EMPTY, ordered=ordered)
     things = {str(i): {"a": (0.0, 0.0)} for i in range(count)}
@@ -156,7 +156,7 @@ def test_a_chart_that_could_not_be_read_is_refused(count, ordered, most):
         dot_chart(things, title="", caption="", x="x", ordered=ordered)
 
 
-def test_a_dot_chart_names_series_and_things():
+def test_dot_chart_names_series_and_items():
     series = {"fc6": {"binarise": (0.3, 0.01), "dropout": (0.4, 0.0)}, "fc7": {"noise": (0.1, 0.1)}}
     figure = dot_chart(series, title="T", caption="C", x="rise")
     assert {"fc6", "fc7", "binarise", "dropout", "noise", "rise"} <= set(texts(figure.svg))
@@ -176,7 +176,7 @@ ROWS = [
 ]
 
 
-def test_lines_are_those_of_the_columns():
+def test_table_line_chart():
     rows = [*ROWS, {"layer": "none", "method": "mean", "error": 9.0}]  # at no depth
     labels = LABELS | {"y": "depth"}
     chart = table_line_chart(rows, "depth", "error", "±", series="method", ordered=False, **labels)
@@ -189,20 +189,20 @@ def test_lines_are_those_of_the_columns():
     np.testing.assert_array_equal(chart.image, expected.image)
 
 
-def test_of_more_than_twelve_lines_the_first_are_drawn_and_the_caption_says_so():
+def test_table_line_chart_omits_lines_beyond_twelve():
     rows = [{"label": f"layer{i}", "x": x, "y": i * x} for i in range(15) for x in (0, 1)]
     chart = table_line_chart(pd.DataFrame(rows), "x", "y", **LABELS | {"y": "y"})
     assert chart.caption == "Less is better. The last 3 are omitted."
     assert "layer11" in chart.svg and "layer12" not in chart.svg
 
 
-def test_of_lines_that_are_no_family_fewer_can_be_told_apart():
+def test_table_line_chart_omits_unordered_lines_beyond_seven():
     rows = [{"label": f"layer{i}", "x": x, "y": i * x} for i in range(15) for x in (0, 1)]
     chart = table_line_chart(rows, "x", "y", ordered=False, **LABELS | {"y": "y"})
     assert chart.caption.endswith(f"The last {15 - MAX_LINES} are omitted.")
 
 
-def test_dots_are_those_of_the_columns():
+def test_table_dot_chart():
     chart = table_dot_chart(ROWS, "error", "±", item="layer", series="method", **LABELS)
     points = {
         method: {layer: (depth + i, 0.1) for depth, layer in enumerate(("conv1", "fc6", "fc8"))}

@@ -31,6 +31,7 @@ def find_application(family: str) -> Callable[..., Tap] | None:
         weights: str = "imagenet",
         input_size: int = 0,
     ) -> Tap:
+        name, size = f"{family}/{layer}", validate_image_shape(image_shape)[:2]
         config = {"weights": weights, "input_size": input_size}
         random = weights == "random"
         shape = {"input_shape": (input_size, input_size, 3)} if input_size else {}
@@ -45,9 +46,8 @@ def find_application(family: str) -> Callable[..., Tap] | None:
                 f"cannot build {family}: {first_line(error)}; choose weights=imagenet, random or "
                 f"a weights file. Received: weights={weights}, input_size={input_size}"
             ) from error
-        return _application_tap(
-            f"{family}/{layer}", model, layer, image_shape, _preprocessing_of(module), config
-        )
+        preprocessing = _preprocessing_of(module)
+        return Tap(name, build_layer_model(name, model, [layer], size, preprocessing), config)
 
     return application_tap
 
@@ -163,18 +163,6 @@ def _input_size(name: str, model: keras.Model, size: tuple[int, int]) -> tuple[i
         raise InputError(f"{name} needs a model of RGB images [H, W, 3]. Received: {shapes}")
     height, width = (side or image_side for side, image_side in zip(shapes[1:3], size, strict=True))
     return height, width
-
-
-def _application_tap(
-    name: str,
-    model: keras.Model,
-    layer: str,
-    image_shape: ImageShape,
-    preprocessing: str,
-    config: dict[str, str | int],
-) -> Tap:
-    size = validate_image_shape(image_shape)[:2]
-    return Tap(name, build_layer_model(name, model, [layer], size, preprocessing), config)
 
 
 def _applications() -> dict[str, tuple[types.ModuleType, Callable[..., keras.Model]]]:
