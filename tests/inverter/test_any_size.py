@@ -115,7 +115,7 @@ def test_shipped_inverters_take_photographs():
         ("hog-64", np.full((1, 70, 70, 3), np.nan, "f4"), "NaN or infinite"),
         ("hog-64", skimage.data.astronaut()[np.newaxis], "divide uint8 images by 255"),
         ("alexnet-fc6-64", [PHOTO, PHOTO[:64]], "64×64 pixels. Received: images of 2 shapes"),
-        ("alexnet-conv5-64", PHOTO[np.newaxis], "was made for images of shape .B, 64, 64, 3."),
+        ("alexnet-conv5-64", PHOTO[np.newaxis], "was built for images of shape .B, 64, 64, 3."),
     ],
 )
 def test_wrong_images_are_one_line(name, images, message):

@@ -120,7 +120,7 @@ def bomb():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"feature": "hgo"}, "unknown feature 'hgo'; there are: .*hog"),
+        ({"feature": "hgo"}, "unknown feature 'hgo'; choose one of .*hog"),
         ({"spread": "alone"}, "spread=alone is for an inverter that stays as it is: give it as"),
         (
             {"spread": "alone", "start": "hog-64", "loss": "absolute"},
@@ -167,7 +167,7 @@ def test_a_folder_without_a_readable_image(tmp_path, files):
     images.mkdir()
     for name, data in files.items():
         (images / name).write_bytes(data)
-    with pytest.raises(tfinvert.InputError, match="no image in|none of the 1 images"):
+    with pytest.raises(tfinvert.InputError, match="no images in|none of the 1 images"):
         run(tmp_path / "run", data=f"folder:{images}")
     assert not (tmp_path / "run").exists()
 

@@ -232,11 +232,11 @@ def test_layers_that_the_package_brings_are_saved_without_their_model(
     loaded = tfinvert.load(tmp_path / "saved")
     np.testing.assert_array_equal(loaded.encode(images), feature(images))
     # Trained, they are no longer what the package brings.
-    assert not feature.to_train().portable
+    assert not feature.trainable_copy().portable
 
 
 def test_a_copy_to_train_has_weights_of_its_own(tap, images):
-    copy = tap.to_train()
+    copy = tap.trainable_copy()
     np.testing.assert_array_equal(copy(images), tap(images))
     assert copy.get_config() == tap.get_config()
     copy.model.set_weights([weight * 2 for weight in copy.model.get_weights()])
@@ -249,7 +249,7 @@ def test_representations_without_weights_are_refused(train, file):
     assert "\n" not in str(error.value)
     padded = features.get(f"alexnet/conv1_pad:weights={file}")
     with pytest.raises(tfinvert.InputError, match="alexnet/conv1_pad has no weights to train"):
-        padded.to_train()
+        padded.trainable_copy()
 
 
 def test_features_that_change_are_not_cached(tap, source, tmp_path):

@@ -105,7 +105,7 @@ class ReadSlice(beam.DoFn):
     def process(self, element: tuple[int, int]) -> Iterator:
         """See the class."""
         source = _tfds(self._name)
-        for index, encoded in enumerate(source.encoded(*element), element[0]):
+        for index, encoded in enumerate(source.encoded_images(*element), element[0]):
             name = f"{index:08d}"
             try:
                 image = source.decode(encoded).numpy()

@@ -1,6 +1,6 @@
 """Representations Φ: `tfinvert.features.get("hog", image_shape=(64, 64, 3))`.
 
-One file a representation, and one line here.
+One file per representation, and one line here.
 """
 
 from tfinvert.features.alexnet import alexnet_tap

@@ -386,7 +386,7 @@ class Inverter:
         compute = self._compute if self.feature.in_graph else self.feature.at(size)
         if math.prod(size) <= tiling.MAX_TILE_PIXELS:
             return compute(images)
-        cell, reach = self.feature.cell_size, self.feature.reach
+        cell, reach = self.feature.cell_size, self.feature.receptive_field_radius
         return np.stack([tiling.compute_feature_tiled(compute, one, cell, reach) for one in images])
 
     def _image_of(self, features: Any, function: _OfFeatures) -> Any:

@@ -148,7 +148,7 @@ def _train(
     seen = VALIDATION_IMAGES if run.team.chief else 1
     images = read_images(validation, trunk.image_shape[:2], seen)
     every = -(-validation.evaluation_size // seen)
-    shown = images, validation.once_labels()[::every]
+    shown = images, validation.evaluation_labels()[::every]
     network, history = train_classifier.train_classifier(
         start, labelled, shown, settings, run.path, run.devices, pace
     )
@@ -182,13 +182,13 @@ def evaluate_file(path: pathlib.Path, validation: Source, image_size: int) -> di
     batches = pipeline.evaluation_batches(validation, shape[:2], 100)
     with pipeline.convert_pipeline_errors():
         logits = train_classifier.compile_predict(fc8.model)(batches)
-    labels = validation.once_labels()
+    labels = validation.evaluation_labels()
     return {**train_classifier.top_k_accuracy(logits, labels), "images": len(labels)}
 
 
 def _open(classification: ClassifierRun, held: DecodedImageCache) -> tuple[Source, Source]:
     if classification.validation_data:
-        training = open_source(classification.data, held=held)
+        training = open_source(classification.data, image_cache=held)
         validation = open_source(classification.validation_data)
     else:
         training = open_source(classification.data, "training", held)

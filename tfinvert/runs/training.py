@@ -198,7 +198,7 @@ def _start(
             f"spread=alone is learnt by its likelihood, and by no loss. Received: {settings.loss}"
         )
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
-        feature.to_train()
+        feature.trainable_copy()
     # A run that goes on has its own weights, and what it began with may be gone.
     if not asked.start or not run.team.chief or has_checkpoint(run.path):
         return None
@@ -221,7 +221,7 @@ def has_held_out_split(data: str, inverter_card: dict[str, Any]) -> bool:
 
 def _open(asked: TrainingRun, held: DecodedImageCache) -> tuple[Source, Source]:
     if asked.validation_data:
-        training = open_source(asked.data, held=held)
+        training = open_source(asked.data, image_cache=held)
         validation = open_source(asked.validation_data)
     else:
         training = open_source(asked.data, "training", held)

@@ -46,7 +46,7 @@ def image_cache_for(
     settings: Settings, size: Size, memory_gb: float = MEMORY_GB
 ) -> DecodedImageCache:
     """Where photographs to train on are held, no larger than their views need."""
-    return DecodedImageCache(augmentation_for(settings, Source, size).reduced, memory_gb)
+    return DecodedImageCache(augmentation_for(settings, Source, size).shrink, memory_gb)
 
 
 class TrainingDataset:
@@ -218,7 +218,7 @@ class LabelledImageDataset:
     def __init__(self, source: Source, size: Size, settings: Settings):
         self._source, self._settings = source, settings
         self._views = augmentation_for(settings, source, size)
-        self._labels = tf.constant(source.once_labels())
+        self._labels = tf.constant(source.evaluation_labels())
 
     def batches(self, start_step: int = 0, part: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
         """Endless `(images [B / of, *size, 3] in [0, 1], labels int64 [B / of])`.
@@ -250,7 +250,7 @@ class LabelledFeatureDataset:
     def __init__(self, cache: FeatureCache, source: Source, settings: Settings):
         self._cache, self._settings = cache, settings
         views = shuffled_indices(len(source), settings.seed, np.arange(len(cache)))
-        self.labels = source.once_labels()[views]
+        self.labels = source.evaluation_labels()[views]
         self.shape = tuple(cache.card["feature_shape"])
         size = 2 * len(cache) * int(np.prod(self.shape))
         self._held = _unpack(cache, self.shape) if size < IN_MEMORY_BYTES else None

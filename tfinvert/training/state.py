@@ -51,7 +51,7 @@ class TrainingState:
         keras.utils.set_random_seed(settings.seed)
         self.feature = self.averaged_feature = feature
         if settings.train_encoder:
-            self.feature, self.averaged_feature = feature.to_train(), feature.to_train()
+            self.feature, self.averaged_feature = feature.trainable_copy(), feature.trainable_copy()
         build = build or functools.partial(
             inversion.build, feature, None, settings.width, settings.units, settings.network
         )

@@ -62,7 +62,7 @@ def _model(size: tuple[int, int], layers: str) -> keras.Model:
         squeezenet_weights.assign_squeezenet(model, squeezenet_weights.read_squeezenet(path))
         names = [ALIASES.get(each, each) for each in names]
     elif source.endswith(".keras"):
-        model = load_keras_model(source, "perceptual takes FILE.keras/LAYER+…. Received")
+        model = load_keras_model(source, "perceptual takes FILE.keras/LAYER+…")
     else:
         raise InputError(f"perceptual takes {_ACCEPTED}. Received: {layers}")
     return build_layer_model(name, model, names, size)

@@ -1,3 +1,5 @@
+"""Opening sources by `--data` values."""
+
 import pytest
 from PIL import Image
 
@@ -31,8 +33,8 @@ def test_folder(tmp_path):
 def test_tfds(monkeypatch):
     monkeypatch.setattr(tfds_source, "TfdsSource", lambda *arguments: arguments)
     assert open_source("tfds:mnist") == ("mnist", "all", None)
-    held = DecodedImageCache()
-    assert open_source("tfds:a/b:1.0.0", "training", held) == ("a/b:1.0.0", "training", held)
+    cache = DecodedImageCache()
+    assert open_source("tfds:a/b:1.0.0", "training", cache) == ("a/b:1.0.0", "training", cache)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_tfds(monkeypatch):
         "x:y",
     ],
 )
-def test_another_form_is_refused_with_the_forms_there_are(data):
+def test_invalid_data_value(data):
     with pytest.raises(InputError) as caught:
         open_source(data)
     assert SOURCE_FORMATS in str(caught.value)
@@ -60,13 +62,13 @@ def test_another_form_is_refused_with_the_forms_there_are(data):
 
 
 @pytest.mark.parametrize("data", ["folder:/no/such/folder", "tfds:no_such_data_set"])
-def test_a_source_that_cannot_be_opened_is_named(data):
+def test_unavailable_source(data):
     with pytest.raises(InputError) as caught:
         open_source(data)
     assert data.partition(":")[2] in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_part_that_does_not_exist():
+def test_unknown_split():
     with pytest.raises(InputError, match="training, validation, all. Received: 'test'"):
         open_source("photos", "test")

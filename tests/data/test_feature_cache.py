@@ -1,4 +1,4 @@
-"""The cache on disk: found again for the same key only, whole or not at all."""
+"""The on-disk feature cache: reused for equal keys only, complete or absent."""
 
 import concurrent.futures
 import json
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.data import feature_cache as cache_module
+from tfinvert.data import feature_cache
 from tfinvert.data.feature_cache import (
     CARD_FILE,
     FeatureCache,
@@ -31,9 +31,9 @@ SHARDS = [f"views-0000{index}-of-00003.arrayrecord" for index in range(3)]
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    """Three files for ten views."""
-    monkeypatch.setattr(cache_module, "_SHARD_VIEWS", 4)
-    monkeypatch.setattr(cache_module, "_MULTIPLE", 4)
+    """Ten views make three files."""
+    monkeypatch.setattr(feature_cache, "MIN_SHARD_VIEWS", 4)
+    monkeypatch.setattr(feature_cache, "SHARD_MULTIPLE", 4)
 
 
 def in_batches(begin=0, end=10):
@@ -41,7 +41,7 @@ def in_batches(begin=0, end=10):
         yield VIEWS[row : min(row + 3, end)], VALUES[row : min(row + 3, end)]
 
 
-def opened(folder, key=None, count=10, compute=in_batches):
+def open_test_cache(folder, key=None, count=10, compute=in_batches):
     return open_cache(folder, "x", KEY if key is None else key, count, compute)
 
 
@@ -49,8 +49,8 @@ def never(begin, end):
     raise AssertionError("computed again")
 
 
-def test_holds_what_was_computed(tmp_path, capsys):
-    written = opened(tmp_path / "new" / "folder")
+def test_contains_the_computed_values(tmp_path, capsys):
+    written = open_test_cache(tmp_path / "new" / "folder")
     images, values = written.read(np.array([7, 0, 9]))
     np.testing.assert_array_equal(images, VIEWS[[7, 0, 9]])
     np.testing.assert_array_equal(values, VALUES[[7, 0, 9]])
@@ -59,10 +59,12 @@ def test_holds_what_was_computed(tmp_path, capsys):
     assert "10 views cached" in capsys.readouterr().out
 
 
-def test_is_found_again_and_says_how_large_it_is(tmp_path, capsys):
-    opened(tmp_path)
+def test_is_reused_and_reports_its_size(tmp_path, capsys):
+    open_test_cache(tmp_path)
     capsys.readouterr()
-    np.testing.assert_array_equal(opened(tmp_path, compute=never).read(np.arange(10))[1], VALUES)
+    np.testing.assert_array_equal(
+        open_test_cache(tmp_path, compute=never).read(np.arange(10))[1], VALUES
+    )
     assert "10 cached views, 0.00 GB" in capsys.readouterr().out
 
 
@@ -75,23 +77,23 @@ def test_is_found_again_and_says_how_large_it_is(tmp_path, capsys):
         (KEY, 9),
     ],
 )
-def test_another_key_never_finds_it(tmp_path, key, count):
-    opened(tmp_path)
+def test_is_not_reused_for_another_key(tmp_path, key, count):
+    open_test_cache(tmp_path)
     with pytest.raises(AssertionError, match="computed again"):
-        opened(tmp_path, key, count, never)
-    assert len(opened(tmp_path, key, count)) == count
+        open_test_cache(tmp_path, key, count, never)
+    assert len(open_test_cache(tmp_path, key, count)) == count
     assert len([*tmp_path.iterdir()]) == 2
 
 
-def test_another_version_never_finds_it(tmp_path, monkeypatch):
-    opened(tmp_path)
-    monkeypatch.setattr(cache_module, "FORMAT", 3)
+def test_is_not_reused_by_another_format_version(tmp_path, monkeypatch):
+    open_test_cache(tmp_path)
+    monkeypatch.setattr(feature_cache, "FORMAT", 3)
     with pytest.raises(AssertionError, match="computed again"):
-        opened(tmp_path, compute=never)
+        open_test_cache(tmp_path, compute=never)
 
 
-def test_batches_are_an_epoch_in_a_fixed_order_and_resume(tmp_path):
-    written = opened(tmp_path)
+def test_batches_are_shuffled_deterministically_and_resume(tmp_path):
+    written = open_test_cache(tmp_path)
 
     def drawn(seed, start=0, steps=10):
         batches = written.batches(2, seed, start).take(steps).as_numpy_iterator()
@@ -109,17 +111,18 @@ def test_batches_are_an_epoch_in_a_fixed_order_and_resume(tmp_path):
     np.testing.assert_array_equal(images, VIEWS[where] / np.float32(255))
 
 
-def test_a_writer_that_fails_leaves_nothing(tmp_path):
+def test_failed_writing_leaves_no_files(tmp_path):
     def fails(begin, end):
         yield from in_batches()
         raise RuntimeError("no more")
 
     with pytest.raises(RuntimeError, match="no more"):
-        opened(tmp_path, count=11, compute=fails)
+        open_test_cache(tmp_path, count=11, compute=fails)
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_writer_that_is_killed_leaves_nothing_that_is_read(tmp_path):
+@pytest.mark.slow
+def test_killed_writer_leaves_no_readable_cache(tmp_path):
     program = """
 import os, signal, sys
 import numpy as np
@@ -132,26 +135,26 @@ open_cache(sys.argv[1], "x", {}, 10, compute)
     killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)])
     assert killed.returncode == -9
     assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
-    np.testing.assert_array_equal(opened(tmp_path, key={}).read(np.arange(10))[0], VIEWS)
+    np.testing.assert_array_equal(open_test_cache(tmp_path, key={}).read(np.arange(10))[0], VIEWS)
 
 
 @pytest.mark.parametrize("name", [CARD_FILE, *SHARDS])
 @pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
-def test_a_damaged_cache_is_one_line(tmp_path, name, damage):
-    file = opened(tmp_path).path / name
+def test_damaged_cache(tmp_path, name, damage):
+    file = open_test_cache(tmp_path).path / name
     whole = file.read_bytes()
     if damage == "missing":
         file.unlink()
     else:
         file.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"")
     with pytest.raises(tfinvert.InputError, match="is damaged: .*; delete it") as error:
-        opened(tmp_path, compute=never)
+        open_test_cache(tmp_path, compute=never)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", SHARDS)
-def test_a_flipped_byte_is_found_and_never_read(tmp_path, name):
-    written = opened(tmp_path)
+def test_flipped_bytes_are_detected(tmp_path, name):
+    written = open_test_cache(tmp_path)
     whole = (written.path / name).read_bytes()
     at = whole.index(VIEWS[4 * SHARDS.index(name)].tobytes())
     for byte in range(at, at + 60, 6):
@@ -159,20 +162,20 @@ def test_a_flipped_byte_is_found_and_never_read(tmp_path, name):
         data[byte] ^= 255
         (written.path / name).write_bytes(data)
         with pytest.raises(tfinvert.InputError, match="is damaged: .*; delete it") as error:
-            opened(tmp_path, compute=never).read(np.arange(10))
+            open_test_cache(tmp_path, compute=never).read(np.arange(10))
         assert "\n" not in str(error.value)
 
 
-def test_what_shrinks_is_compressed_and_guarded_too(tmp_path):
+def test_compressible_views_are_compressed_and_checksummed(tmp_path):
     plain = np.full_like(VIEWS, 7)
 
     def compute(begin, end):
         yield plain[begin:end], np.zeros((end - begin, 2, 3), np.float32)
 
-    written = opened(tmp_path, compute=compute)
+    written = open_test_cache(tmp_path, compute=compute)
     file = written.path / SHARDS[0]
     whole = file.read_bytes()
-    assert plain[0].tobytes() not in whole  # which views that do not shrink are
+    assert plain[0].tobytes() not in whole  # incompressible views are stored as they are
     np.testing.assert_array_equal(written.read(np.arange(10))[0], plain)
     at = whole.index(b"(\xb5/\xfd")  # zstd's magic: the first view
     for byte in range(at, at + 12, 3):
@@ -180,48 +183,54 @@ def test_what_shrinks_is_compressed_and_guarded_too(tmp_path):
         data[byte] ^= 255
         file.write_bytes(data)
         with pytest.raises(tfinvert.InputError, match="is damaged: .*; delete it"):
-            opened(tmp_path, compute=never).read(np.arange(10))
+            open_test_cache(tmp_path, compute=never).read(np.arange(10))
 
 
 @pytest.mark.parametrize("views", [3, 5])
-def test_a_shard_with_another_number_of_views_is_one_line(tmp_path, views):
-    cache = opened(tmp_path)
+def test_shard_with_another_number_of_views(tmp_path, views):
+    cache = open_test_cache(tmp_path)
     write_shard(cache.path / SHARDS[0], views, in_batches(0, views))
     card = json.loads((cache.path / CARD_FILE).read_text())
     card["shards"][0]["bytes"] = (cache.path / SHARDS[0]).stat().st_size
     (cache.path / CARD_FILE).write_text(json.dumps(card))
-    with pytest.raises(tfinvert.InputError, match=f"has {views} views and should have 4; delete"):
-        opened(tmp_path)
+    with pytest.raises(tfinvert.InputError, match=f"has {views} views instead of 4; delete"):
+        open_test_cache(tmp_path)
     card["shards"][0]["views"] = views
     (cache.path / CARD_FILE).write_text(json.dumps(card))
     with pytest.raises(tfinvert.InputError, match="counts 10 views"):
-        opened(tmp_path)
+        open_test_cache(tmp_path)
 
 
-def test_a_card_of_another_version_is_one_line(tmp_path):
-    card = opened(tmp_path).path / CARD_FILE
+def test_card_of_another_format_version(tmp_path):
+    card = open_test_cache(tmp_path).path / CARD_FILE
     card.write_text(json.dumps(json.loads(card.read_text()) | {"format": 99}))
-    with pytest.raises(tfinvert.InputError, match="has format 99, this version reads 2; it"):
-        opened(tmp_path)
+    with pytest.raises(
+        tfinvert.InputError, match="has format 99, but this version reads 2; it is kept"
+    ):
+        open_test_cache(tmp_path)
 
 
-def test_a_cache_of_the_first_format_is_told_of_and_left_alone(tmp_path, capsys):
+def test_cache_of_the_first_format_is_reported_and_kept(tmp_path, capsys):
     old = tmp_path / "x-0123456789"
     old.mkdir()
     (old / CARD_FILE).write_text(json.dumps({"format": 1, "count": 10, **KEY}))
     (old / "images.raw").write_bytes(b"mine")
-    with pytest.raises(tfinvert.InputError, match="has format 1, this version reads 2; it"):
+    with pytest.raises(
+        tfinvert.InputError, match="has format 1, but this version reads 2; it is kept"
+    ):
         FeatureCache(old)
-    with pytest.raises(tfinvert.InputError, match="is a cache itself; give the folder that it"):
-        opened(old)
-    assert len(opened(tmp_path)) == 10
-    assert f"the cache {old} has format 1, this version reads 2" in capsys.readouterr().out
-    assert len(opened(tmp_path)) == 10
-    assert "has format 1" not in capsys.readouterr().out  # nothing had to be made
+    with pytest.raises(
+        tfinvert.InputError, match="is itself a cache; give the folder that contains it"
+    ):
+        open_test_cache(old)
+    assert len(open_test_cache(tmp_path)) == 10
+    assert f"the cache {old} has format 1, but this version reads 2" in capsys.readouterr().out
+    assert len(open_test_cache(tmp_path)) == 10
+    assert "has format 1" not in capsys.readouterr().out  # no cache was written
     assert sorted(file.name for file in old.iterdir()) == [CARD_FILE, "images.raw"]
 
 
-def test_shards_hold_every_view_once_and_begin_where_batches_do(monkeypatch):
+def test_shards_contain_every_view_once_and_begin_at_multiples_of_64(monkeypatch):
     monkeypatch.undo()
     for count in (1, 511, 512, 513, 200_000, 5_000_001):
         ranges = [*shard_ranges(count).values()]
@@ -230,15 +239,15 @@ def test_shards_hold_every_view_once_and_begin_where_batches_do(monkeypatch):
         assert all(begin % 64 == 0 for begin, _ in ranges)
 
 
-def test_shards_written_apart_are_the_same_files(tmp_path):
-    cache = opened(tmp_path / "a")
+def test_shards_written_separately_are_identical(tmp_path):
+    cache = open_test_cache(tmp_path / "a")
     for name, (begin, end) in reversed(shard_ranges(10).items()):
         write_shard(tmp_path / name, end - begin, in_batches(begin, end))
         assert (tmp_path / name).read_bytes() == (cache.path / name).read_bytes()
 
 
-def test_threads_read_what_one_reads(tmp_path):
-    cache = opened(tmp_path)
+def test_concurrent_reads(tmp_path):
+    cache = open_test_cache(tmp_path)
     indices = [np.random.default_rng(seed).integers(0, 10, 64) for seed in range(200)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for at, (images, values) in zip(indices, pool.map(cache.read, indices), strict=True):
@@ -246,23 +255,25 @@ def test_threads_read_what_one_reads(tmp_path):
             np.testing.assert_array_equal(values, VALUES[at])
 
 
-def test_a_folder_that_cannot_be_written(tmp_path):
+def test_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(tfinvert.InputError, match="cannot be written: .*nothing is left of it"):
-        opened(tmp_path / "file")
+    with pytest.raises(tfinvert.InputError, match="cannot be written: .*; it has been removed"):
+        open_test_cache(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
     if os.geteuid():  # root may write anywhere
         (tmp_path / "locked").mkdir(mode=0o500)
         with pytest.raises(tfinvert.InputError, match="Permission denied"):
-            opened(tmp_path / "locked")
+            open_test_cache(tmp_path / "locked")
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+def test_full_disk_leaves_no_files(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**15, limits[1]))
     try:
-        with pytest.raises(tfinvert.InputError, match="File too large; nothing is left") as error:
-            opened(tmp_path)
+        with pytest.raises(
+            tfinvert.InputError, match="File too large; it has been removed"
+        ) as error:
+            open_test_cache(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "\n" not in str(error.value)
@@ -270,13 +281,13 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("count", [9, 11])
-def test_a_shard_that_is_given_another_number_of_views_is_not_written(tmp_path, count):
-    with pytest.raises(ValueError, match=f"should have {count} views and was given 10"):
+def test_shard_with_a_wrong_number_of_views_is_not_written(tmp_path, count):
+    with pytest.raises(ValueError, match=f"must contain {count} views. Received: 10"):
         write_shard(tmp_path / "x", count, in_batches())
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_feature_that_is_not_finite_is_not_cached(tmp_path):
-    with pytest.raises(tfinvert.InputError, match="not finite"):
-        opened(tmp_path, compute=lambda *_: iter([(VIEWS, VALUES * np.nan)]))
+def test_non_finite_features_are_not_cached(tmp_path):
+    with pytest.raises(tfinvert.InputError, match="cannot cache a feature that is not finite"):
+        open_test_cache(tmp_path, compute=lambda *_: iter([(VIEWS, VALUES * np.nan)]))
     assert not [*tmp_path.iterdir()]
