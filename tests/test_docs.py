@@ -27,9 +27,8 @@ from tests.documents import (
 )
 from tests.programs import call
 from tests.training.runs import SETTINGS, few_measured
-from tfinvert.analysis.experiment import EXPERIMENTS
+from tfinvert.config.registry import EXPERIMENTS, FEATURES
 from tfinvert.data.open_source import open_source
-from tfinvert.features import registry
 from tfinvert.metrics.evaluation import read_images
 from tfinvert.runs.exhibits import EXHIBITS
 from tfinvert.serving import export_savedmodel
@@ -419,11 +418,11 @@ def test_the_pictures_of_the_gallery_are_those_of_its_page_and_small():
     assert sum(path.stat().st_size for path in there) <= 2_500_000
 
 
+@FEATURES.scoped()
 def test_a_representation_is_added_as_the_document_says(tmp_path, monkeypatch):
     module, line = python_blocks("adding-a-representation.md")
     (tmp_path / "cell_moments.py").write_text(module, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))  # for this test alone
     exec(
         line.replace("tfinvert.features.cell_moments", "cell_moments"),
         {"register": tfinvert.features.register},

@@ -10,9 +10,8 @@ import pytest
 
 import tfinvert
 from tests.programs import flags_of_command
-from tfinvert.commands.command import COMMANDS
 from tfinvert.commands.completion import SCRIPTS
-from tfinvert.config.choices import EXPERIMENTS, OPTIMIZERS
+from tfinvert.config.registry import COMMANDS, EXPERIMENTS, OPTIMIZERS
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import tfinvert
-from tfinvert.commands.command import COMMANDS
+from tfinvert.config.registry import COMMANDS
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAMS = {

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from tfinvert.config.choices import LOSSES
+from tfinvert.config.registry import LOSSES
 from tfinvert.errors import InputError
 
 ACCEPTED = "NAME[:WEIGHT], several with commas between, as squared:10,perceptual:1"

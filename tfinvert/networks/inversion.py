@@ -1,34 +1,14 @@
 """From a feature to the network that inverts it."""
 
-from collections.abc import Callable, Mapping
-
 import keras
 
-from tfinvert.config.choices import DEFAULT_NETWORK as DEFAULT
+from tfinvert.config.registry import DEFAULT_NETWORK as DEFAULT
+from tfinvert.config.registry import NETWORKS
 from tfinvert.errors import InputError
-from tfinvert.networks import paper, residual
 from tfinvert.networks.blocks import precision_scope
 from tfinvert.networks.common import Feature, Size
 
-# Of a feature, an output size and a width; where there are fully connected layers, of their units.
-Builder = Callable[..., keras.Model]
 _WITH_UNITS = "fully_connected"
-
-# By the name of a design, a builder for each family of features.
-NETWORKS: Mapping[str, Mapping[str, Builder]] = {
-    "paper": {
-        "two_stream": paper.two_stream,
-        "one_stream": paper.one_stream,
-        "convolutional": paper.convolutional,
-        "fully_connected": paper.fully_connected,
-    },
-    "residual": {
-        "two_stream": residual.grid,
-        "one_stream": residual.sparse_grid,
-        "convolutional": residual.convolutional,
-        "fully_connected": paper.fully_connected,  # there is no grid to be residual on
-    },
-}
 
 
 def build(
@@ -47,7 +27,7 @@ def build(
         the next size the up-convolutions reach.
       width: scales the channels of every layer but the last.
       units: of the first two fully connected layers of a network for vectors; 0 for 4096 × width.
-      network: a key of `NETWORKS`.
+      network: a name in `registry.NETWORKS`.
       precision: what all layers but the last compute in, "float32", "bfloat16" or "float16"; the
         weights are float32.
 

@@ -6,7 +6,7 @@ are close approximations: the paper's channels, kernels of ours where we could n
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import keras
@@ -186,3 +186,12 @@ def _crop(x: keras.KerasTensor, size: Size, name: str) -> keras.KerasTensor:
     """Cuts what a side that halved unevenly came back too long."""
     surplus = [(0, grown - side) for grown, side in zip(x.shape[1:3], size, strict=True)]
     return keras.layers.Cropping2D(surplus, name=name)(x) if np.any(surplus) else x
+
+
+# By `Feature.decoder`.
+BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
+    "two_stream": two_stream,
+    "one_stream": one_stream,
+    "convolutional": convolutional,
+    "fully_connected": fully_connected,
+}

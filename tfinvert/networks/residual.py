@@ -5,8 +5,11 @@ see their neighbourhood, and two of them the mean of a window around each cell. 
 the grid, as it does up to 64 pixels in cells of 8, it is the mean of the whole.
 """
 
+from collections.abc import Callable, Mapping
+
 import keras
 
+from tfinvert.networks import paper
 from tfinvert.networks.blocks import conv, enlarge_grid, linear_conv, upconv
 from tfinvert.networks.common import (
     Feature,
@@ -89,3 +92,12 @@ def _expand(x: keras.KerasTensor, doublings: int, width: float) -> keras.KerasTe
         x = conv(x, scale_channels(FINE_CHANNELS, width), 3, f"image_conv{i}")
     stride = 1 << last
     return upconv(x, 3, 3 * stride, "image", linear=True, stride=stride)
+
+
+# By `Feature.decoder`; vectors have no grid for residual blocks.
+BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
+    "two_stream": grid,
+    "one_stream": sparse_grid,
+    "convolutional": convolutional,
+    "fully_connected": paper.fully_connected,
+}
