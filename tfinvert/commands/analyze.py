@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
@@ -18,6 +18,7 @@ from tfinvert.runs.analyses import run_experiments
 from tfinvert.runs.training import INVERTER
 
 FLAGS = flags.FLAGS
+Load = Callable[[str], inverter.Inverter]
 _BASELINES = "baselines"  # the experiment that takes training images
 _FACTS = ("data", "gradient_images", "gradient_steps", "seed")
 _BASELINE_FACTS = ("training_data", "training_images")
@@ -25,9 +26,10 @@ _BASELINE_FACTS = ("training_data", "training_images")
 
 def main() -> None:
     """Runs the experiments of --experiment into the work directory."""
-    inverters = _load(FLAGS.inverters) if FLAGS.inverters else None
+    load = functools.cache(inverter.load)  # several experiments may take the same inverter
+    inverters = _load_all(FLAGS.inverters, load) if FLAGS.inverters else None
     experiments = {
-        name: (EXPERIMENTS[name], _select_inverters(name, inverters))
+        name: (EXPERIMENTS[name], _select_inverters(name, inverters, load))
         for name in _select_experiments(inverters)
     }
     trains = _BASELINES in experiments
@@ -66,10 +68,10 @@ def _select_experiments(inverters: dict[str, inverter.Inverter] | None) -> list[
 
 
 def _select_inverters(
-    name: str, inverters: dict[str, inverter.Inverter] | None
+    name: str, inverters: dict[str, inverter.Inverter] | None, load: Load
 ) -> dict[str, inverter.Inverter]:
     if inverters is None:
-        return _load(EXPERIMENTS[name].default_inverters)
+        return _load_all(EXPERIMENTS[name].default_inverters, load)
     named = FLAGS.experiment != ["all"]
     return inverters if named else _accepted(EXPERIMENTS[name], inverters)
 
@@ -80,7 +82,7 @@ def _accepted(
     return {name: each for name, each in inverters.items() if experiment.accepts(name, each)}
 
 
-def _load(names: Sequence[str]) -> dict[str, inverter.Inverter]:
+def _load_all(names: Sequence[str], load: Load) -> dict[str, inverter.Inverter]:
     """Inverters by label: the directory's name, or that of the run for `runs/hog/inverter`."""
     loaded: dict[str, inverter.Inverter] = {}
     for name in names:
@@ -91,11 +93,5 @@ def _load(names: Sequence[str]) -> dict[str, inverter.Inverter]:
                 f"two inverters have the label {label!r}; rename a directory. "
                 f"Received: --inverters={','.join(names)}"
             )
-        loaded[label] = _load_once(name)
+        loaded[label] = load(name)
     return loaded
-
-
-@functools.cache
-def _load_once(name: str) -> inverter.Inverter:
-    """An inverter, which several experiments may take."""
-    return inverter.load(name)

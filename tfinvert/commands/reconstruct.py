@@ -9,6 +9,7 @@ from absl import flags
 from tfinvert import inverter
 from tfinvert.common.images import resize_images
 from tfinvert.data.decode import read_rgb
+from tfinvert.data.pipeline import center_crop_and_resize
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.grids import image_grid, sample_rows, stack_vertically, write_png
@@ -89,7 +90,7 @@ def _read_photograph(file: str, model: Inverter) -> np.ndarray:
     image = read_rgb(file)
     if model.any_size and not FLAGS.num_samples:
         return image / np.float32(255)
-    return central_view(image, model.feature.image_shape[:2]).numpy()
+    return center_crop_and_resize(image, model.feature.image_shape[:2]).numpy()
 
 
 def _draw_grid(columns: list[dict[str, np.ndarray]], whole: bool) -> np.ndarray:

@@ -123,8 +123,8 @@ def define_flags() -> None:
         "uncertainty",
         DEFAULTS["uncertainty"],
         UNCERTAINTY_MODES,
-        "Training of an uncertainty head, which predicts a standard deviation for each pixel: none, "
-        "joint with the network, or with the network of --init_from frozen.",
+        "Training of an uncertainty head, which predicts a standard deviation for each pixel: "
+        "none, joint with the network, or with the network of --init_from frozen.",
     )
     define_alias("spread", "uncertainty")
     accept_old_values("uncertainty", lambda mode: UNCERTAINTY_VALUES.get(mode, mode))
