@@ -90,12 +90,12 @@ RUN_BY_NONE = {
 SMALL = {
     "analyze": [
         "--experiment=layers",
-        "--images=8",
+        "--max_images=8",
         "--gradient_images=2",
         "--gradient_steps=2",
         "--inverters=alexnet-conv5-64,alexnet-fc8-64",
     ],
-    "evaluate": ["--images=4"],
+    "evaluate": ["--max_images=4"],
     "train": [
         "--steps=2",
         "--batch_size=4",

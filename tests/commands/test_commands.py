@@ -5,19 +5,20 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from tests.programs import error_line, run
+from tests.programs import ROOT, error_line, run
+
+INVERTER = ROOT / "tests" / "compat" / "files" / "start"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, inverter):
+def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("user")
     Image.fromarray(skimage.data.chelsea()[::3, ::3]).save(place / "cat.png")
-    inverter.save(place / "inverter")
     return place
 
 
 def test_reconstruct_is_the_recipe(place):
-    arguments = ("--inverter=inverter", "cat.png")
+    arguments = (f"--inverter={INVERTER}", "cat.png")
     finished = run("tfinvert", "reconstruct", *arguments, "--output=a.png", cwd=place)
     assert finished.returncode == 0, finished.stderr
     assert "1 reconstructions at " in finished.stdout
@@ -28,7 +29,8 @@ def test_reconstruct_is_the_recipe(place):
 
 
 def test_export_names_the_check_that_follows(place):
-    finished = run("tfinvert", "export", "--inverter=inverter", "--output=models/small", cwd=place)
+    flags = ("--output=models/small", "--endpoints=invert")
+    finished = run("tfinvert", "export", f"--inverter={INVERTER}", *flags, cwd=place)
     assert finished.returncode == 0, finished.stderr
     assert "tfinvert serve-check --model=models/small/1" in finished.stdout
     finished = run("tfinvert", "serve-check", "--model=models/small/1", cwd=place)

@@ -76,6 +76,7 @@ runtime.run(main)
 """
 
 
+@pytest.mark.slow
 def test_a_program_ends_while_its_pipeline_runs(tmp_path):
     (tmp_path / "program.py").write_text(PIPELINE)
     # If Python ended before the pipeline, TensorFlow would wait forever.

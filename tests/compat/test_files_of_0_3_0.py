@@ -1,6 +1,7 @@
 """Files that version 0.3.0 made go on working: inverters, checkpoints, caches and run directories.
 
-`files/` is what its programs left; `expected.npz` is what its inverters computed.
+`files/` is what its programs left, with most pictures of `analyses/interpolate` made small;
+`expected.npz` is what its inverters computed.
 """
 
 import json

@@ -58,9 +58,9 @@ def test_a_directory_that_cannot_be_made(tmp_path):
 
 HOLDER = """
 import sys, time
-from tfinvert.runs.run_directory import locked
+from tfinvert.runs.run_directory import lock_directory
 import pathlib
-with locked(pathlib.Path(sys.argv[1])):
+with lock_directory(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """

@@ -26,7 +26,7 @@ FREQUENCIES = 32
 _conv = functools.partial(linear_conv, initializer="lecun_normal")
 
 
-@keras.saving.register_keras_serializable(package="tfinvert")
+@keras.saving.register_keras_serializable(package="tfinvert", name="Waves")
 class FourierTimeEmbedding(keras.layers.Layer):
     """Sines and cosines of a number in [0, 1], of geometrically growing frequencies.
 
@@ -53,7 +53,7 @@ class FourierTimeEmbedding(keras.layers.Layer):
         return {**super().get_config(), "frequencies": self.frequencies}
 
 
-@keras.saving.register_keras_serializable(package="tfinvert")
+@keras.saving.register_keras_serializable(package="tfinvert", name="Straight")
 class WhiteNoiseVelocity(keras.layers.Layer):
     """The velocity where nothing is known: of noise of variance 1 to noise of variance 1.
 
