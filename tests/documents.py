@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from absl import app, flags
-from tfinvert.config.registry import COMMANDS
 
 from tfinvert.commands.flags import deprecated
+from tfinvert.config.registry import COMMANDS
 
 ROOT = pathlib.Path(__file__).parents[1]
 AT_ROOT = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]

@@ -14,7 +14,6 @@ import yaml
 from packaging.requirements import Requirement
 from PIL import Image
 from pymdownx.slugs import slugify
-from tfinvert.config.registry import EXPERIMENTS, Entry, Registry
 
 import tfinvert
 from tests.documents import (
@@ -32,6 +31,7 @@ from tests.documents import (
 )
 from tests.programs import call
 from tfinvert import features
+from tfinvert.config.registry import EXPERIMENTS, Entry, Registry
 from tfinvert.runs.gallery import exhibits_in_order
 from tfinvert.serving import export_savedmodel
 from tools.document_tables import TABLES, update_page

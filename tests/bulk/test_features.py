@@ -19,7 +19,7 @@ from tfinvert.reporting.grids import write_png
 from tfinvert.training.datasets import CachedTrainingDataset, image_cache_for
 from tfinvert.training.settings import Settings
 
-SETTINGS = Settings(steps=1, cached_views=20, min_crop=0.4, shift=2, jitter=0.1, seed=3)
+SETTINGS = Settings(steps=1, cached_views=20, min_crop=0.4, shift=2, color_jitter=0.1, seed=3)
 CARD = cache_module.CARD_FILE
 FLAGS = ("--feature=hog", "--data=photos", "--image_size=32", "--cached_views=1", "--cache=cache")
 

@@ -15,7 +15,7 @@ from tfinvert.training.train_inverter import Intervals
 from tfinvert.training.train_step import make_train_step
 
 DEFAULTS = Settings(
-    steps=6, batch_size=8, width=0.125, warmup_steps=2, learning_rate=2e-3, averaging=0.9
+    steps=6, batch_size=8, width=0.125, warmup_steps=2, learning_rate=2e-3, ema_decay=0.9
 )
 # Quick to trace, which is most of the time here.
 SETTINGS = dataclasses.replace(DEFAULTS, network="paper", optimizer="adam")

@@ -213,7 +213,9 @@ def test_batches_pair_every_feature_with_its_label_and_resume(
     cache = open_cache(tmp_path, "n", {}, 2 * count, lambda begin, end: iter([(blank, numbers)]))
     training = LabelledFeatureDataset(cache, source, SETTINGS.views)
     assert ("held in memory" if held else "read from disk") in capsys.readouterr().out
-    expected = source.evaluation_labels()[shuffled_indices(count, SETTINGS.seed, np.arange(2 * count))]
+    expected = source.evaluation_labels()[
+        shuffled_indices(count, SETTINGS.seed, np.arange(2 * count))
+    ]
     drawn = [*training.batches().take(20).as_numpy_iterator()]
     for values, labels in drawn:
         assert values.dtype == np.float32

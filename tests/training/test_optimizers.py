@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tfinvert.training.optimizers import OPTIMIZERS, learning_rate_schedule
+from tfinvert.config.registry import OPTIMIZERS
+from tfinvert.training.optimizers import learning_rate_schedule
 from tfinvert.training.settings import Settings
 
 

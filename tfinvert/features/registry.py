@@ -8,11 +8,10 @@ import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tfinvert.config.registry import FEATURE_FAMILIES, FEATURES, Registry
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 
-_FACTORIES: dict[str, Callable[..., Feature]] = {}
-_FAMILIES: dict[str, Callable[..., Feature]] = {}
 _FINDERS: list[Callable[[str], Callable[..., Feature] | None]] = []
 
 
@@ -24,11 +23,10 @@ def register(name: str, factory: Callable[..., Feature]) -> None:
     """
     if ":" in name:
         raise InputError(
-            f"a feature name must not contain a colon, which separates the options. Received: "
-            f"{name!r}"
+            "a feature name must not contain a colon, which separates the options. "
+            f"Received: {name!r}"
         )
-    if _FACTORIES.setdefault(name, factory) is not factory:
-        raise InputError(f"the feature name {name!r} is already taken by {_FACTORIES[name]}")
+    _register(FEATURES, name, factory)
 
 
 def register_family(name: str, factory: Callable[..., Feature]) -> None:
@@ -37,8 +35,15 @@ def register_family(name: str, factory: Callable[..., Feature]) -> None:
     Raises:
       InputError: the name belongs to another factory.
     """
-    if _FAMILIES.setdefault(name, factory) is not factory:
-        raise InputError(f"the family {name!r} is already taken by {_FAMILIES[name]}")
+    _register(FEATURE_FAMILIES, name, factory)
+
+
+def _register(registry: Registry, name: str, factory: Callable[..., Feature]) -> None:
+    if registry.setdefault(name, factory) is not factory:
+        raise InputError(
+            f"the name {name!r} belongs to {registry[name]}; choose another name. "
+            f"Received: {factory}"
+        )
 
 
 def register_finder(find: Callable[[str], Callable[..., Feature] | None]) -> None:
@@ -47,8 +52,8 @@ def register_finder(find: Callable[[str], Callable[..., Feature] | None]) -> Non
 
 
 def names() -> list[str]:
-    """Returns the registered names, sorted; those of families end in "/LAYER"."""
-    return sorted(_FACTORIES) + [f"{family}/LAYER" for family in sorted(_FAMILIES)]
+    """The registered names, sorted; families end in "/LAYER"."""
+    return sorted(FEATURES) + [f"{family}/LAYER" for family in sorted(FEATURE_FAMILIES)]
 
 
 def get(name: str, **config: Any) -> Feature:
@@ -78,10 +83,11 @@ def get(name: str, **config: Any) -> Feature:
 
 
 def _factory(name: str) -> Callable[..., Feature]:
-    if name in _FACTORIES:
-        return _FACTORIES[name]
+    if name in FEATURES:
+        return FEATURES[name]
     family, _, layer = name.partition("/")
-    found = _FAMILIES.get(family) or next(filter(None, (find(family) for find in _FINDERS)), None)
+    found = FEATURE_FAMILIES.get(family)
+    found = found or next(filter(None, (find(family) for find in _FINDERS)), None)
     if not found or not layer:
         raise InputError(
             f"unknown feature {name!r}; choose one of {', '.join(names())} or a layer of a "

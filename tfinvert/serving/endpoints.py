@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfinvert.config.registry import ENDPOINTS
 from tfinvert.data.pipeline import center_crop_and_resize
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
@@ -149,22 +150,14 @@ def invert(inverter: Inverter) -> Endpoint:
     return Endpoint("invert", spec, reconstruct)
 
 
-_MAKERS = {
-    "serving_default": serving_default,
-    "reconstruct_bytes": reconstruct_bytes,
-    "invert": invert,
-}
-ENDPOINTS = tuple(_MAKERS)
-
-
-def make_endpoints(inverter: Inverter, names: Sequence[str] = ENDPOINTS) -> list[Endpoint]:
+def make_endpoints(inverter: Inverter, names: Sequence[str] = tuple(ENDPOINTS)) -> list[Endpoint]:
     """The named endpoints of an inverter.
 
     Raises:
       InputError: a name is unknown, there is none, or the feature runs Python on the host and an
         endpoint would have to compute it.
     """
-    unknown = [name for name in names if name not in _MAKERS]
+    unknown = [name for name in names if name not in ENDPOINTS]
     if unknown or not names:
         raise InputError(
             f"endpoints are one or more of {', '.join(ENDPOINTS)}. Received: "
@@ -175,7 +168,7 @@ def make_endpoints(inverter: Inverter, names: Sequence[str] = ENDPOINTS) -> list
             f"{inverter.feature.name} is computed by Python on the host and a model server runs no "
             "Python; only the endpoint from features can be exported: --endpoints=invert"
         )
-    return [_MAKERS[name](inverter) for name in dict.fromkeys(names)]
+    return [ENDPOINTS[name](inverter) for name in dict.fromkeys(names)]
 
 
 def _rebuilt(inverter: Inverter, images: tf.Tensor) -> Outputs:

@@ -38,7 +38,7 @@ def augmentation_for(
       InputError: min_crop, shift or jitter is out of range.
     """
     min_crop = source.min_crop if settings.min_crop is None else settings.min_crop
-    jitter = source.jitter if settings.jitter is None else settings.jitter
+    jitter = source.jitter if settings.color_jitter is None else settings.color_jitter
     return RandomAugmentation(size, min_crop, settings.shift, jitter)
 
 

@@ -1,7 +1,7 @@
 """`--optimizer` values → Keras optimisers, and the learning rate they all follow."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import keras
@@ -119,10 +119,3 @@ def make_adamw(settings: OptimizerSettings) -> keras.optimizers.Optimizer:
 def make_muon(settings: OptimizerSettings) -> keras.optimizers.Optimizer:
     """Orthogonal updates of kernels, with that decay; see `make_muon`."""
     return Muon(learning_rate_schedule(settings), weight_decay=settings.weight_decay)
-
-
-OPTIMIZERS: dict[str, Callable[[OptimizerSettings], keras.optimizers.Optimizer]] = {
-    "adam": make_adam,
-    "adamw": make_adamw,
-    "muon": make_muon,
-}

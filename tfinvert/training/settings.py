@@ -3,22 +3,16 @@
 import dataclasses
 import math
 
-from tfinvert.config.choices import (
-    DEFAULT_NETWORK,
-    JIT,
-    NETWORKS,
-    OPTIMIZERS,
-    PRECISIONS,
-    UNCERTAINTY_MODES,
-)
+from tfinvert.config.choices import JIT, PRECISIONS, UNCERTAINTY_MODES
 from tfinvert.config.loss_spec import parse_loss
+from tfinvert.config.registry import DEFAULT_NETWORK, NETWORKS, OPTIMIZERS
 from tfinvert.errors import InputError
 
 _CHOICES = {
     "optimizer": OPTIMIZERS,
     "network": NETWORKS,
     "precision": PRECISIONS,
-    "spread": UNCERTAINTY_MODES,
+    "uncertainty": UNCERTAINTY_MODES,
     "jit": JIT,
 }
 
@@ -34,31 +28,32 @@ class Settings:
       warmup_steps: steps over which the rate rises linearly from almost 0; then it falls to 0
         along a cosine until the last step. At most a fifth of all steps.
       clip_norm: the most the norm of the whole gradient may be; inf does not clip.
-      spike: the most it may be as a multiple of its running mean; inf does not look.
-      averaging: decay of the moving average of the weights, which is what is kept; 0 keeps the
+      spike_threshold: the most it may be as a multiple of its running mean; inf does not look.
+      ema_decay: decay of the moving average of the weights, which is what is kept; 0 keeps the
         last weights.
       min_crop: the smallest random crop, as a fraction of the largest; None leaves it to the
         data source.
       shift: pixels by which a view is moved at random, in each direction; what comes in at the
         border is mirrored. Makes new images without making them smoother, as enlarged crops do.
-      jitter: how strongly colours, contrast and brightness vary, in [0, 1]; None leaves it to the
-        data source.
+      color_jitter: how strongly colours, contrast and brightness vary, in [0, 1]; None leaves it
+        to the data source.
       cached_views: fixed views of each photograph that are computed once, with their features, and
         kept on disk; 0 computes a fresh view for every step.
       network: a key of `inversion.NETWORKS`.
       width: scales the channels of the network.
-      units: of the first two fully connected layers of a network for vectors; 0 for 4096 × width.
+      hidden_units: of the first two fully connected layers of a network for vectors; 0 for 4096 ×
+        width.
       train_encoder: whether the model that gives the feature is trained too, from its own weights:
         an autoencoder.
-      spread: whether a second output learns how far each pixel may be from the truth: "none",
-        "beside" the image, or "alone", on a network that stays as it is.
+      uncertainty: whether a second output learns how far each pixel may be from the truth: "none",
+        "joint" with the image, or "frozen", on a network that stays as it is.
       loss: keys of `losses.LOSSES`, with weights where there are several: see `loss_terms`.
       optimizer: a key of `optimizers.OPTIMIZERS`.
       weight_decay: of adamw and muon, apart from the gradient: a step takes this share, times the
         learning rate, of every weight and bias. `ClassifierSettings` has another.
       precision: what the network computes in: see `precision`.
-      accumulate: parts a device takes its share of a batch in, one after the other, to need less
-        memory; the result is the same to rounding.
+      accumulation_steps: parts a device takes its share of a batch in, one after the other, to need
+        less memory; the result is the same to rounding.
       jit: whether XLA compiles the gradient: "on", "off", or "auto" for where it pays.
       seed: of the weights and of the order and crops of the images.
 
@@ -71,34 +66,35 @@ class Settings:
     learning_rate: float = 1e-3
     warmup_steps: int = 200
     clip_norm: float = 1.0
-    spike: float = 5.0
-    averaging: float = 0.999
+    spike_threshold: float = 5.0
+    ema_decay: float = 0.999
     min_crop: float | None = None
     shift: int = 0
-    jitter: float | None = None
+    color_jitter: float | None = None
     cached_views: int = 0
     network: str = DEFAULT_NETWORK
     width: float = 1.0
-    units: int = 0
+    hidden_units: int = 0
     train_encoder: bool = False
-    spread: str = "none"
-    loss: str = "squared"
+    uncertainty: str = "none"
+    loss: str = "mse"
     optimizer: str = "muon"
     weight_decay: float = 0.02
     precision: str = "float32"
-    accumulate: int = 1
+    accumulation_steps: int = 1
     jit: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "learning_rate", "clip_norm", "width", "accumulate"):
+        positive = ("steps", "batch_size", "learning_rate", "clip_norm", "width")
+        for name in (*positive, "accumulation_steps"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive. Received: {getattr(self, name)}")
         for name in ("learning_rate", "width"):
             if math.isinf(getattr(self, name)):
                 raise InputError(f"{name} must be finite. Received: {getattr(self, name)}")
-        if not self.spike > 1:
-            raise InputError(f"spike must be above 1. Received: {self.spike}")
+        if not self.spike_threshold > 1:
+            raise InputError(f"spike_threshold must be above 1. Received: {self.spike_threshold}")
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise InputError(
@@ -106,8 +102,8 @@ class Settings:
                 )
         parse_loss(self.loss)
         check_weight_decay(self.weight_decay)
-        if not 0 <= self.averaging < 1:
-            raise InputError(f"averaging must be in [0, 1). Received: {self.averaging}")
+        if not 0 <= self.ema_decay < 1:
+            raise InputError(f"ema_decay must be in [0, 1). Received: {self.ema_decay}")
         if self.warmup_steps < 0:
             raise InputError(f"warmup_steps must not be negative. Received: {self.warmup_steps}")
         if self.cached_views < 0:

@@ -11,13 +11,13 @@ import tensorflow as tf
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from tfinvert.common.files import atomic_path
+from tfinvert.config.registry import OPTIMIZERS
 from tfinvert.errors import InputError, first_line
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.networks import inversion, uncertainty
 from tfinvert.training.gradient_clipping import GradientClipper
 from tfinvert.training.losses import make_loss as make_loss
-from tfinvert.training.optimizers import OPTIMIZERS
 from tfinvert.training.settings import Settings
 
 
@@ -53,19 +53,19 @@ class TrainingState:
         if settings.train_encoder:
             self.feature, self.averaged_feature = feature.trainable_copy(), feature.trainable_copy()
         build = build or functools.partial(
-            inversion.build, feature, None, settings.width, settings.units, settings.network
+            inversion.build, feature, None, settings.width, settings.hidden_units, settings.network
         )
         self.network, self.averaged = map(build, (settings.precision, "float32"))
         self.averaged.set_weights(self.network.get_weights())
-        self._train_encoder, self._spread = settings.train_encoder, settings.spread
+        self._train_encoder, self._spread = settings.train_encoder, settings.uncertainty
         self.head = self.averaged_head = None
-        if settings.spread != "none":
+        if settings.uncertainty != "none":
             self.head = uncertainty.build_head(self.network, settings.precision)
             self.averaged_head = uncertainty.build_head(self.averaged)
             self.averaged_head.set_weights(self.head.get_weights())
         self.optimizer = OPTIMIZERS[settings.optimizer](settings)
         self.guard = GradientClipper(
-            settings.clip_norm, settings.spike, settings.precision == "float16"
+            settings.clip_norm, settings.spike_threshold, settings.precision == "float16"
         )
         self.optimizer.build(self.variables)
         self.loss = make_loss(settings.loss, self.network.output_shape[1:3])
@@ -81,7 +81,7 @@ class TrainingState:
     def variables(self) -> list[keras.Variable]:
         """What the optimiser fits."""
         models = [model for model, _ in self._pairs.values()]
-        if self._spread == "alone":
+        if self._spread == "frozen":
             models = [self.head]
         return [v for model in models for v in model.trainable_variables]
 

@@ -25,7 +25,7 @@ from tfinvert.training.train_loop import restore_or_initialize, train_loop
 from tfinvert.training.train_step import check_step_settings, compile_train_step
 
 TRAINABLE_PARTS = ("head", "all")
-_OTHER = {"units", "weight_decay"}  # what has the same name in `Settings` and is another thing
+_OTHER = {"hidden_units", "weight_decay"}  # which are of other things in `Settings`
 _AT_ONCE = 125  # images scored in one go
 
 
@@ -36,7 +36,7 @@ class ClassifierSettings:
     Attributes:
       train: "head" for fc6, fc7 and fc8 alone, on what the frozen convolutions give; "all" for
         every layer.
-      units: of fc6 and fc7.
+      hidden_units: of fc6 and fc7.
       momentum: of stochastic gradient descent.
       dropout: share of the units of fc6 and fc7 that a step leaves out.
       weight_decay: of kernels and not of biases, in the gradient: this share of them is added to
@@ -58,11 +58,11 @@ class ClassifierSettings:
     weight_decay: float = 0.0
     min_crop: float | None = None
     shift: int = 0
-    jitter: float | None = None
+    color_jitter: float | None = None
     cached_views: int = 0
-    units: int = 4096
+    hidden_units: int = 4096
     precision: str = "float32"
-    accumulate: int = 1
+    accumulation_steps: int = 1
     jit: str = "auto"
     seed: int = 0
 
@@ -73,8 +73,8 @@ class ClassifierSettings:
                 f"train must be one of {', '.join(TRAINABLE_PARTS)}. Received: {self.train!r}"
             )
         check_weight_decay(self.weight_decay)
-        if self.units < 1:
-            raise InputError(f"units must be positive. Received: {self.units}")
+        if self.hidden_units < 1:
+            raise InputError(f"hidden_units must be positive. Received: {self.hidden_units}")
         for name in ("momentum", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be in [0, 1). Received: {getattr(self, name)}")
@@ -106,7 +106,7 @@ class InitialClassifier:
 
     def build(self, settings: ClassifierSettings) -> keras.Model:
         """The network, from images to probabilities."""
-        units = (settings.units, settings.units, self.classes)
+        units = (settings.hidden_units, settings.hidden_units, self.classes)
         with precision_scope(settings.precision):
             network = alexnet.build(
                 self.variant,

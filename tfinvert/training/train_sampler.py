@@ -29,7 +29,7 @@ from tfinvert.training.warm_start import check_same_feature
 _TRAINING, _VALIDATION = 1, 2  # kinds of noise, so that one tells nothing of another
 _AT_ONCE = 64  # validation images
 # What says how a regression network is made or fitted.
-_OTHERS = ("loss", "network", "units", "train_encoder", "spread")
+_OTHERS = ("loss", "network", "hidden_units", "train_encoder", "uncertainty")
 
 
 def check_sampler_settings(start: Inverter, feature: Feature, settings: Settings) -> None:
@@ -152,7 +152,7 @@ def make_train_step(
     losses = _losses_of(state, state.network, rest)
 
     def after(_: tf.Tensor) -> None:
-        update_ema(state, settings.averaging)
+        update_ema(state, settings.ema_decay)
 
     return compile_train_step(lambda *batch: [losses(*batch)], [state], settings, strategy, after)
 

@@ -30,7 +30,7 @@ class StepSettings(Protocol):
     """The settings of a step."""
 
     batch_size: int
-    accumulate: int
+    accumulation_steps: int
     jit: str
 
 
@@ -62,14 +62,14 @@ def make_train_step(
         # Learners see the features as they are: an encoder does not learn to please them.
         given = [images, *map(tf.stop_gradient, (reconstructions, features))]
         own = [learner.own(*given) for learner in loss.learners]
-        if settings.spread == "alone":
+        if settings.uncertainty == "frozen":
             return [unlikely, *own]
         return [loss(images, reconstructions, given[2]) + NLL_WEIGHT * unlikely, *own]
 
     def after(_: tf.Tensor, *own: tf.Tensor) -> None:
         for learner, value in zip(loss.learners, own, strict=True):
             learner.update(value)
-        update_ema(state, settings.averaging)
+        update_ema(state, settings.ema_decay)
 
     return compile_train_step(losses, [state, *loss.learners], settings, strategy, after)
 
@@ -111,7 +111,7 @@ def compile_train_step(
         gradients_of = tf.function(gradients_of, jit_compile=True)
 
     def replica_step(*batch: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        means, gradients = _accumulated(gradients_of, batch, settings.accumulate, variables)
+        means, gradients = _accumulated(gradients_of, batch, settings.accumulation_steps, variables)
         norms = []
         for each, own in zip(trained, gradients, strict=True):
             own, norm = _guarded(each.guard, own)
@@ -141,10 +141,10 @@ def check_step_settings(settings: StepSettings, strategy: tf.distribute.Strategy
     """
     strategies.check_batch_size(strategy, settings.batch_size)
     devices = strategy.num_replicas_in_sync
-    if settings.batch_size % (devices * settings.accumulate):
+    if settings.batch_size % (devices * settings.accumulation_steps):
         raise InputError(
-            f"accumulate must divide a device's part of the batch, {settings.batch_size} over "
-            f"{devices} device(s). Received: {settings.accumulate}"
+            f"accumulation_steps must divide a device's part of the batch, {settings.batch_size} over "
+            f"{devices} device(s). Received: {settings.accumulation_steps}"
         )
     _compiles(settings.jit, strategy)
 

@@ -24,8 +24,7 @@ from tfinvert.common.files import atomic_directory
 from tfinvert.data.augmentation import RandomAugmentation
 from tfinvert.data.shuffling import shuffled_indices
 from tfinvert.errors import InputError
-from tfinvert.features import Sift
-from tfinvert.features.sift import CHANNELS, DESCRIPTOR_SIZE, DESCRIPTOR_UNIT, occupied_cells
+from tfinvert.features.sift import CHANNELS, DESCRIPTOR_SIZE, DESCRIPTOR_UNIT, Sift, occupied_cells
 
 _AT_ONCE = 256
 NAMES = ("views", "cells", "descriptors", "places")

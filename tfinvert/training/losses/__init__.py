@@ -1,7 +1,7 @@
 """What reconstructions are fitted by: `--loss` values → functions of images and reconstructions.
 
-A loss takes two of `[B, H, W, 3]`, float32 in units around [0, 1], and gives `[B]`. One file a
-loss, and one line here. A loss that learns while the inverter does is a `TrainableLoss`.
+A loss takes two of `[B, H, W, 3]`, float32 in units around [0, 1], and gives `[B]`. Its factory,
+in `config.registry.LOSSES`, takes the (height, width) of the images and the names of layers. A loss that learns while the inverter does is a `TrainableLoss`.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,21 +9,11 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tfinvert.config.loss_spec import parse_loss
-from tfinvert.training.losses.adversarial import AdversarialLoss
-from tfinvert.training.losses.perceptual import perceptual_loss
-from tfinvert.training.losses.pixel import mae, mse, ssim_loss
+from tfinvert.config.registry import LOSSES
+from tfinvert.training.losses.pixel import mae, mse
 from tfinvert.training.losses.trainable import TrainableLoss
 
 Size = tuple[int, int]
-
-
-LOSSES: dict[str, Callable[[Size, str], Callable[..., tf.Tensor]]] = {
-    "squared": lambda size, layers: mse,
-    "absolute": lambda size, layers: mae,
-    "ssim": lambda size, layers: ssim_loss(size),
-    "perceptual": perceptual_loss,
-    "adversarial": lambda size, layers: AdversarialLoss(size),
-}
 
 
 class CombinedLoss:
@@ -66,4 +56,4 @@ def make_loss(text: str, size: Size) -> CombinedLoss:
     )
 
 
-__all__ = ["LOSSES", "Learner", "Loss", "absolute_error", "make", "squared_error"]
+__all__ = ["LOSSES", "CombinedLoss", "TrainableLoss", "mae", "make_loss", "mse"]

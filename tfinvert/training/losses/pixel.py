@@ -21,12 +21,27 @@ def mse(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.square(reconstructions - images), axis=(1, 2, 3))
 
 
-def ssim_loss(size: tuple[int, int]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def make_mse(size: tuple[int, int], layers: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """`mse`, for images of any size."""
+    del size, layers
+    return mse
+
+
+def make_mae(size: tuple[int, int], layers: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """`mae`, for images of any size."""
+    del size, layers
+    return mae
+
+
+def ssim_loss(
+    size: tuple[int, int], layers: str = ""
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """1 less the structural similarity that `metrics.ssim` measures, for images of that size.
 
     Raises:
       InputError: they are smaller than its window.
     """
+    del layers
     if min(size) < SSIM_WINDOW:
         raise InputError(
             f"the loss ssim takes images of at least {SSIM_WINDOW}×{SSIM_WINDOW} pixels. "

@@ -36,7 +36,7 @@ class TrainableLoss(abc.ABC):
         self.model, self.optimizer = self._make(feature, settings)
         self.optimizer.build(self.variables)
         self.guard = GradientClipper(
-            settings.clip_norm, settings.spike, settings.precision == "float16"
+            settings.clip_norm, settings.spike_threshold, settings.precision == "float16"
         )
         self.loss = tf.Variable(0.0, trainable=False)
 
