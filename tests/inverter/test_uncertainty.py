@@ -31,14 +31,14 @@ def with_random_head(inverter, calibration=(1.0, 0.5, 2.0)):
 
 
 @pytest.fixture(scope="module")
-def with_head(inverter):
-    return with_random_head(inverter)
+def with_head(tiny_inverter):
+    return with_random_head(tiny_inverter)
 
 
-def test_uncertainty_is_a_standard_deviation_per_pixel(with_head, photos):
-    features = with_head.encode(photos)
+def test_uncertainty_is_a_standard_deviation_per_pixel(with_head, few_photos):
+    features = with_head.encode(few_photos)
     deviations = with_head.uncertainty(features)
-    assert deviations.shape == photos.shape and deviations.dtype == np.float32
+    assert deviations.shape == few_photos.shape and deviations.dtype == np.float32
     assert (deviations > 0).all() and deviations.std() > 0.01
     # Reference: the head on the last maps, layer by layer, and the covariance of each pixel.
     network = with_head.network
@@ -52,11 +52,11 @@ def test_uncertainty_is_a_standard_deviation_per_pixel(with_head, photos):
     np.testing.assert_allclose(deviations, expected, rtol=1e-3)
 
 
-def test_a_saved_inverter_predicts_the_same_uncertainty(with_head, photos, tmp_path):
+def test_a_saved_inverter_predicts_the_same_uncertainty(with_head, few_photos, tmp_path):
     with_head.save(tmp_path / "saved")
-    loaded, features = tfinvert.load(tmp_path / "saved"), with_head.encode(photos)
+    loaded, features = tfinvert.load(tmp_path / "saved"), with_head.encode(few_photos)
     np.testing.assert_array_equal(loaded.uncertainty(features), with_head.uncertainty(features))
-    np.testing.assert_array_equal(loaded.reconstruct(photos), with_head.reconstruct(photos))
+    np.testing.assert_array_equal(loaded.reconstruct(few_photos), with_head.reconstruct(few_photos))
     np.testing.assert_array_equal(
         loaded.uncertainty_head.calibration, with_head.uncertainty_head.calibration
     )
@@ -79,8 +79,8 @@ def test_a_file_without_its_calibration_is_not_complete(with_head, tmp_path):
         tfinvert.load(tmp_path / "saved")
 
 
-def test_a_replaced_head_is_used(with_head, photos):
-    features = with_head.encode(photos[:2])
+def test_a_replaced_head_is_used(with_head, few_photos):
+    features = with_head.encode(few_photos[:2])
     before = with_head.uncertainty(features, along="axes")
     parts = with_head.feature, with_head.standardization, with_head.network
     inverter = Inverter(*parts, uncertainty_head=with_head.uncertainty_head)
@@ -91,9 +91,9 @@ def test_a_replaced_head_is_used(with_head, photos):
     np.testing.assert_allclose(after, 2 * before, rtol=1e-5)
 
 
-def test_without_a_head_the_error_names_the_flags(inverter, photos):
+def test_without_a_head_the_error_names_the_flags(tiny_inverter, few_photos):
     with pytest.raises(tfinvert.InputError) as caught:
-        inverter.uncertainty(inverter.encode(photos[:1]))
+        tiny_inverter.uncertainty(tiny_inverter.encode(few_photos[:1]))
     assert str(caught.value) == (
         "this hog inverter has no uncertainty head; retrain with --uncertainty=joint, or add one "
         "with --init_from=INVERTER --uncertainty=frozen"
@@ -123,10 +123,10 @@ def test_any_size_and_tiles_without_seams(network, monkeypatch):
     np.testing.assert_allclose(with_head.uncertainty(features), whole, rtol=1e-3)
 
 
-def test_evaluation_reports_the_coverage(with_head, photos, tmp_path):
-    evaluation = evaluate(with_head, photos)
-    features = with_head.encode(photos)
-    difference = with_head.reconstruct(photos) - photos
+def test_evaluation_reports_the_coverage(with_head, few_photos, tmp_path):
+    evaluation = evaluate(with_head, few_photos)
+    features = with_head.encode(few_photos)
+    difference = with_head.reconstruct(few_photos) - few_photos
     within = np.abs(difference) <= with_head.uncertainty(features)
     assert evaluation.metrics[COVERAGE_KEY] == pytest.approx(within.mean(), abs=1e-4)
     along = np.abs(np.einsum("...c,kc->...k", difference, COLOR_AXES))
@@ -142,7 +142,7 @@ def test_evaluation_reports_the_coverage(with_head, photos, tmp_path):
         photographs="photographs",
         evaluation=evaluation,
         baseline_name="mean",
-        baseline=mean_image_baseline(evaluation, photos.mean(0)),
+        baseline=mean_image_baseline(evaluation, few_photos.mean(0)),
         history=(),
         details={},
     )
