@@ -205,7 +205,7 @@ def test_python_examples_run(document, workspace, capsys, request):
 
 @pytest.fixture
 def models(workspace):
-    return loopback_server.Folder(workspace / "models")
+    return loopback_server.ModelFolder(workspace / "models")
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_what_comes_back_draws_and_the_inverter_is_as_it_was(whole, inverter, ph
     assert samples.shape == (2, 2, 64, 64, 3)
     assert whole.history[-1]["validation_velocity"] > 0
     # The deviation is that of the images that are measured first.
-    assert ours.flow.deviation == pytest.approx(
+    assert ours.flow.residual_std == pytest.approx(
         np.sqrt(np.square(photos - inverter.reconstruct(photos)).mean()), rel=0.15
     )
 
@@ -78,7 +78,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one_to_the_bit(whole, train, mon
     assert losses(resumed.history) == losses(whole.history)
     for a, b in zip(weights(resumed), weights(whole), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert resumed.inverter.flow.deviation == whole.inverter.flow.deviation
+    assert resumed.inverter.flow.residual_std == whole.inverter.flow.residual_std
     again = train("broken")  # which trains no further
     for a, b in zip(weights(resumed), weights(again), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -214,12 +214,15 @@ OPTIMIZERS = Registry(
 ENDPOINTS = Registry(
     {
         "serving_default": Entry(
-            "tfinvert.serving.endpoints:serving_default", "from images to reconstructions"
+            "tfinvert.serving.endpoints:make_serving_default", "from images to reconstructions"
         ),
         "reconstruct_bytes": Entry(
-            "tfinvert.serving.endpoints:reconstruct_bytes", "from JPEG or PNG files to PNG files"
+            "tfinvert.serving.endpoints:make_reconstruct_bytes",
+            "from JPEG or PNG files to PNG files",
         ),
-        "invert": Entry("tfinvert.serving.endpoints:invert", "from features to reconstructions"),
+        "invert": Entry(
+            "tfinvert.serving.endpoints:make_invert", "from features to reconstructions"
+        ),
     }
 )
 

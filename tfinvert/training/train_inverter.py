@@ -83,14 +83,15 @@ def train_inverter(
             state.standardization = start.standardization
             for network in (state.network, state.averaged):
                 network.set_weights(start.network.get_weights())
-            if start.spread and state.head is not None:
+            if start.uncertainty_head and state.head is not None:
                 for head in (state.head, state.averaged_head):
-                    head.set_weights(start.spread.head.get_weights())
+                    head.set_weights(start.uncertainty_head.head.get_weights())
 
     begun = restore_or_initialize(state, workdir, strategy, fresh)
     inverter = Inverter(state.averaged_feature, state.standardization, state.averaged)
     if state.head is not None:
-        inverter.spread = UncertaintyHead(state.averaged_head, np.ones(3, np.float32))
+        head = UncertaintyHead(state.averaged_head, np.ones(3, np.float32))
+        inverter.uncertainty_head = head
     fitted = TrainingResult(inverter, begun.entries, state.mean_image.numpy())
     if begun.done >= settings.steps:
         return _calibrated(fitted, validation, team.chief)
@@ -113,11 +114,11 @@ def train_inverter(
 def _calibrated(fitted: TrainingResult, validation: np.ndarray, chief: bool) -> TrainingResult:
     """With the factors of its spread, if it has one."""
     inverter = fitted.inverter
-    if inverter.spread and chief:
+    if inverter.uncertainty_head and chief:
         factors = fit_std_scale(inverter, validation)
         # Another, since its graphs hold the factors they were made with.
         again = Inverter(inverter.feature, inverter.standardization, inverter.network)
-        again.spread = inverter.spread._replace(calibration=factors)
+        again.uncertainty_head = inverter.uncertainty_head._replace(calibration=factors)
         fitted = fitted._replace(inverter=again)
     return fitted
 

@@ -113,7 +113,7 @@ def train_sampler(
     begun = restore_or_initialize(state, workdir, strategy, lambda: _measure(state, training))
     drawing = flow_matching.FlowSampler(state.averaged, float(state.deviation.numpy()))
     parts = start.feature, state.standardization, state.mean_network
-    inverter = Inverter(*parts, spread=start.spread, flow=drawing)
+    inverter = Inverter(*parts, uncertainty_head=start.uncertainty_head, flow=drawing)
     fitted = TrainingResult(inverter, begun.entries, state.mean_image.numpy())
     if begun.done >= settings.steps:
         return fitted

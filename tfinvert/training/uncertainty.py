@@ -55,7 +55,8 @@ def fit_std_scale(inverter: Inverter, images: np.ndarray) -> np.ndarray:
         some = images[begin : begin + _AT_ONCE]
         features, targets = inverter.encode(some), resize_images(some, inverter.output_size)
         residual = np.abs((inverter.invert(features) - targets) @ COLOR_AXES.T)
-        deviations = inverter.uncertainty(features, along="axes") / inverter.spread.calibration
+        deviations = inverter.uncertainty(features, along="axes")
+        deviations = deviations / inverter.uncertainty_head.calibration
         ratios.append((residual / deviations).reshape(-1, 3)[::_EVERY])
     factors = np.quantile(np.concatenate(ratios), COVERAGE, axis=0)
     return np.maximum(factors, 1e-6).astype(np.float32)
