@@ -26,7 +26,7 @@ from tfinvert.training.settings import Settings
 
 FLAGS = flags.FLAGS
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
-VIEWS = ("min_crop", "shift", "jitter", "cached_views", "seed")
+VIEWS = ("min_crop", "shift", "color_jitter", "cached_views", "seed")
 
 define_feature_flags()
 flags.DEFINE_string("data", "photos", f"Training photographs: {SOURCE_FORMATS}.")

@@ -45,7 +45,7 @@ def main() -> None:
             width=0.25,
             learning_rate=2e-3,
             warmup_steps=100,
-            averaging=0.99,
+            ema_decay=0.99,
             precision=_PRECISION.value,
         ),
         _WORKDIR.value,

@@ -86,7 +86,7 @@ def fill_cache(job: FeatureJob, folder: str, flags: Sequence[str] = ()) -> Featu
         (directory / _CHECKED).unlink(missing_ok=True)
         return stem.image_shape, tuple(stem.spec.shape)
 
-    return job.examples(source, folder, fill=fill).cache
+    return job.examples(source, folder, write_shards=fill).cache
 
 
 class WriteShard(beam.DoFn):
@@ -106,7 +106,7 @@ class WriteShard(beam.DoFn):
         with _LOCK:  # one opens the source for all threads of the process
             examples = _examples(self._job, self._directory)
         path = pathlib.Path(self._directory, name)
-        write_shard(path, end - begin, examples.compute(begin, end))
+        write_shard(path, end - begin, examples.compute_views(begin, end))
 
 
 @functools.lru_cache(maxsize=1)

@@ -10,10 +10,10 @@ FEATURES = ("hog", "lbp", "sift", "skimage_hog", "skimage_lbp")
 # Features are FAMILY/LAYER.
 FAMILIES = ("alexnet", "efficientnet_lite0", "hub", "keras", "mobilenet_v2", "squeezenet")
 
-UNCERTAINTY_MODES = ("none", "beside", "alone")
+UNCERTAINTY_MODES = ("none", "joint", "frozen")
 NETWORKS = ("paper", "residual")
 DEFAULT_NETWORK = "residual"
-LOSSES = ("squared", "absolute", "ssim", "perceptual", "adversarial")
+LOSSES = ("mse", "mae", "ssim", "perceptual", "adversarial")
 OPTIMIZERS = ("adam", "adamw", "muon")
 PRECISIONS = ("float32", "bfloat16", "float16")
 JIT = ("auto", "on", "off")

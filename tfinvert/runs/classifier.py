@@ -120,9 +120,9 @@ def _train(
     )
     train_step.check_step_settings(settings, run.devices)
     precision.check_precision(settings.precision)
-    held = image_cache_for(settings.views, trunk.image_shape[:2], memory_gb)
+    held = image_cache_for(settings.data_settings, trunk.image_shape[:2], memory_gb)
     training, validation = _open(classification, held)
-    examples = open_training_dataset(trunk, training, settings.views, cache)
+    examples = open_training_dataset(trunk, training, settings.data_settings, cache)
     start, facts = _start(classification, settings, trunk, len(training.classes))
     flags = {
         **dataclasses.asdict(classification),
@@ -145,14 +145,14 @@ def _train(
     if not run.open(flags, (WEIGHTS, CARD), examples, said):
         return
     labelled = _labelled(examples, training, trunk, settings)
-    seen = VALIDATION_IMAGES if run.team.chief else 1
+    seen = VALIDATION_IMAGES if run.team.is_chief else 1
     images = read_images(validation, trunk.image_shape[:2], seen)
     every = -(-validation.evaluation_size // seen)
     shown = images, validation.once_labels()[::every]
     network, history = train_classifier.train_classifier(
         start, labelled, shown, settings, run.path, run.devices, pace
     )
-    if not run.team.chief:
+    if not run.team.is_chief:
         return
     file = run.path / WEIGHTS
     _save(file, network, start, {**facts, "classes": training.classes}, classification)
@@ -165,7 +165,7 @@ def _train(
         parameters=network.count_params(),
         training_minutes=round(spent, 1),
         training_images_per_second=speed,
-        workers=run.team.of,
+        workers=run.team.size,
         metrics=scores,
     )
     write_json(run.path / CARD, card)
@@ -236,8 +236,8 @@ def _labelled(
     examples: TrainingDataset, training: Source, trunk: Feature, settings: ClassifierSettings
 ) -> LabelledImageDataset | LabelledFeatureDataset:
     if isinstance(examples, CachedTrainingDataset):
-        return LabelledFeatureDataset(examples.cache, training, settings.views)
-    return LabelledImageDataset(training, trunk.image_shape[:2], settings.views)
+        return LabelledFeatureDataset(examples.cache, training, settings.data_settings)
+    return LabelledImageDataset(training, trunk.image_shape[:2], settings.data_settings)
 
 
 def _save(

@@ -49,9 +49,9 @@ class RunContext:
           Whether there is something left to do.
 
         Raises:
-          InputError: see `open_run` and `Team.agree`.
+          InputError: see `open_run` and `WorkerGroup.check_agreement`.
         """
-        self.team.agree(flags)
+        self.team.check_agreement(flags)
 
         def begin() -> bool:
             self._held.enter_context(open_run(self.path, flags))
@@ -63,7 +63,7 @@ class RunContext:
             print(said())
             return True
 
-        return self.team.from_chief(begin)
+        return self.team.broadcast(begin)
 
 
 @contextlib.contextmanager

@@ -132,14 +132,14 @@ def _train(
 
     if not run.open(flags, (INVERTER, METRICS_FILE, REPORT_FILE), examples, said):
         return
-    seen = asked.validation_images if run.team.chief else 1
+    seen = asked.validation_images if run.team.is_chief else 1
     images = read_images(validation, feature.image_shape[:2], seen)
     rest = examples, images, settings, run.path, run.devices, pace
     if asked.samples:
         inverter, history, mean = train_sampler.train_sampler(start, *rest)
     else:
         inverter, history, mean = train_inverter.train_inverter(feature, *rest, start)
-    if not run.team.chief:
+    if not run.team.is_chief:
         return
     inverter.round_weights(asked.dtype)
     evaluation = evaluate(inverter, images)
@@ -157,7 +157,7 @@ def _train(
         **facts,
         training_minutes=round(spent, 1),
         training_images_per_second=round(settings.steps * settings.batch_size / spent / 60, 1),
-        workers=run.team.of,
+        workers=run.team.size,
         metrics=evaluation.metrics,
     )
     if not (run.path / INVERTER).exists():
@@ -186,21 +186,21 @@ def _start(
         train_sampler.check_sampler_settings(start, feature, settings)
         return start
     network = inversion.build(
-        feature, width=settings.width, units=settings.units, network=settings.network
+        feature, width=settings.width, units=settings.hidden_units, network=settings.network
     )
     make_loss(settings.loss, network.output_shape[1:3])
     if asked.start and settings.train_encoder:
         raise InputError("start is for networks of features that stay; an autoencoder begins anew")
-    if settings.spread == "alone" and not asked.start:
+    if settings.uncertainty == "frozen" and not asked.start:
         raise InputError("spread=alone is for an inverter that stays as it is: give it as start")
-    if settings.spread == "alone" and settings.loss != Settings(1).loss:
+    if settings.uncertainty == "frozen" and settings.loss != Settings(1).loss:
         raise InputError(
             f"spread=alone is learnt by its likelihood, and by no loss. Received: {settings.loss}"
         )
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.to_train()
     # A run that goes on has its own weights, and what it began with may be gone.
-    if not asked.start or not run.team.chief or has_checkpoint(run.path):
+    if not asked.start or not run.team.is_chief or has_checkpoint(run.path):
         return None
     start = load(asked.start)
     check_initial_inverter(start, feature, network)
