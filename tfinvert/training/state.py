@@ -200,7 +200,7 @@ class Checkpoints:
         )
         try:
             self._manager = self._make_manager()
-            damaged = self.latest is None and bool(_find_checkpoints(self._folder))
+            damaged = not self._manager.checkpoints and bool(_find_checkpoints(self._folder))
         except (tf.errors.OpError, ValueError):
             damaged = True
         if damaged:
@@ -287,7 +287,8 @@ class Checkpoints:
         # TensorFlow's own format; its functions for it are deprecated.
         lines = [f'model_checkpoint_path: "{name}"' for name in names[-1:]]
         lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
-        lines += [f"all_model_checkpoint_timestamps: {i}.0" for i in range(len(names))]
+        # The manager ignores checkpoints with the timestamp 0.
+        lines += [f"all_model_checkpoint_timestamps: {i}.0" for i in range(1, len(names) + 1)]
         with atomic_path(self._folder / "checkpoint") as pointer:
             pointer.write_text("\n".join(lines) + "\n", encoding="utf-8")
         self._manager = self._make_manager()
