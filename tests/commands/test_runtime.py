@@ -55,7 +55,7 @@ import time
 import numpy as np
 import tensorflow as tf
 import tfinvert
-from tfinvert import cli
+from tfinvert.commands import runtime as cli
 
 def slow(i):
     time.sleep(0.2)
