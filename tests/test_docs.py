@@ -198,7 +198,7 @@ def test_python_of_a_document_runs(document, scratch, capsys, request):
 
 @pytest.fixture
 def models(scratch):
-    return loopback_server.Folder(scratch / "models")
+    return loopback_server.ModelFolder(scratch / "models")
 
 
 @pytest.fixture

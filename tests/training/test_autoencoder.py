@@ -17,7 +17,7 @@ from tests.training.runs import (
 from tfinvert import features
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
-from tfinvert.inverter.serialization import ARRAYS, CARD
+from tfinvert.inverter.serialization import ARRAYS_FILE, CARD_FILE
 from tfinvert.networks import inversion, weights
 from tfinvert.training import strategies, train_inverter
 from tfinvert.training.datasets import TrainingDataset, open_training_dataset
@@ -212,8 +212,8 @@ def test_layers_that_the_package_brings_are_saved_without_their_model(
     assert feature.portable
     inverter = untrained(feature)
     inverter.save(tmp_path / "saved")
-    assert "encoder" not in json.loads((tmp_path / "saved" / CARD).read_text())
-    with np.load(tmp_path / "saved" / ARRAYS) as arrays:
+    assert "encoder" not in json.loads((tmp_path / "saved" / CARD_FILE).read_text())
+    with np.load(tmp_path / "saved" / ARRAYS_FILE) as arrays:
         assert not [name for name in arrays if name.startswith("encoder")]
     loaded = tfinvert.load(tmp_path / "saved")
     np.testing.assert_array_equal(loaded.encode(small_photos), feature(small_photos))

@@ -62,10 +62,13 @@ def test_the_image_is_what_it_would_be_without(train, whole):
     _, beside, history = whole
     for a, b in zip(without.network.get_weights(), beside.network.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-6)
-    assert without.spread is None
+    assert without.uncertainty_head is None
     assert all(entry["loss"] > 0 for entry in history)
-    assert np.std(beside.spread.head.get_layer("spread").get_weights()[0]) > 0
-    assert beside.spread.calibration.shape == (3,) and (beside.spread.calibration > 0).all()
+    assert np.std(beside.uncertainty_head.head.get_layer("spread").get_weights()[0]) > 0
+    assert (
+        beside.uncertainty_head.calibration.shape == (3,)
+        and (beside.uncertainty_head.calibration > 0).all()
+    )
 
 
 @pytest.mark.slow
@@ -73,7 +76,11 @@ def test_two_devices_learn_what_one_does(train, whole):
     _, one, first = whole
     two, second = train(BESIDE, strategy="mirrored")
     np.testing.assert_allclose(losses(second), losses(first), rtol=1e-4)
-    for a, b in zip(one.spread.head.get_weights(), two.spread.head.get_weights(), strict=True):
+    for a, b in zip(
+        one.uncertainty_head.head.get_weights(),
+        two.uncertainty_head.head.get_weights(),
+        strict=True,
+    ):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
@@ -82,7 +89,7 @@ def test_a_run_that_was_broken_ends_as_a_whole_one(train, whole, tmp_path):
     broken = shutil.copytree(workdir, tmp_path / "run")
     for path in (broken / "checkpoints").glob("step-6*"):
         path.unlink()
-    spread, again = inverter.spread, train(BESIDE)[0].spread
+    spread, again = inverter.uncertainty_head, train(BESIDE)[0].uncertainty_head
     for a, b in zip(spread.head.get_weights(), again.head.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     np.testing.assert_allclose(spread.calibration, again.calibration, rtol=1e-4)
@@ -110,7 +117,7 @@ class Noisy:
 
     output_size = (8, 8)
     deviation = np.array([0.1, 0.02, 0.05], np.float32)
-    spread = uncertainty.UncertaintyHead(None, np.array([2.0, 1.0, 1.0], np.float32))
+    uncertainty_head = uncertainty.UncertaintyHead(None, np.array([2.0, 1.0, 1.0], np.float32))
 
     def encode(self, images):
         return np.zeros((len(images), 1))
@@ -120,7 +127,7 @@ class Noisy:
 
     def uncertainty(self, values, along):
         assert along == "axes"
-        told = self.deviation / 2 * self.spread.calibration
+        told = self.deviation / 2 * self.uncertainty_head.calibration
         return np.broadcast_to(told, (len(values), 8, 8, 3))
 
 
@@ -135,10 +142,10 @@ def test_start_goes_on_with_a_spread(train, start):
     head = uncertainty.build_head(start.network)
     head.set_weights([np.full_like(w, 0.01) for w in head.get_weights()])
     given = tfinvert.Inverter(start.feature, start.standardization, start.network)
-    given.spread = uncertainty.UncertaintyHead(head, np.ones(3, np.float32))
+    given.uncertainty_head = uncertainty.UncertaintyHead(head, np.ones(3, np.float32))
     settings = dataclasses.replace(SETTINGS, spread="alone", steps=1, learning_rate=1e-9)
     found, _ = train(settings, start=given)
-    for a in found.spread.head.get_weights():
+    for a in found.uncertainty_head.head.get_weights():
         np.testing.assert_allclose(a, 0.01, atol=1e-5)
 
 

@@ -38,7 +38,7 @@ _POINT = "at", "value", "±"
 
 def check(name: str, inverter: Inverter) -> None:
     """Raises `InputError` for an inverter without a spread."""
-    if inverter.spread is None:
+    if inverter.uncertainty_head is None:
         raise InputError(
             f"uncertainty looks at inverters that tell it, trained with --spread. Received: {name}"
         )

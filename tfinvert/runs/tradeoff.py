@@ -94,7 +94,7 @@ def compare_losses(
     for each in compared:
         photographs = read_at_least_two(measured, each.size, images)
         found[each.name] = {
-            loss: evaluate(inverter, photographs, sets=True).metrics
+            loss: evaluate(inverter, photographs, frechet_distance=True).metrics
             for loss, inverter in each.inverters.items()
         }
         pictures.append(_pictures(each, shown))

@@ -94,7 +94,7 @@ def render_view(
     maps = _map(state.map, target, made)
     without = ""
     if state.map == UNCERTAINTY:
-        if chosen.spread:
+        if chosen.uncertainty_head:
             maps = _uncertainty(chosen, fitted, made)
         else:
             without = f" {name} does not tell its uncertainty."

@@ -94,7 +94,11 @@ def _inverters(
     drawing: tuple[bool, ...] = (False,),
 ) -> Choice:
     """Those that draw rebuild as those they are around, and are offered where they draw."""
-    entries = [entry for entry in list_inverters() if entry.draws in drawing and fits(entry.name)]
+    entries = [
+        entry
+        for entry in list_inverters()
+        if entry.supports_sampling in drawing and fits(entry.name)
+    ]
     sizes = {entry.name: _size(entry) for entry in entries}
     names = sorted(sizes, key=lambda name: (name.endswith(THUMBNAIL_SUFFIX), name[:7]))
     return Choice(

@@ -86,7 +86,7 @@ def train_inverter(
     resume_point = restore_or_initialize(state, workdir, strategy, initialize)
     inverter = Inverter(state.ema_feature, state.standardization, state.ema_network)
     if state.head is not None:
-        inverter.spread = UncertaintyHead(state.ema_head, np.ones(3, np.float32))
+        inverter.uncertainty_head = UncertaintyHead(state.ema_head, np.ones(3, np.float32))
     result = TrainingResult(inverter, resume_point.entries, state.mean_image.numpy())
     if resume_point.done < settings.steps:
         summaries = None
@@ -117,20 +117,20 @@ def _copy_weights(inverter: Inverter, state: TrainingState) -> None:
     state.standardization = inverter.standardization
     for network in (state.network, state.ema_network):
         network.set_weights(inverter.network.get_weights())
-    if inverter.spread and state.head is not None:
+    if inverter.uncertainty_head and state.head is not None:
         for head in (state.head, state.ema_head):
-            head.set_weights(inverter.spread.head.get_weights())
+            head.set_weights(inverter.uncertainty_head.head.get_weights())
 
 
 def _calibrate(result: TrainingResult, validation: np.ndarray) -> TrainingResult:
     """Calibrates the inverter's uncertainty head, if it has one."""
     inverter = result.inverter
-    if not inverter.spread:
+    if not inverter.uncertainty_head:
         return result
     factors = fit_std_scale(inverter, validation)
     # A new inverter, as the old one's graphs contain the factors they were traced with.
     calibrated = Inverter(inverter.feature, inverter.standardization, inverter.network)
-    calibrated.spread = inverter.spread._replace(calibration=factors)
+    calibrated.uncertainty_head = inverter.uncertainty_head._replace(calibration=factors)
     return result._replace(inverter=calibrated)
 
 

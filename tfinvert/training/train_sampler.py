@@ -141,7 +141,7 @@ def train_sampler(
         inverter.feature,
         state.standardization,
         state.mean_network,
-        spread=inverter.spread,
+        uncertainty_head=inverter.uncertainty_head,
         flow=sampler,
     )
     result = TrainingResult(trained, resume_point.entries, state.mean_image.numpy())

@@ -57,7 +57,7 @@ def fit_std_scale(inverter: Inverter, images: np.ndarray) -> np.ndarray:
         batch = images[begin : begin + _BATCH]
         features, targets = inverter.encode(batch), resize_images(batch, inverter.output_size)
         residual = np.abs((inverter.invert(features) - targets) @ COLOR_AXES.T)
-        std = inverter.uncertainty(features, along="axes") / inverter.spread.calibration
+        std = inverter.uncertainty(features, along="axes") / inverter.uncertainty_head.calibration
         ratios.append((residual / std).reshape(-1, 3)[::_PIXEL_STRIDE])
     factors = np.quantile(np.concatenate(ratios), COVERAGE, axis=0)
     return np.maximum(factors, 1e-6).astype(np.float32)

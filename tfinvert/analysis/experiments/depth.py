@@ -89,7 +89,7 @@ def depth(inverters: dict[str, Inverter], images: np.ndarray) -> Result:
 
 
 def _deviation(inverter: Inverter, features: np.ndarray) -> float | None:
-    if inverter.spread is None:
+    if inverter.uncertainty_head is None:
         return None
     return float(np.sqrt(np.mean(np.square(inverter.uncertainty(features)))))
 
