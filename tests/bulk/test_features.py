@@ -59,7 +59,7 @@ def test_it_is_the_cache_that_training_makes_and_finds(folder, tmp_path, feature
     }
     for file in made.path.iterdir():
         assert file.read_bytes() == (filled.path / file.name).read_bytes()
-    monkeypatch.setattr(CachedTrainingDataset, "compute", None)  # nothing is computed
+    monkeypatch.setattr(CachedTrainingDataset, "compute_views", None)  # nothing is computed
     found = of_training(job, tmp_path / "beam")
     views, values = next(found.batches().as_numpy_iterator())
     np.testing.assert_allclose(
