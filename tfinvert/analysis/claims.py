@@ -46,7 +46,7 @@ TOP = 5  # classes
 MAX_HUE_ERROR, DEEPEST = 45.0, 2  # degrees; fully connected layers
 MIN_CORRELATION = 0.5
 
-UNCERTAIN = "brightness", "colour", "edges"  # components of which deviations are predicted
+UNCERTAIN = "brightness", "color", "edges"  # components of which deviations are predicted
 
 CROSSFADES = "conv5"
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from tfinvert.config.registry import EXPERIMENTS
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.report import Figure
@@ -222,12 +221,6 @@ class Experiment:
             shown.figures,
             self.judge(measurement),
         )
-
-
-def experiments_in_order() -> dict[str, Experiment]:
-    """All experiments by name, in the order of reports and documents."""
-    loaded = {name: EXPERIMENTS[name] for name in EXPERIMENTS}
-    return dict(sorted(loaded.items(), key=lambda item: (item[1].order, item[0])))
 
 
 def make_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

@@ -1,48 +1,78 @@
-"""Registries of names that import what they name only when it is used."""
+"""Lazy registry: names, one-line descriptions and import targets, without TensorFlow."""
 
 import ast
+import functools
 import importlib
 import pathlib
-import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 
-class _Experiments(Mapping[str, Any]):
-    """Experiments by the names of their files in `tfinvert/analysis/experiments/`."""
+class ModuleRegistry(Mapping[str, Any]):
+    """A registry of the modules of a package, which declare themselves.
 
-    _package = "tfinvert.analysis.experiments"
+    A module's name, with hyphens for underscores, is the registered name, the first line of its
+    docstring the description, and its attribute the object. Modules without the attribute are left
+    out. Names are ordered by the integer `order` that the object is constructed with. Nothing but
+    the package itself is imported before an object is looked up.
 
-    def _files(self) -> dict[str, pathlib.Path]:
-        package = sys.modules.get(self._package)
-        default = [str(pathlib.Path(__file__).parents[1] / "analysis" / "experiments")]
-        folders = package.__path__ if package else default
-        found = {
-            path.stem: path
-            for folder in folders
-            for path in pathlib.Path(folder).glob("*.py")
-            if not path.stem.startswith("_")
-        }
-        return dict(sorted(found.items()))
+    Args:
+      package: import path of the package.
+      attribute: the attribute's name, for example "EXPERIMENT".
+    """
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files())
-
-    def __len__(self) -> int:
-        return len(self._files())
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._files()
+    def __init__(self, package: str, attribute: str):
+        self._package, self._attribute = package, attribute
 
     def __getitem__(self, name: str) -> Any:
         if name not in self:
             raise KeyError(name)
-        return importlib.import_module(f"{self._package}.{name}").EXPERIMENT
+        module = importlib.import_module(f"{self._package}.{name.replace('-', '_')}")
+        return getattr(module, self._attribute)
+
+    def __iter__(self) -> Iterator[str]:
+        declared = self._declarations()
+        return iter(sorted(declared, key=lambda name: (declared[name].order, name)))
+
+    def __len__(self) -> int:
+        return len(self._declarations())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._declarations()
 
     def describe(self, name: str) -> str:
-        """The first line of the docstring, without importing the experiment."""
-        tree = ast.parse(self._files()[name].read_text(encoding="utf-8"))
-        return (ast.get_docstring(tree) or "").partition("\n")[0]
+        """The one-line description of a name."""
+        return self._declarations()[name].description
+
+    def _declarations(self) -> dict[str, "_Declaration"]:
+        found = {}
+        for path in importlib.import_module(self._package).__path__:
+            for file in pathlib.Path(path).glob("[!_]*.py"):
+                declaration = _read_declaration(file, file.stat().st_mtime_ns, self._attribute)
+                if declaration is not None:
+                    found[file.stem.replace("_", "-")] = declaration
+        return found
 
 
-EXPERIMENTS = _Experiments()
+class _Declaration(NamedTuple):
+    description: str
+    order: int
+
+
+@functools.cache
+def _read_declaration(file: pathlib.Path, modified: int, attribute: str) -> _Declaration | None:
+    """The declaration in a source file, which is not imported; None where there is none."""
+    del modified  # part of the cache's key
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            continue
+        if [getattr(target, "id", None) for target in node.targets] == [attribute]:
+            arguments = {keyword.arg: keyword.value for keyword in node.value.keywords}
+            order = arguments.get("order", ast.Constant(0))
+            line = (ast.get_docstring(tree) or "").partition("\n")[0]
+            return _Declaration(line, ast.literal_eval(order))
+    return None
+
+
+EXPERIMENTS = ModuleRegistry("tfinvert.analysis.experiments", "EXPERIMENT")

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from tfinvert.analysis.experiment import Exhibit, Result, experiments_in_order
+from tfinvert.analysis.experiment import Exhibit, Result
 from tfinvert.common.files import atomic_path
+from tfinvert.config.registry import EXPERIMENTS
 from tfinvert.data import photos
 from tfinvert.errors import InputError
 from tfinvert.reporting.grids import to_pillow
@@ -35,7 +36,7 @@ _WIDTH, _QUALITY = 1200, 75  # pixels, enough for high-density displays; quality
 
 def exhibits_in_order() -> list[tuple[str, Exhibit]]:
     """All sections of the gallery, each with the name of its experiment."""
-    found = [(name, x) for name, own in experiments_in_order().items() for x in own.exhibits]
+    found = [(name, x) for name, own in EXPERIMENTS.items() for x in own.exhibits]
     return sorted(found, key=lambda item: item[1].order)
 
 
@@ -128,10 +129,9 @@ def _commands(
       flags: its flags.
       used: the inverters of each experiment.
     """
-    experiments = experiments_in_order()
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, inverters in used.items():
-        default = set(inverters) == set(experiments[name].default_inverters)
+        default = set(inverters) == set(EXPERIMENTS[name].default_inverters)
         groups.setdefault(() if default else inverters, []).append(name)
     given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
     shipped, commands = zoo.shipped(), []

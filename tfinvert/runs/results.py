@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tfinvert.analysis.experiment import Claim, Result, experiments_in_order
+from tfinvert.analysis.experiment import Claim, Result
 from tfinvert.common.files import atomic_directory
+from tfinvert.config.registry import EXPERIMENTS
 from tfinvert.errors import InputError, first_line
 from tfinvert.reporting.grids import write_png
 from tfinvert.reporting.report import Figure
@@ -100,7 +101,7 @@ def finished_results(run: pathlib.Path) -> Iterator[tuple[str, Result, dict[str,
     Raises:
       InputError: a result is damaged.
     """
-    for name in experiments_in_order():
+    for name in EXPERIMENTS:
         if (run / name / RESULTS).exists():
             yield name, *load_result(run / name)
 

@@ -33,9 +33,9 @@ from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
+from tfinvert.reporting.charts import MAX_LINES
 from tfinvert.reporting.columns import format_rows
 from tfinvert.reporting.image_rows import image_rows
-from tfinvert.reporting.charts import MAX_LINES
 from tfinvert.reporting.report import Figure
 
 NOISE_LEVELS = (0.1, 0.25, 0.5, 1.0)

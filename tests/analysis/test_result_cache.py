@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.analysis.experiments.invariance import invariance
-from tfinvert.analysis.experiments.iterate import iterate
-from tfinvert.analysis.experiments.position import position
+from tfinvert.analysis.experiments import invariance, iterate, position
 from tfinvert.analysis.result_cache import ResultCache
 
 
