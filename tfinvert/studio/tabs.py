@@ -187,10 +187,13 @@ def _mixed(scene: TabInput, values: Values) -> TabOutput:
         (
             f"second = {expression}",
             "ends = [inverter.encode(each[None]) for each in (photo, second)]",
-            f"mixed = paths.between(*ends, {t:g}{', keep_norm=True' if keep else ''})",
+            f"mixed = interpolate_features(*ends, {t:g}{', keep_norm=True' if keep else ''})",
             f"rebuilt = inverter.invert(mixed)[0]{crop}",
         ),
-        ("from tfinvert.analysis import paths", *imports),
+        (
+            "from tfinvert.analysis.feature_interpolation import interpolate_features",
+            *imports,
+        ),
         {scene.second.title: second},
         features,
     )
@@ -250,10 +253,10 @@ def _one_unit(scene: TabInput, values: Values) -> TabOutput:
     size = required_size(scene.name, scene.inverter)
     lines = [
         f'features = inverter.encode(read_images(open_source("photos"), {size}))',
-        f"unit = single_units.only(features, np.array([{unit}]), {factor:g}{said})",
+        f"unit = single_units.isolate_units(features, np.array([{unit}]), {factor:g}{said})",
     ]
     if scene.inverter.feature.log_floor:
-        lines += ["unit = single_units.possible(inverter, unit)"]
+        lines += ["unit = single_units.clip_probabilities(inverter, unit)"]
     if values["with"] == "photograph":
         own = scene.inverter.encode(scene.photo[np.newaxis])
         features = np.where(alone, alone, own)
