@@ -1,4 +1,4 @@
-"""The paper's experiments, into one report: `tfinvert analyze`, from a checkout.
+"""The paper's experiments, into one report: `tfinvert analyze` from a checkout.
 
 python recipes/analyze.py --experiment=all --images=16 --workdir=runs/look
 """

@@ -317,7 +317,7 @@ def invariance(measurement: Measurement) -> list[Claim]:
     rank = scipy.stats.spearmanr(range(len(rows)), scores).statistic
     columns = "label", "equivariance", "equivariance_se"
     return _claim(
-        "Low layers follow what is done to the image, high layers less.",
+        "Low layers follow image transformations, high layers less.",
         "The equivariance score, averaged over transformations, is higher at the first "
         "convolutional layer than at the deepest layer, and its rank correlation with depth is "
         f"below {MAX_RANK_CORRELATION} over {len(rows)} layers.",
@@ -340,15 +340,15 @@ def compare(measurement: Measurement) -> list[Claim]:
     beyond = "at every layer, by more than 2 standard errors, paired over images."
     return [
         *_claim(
-            "Combined with gradient-based inversion (the paper's future work), the inversion "
-            "network's image comes to have the feature.",
+            "The hybrid of inversion network and gradient-based inversion (the paper's future "
+            "work) matches the feature better than the network.",
             f"The feature error of the hybrid is below that of the {NETWORK} {beyond}",
             gains(measurement.arrays["feature_errors"], NETWORK),
             "{} by {:.3f} ± {:.3f}",
         ),
         *_claim(
-            "Combined with an inversion network (the paper's future work), gradient-based "
-            "inversion comes nearer to the photograph.",
+            "The hybrid of inversion network and gradient-based inversion (the paper's future "
+            "work) is nearer to the photograph than gradient-based inversion.",
             f"The image error of the hybrid is below that of {GRADIENT} {beyond}",
             gains(measurement.arrays["image_errors"], GRADIENT),
             "{} by {:.3f} ± {:.3f}",
@@ -369,7 +369,7 @@ def uncertainty(measurement: Measurement) -> list[Claim]:
         for part in UNCERTAIN
     ]
     return _claim(
-        "What a layer throws away, of brightness, of colour and of edges, grows with depth.",
+        "Uncertainty about brightness, colour and edges grows with depth.",
         "The predicted standard deviation rises from each layer to the next, in all three "
         "components by more than 2 standard errors, paired over images.",
         [

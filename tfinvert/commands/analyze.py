@@ -1,8 +1,8 @@
-"""Runs experiments on inverters and photographs, and writes one report."""
+"""Runs experiments on inverters: `tfinvert analyze`."""
 
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
@@ -18,21 +18,22 @@ from tfinvert.runs.analyses import run_experiments
 from tfinvert.runs.training import INVERTER
 
 FLAGS = flags.FLAGS
-_BASELINES = "baselines"  # the only one that takes training images
+Load = Callable[[str], inverter.Inverter]
+_BASELINES = "baselines"  # the experiment that takes training images
 _FACTS = ("data", "gradient_images", "gradient_steps", "seed")
-_FACTS_OF_BASELINES = ("training_data", "training_images")
+_BASELINE_FACTS = ("training_data", "training_images")
 
 
 def main() -> None:
-    """Runs the experiments and prints the path of the report."""
-    given = _load(FLAGS.inverters) if FLAGS.inverters else None
+    """Runs the experiments of --experiment into the work directory."""
+    load = functools.cache(inverter.load)  # several experiments may take the same inverter
+    inverters = _load_all(FLAGS.inverters, load) if FLAGS.inverters else None
     experiments = {
-        name: (EXPERIMENTS[name], _choose_inverters(EXPERIMENTS[name], given))
-        for name in _choose_experiments(given)
+        name: (EXPERIMENTS[name], _select_inverters(name, inverters, load))
+        for name in _select_experiments(inverters)
     }
     trains = _BASELINES in experiments
-    used = {label: own for _, chosen in experiments.values() for label, own in chosen.items()}
-    size = common_size(used)
+    size = common_size({k: v for _, own in experiments.values() for k, v in own.items()})
     split = "validation" if trains and not FLAGS.training_data else "all"
     images = read_at_least_two(open_source(FLAGS.data, split), size, FLAGS.images)
     settings = {"seed": FLAGS.seed, "gradient_steps": FLAGS.gradient_steps}
@@ -41,63 +42,56 @@ def main() -> None:
     elif not trains:
         settings["gradient_images"] = min(64, max(6, len(images) // 8))
     if trains:
-        other = FLAGS.training_data
-        training = open_source(other) if other else open_source(FLAGS.data, "training")
+        data = FLAGS.training_data
+        training = open_source(data) if data else open_source(FLAGS.data, "training")
         settings["training"] = read_images(training, size, FLAGS.training_images)
-    named = (*_FACTS, *_FACTS_OF_BASELINES) if trains else _FACTS
-    facts = {name: FLAGS[name].value for name in named} | {"images": len(images)}
+    names = (*_FACTS, *_BASELINE_FACTS) if trains else _FACTS
+    facts = {name: FLAGS[name].value for name in names} | {"images": len(images)}
     run_experiments(FLAGS.workdir, experiments, images, settings, facts)
     print(f"report: {pathlib.Path(FLAGS.workdir) / REPORT_FILE}")
 
 
-def _choose_experiments(given: dict[str, inverter.Inverter] | None) -> list[str]:
-    """The experiments of --experiment; for all, those that accept one of the given inverters."""
+def _select_experiments(inverters: dict[str, inverter.Inverter] | None) -> list[str]:
+    """The experiments of --experiment; for "all", those that accept one of the inverters."""
     names = list(dict.fromkeys(FLAGS.experiment))
     if names == ["all"]:
-        names = [
-            name
-            for name, experiment in EXPERIMENTS.items()
-            if not experiment.on_request and (given is None or _accepted(experiment, given))
-        ]
+        names = [name for name in EXPERIMENTS if not EXPERIMENTS[name].on_request]
+        if inverters:
+            names = [name for name in names if _accepted(EXPERIMENTS[name], inverters)]
     unknown = [name for name in names if name not in EXPERIMENTS]
     if unknown or not names:
         raise InputError(
-            f"--experiment takes some of {', '.join(EXPERIMENTS)}, or all. Received: "
+            f"--experiment takes one or more of {', '.join(EXPERIMENTS)}, or all. Received: "
             f"{', '.join(unknown) or 'none'}"
         )
     return names
 
 
-def _choose_inverters(
-    experiment: Experiment, given: dict[str, inverter.Inverter] | None
+def _select_inverters(
+    name: str, inverters: dict[str, inverter.Inverter] | None, load: Load
 ) -> dict[str, inverter.Inverter]:
-    if given is None:
-        return _load(experiment.default_inverters)
-    return _accepted(experiment, given) if FLAGS.experiment == ["all"] else given
+    if inverters is None:
+        return _load_all(EXPERIMENTS[name].default_inverters, load)
+    named = FLAGS.experiment != ["all"]
+    return inverters if named else _accepted(EXPERIMENTS[name], inverters)
 
 
 def _accepted(
-    experiment: Experiment, given: dict[str, inverter.Inverter]
+    experiment: Experiment, inverters: dict[str, inverter.Inverter]
 ) -> dict[str, inverter.Inverter]:
-    return {label: own for label, own in given.items() if experiment.accepts(label, own)}
+    return {name: each for name, each in inverters.items() if experiment.accepts(name, each)}
 
 
-def _load(names: Sequence[str]) -> dict[str, inverter.Inverter]:
-    """Inverters by label; the label of `runs/hog/inverter` is the run's name, "hog"."""
+def _load_all(names: Sequence[str], load: Load) -> dict[str, inverter.Inverter]:
+    """Inverters by label: the directory's name, or that of the run for `runs/hog/inverter`."""
     loaded: dict[str, inverter.Inverter] = {}
     for name in names:
         path = pathlib.Path(name)
         label = path.parent.name if path.name == INVERTER and path.parent.name else path.name
         if label in loaded:
             raise InputError(
-                "inverters must have different names; rename the directory of one. "
-                f"Received: two named {label!r}"
+                f"two inverters have the label {label!r}; rename a directory. "
+                f"Received: --inverters={','.join(names)}"
             )
-        loaded[label] = _open(name)
+        loaded[label] = load(name)
     return loaded
-
-
-@functools.cache
-def _open(name: str) -> inverter.Inverter:
-    """Loads an inverter once, for all experiments."""
-    return inverter.load(name)

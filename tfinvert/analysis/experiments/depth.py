@@ -1,4 +1,4 @@
-"""Layers of several networks compared: reconstruction error, LPIPS and uncertainty by depth."""
+"""Reconstruction error, LPIPS and uncertainty by depth in several networks."""
 
 from collections import Counter
 from collections.abc import Mapping

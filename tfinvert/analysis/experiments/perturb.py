@@ -1,4 +1,4 @@
-"""Loss of reconstruction quality when features are binarised, dropped or noisy.
+"""Loss of reconstruction quality with features binarised, half dropped, half zeroed or noisy.
 
 Section 5 of the paper. Inverters are not retrained, so a reconstruction that survives shows that
 the network hardly used what was removed: the magnitudes, half of the entries, or the small ones.

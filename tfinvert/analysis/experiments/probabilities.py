@@ -1,4 +1,4 @@
-"""Information in the largest class scores and in all the others.
+"""Information in the top class scores and in all others; effect of the temperature.
 
 Section 5 of the paper inverts class probabilities with all but the top five set to zero, and with
 the top five set to zero: "dark knowledge" (Hinton et al. 2015) is what the small probabilities
