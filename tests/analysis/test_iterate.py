@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import tfinvert
 from tests.analysis.stubs import stub_inverter
 from tfinvert import InputError, metrics
 from tfinvert.analysis.experiments.iterate import EXPERIMENT, count_end_points
@@ -51,7 +50,7 @@ def test_a_projection_stands_still_at_once(photos):
 
 def test_a_loop_that_fades_goes_down_geometrically(photos):
     images = photos[:16]
-    result = EXPERIMENT.run({"a": inverter("fc6", 0.5)}, images, {"times": 8})
+    result = EXPERIMENT.measure({"a": inverter("fc6", 0.5)}, images, times=8)
     scale = metrics.mean_pairwise_distance(images)
     length = np.sqrt(np.square(cells(images)).sum((1, 2, 3))).mean() / scale
     # x_k = means / 2^k, so that a step has the length of what is left.
@@ -76,7 +75,7 @@ def test_one_image_for_all_is_one_end_point(photos):
 def test_reconstructions_of_another_size_are_resized(photos):
     images = photos[:8]
     small = inverter("conv5", grow=8)
-    result = EXPERIMENT.run({"a": small}, images, {"times": 2})
+    result = EXPERIMENT.measure({"a": small}, images, times=2)
     first = resize_images(small.reconstruct(images), (64, 64))
     second = resize_images(small.reconstruct(first), (64, 64))
     scale = metrics.mean_pairwise_distance(images)
@@ -85,11 +84,11 @@ def test_reconstructions_of_another_size_are_resized(photos):
     assert result.rows[2]["step"] > 0.001
 
 
-def test_a_shipped_inverter(photos):
-    images, one = photos[::2][:6], tfinvert.load("alexnet-fc6-64")
-    result = EXPERIMENT.run({"alexnet-fc6-64": one}, images, {"times": 2})
-    first = one.reconstruct(images)
-    second = one.reconstruct(first)
+def test_a_shipped_inverter(photos, fc6):
+    images = photos[::2][:6]
+    result = EXPERIMENT.run({"alexnet-fc6-64": fc6}, images, {"times": 2})
+    first = fc6.reconstruct(images)
+    second = fc6.reconstruct(first)
     scale = metrics.mean_pairwise_distance(images)
     row = result.rows[2]
     assert row["layer"] == "fc6" and row["inverter"] == "alexnet-fc6-64"
@@ -108,9 +107,9 @@ def test_a_shipped_inverter(photos):
 
 
 def test_more_layers_than_a_chart_can_tell_apart(photos):
-    given = {f"a{i}": inverter(f"conv{i}") for i in range(13)}
-    given["ae"] = inverter("conv1", train_encoder=True)
-    result = EXPERIMENT.run(given, photos[:2], {"times": 1})
+    inverters = {f"a{i}": inverter(f"conv{i}") for i in range(13)}
+    inverters["ae"] = inverter("conv1", train_encoder=True)
+    result = EXPERIMENT.run(inverters, photos[:2], {"times": 1})
     assert len(result.rows) == 14 * 2
     titles = [figure.title for figure in result.figures]
     assert len(titles) == 2 * 3 + 2

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tfinvert
+from tests.analysis.stubs import echo, stub_inverter
 from tfinvert import metrics
 from tfinvert.analysis import claims
 from tfinvert.analysis.experiment import Measurement, make_table
@@ -115,8 +116,8 @@ def test_the_mean_image_is_the_last_row(result, images):
 def test_gradient_based_inversion_has_no_network(result, inverters, images):
     found = [row["normalized_error"] for row in result.rows if row["method"] == GRADIENT]
     assert all(np.isfinite(found)) and len({*found}) == 3
-    other = EXPERIMENT.run(
-        {"first": inverters["first"]}, images, {"gradient_images": 4, "gradient_steps": 9}
+    other = EXPERIMENT.measure(
+        {"first": inverters["first"]}, images, gradient_images=4, gradient_steps=9
     )
     assert other.rows[1]["normalized_error"] != found[0]
 
@@ -186,9 +187,10 @@ def test_without_gradient_based_inversion(inverters, images):
 
 
 def test_features_without_a_derivative_have_no_gradient_based_inversion(images):
-    shipped = {"lbp": tfinvert.load("lbp-64")}
-    result = EXPERIMENT.run(shipped, images, {"gradient_images": 4, "gradient_steps": 1})
-    assert [(row["layer"], row["method"]) for row in result.rows] == [
+    lbp = stub_inverter(echo, "lbp")
+    lbp.feature.differentiable = False
+    measurement = EXPERIMENT.measure({"lbp": lbp}, images, gradient_images=4, gradient_steps=1)
+    assert [(row["layer"], row["method"]) for row in measurement.rows] == [
         ("lbp", NETWORK),
         ("none", MEAN),
     ]

@@ -27,11 +27,6 @@ def images(photos):
 
 
 @pytest.fixture(scope="module")
-def fc6():
-    return tfinvert.load("alexnet-fc6-64")
-
-
-@pytest.fixture(scope="module")
 def result(fc6, images):
     """fc6, and the same called an autoencoder."""
     twin = tfinvert.Inverter(fc6.feature, fc6.standardization, fc6.network, {"train_encoder": True})

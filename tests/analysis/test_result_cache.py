@@ -1,12 +1,19 @@
+"""The cache of slow intermediate results."""
+
 import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.analysis.experiments import invariance, iterate, position
+from tests.analysis.stubs import echo, stub_inverter
 from tfinvert.analysis.result_cache import ResultCache
+from tfinvert.config.registry import EXPERIMENTS
 
 
-def test_a_part_is_made_once_and_read_again_by_another_run(tmp_path):
+def halve(images):
+    return images / 2
+
+
+def test_a_result_is_computed_once_and_read_by_another_run(tmp_path):
     made = []
 
     def make():
@@ -25,13 +32,13 @@ def test_a_part_is_made_once_and_read_again_by_another_run(tmp_path):
 
 def test_without_a_directory_nothing_is_kept():
     made = []
-    parts = ResultCache()
+    cache = ResultCache()
     for _ in range(2):
-        parts("a", lambda: made.append(1) or {"a": np.zeros(1)})
+        cache("a", lambda: made.append(1) or {"a": np.zeros(1)})
     assert len(made) == 2
 
 
-def test_a_part_that_was_stopped_leaves_nothing(tmp_path):
+def test_an_interrupted_computation_leaves_nothing(tmp_path):
     def stopped():
         raise KeyboardInterrupt
 
@@ -40,35 +47,48 @@ def test_a_part_that_was_stopped_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_part_is_named(tmp_path):
-    parts = ResultCache(tmp_path)
-    parts("a", lambda: {"a": np.zeros(100)})
+def test_a_damaged_file_is_named(tmp_path):
+    cache = ResultCache(tmp_path)
+    cache("a", lambda: {"a": np.zeros(100)})
     path = tmp_path / "a.npz"
     path.write_bytes(path.read_bytes()[:150])
     with pytest.raises(tfinvert.InputError, match="a.npz is damaged: "):
-        parts("a", lambda: {})
+        cache("a", lambda: {})
 
 
-@pytest.mark.parametrize("experiment", [invariance, iterate, position])
-def test_experiments_that_take_minutes_go_on_from_what_they_had(
-    tmp_path, photos, inverter, experiment
-):
-    class Stopped(ResultCache):
-        """Is interrupted before the second inverter."""
+class Interrupted(ResultCache):
+    """Is interrupted before the second inverter."""
 
-        def __call__(self, name, make):
-            if name.endswith("second"):
-                raise KeyboardInterrupt
-            return super().__call__(name, make)
+    def __call__(self, name, compute):
+        if name.endswith("second"):
+            raise KeyboardInterrupt
+        return super().__call__(name, compute)
 
-    inverters = {"first": inverter, "second": inverter}
-    few = {iterate: {"times": 2}, position: {"places": 2}}.get(experiment, {})
-    whole = experiment(inverters, photos[:4], **few)
+
+@pytest.mark.parametrize("presented", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("invariance", {"rotations": (20.0,), "shifts": (), "scales": (), "blurs": ()}),
+        ("iterate", {"times": 2}),
+        ("position", {"places": 2}),
+    ],
+)
+def test_slow_experiments_resume_from_the_cache(tmp_path, photos, name, settings, presented):
+    experiment = EXPERIMENTS[name]
+    inverters = {"first": stub_inverter(echo, "fc6"), "second": stub_inverter(halve, "fc7")}
+
+    def run(**cache):
+        if presented:
+            return experiment.run(inverters, photos[:4], settings | cache)
+        return experiment.measure(inverters, photos[:4], **settings, **cache)
+
+    whole = run()
     with pytest.raises(KeyboardInterrupt):
-        experiment(inverters, photos[:4], **few, parts=Stopped(tmp_path))
+        run(cache=Interrupted(tmp_path))
     (kept,) = tmp_path.glob("*/first.npz")
     written = kept.stat().st_mtime_ns
-    again = experiment(inverters, photos[:4], **few, parts=ResultCache(tmp_path))
+    again = run(cache=ResultCache(tmp_path))
     assert again.rows == whole.rows
-    assert again.findings == whole.findings
+    assert not presented or again.findings == whole.findings
     assert kept.stat().st_mtime_ns == written
