@@ -2,11 +2,11 @@
 
     python benchmarks/survival.py --kills=100
 
-Small programs are killed (SIGKILL) at a random moment of their training, evaluation, saving, writing
-of a cache or analysis, two programs in parallel. After each kill every file under its final name
-must be complete. The same command then resumes, and its output must equal that of an undisturbed run
-bit for bit: weights, losses, errors, cached files, results and figures, everything but times.
-Programs run with one thread, because with several TensorFlow may sum in another order.
+Small programs are killed (SIGKILL) at a random moment of their training, evaluation, saving, cache
+writing or analysis, two programs in parallel. After each kill every file under its final name must
+be complete. The same command then resumes, and its output must equal that of an undisturbed run bit
+for bit: weights, losses, errors, cached files, results and figures, everything but times. Programs
+run with one thread, because with several TensorFlow may sum in another order.
 """
 
 import concurrent.futures
