@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tests.in_process import run_program
+from tests import programs
 from tests.programs import call, error_line
 from tfinvert import features
 from tfinvert.bulk.beam_runner import root_cause
@@ -20,14 +20,14 @@ from tfinvert.reporting.grids import write_png
 from tfinvert.training.datasets import CachedTrainingDataset, image_cache_for
 from tfinvert.training.settings import Settings
 
-SETTINGS = Settings(steps=1, cached_views=20, min_crop=0.4, shift=2, jitter=0.1, seed=3)
+SETTINGS = Settings(steps=1, cached_views=20, min_crop=0.4, shift=2, color_jitter=0.1, seed=3)
 CARD = cache_module.CARD_FILE
 FLAGS = ("--feature=hog", "--data=photos", "--image_size=32", "--cached_views=1", "--cache=cache")
 
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr(cache_module, "_SHARD_VIEWS", 64)
+    monkeypatch.setattr(cache_module, "MIN_SHARD_VIEWS", 64)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_training_finds_the_cache_and_would_fill_it_identically(
     }
     for file in made.path.iterdir():
         assert file.read_bytes() == (filled.path / file.name).read_bytes()
-    monkeypatch.setattr(CachedTrainingDataset, "compute", None)  # nothing is computed
+    monkeypatch.setattr(CachedTrainingDataset, "compute_views", None)  # nothing is computed
     found = open_as_training(job, tmp_path / "beam")
     views, values = next(found.batches().as_numpy_iterator())
     np.testing.assert_allclose(
@@ -111,7 +111,7 @@ def test_wrong_flags_of_beam_are_rejected(tmp_path, flags, message):
 
 
 def test_views_to_cache_are_required(tmp_path):
-    finished = run_program(
+    finished = programs.run(
         "recipes/beam_features.py", "--feature=hog", "--cache=cache", cwd=tmp_path
     )
     assert "cached_views must be at least 1" in error_line(finished)

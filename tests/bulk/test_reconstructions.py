@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 import tfinvert
-from tests.in_process import run_program
+from tests import programs
 from tests.programs import call, error_line
 from tfinvert import metrics
 from tfinvert.bulk.reconstructions import reconstruct
@@ -171,7 +171,7 @@ def test_an_output_that_contains_the_images_is_rejected(place):
 
 def test_a_pattern_without_matches_in_the_program(place):
     flags = ("--model=inverter", "--data=files:x/*", "--output=out")
-    finished = run_program("recipes/beam_reconstruct.py", *flags, cwd=place)
+    finished = programs.run("recipes/beam_reconstruct.py", *flags, cwd=place)
     assert error_line(finished) == "error: files:x/* matches no file"
 
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.in_process import run_program
+from tests import programs
 from tfinvert.serving.client import Client
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -20,7 +20,7 @@ SCRIPT = "tfinvert/serving/client.py"
 def run_in_process(*arguments):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "keras", sys.modules["keras"])  # which the script blocks
-        return run_program(SCRIPT, *arguments)
+        return programs.run(SCRIPT, *arguments)
 
 
 def run_process(*arguments):

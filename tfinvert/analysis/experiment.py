@@ -51,6 +51,20 @@ class Experiment(NamedTuple):
     shipped: Sequence[str]
     check: Callable[[str, Inverter], None] = lambda name, inverter: None
 
+    @property
+    def default_inverters(self) -> Sequence[str]:
+        """Names of the shipped inverters it takes by default."""
+        return self.shipped
+
+    @property
+    def on_request(self) -> bool:
+        """Whether it runs only when it is named."""
+        return self is EXPERIMENTS["baselines"]
+
+    def accepts(self, name: str, inverter: Inverter) -> bool:
+        """Whether it can take an inverter."""
+        return self.fits(name, inverter)
+
     def fits(self, name: str, inverter: Inverter) -> bool:
         """Whether `check` lets it pass."""
         try:

@@ -168,7 +168,7 @@ def _charts(table: pd.DataFrame) -> list[Figure]:
         charts.table_dot_chart(
             table,
             *columns,
-            thing=SOURCE,
+            item=SOURCE,
             series="label",
             title=f"{title}: how far from real ones",
             caption=f"{caption}, in units of the distance between two halves of real ones; "

@@ -95,7 +95,7 @@ def fill_cache(job: FeatureJob, folder: str, flags: Sequence[str] = ()) -> Featu
         (directory / _CHECKED_FILES).unlink(missing_ok=True)
         return stem.image_shape, tuple(stem.spec.shape)
 
-    return job.make_dataset(source, folder, fill=fill).cache
+    return job.make_dataset(source, folder, write_shards=fill).cache
 
 
 class WriteShard(beam.DoFn):
@@ -115,7 +115,7 @@ class WriteShard(beam.DoFn):
         with _LOCK:  # the threads of a process share one source
             dataset = _open_dataset(self._job, self._directory)
         path = pathlib.Path(self._directory, name)
-        write_shard(path, end - begin, dataset.compute(begin, end))
+        write_shard(path, end - begin, dataset.compute_views(begin, end))
 
 
 @functools.lru_cache(maxsize=1)

@@ -176,7 +176,7 @@ def _charts(table: pd.DataFrame) -> list[Figure]:
                 parts.assign(**{column: 100 * parts[column] for column in (SHARE, SHARE_SE)}),
                 SHARE,
                 SHARE_SE,
-                thing="perturbation",
+                item="perturbation",
                 series="label",
                 title=f"What is lost with a part of the feature{suffix}",
                 caption="Of what the feature gives over the mean of the photographs: at 100 % "
