@@ -84,8 +84,8 @@ def test_the_script_reconstructs_from_a_file_of_features(
 
 def test_wrong_input_of_the_program(saved):
     for arguments, message in (
-        (["--output=features.npy"], "give the image files"),
-        (["--output=features.txt", "a.png"], "must be a .npy or a .json file"),
+        (["--output=features.npy"], "give image files"),
+        (["--output=features.txt", "a.png"], "must be a .npy or .json file"),
         (["--output=features.npy", "missing.png"], "missing.png: No such file"),
     ):
         result = programs.run(PROGRAM, f"--inverter={saved}", *arguments)
