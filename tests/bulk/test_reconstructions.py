@@ -151,8 +151,8 @@ def test_a_model_from_features_is_rejected(place, tmp_path, inverter):
     ("model", "data", "message"),
     [
         ("inverter", "files:{}/none/*.jpg", "files:.*/none/[*].jpg matches no file"),
-        ("inverter", "folder:{}/none", "there is no folder"),
-        ("inverter", "folder:{}/inverter", "there is no image in"),
+        ("inverter", "folder:{}/none", "no such folder: "),
+        ("inverter", "folder:{}/inverter", "no images in"),
         ("inverter", "photos", "--data must be folder:PATH, files:GLOB or tfds"),
         ("none", "folder:{}/images", "there is no inverter at"),
     ],
