@@ -26,7 +26,7 @@ from tfinvert.training.train_classifier import (
     InitialClassifier,
     top_k_accuracy,
 )
-from tfinvert.training.train_inverter import Intervals
+from tfinvert.training.settings import Intervals
 
 TRUNK = features.get(
     "alexnet/conv5", image_shape=(32, 32, 3), weights="random", input_size=63, variant="torchvision"

@@ -1,7 +1,6 @@
 """Training inverters, a few steps on real photographs."""
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
