@@ -1,4 +1,4 @@
-"""The BUILD file, evaluated without Bazel: libraries hold every source and the imports they need."""
+"""The BUILD file, evaluated without Bazel: every source is in a library with its imports."""
 
 import ast
 import fnmatch

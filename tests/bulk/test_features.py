@@ -26,7 +26,7 @@ FLAGS = ("--feature=hog", "--data=photos", "--image_size=32", "--cached_views=1"
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr(cache_module, "_SHARD_VIEWS", 64)
+    monkeypatch.setattr(cache_module, "MIN_SHARD_VIEWS", 64)
 
 
 @pytest.fixture

@@ -218,11 +218,11 @@ def test_layers_that_the_package_brings_are_saved_without_their_model(
     loaded = tfinvert.load(tmp_path / "saved")
     np.testing.assert_array_equal(loaded.encode(small_photos), feature(small_photos))
     # Trained, they are no longer what the package brings.
-    assert not feature.to_train().portable
+    assert not feature.trainable_copy().portable
 
 
 def test_a_copy_to_train_has_weights_of_its_own(conv2, small_photos):
-    copy = conv2.to_train()
+    copy = conv2.trainable_copy()
     np.testing.assert_array_equal(copy(small_photos), conv2(small_photos))
     assert copy.get_config() == conv2.get_config()
     copy.model.set_weights([weight * 2 for weight in copy.model.get_weights()])
@@ -235,7 +235,7 @@ def test_representations_without_weights_are_refused(train, small_alexnet):
     assert "\n" not in str(error.value)
     padded = features.get(f"alexnet/conv1_pad:weights={small_alexnet}")
     with pytest.raises(tfinvert.InputError, match="alexnet/conv1_pad has no weights to train"):
-        padded.to_train()
+        padded.trainable_copy()
 
 
 def test_features_that_change_are_not_cached(conv2, source, tmp_path):

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tfinvert.training.optimizers import OPTIMIZERS, Muon, learning_rate_schedule, orthogonalize
+from tfinvert.config.registry import OPTIMIZERS
+from tfinvert.training.optimizers import Muon, learning_rate_schedule, orthogonalize
 from tfinvert.training.settings import Settings
 
 

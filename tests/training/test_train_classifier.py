@@ -71,7 +71,7 @@ def source(place):
 @pytest.fixture(scope="module")
 def validation(place):
     source = ImageFolder(place / "val")
-    return read_images(source, (32, 32)), source.once_labels()
+    return read_images(source, (32, 32)), source.evaluation_labels()
 
 
 def cached(source, settings, folder):
@@ -123,7 +123,7 @@ def test_the_head_learns_and_the_trunk_stays(train, place):
             np.testing.assert_array_equal(ours, given)
     source = ImageFolder(place / "val")
     probabilities = network.predict(read_images(source, (32, 32)), verbose=0)
-    scores = top_k_accuracy(probabilities, source.once_labels())
+    scores = top_k_accuracy(probabilities, source.evaluation_labels())
     assert scores["top1"] == pytest.approx(history[-1]["validation_top1"])
 
 
@@ -211,7 +211,9 @@ def test_batches_pair_every_feature_with_its_label_and_resume(
     cache = open_cache(tmp_path, "n", {}, 2 * count, lambda begin, end: iter([(blank, numbers)]))
     training = LabelledFeatureDataset(cache, source, SETTINGS.data_settings)
     assert ("kept in memory" if held else "read from disk") in capsys.readouterr().out
-    expected = source.once_labels()[shuffled_indices(count, SETTINGS.seed, np.arange(2 * count))]
+    expected = source.evaluation_labels()[
+        shuffled_indices(count, SETTINGS.seed, np.arange(2 * count))
+    ]
     drawn = [*training.batches().take(20).as_numpy_iterator()]
     for values, labels in drawn:
         assert values.dtype == np.float32

@@ -106,7 +106,7 @@ class ReadSlice(beam.DoFn):
     def process(self, element: tuple[int, int]) -> Iterator:
         """Yields (key, image), or (name, reason) tagged `BROKEN`, for each image."""
         source = _open_tfds(self._name)
-        for index, encoded in enumerate(source.encoded(*element), element[0]):
+        for index, encoded in enumerate(source.encoded_images(*element), element[0]):
             name = f"{index:08d}"
             try:
                 image = source.decode(encoded).numpy()

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfinvert.config.registry import ENDPOINTS
 from tfinvert.data.pipeline import center_crop_and_resize
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
@@ -156,22 +157,14 @@ def make_invert(inverter: Inverter) -> Endpoint:
     return Endpoint("invert", spec, invert)
 
 
-_MAKERS = {
-    "serving_default": make_serving_default,
-    "reconstruct_bytes": make_reconstruct_bytes,
-    "invert": make_invert,
-}
-ENDPOINTS = tuple(_MAKERS)
-
-
-def make_endpoints(inverter: Inverter, names: Sequence[str] = ENDPOINTS) -> list[Endpoint]:
+def make_endpoints(inverter: Inverter, names: Sequence[str] = tuple(ENDPOINTS)) -> list[Endpoint]:
     """Makes the named endpoints of an inverter.
 
     Raises:
       InputError: a name is unknown; there are no names; or the feature runs Python on the host and
         an endpoint would have to compute it.
     """
-    unknown = [name for name in names if name not in _MAKERS]
+    unknown = [name for name in names if name not in ENDPOINTS]
     if unknown or not names:
         raise InputError(
             f"--endpoints must be one or more of {', '.join(ENDPOINTS)}. Received: "
@@ -182,7 +175,7 @@ def make_endpoints(inverter: Inverter, names: Sequence[str] = ENDPOINTS) -> list
             f"{inverter.feature.name} is computed by Python on the host, which a model server does "
             "not run; export only the endpoint from features, with --endpoints=invert"
         )
-    return [_MAKERS[name](inverter) for name in dict.fromkeys(names)]
+    return [ENDPOINTS[name](inverter) for name in dict.fromkeys(names)]
 
 
 def _reconstruct(inverter: Inverter, images: tf.Tensor) -> Outputs:

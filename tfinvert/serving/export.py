@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert.common.files import atomic_directory
+from tfinvert.config.registry import ENDPOINTS
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.serving.check import check_savedmodel
-from tfinvert.serving.endpoints import ENDPOINTS, Endpoint, make_endpoints
+from tfinvert.serving.endpoints import Endpoint, make_endpoints
 from tfinvert.serving.warmup import write_warmup_requests
 
 
@@ -21,7 +22,7 @@ def export_savedmodel(
     path: str | os.PathLike[str],
     *,
     version: int = 1,
-    endpoints: Sequence[str] = ENDPOINTS,
+    endpoints: Sequence[str] = tuple(ENDPOINTS),
     sample: np.ndarray | None = None,
 ) -> pathlib.Path:
     """Writes `path/version/` atomically, checks it and adds warm-up requests.

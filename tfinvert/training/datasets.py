@@ -49,7 +49,7 @@ def image_cache_for(
     settings: Settings, size: Size, memory_gb: float = MEMORY_GB
 ) -> DecodedImageCache:
     """Creates a cache of decoded photographs, downscaled as far as the run's views permit."""
-    return DecodedImageCache(augmentation_for(settings, Source, size).reduced, memory_gb)
+    return DecodedImageCache(augmentation_for(settings, Source, size).shrink, memory_gb)
 
 
 class TrainingDataset:
@@ -226,7 +226,7 @@ class LabelledImageDataset:
     def __init__(self, source: Source, size: Size, settings: Settings):
         self._source, self._settings = source, settings
         self._augmentation = augmentation_for(settings, source, size)
-        self._labels = tf.constant(source.once_labels())
+        self._labels = tf.constant(source.evaluation_labels())
 
     def batches(self, start_step: int = 0, shard: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
         """Returns endless `(images [B, *size, 3] in [0, 1], labels int64 [B])`.
@@ -266,7 +266,7 @@ class LabelledFeatureDataset:
     def __init__(self, cache: FeatureCache, source: Source, settings: Settings):
         self._cache, self._settings = cache, settings
         views = shuffled_indices(len(source), settings.seed, np.arange(len(cache)))
-        self.labels = source.once_labels()[views]
+        self.labels = source.evaluation_labels()[views]
         self.shape = tuple(cache.card["feature_shape"])
         size = 2 * len(cache) * int(np.prod(self.shape))
         self._features = _read_features(cache, self.shape) if size < IN_MEMORY_BYTES else None

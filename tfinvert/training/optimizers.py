@@ -1,7 +1,7 @@
 """Keras optimisers by `--optimizer` value, including Muon, and their learning-rate schedule."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import keras
@@ -128,10 +128,3 @@ def make_adamw(settings: OptimizerSettings) -> keras.optimizers.Optimizer:
 def make_muon(settings: OptimizerSettings) -> keras.optimizers.Optimizer:
     """Creates `Muon`, whose decoupled weight decay also applies to biases."""
     return Muon(learning_rate_schedule(settings), weight_decay=settings.weight_decay)
-
-
-OPTIMIZERS: dict[str, Callable[[OptimizerSettings], keras.optimizers.Optimizer]] = {
-    "adam": make_adam,
-    "adamw": make_adamw,
-    "muon": make_muon,
-}

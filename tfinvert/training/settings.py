@@ -3,15 +3,9 @@
 import dataclasses
 import math
 
-from tfinvert.config.choices import (
-    DEFAULT_NETWORK,
-    JIT,
-    NETWORKS,
-    OPTIMIZERS,
-    PRECISIONS,
-    UNCERTAINTY_MODES,
-)
+from tfinvert.config.choices import JIT, PRECISIONS, UNCERTAINTY_MODES
 from tfinvert.config.loss_spec import parse_loss
+from tfinvert.config.registry import DEFAULT_NETWORK, NETWORKS, OPTIMIZERS
 from tfinvert.errors import InputError
 
 _CHOICES = {

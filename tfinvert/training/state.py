@@ -11,13 +11,13 @@ import tensorflow as tf
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from tfinvert.common.files import atomic_path
+from tfinvert.config.registry import OPTIMIZERS
 from tfinvert.errors import InputError, first_line
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.networks import inversion, uncertainty
 from tfinvert.training.gradient_clipping import GradientClipper
 from tfinvert.training.losses import make_loss
-from tfinvert.training.optimizers import OPTIMIZERS
 from tfinvert.training.settings import Settings
 
 _FOLDER = "checkpoints"  # in a run's directory
@@ -58,7 +58,7 @@ class TrainingState:
         keras.utils.set_random_seed(settings.seed)
         self.feature = self.ema_feature = feature
         if settings.train_encoder:
-            self.feature, self.ema_feature = feature.to_train(), feature.to_train()
+            self.feature, self.ema_feature = feature.trainable_copy(), feature.trainable_copy()
         build = build or functools.partial(
             inversion.build, feature, None, settings.width, settings.hidden_units, settings.network
         )

@@ -64,7 +64,7 @@ class ClassifierSettings:
     shift: int = 0
     color_jitter: float | None = None
     cached_views: int = 0
-    units: int = 4096
+    hidden_units: int = 4096
     precision: str = "float32"
     accumulation_steps: int = 1
     jit: str = "auto"

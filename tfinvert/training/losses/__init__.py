@@ -1,8 +1,9 @@
 """Reconstruction losses by `--loss` name.
 
 A loss maps images and reconstructions, both `[B, H, W, 3]`, float32, nominally in [0, 1], to one
-value per image, `[B]`. A new loss is a function or class in a module here and an entry of `LOSSES`;
-a loss with a model that trains along with the inverter is a `TrainableLoss`.
+value per image, `[B]`. `config.registry.LOSSES` lists their factories, each called with the images'
+(height, width) and the layers of a perceptual loss. A loss with a model that trains along with the
+inverter is a `TrainableLoss`.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,21 +11,11 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tfinvert.config.loss_spec import parse_loss
-from tfinvert.training.losses.adversarial import AdversarialLoss
-from tfinvert.training.losses.perceptual import perceptual_loss
-from tfinvert.training.losses.pixel import mae, mse, ssim_loss
+from tfinvert.config.registry import LOSSES
+from tfinvert.training.losses.pixel import mae, mse
 from tfinvert.training.losses.trainable import TrainableLoss
 
 Size = tuple[int, int]
-
-# Factories, each called with the images' (height, width) and the layers of a perceptual loss.
-LOSSES: dict[str, Callable[[Size, str], Callable[..., tf.Tensor]]] = {
-    "mse": lambda size, layers: mse,
-    "mae": lambda size, layers: mae,
-    "ssim": lambda size, layers: ssim_loss(size),
-    "perceptual": perceptual_loss,
-    "adversarial": lambda size, layers: AdversarialLoss(size),
-}
 
 
 class CombinedLoss:

@@ -35,7 +35,8 @@ class AdversarialLoss(TrainableLoss):
 
     name = "discriminator"
 
-    def __init__(self, size: tuple[int, int]):
+    def __init__(self, size: tuple[int, int], layers: str = ""):
+        del layers
         self._size = size
 
     def __call__(

@@ -7,6 +7,9 @@ import tensorflow as tf
 from tfinvert.errors import InputError
 from tfinvert.metrics import SSIM_WINDOW
 
+Size = tuple[int, int]
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
 
 def mse(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
     """Computes the mean squared error of each image, the paper's loss.
@@ -38,15 +41,29 @@ def mae(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.abs(reconstructions - images), axis=(1, 2, 3))
 
 
-def ssim_loss(size: tuple[int, int]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def make_mse(size: Size, layers: str = "") -> Loss:
+    """Returns `mse`; images may have any size."""
+    del size, layers
+    return mse
+
+
+def make_mae(size: Size, layers: str = "") -> Loss:
+    """Returns `mae`; images may have any size."""
+    del size, layers
+    return mae
+
+
+def ssim_loss(size: Size, layers: str = "") -> Loss:
     """Creates the loss 1 − SSIM, with SSIM as in `metrics.ssim`.
 
     Args:
       size: (height, width) of the images.
+      layers: unused.
 
     Raises:
       InputError: the images are smaller than the window of SSIM.
     """
+    del layers
     if min(size) < SSIM_WINDOW:
         raise InputError(
             f"--loss=ssim requires images of at least {SSIM_WINDOW}×{SSIM_WINDOW} pixels. "
