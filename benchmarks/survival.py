@@ -69,7 +69,7 @@ PROGRAMS = {
 }
 # What is killed: a program, while it is in a function.
 PHASES = {
-    "training": ("training", "tfinvert.training.train_inverter:fit"),
+    "training": ("training", "tfinvert.training.train_inverter:train_inverter"),
     "evaluation": ("training", "tfinvert.runs.training:evaluate"),
     "saving": ("training", "tfinvert.inverter:Inverter.save"),
     "report": ("training", "tfinvert.runs.training:write_run_report"),
