@@ -68,7 +68,7 @@ PROGRAMS = {
 }
 # Phase → the program that is killed while it runs a function.
 PHASES = {
-    "training": ("training", "tfinvert.training.train_inverter:fit"),
+    "training": ("training", "tfinvert.training.train_inverter:train_inverter"),
     "evaluation": ("training", "tfinvert.runs.training:evaluate"),
     "saving": ("training", "tfinvert.inverter:Inverter.save"),
     "report": ("training", "tfinvert.runs.training:write_run_report"),

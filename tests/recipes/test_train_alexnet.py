@@ -167,7 +167,7 @@ def write(path, count=1):
         ({"data": "photos"}, "photos has no classes; a classifier needs"),
         ({"validation_data": "photos"}, "photos has no classes"),
         ({"strategy": "mirrored", "batch_size": 7}, "multiple of the 2 devices. Received: 7"),
-        ({"cached_views": 2}, "caching takes both a folder"),
+        ({"cached_views": 2}, "--cached_views, the number of fixed views per photograph"),
         ({"train": "all", "cached_views": 2}, "only features of frozen convolutions can be cached"),
         ({"weights": "nothing"}, "no weights 'nothing'"),
         ({"weights": "random", "variant": "vgg"}, "variant must be one of .* Received: 'vgg'"),
