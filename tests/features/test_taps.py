@@ -245,7 +245,7 @@ def test_a_file_that_says_no_input_size_is_of_the_published_one(network, folder)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("variant=alexnet", "unknown AlexNet 'alexnet'; there are: caffenet, bvlc, torchvision"),
+        ("variant=alexnet", "unknown AlexNet variant; choose one of caffenet, bvlc, torchvision. Rec"),
         ("input_size=62", "the input of AlexNet is too small: pool5 would be empty; 63×63 pixels"),
         ("input_size=-1", "the input of AlexNet is too small: conv1 would be empty; 63×63 pixels"),
         ("input_size=-300", "the input of AlexNet is too small: conv1 would be empty; 63×63"),
@@ -306,7 +306,7 @@ def test_random_applications_are_the_same_every_time():
 
 def test_no_such_weights_lists_the_known():
     message = refusal("alexnet/conv1:weights=nowhere.pth")
-    assert message.startswith("no weights 'nowhere.pth': give one of compact, torchvision, lpips")
+    assert message.startswith("no such AlexNet weights; give one of compact, torchvision, lpips")
 
 
 @pytest.mark.parametrize("shape", [(64, 64, 1), (64, 64), (64,), (0, 64, 3), (64, 64, 4)])
@@ -477,7 +477,7 @@ def test_wrong_layers_and_preprocessings_of_a_file_list_the_right_ones(own):
         "keras/conv: no layer 'conv'; there are: grid, normalised, rows, flat, dropped, vector"
     )
     message = refusal(f"keras/grid:model={path},preprocessing=imagenet")
-    assert message.startswith("unknown preprocessing 'imagenet'; there are: unit, bytes, tf, torch")
+    assert message.startswith("unknown preprocessing; choose one of unit, bytes, tf, torch")
 
 
 def test_a_model_that_takes_no_rgb_images(folder):

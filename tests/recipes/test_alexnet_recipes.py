@@ -90,7 +90,7 @@ def test_a_run_says_which_weights_and_how_fast(runs):
     ("flags", "message"),
     [
         (["--feature=hog", "--alexnet_weights=compact"], "go with alexnet/LAYER. Received: hog"),
-        (["--feature=alexnet/fc6", "--alexnet_variant=bvlc"], "weights are of torchvision, not"),
+        (["--feature=alexnet/fc6", "--alexnet_variant=bvlc"], "weights are for torchvision, but"),
         (["--feature=hog", "--train_encoder"], "hog has no weights to train"),
         (["--feature=alexnet/conv1", "--units=9"], "no fully connected layers that could take"),
     ],
