@@ -454,11 +454,14 @@ def test_images_close_to_the_papers_size(name, side):
 
 def test_units_set_the_first_two_layers():
     feature = fake_alexnet_layer(227, "fc6", 64)
+    with keras.StatelessScope(initialize_variables=False):  # units need no weights
+        networks = {
+            (width, units): build(feature, None, width, units)
+            for width, units in [(0.125, 0), (0.125, 24), (0.0625, 24)]
+        }
     units_of_layers = {
-        (width, units): [
-            build(feature, None, width, units).get_layer(f"dense{i}").units for i in (1, 2, 3)
-        ]
-        for width, units in [(0.125, 0), (0.125, 24), (0.0625, 24)]
+        key: [network.get_layer(f"dense{i}").units for i in (1, 2, 3)]
+        for key, network in networks.items()
     }
     assert units_of_layers == {
         (0.125, 0): [512, 512, 4 * 4 * 32],

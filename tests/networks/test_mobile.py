@@ -118,6 +118,12 @@ def test_feature_with_weights_from_a_file(family, file, photos):
     assert feature.spec.shape == (2, 2, 1280) and not feature.portable
     values = feature(photos[:2])
     assert np.isfinite(values).all() and np.std(values) > 0
+
+
+@pytest.mark.slow  # builds the network four times
+def test_identity_of_a_feature_with_weights_from_a_file(family, file):
+    name = f"{family}/{LAST_GRIDS[family]}"
+    feature = features.get(name, weights=str(file), input_size=64)
     restored = features.from_description(features.describe(feature))
     assert restored.identity() == feature.identity()
     assert features.get(f"{name}:input_size=64", weights=str(file)).identity() == feature.identity()

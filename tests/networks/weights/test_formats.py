@@ -40,7 +40,25 @@ def zero_network():
     return zero
 
 
-def test_file_returns_the_network(written, layers, model, zero_network):
+def images(variant):
+    size = INPUT[variant]
+    return np.random.default_rng(0).random((2, size, size, 3), np.float32)
+
+
+@pytest.fixture(scope="module")
+def outputs(model):
+    """Returns pool5 and the class probabilities of a variant's random model for `images`."""
+
+    @functools.cache
+    def compute(variant):
+        complete = model(variant)
+        both = keras.Model(complete.input, [complete.get_layer("pool5").output, complete.output])
+        return both(images(variant))
+
+    return compute
+
+
+def test_file_returns_the_network(written, layers, outputs, zero_network):
     variant, path = written
     weights = read(path, "" if variant == "torchvision" else variant)
     trunk = path.suffix == ".ckpt"
@@ -48,14 +66,10 @@ def test_file_returns_the_network(written, layers, model, zero_network):
     assert weights.units == (None if trunk else UNITS)
     assert list(weights.layers) == list(layers(variant))[: 5 if trunk else 8]
     assert_equal(weights.layers, layers(variant))
-    size = INPUT[variant]
     network = zero_network(variant, weights.units)
     assign(network, weights)
-    images = np.random.default_rng(0).random((2, size, size, 3), np.float32)
-    complete = model(variant)
-    pool5 = complete.get_layer("pool5").output
-    expected = keras.Model(complete.input, pool5) if trunk else complete
-    np.testing.assert_array_equal(network(images), expected(images))
+    expected = outputs(variant)[0 if trunk else 1]
+    np.testing.assert_array_equal(network(images(variant)), expected)
 
 
 @pytest.mark.parametrize("variant", ["torchvision", "caffenet", "bvlc"])
