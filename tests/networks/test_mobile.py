@@ -127,7 +127,7 @@ def test_identity_of_a_feature_with_weights_from_a_file(family, file):
     restored = features.from_description(features.describe(feature))
     assert restored.identity() == feature.identity()
     assert features.get(f"{name}:input_size=64", weights=str(file)).identity() == feature.identity()
-    assert feature.to_train().identity() == feature.identity()
+    assert feature.trainable_copy().identity() == feature.identity()
 
 
 def test_both_formats_of_pytorch(family, model, tensors, file, tmp_path):

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 import tfinvert
-from tfinvert.analysis import perturbations, units
-from tfinvert.analysis.experiments import perturb, probabilities
+from tfinvert.analysis import perturbations
+from tfinvert.analysis.experiments import perturb, probabilities, units
 from tfinvert.data.photos import load_photograph
 from tfinvert.errors import InputError
 from tfinvert.reporting.grids import to_uint8

@@ -1,34 +1,14 @@
 """Builds the inversion network for a feature."""
 
-from collections.abc import Callable, Mapping
-
 import keras
 
-from tfinvert.config.choices import DEFAULT_NETWORK as DEFAULT
+from tfinvert.config.registry import DEFAULT_NETWORK as DEFAULT
+from tfinvert.config.registry import NETWORKS
 from tfinvert.errors import InputError
-from tfinvert.networks import paper, residual
 from tfinvert.networks.blocks import precision_scope
 from tfinvert.networks.common import Feature, Size
 
-# Called with (feature, output_size, width), and with the units of fully connected layers.
-Builder = Callable[..., keras.Model]
 _WITH_UNITS = "fully_connected"
-
-# Architecture → decoder family of a feature → builder.
-NETWORKS: Mapping[str, Mapping[str, Builder]] = {
-    "paper": {
-        "two_stream": paper.two_stream,
-        "one_stream": paper.one_stream,
-        "convolutional": paper.convolutional,
-        "fully_connected": paper.fully_connected,
-    },
-    "residual": {
-        "two_stream": residual.grid,
-        "one_stream": residual.sparse_grid,
-        "convolutional": residual.convolutional,
-        "fully_connected": paper.fully_connected,  # a vector has no grid for residual blocks
-    },
-}
 
 
 def build(

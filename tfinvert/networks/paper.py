@@ -7,7 +7,7 @@ not legible.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import keras
@@ -193,3 +193,12 @@ def _crop(x: keras.KerasTensor, size: Size, name: str) -> keras.KerasTensor:
     """Crops the rows and columns that odd sides gained when they were halved and doubled."""
     surplus = [(0, side - target) for side, target in zip(x.shape[1:3], size, strict=True)]
     return keras.layers.Cropping2D(surplus, name=name)(x) if np.any(surplus) else x
+
+
+# By `Feature.decoder`.
+BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
+    "two_stream": two_stream,
+    "one_stream": one_stream,
+    "convolutional": convolutional,
+    "fully_connected": fully_connected,
+}

@@ -6,8 +6,11 @@ also receive the mean over a window around each cell. Where the window covers th
 for images of up to 64 pixels in cells of 8, this is the mean over the whole grid.
 """
 
+from collections.abc import Callable, Mapping
+
 import keras
 
+from tfinvert.networks import paper
 from tfinvert.networks.blocks import conv, enlarge_grid, linear_conv, upconv
 from tfinvert.networks.common import (
     Feature,
@@ -91,3 +94,12 @@ def _expand(x: keras.KerasTensor, upsamplings: int, width: float) -> keras.Keras
         x = conv(x, scale_channels(FINE_CHANNELS, width), 3, f"image_conv{i}")
     stride = 1 << last
     return upconv(x, 3, 3 * stride, "image", linear=True, stride=stride)
+
+
+# By `Feature.decoder`; vectors have no grid for residual blocks.
+BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
+    "two_stream": grid,
+    "one_stream": sparse_grid,
+    "convolutional": convolutional,
+    "fully_connected": paper.fully_connected,
+}

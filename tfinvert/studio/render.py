@@ -129,7 +129,7 @@ def render_view(
     maps = _error_map(state.map, target, output)
     remark = ""
     if state.map == UNCERTAINTY:
-        if inverter.spread:
+        if inverter.uncertainty_head:
             maps = _uncertainty_map(inverter, pixels, output)
         else:
             remark = f" {name} does not predict uncertainty."

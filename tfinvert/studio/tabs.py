@@ -102,7 +102,7 @@ def _inverter_choice(
       sampling: which inverters are offered: with a sampler (True), without (False), or both. An
         inverter with a sampler has the same reconstructions as the one it was trained from.
     """
-    entries = [e for e in list_inverters() if e.draws in sampling and accepts(e.name)]
+    entries = [e for e in list_inverters() if e.supports_sampling in sampling and accepts(e.name)]
     labels = {entry.name: f"{entry.name} ({_size_text(entry)})" for entry in entries}
     names = sorted(labels, key=lambda name: (name.endswith(THUMBNAIL_SUFFIX), name[:7]))
     options = {name: labels[name] for name in names}
