@@ -200,7 +200,7 @@ def test_a_layer_of_a_file_is_saved_with_its_model(small_alexnet, small_photos, 
     assert (loaded.feature.name, loaded.feature.spec) == (feature.name, feature.spec)
     assert loaded.feature.standardize == feature.standardize
     assert not loaded.feature.portable
-    with pytest.raises(tfinvert.InputError, match="no weights"):
+    with pytest.raises(tfinvert.InputError, match="no such AlexNet weights"):
         features.from_description(features.describe(loaded.feature))
 
 
