@@ -63,7 +63,7 @@ PROGRAMS = {
         "analyze.py",
         "--experiment=contrast,keypoints",
         "--data=folder:{photos}",
-        "--images=4",
+        "--max_images=4",
         "--workdir=run",
     ),
 }

@@ -1,4 +1,4 @@
-"""Checks that TensorFlow Serving can run a model: `tfinvert serve-check`, from a checkout.
+"""Checks that TensorFlow Serving can run a model: `tfinvert serve-check` from a checkout.
 
 python export/check_savedmodel.py --model=models/hog/1
 """

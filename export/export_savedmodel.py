@@ -1,4 +1,4 @@
-"""Exports an inverter for TensorFlow Serving: `tfinvert export`, from a checkout.
+"""Exports an inverter for TensorFlow Serving: `tfinvert export` from a checkout.
 
 python export/export_savedmodel.py --inverter=hog --output=models/hog
 """

@@ -1,6 +1,6 @@
 """The paper's experiments, into one report: `tfinvert analyze` from a checkout.
 
-python recipes/analyze.py --experiment=all --images=16 --workdir=runs/look
+python recipes/analyze.py --experiment=all --max_images=16 --workdir=runs/look
 """
 
 from tfinvert.commands.main import run_command

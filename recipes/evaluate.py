@@ -1,4 +1,4 @@
-"""Measures an inverter on photographs: `tfinvert evaluate`, from a checkout.
+"""Evaluates an inverter on photographs: `tfinvert evaluate` from a checkout.
 
 python recipes/evaluate.py --inverter=hog-64 --data=folder:val
 """

@@ -1,13 +1,14 @@
-"""From nothing to reconstructed photographs, on data the package's dependencies ship.
+"""Quick start: from a fresh installation to reconstructed photographs.
 
-Trains a HOG inverter at 192 pixels on random crops of four photographs, evaluates it on two others,
-writes the report, exports a SavedModel, loads it in a fresh process without Keras or tfinvert and
-rebuilds one photograph through its bytes endpoint. Three to seven minutes on two cores:
+Trains a HOG inverter at 192 pixels on random crops of four photographs that are shipped with the
+dependencies, evaluates it on two others, writes the report, exports a SavedModel, loads that in a
+new process without Keras or tfinvert, and reconstructs one photograph through its bytes endpoint.
+Three to seven minutes on two cores:
 
     python recipes/quickstart.py
 
-Four photographs teach edges and not colours, so the colours are varied at random in training and
-the reconstructions are almost grey. The shipped `hog` has seen 24 000 photographs.
+Four photographs are enough to learn edges but not colours; training varies the colours at random,
+so the reconstructions are almost grey. The shipped `hog` was trained on 24 000 photographs.
 """
 
 import pathlib
@@ -25,18 +26,15 @@ from tfinvert.reporting.run_report import REPORT_FILE
 from tfinvert.runs.training import INVERTER, TrainingRun, run_training
 from tfinvert.serving import client
 from tfinvert.serving.export import export_savedmodel
-from tfinvert.training import train_inverter
-from tfinvert.training.settings import Settings
+from tfinvert.training.settings import Intervals, Settings
 
-_WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Where everything goes.")
-_STEPS = flags.DEFINE_integer("steps", 1500, "Optimiser steps.")
-_PRECISION = flags.DEFINE_enum(
-    "precision", "float32", PRECISIONS, "What the network computes in while it trains."
-)
+_WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Work directory of the run.")
+_STEPS = flags.DEFINE_integer("steps", 1500, "Total number of optimiser steps.")
+_PRECISION = flags.DEFINE_enum("precision", "float32", PRECISIONS, "Compute precision of training.")
 
 
 def main() -> None:
-    """The whole way, one step after the other."""
+    """Trains, evaluates, exports and reconstructs."""
     run = run_training(
         TrainingRun(feature="hog", data="photos", image_size=192),
         Settings(
@@ -45,23 +43,23 @@ def main() -> None:
             width=0.25,
             learning_rate=2e-3,
             warmup_steps=100,
-            averaging=0.99,
+            ema_decay=0.99,
             precision=_PRECISION.value,
         ),
         _WORKDIR.value,
-        pace=train_inverter.Intervals(log=25, validate=300, checkpoint=500),
+        intervals=Intervals(log=25, validate=300, checkpoint=500),
     )
     model = run / "savedmodel" / "hog"
     if not (model / "1").exists():
         export_savedmodel(inverter.load(run / INVERTER), model)
     photo, rebuilt = run / "photograph.png", run / "reconstruction.png"
     write_png(photo, extract_square_tiles(load_photograph(SPLITS["validation"][0]))[0])
-    # Its own process, and not the package: what a server would do, and no more.
+    # A new process without the package, like a model server's.
     served = subprocess.run(
         [sys.executable, client.__file__, str(model / "1"), str(photo), str(rebuilt)]
     )
     if served.returncode:
-        sys.exit(served.returncode)  # it has said why
+        sys.exit(served.returncode)  # the client has printed the error
     print(
         f"\nreport       {(run / REPORT_FILE).resolve()}\n"
         f"inverter     {run / INVERTER}\n"

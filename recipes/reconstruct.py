@@ -1,4 +1,4 @@
-"""Reconstructs photographs from their features: `tfinvert reconstruct`, from a checkout.
+"""Reconstructs photographs from their features: `tfinvert reconstruct` from a checkout.
 
 python recipes/reconstruct.py --inverter=hog --output=grid.png a.jpg b.png
 """

@@ -1,4 +1,4 @@
-"""Trains the inversion network of a feature: `tfinvert train`, from a checkout.
+"""Trains the inversion network of a feature: `tfinvert train` from a checkout.
 
     python recipes/train_inverter.py --feature=hog --data=photos --steps=500 --width=0.5 \\
         --workdir=runs/try

@@ -1,4 +1,7 @@
-"""Becomes one program after the other: `programs` starts it, and says which on standard input."""
+"""Forks once for every program that it is sent, after loading what the programs need.
+
+`tests/programs.py` starts it and sends requests as JSON lines on standard input.
+"""
 
 import json
 import os
@@ -6,17 +9,17 @@ import runpy
 import signal
 import sys
 
-# What takes long to load, before TensorFlow starts threads, which a fork would lack.
+# Slow to import. TensorFlow's threads, which a fork would lack, are started later.
 import tfinvert.runs.analyses
 import tfinvert.runs.classifier
 import tfinvert.runs.training
 import tfinvert.serving  # noqa: F401
 
 
-def become(
+def run_as_main(
     program: str, arguments: list[str], cwd: str, seconds: int, stdout: str, stderr: str
 ) -> None:
-    """Runs a program as Python does, with its output in files and no more time than that."""
+    """Runs a program as Python does, with its output in files and a time limit."""
     signal.alarm(seconds)
     os.chdir(cwd)
     for number, path in enumerate((os.devnull, stdout, stderr)):
@@ -29,7 +32,7 @@ def become(
 for line in sys.stdin:
     process = os.fork()
     if not process:
-        become(**json.loads(line))
+        run_as_main(**json.loads(line))
         break
     _, status = os.waitpid(process, 0)
     print(os.waitstatus_to_exitcode(status), flush=True)

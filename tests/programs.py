@@ -1,25 +1,91 @@
-"""Programs as a user starts them, from a process that has loaded TensorFlow for all of them.
+"""Runs the command-line programs, in this process or in a fork of one that has loaded TensorFlow.
 
-To load it takes most of the time of a short one. What differs from a start by hand is that alone:
-each is a process of its own, with its own arguments, folder, output and exit status.
+`run` is for most tests: it is quick, and shares with the test whatever the process has loaded.
+`call` gives a program a process of its own, as when a user starts it.
 """
 
 import atexit
+import contextlib
 import functools
+import io
 import json
+import logging
 import os
 import pathlib
 import re
+import runpy
+import signal
 import subprocess
 import sys
 import tempfile
+import warnings
+
+from absl import flags
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 
+def run(program, *arguments, cwd="."):
+    """Runs a program in this process.
+
+    Args:
+      program: its path from the root of the checkout, or "tfinvert" for the command.
+      *arguments: the command line.
+      cwd: the working directory.
+
+    Returns:
+      A `CompletedProcess` with exit status, standard output and standard error.
+    """
+    path = program if program == "tfinvert" else str(ROOT / program)
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with _restored_process_state(), contextlib.redirect_stdout(stdout), _redirected_stderr(stderr):
+        os.chdir(cwd)
+        sys.argv = [path, *map(str, arguments)]
+        try:
+            if program == "tfinvert":
+                runpy.run_module("tfinvert", run_name="__main__", alter_sys=True)
+            else:
+                runpy.run_path(path, run_name="__main__")
+            status = 0
+        except SystemExit as ended:
+            status = ended.code or 0
+    command = [program, *arguments]
+    return subprocess.CompletedProcess(command, status, stdout.getvalue(), stderr.getvalue())
+
+
+@contextlib.contextmanager
+def _restored_process_state():
+    """Restores the directory, arguments, flags and signal handlers at the end of a block."""
+    folder, argv, defined = os.getcwd(), sys.argv, {*flags.FLAGS}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            yield
+    finally:
+        os.chdir(folder)
+        sys.argv = argv
+        flags.FLAGS.remove_flag_values([name for name in flags.FLAGS if name not in defined])
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _redirected_stderr(stderr):
+    """Redirects standard error, and the warnings that absl logs there, in a block."""
+    handler = logging.StreamHandler(stderr)
+    logger = logging.getLogger("absl")
+    logger.addHandler(handler)
+    try:
+        with contextlib.redirect_stderr(stderr):
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
 @functools.cache
 def _forking() -> subprocess.Popen[str]:
-    """That process, which ends with this one."""
+    """The process that is forked, which ends with this one."""
     process = subprocess.Popen(
         [sys.executable, ROOT / "tests" / "forking.py"],
         stdin=subprocess.PIPE,
@@ -32,37 +98,32 @@ def _forking() -> subprocess.Popen[str]:
 
 
 def call(program, *arguments, cwd="."):
-    """Runs a program, named from the root of the checkout, for at most five minutes."""
+    """Runs a program, named by its path from the root of the checkout, for up to five minutes."""
     forking = _forking()
     with tempfile.TemporaryDirectory() as folder:
-        said = [pathlib.Path(folder, name) for name in ("stdout", "stderr")]
+        outputs = [pathlib.Path(folder, name) for name in ("stdout", "stderr")]
         request = {
             "program": str(ROOT / program),
             "arguments": [*map(str, arguments)],
             "cwd": str(cwd),
             "seconds": 300,
-            "stdout": str(said[0]),
-            "stderr": str(said[1]),
+            "stdout": str(outputs[0]),
+            "stderr": str(outputs[1]),
         }
         print(json.dumps(request), file=forking.stdin, flush=True)
         status = int(forking.stdout.readline())
-        return subprocess.CompletedProcess([program, *arguments], status, *map(_text, said))
+        texts = [path.read_text(encoding="utf-8") for path in outputs]
+        return subprocess.CompletedProcess([program, *arguments], status, *texts)
 
 
-def flags_of_command(name):
-    """The flags that `tfinvert NAME --help` lists; of a switch both forms."""
-    command = [sys.executable, "-m", "tfinvert", name, "--help"]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    found = re.findall(r"^  --(\[no\])?(\w+):", said, re.MULTILINE)
+def flags_in_help(text):
+    """The flags that the output of --help lists; both forms of a switch."""
+    found = re.findall(r"^  --(\[no\])?(\w+):", text, re.MULTILINE)
     return {flag for switch, name in found for flag in ([name, f"no{name}"] if switch else [name])}
 
 
-def _text(path):
-    return path.read_text(encoding="utf-8")
-
-
 def error_line(finished):
-    """The line that a program ended with which was given something wrong."""
+    """The error line with which a program ended after wrong input."""
     assert finished.returncode == 2, finished.stderr
     assert "Traceback" not in finished.stderr
     line = finished.stderr.splitlines()[-1]

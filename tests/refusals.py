@@ -1,4 +1,4 @@
-"""Input that is refused in one line."""
+"""Assertions on input errors, which are one line."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tfinvert.errors import InputError
 
 
 def refused(call, *words):
-    """Calls what must raise an `InputError`, and gives its line, which has these words."""
+    """Asserts that a call raises an `InputError` of one line with these words; returns the line."""
     with pytest.raises(InputError) as caught:
         call()
     line = str(caught.value)

@@ -19,14 +19,14 @@ from tfinvert.reporting.grids import write_png
 from tfinvert.training.datasets import CachedTrainingDataset, image_cache_for
 from tfinvert.training.settings import Settings
 
-SETTINGS = Settings(steps=1, cached_views=20, min_crop=0.4, shift=2, jitter=0.1, seed=3)
+SETTINGS = Settings(steps=1, cached_views=20, min_crop=0.4, shift=2, color_jitter=0.1, seed=3)
 CARD = cache_module.CARD_FILE
 FLAGS = ("--feature=hog", "--data=photos", "--image_size=32", "--cached_views=1", "--cache=cache")
 
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr(cache_module, "_SHARD_VIEWS", 64)
+    monkeypatch.setattr(cache_module, "MIN_SHARD_VIEWS", 64)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_it_is_the_cache_that_training_makes_and_finds(folder, tmp_path, feature
     }
     for file in made.path.iterdir():
         assert file.read_bytes() == (filled.path / file.name).read_bytes()
-    monkeypatch.setattr(CachedTrainingDataset, "compute", None)  # nothing is computed
+    monkeypatch.setattr(CachedTrainingDataset, "compute_views", None)  # nothing is computed
     found = of_training(job, tmp_path / "beam")
     views, values = next(found.batches().as_numpy_iterator())
     np.testing.assert_allclose(

@@ -1,29 +1,23 @@
-"""The scripts that complete: shells can read them, and offer what the flags take."""
+"""Completion scripts: shells can read them, and offer the flags and their values."""
 
-import pathlib
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 
 import tfinvert
-from tests.programs import flags_of_command
-from tfinvert.commands.command import COMMANDS
+from tests.programs import flags_in_help
 from tfinvert.commands.completion import SCRIPTS
-from tfinvert.config.choices import EXPERIMENTS, OPTIMIZERS
-
-ROOT = pathlib.Path(__file__).parents[2]
+from tfinvert.config.registry import COMMANDS, EXPERIMENTS, OPTIMIZERS
 
 
 @pytest.fixture(scope="module")
-def scripts(tmp_path_factory):
+def scripts(tmp_path_factory, outputs):
     place = tmp_path_factory.mktemp("completion")
-    for shell in SCRIPTS:
-        command = [sys.executable, "-m", "tfinvert", "completion", shell]
-        with (place / shell).open("w") as script:
-            subprocess.run(command, cwd=ROOT, stdout=script, check=True)
+    for shell, make_script in SCRIPTS.items():
+        (place / shell).write_text(f"{make_script()}\n", encoding="utf-8")
+    assert (place / "bash").read_text() == outputs["completion", "bash"]
     (place / "photo.png").touch()
     return place
 
@@ -42,8 +36,8 @@ def test_a_shell_can_read_its_script(scripts, shell):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_scripts_know_every_flag_of_a_command(scripts, name):
-    flags = flags_of_command(name) | {"help"}
+def test_the_scripts_know_every_flag_of_a_command(scripts, outputs, name):
+    flags = flags_in_help(outputs[name, "--help"]) | {"help"}
     bash, zsh, fish = ((scripts / shell).read_text() for shell in ("bash", "zsh", "fish"))
     (known,) = re.findall(rf"^ +'{name} '\*\) (.*)$", bash, re.MULTILINE)
     assert {*re.findall(r"--(\w+)", known)} == flags
@@ -52,7 +46,7 @@ def test_the_scripts_know_every_flag_of_a_command(scripts, name):
     assert {*re.findall(rf"_from {name}' -l (\w+) ", fish)} == flags
 
 
-# What readline does: it splits the line at blanks, = and :, and calls the function.
+# As readline does: splits the line at blanks, = and :, and calls the function.
 BASH = r"""
 source ./bash
 compopt() { :; }
@@ -70,7 +64,9 @@ LINES = [
     ("tfinvert train --feature=sk", ["skimage_hog", "skimage_lbp"]),
     ("tfinvert train --optimizer=", [*OPTIMIZERS]),
     ("tfinvert train --steps=", []),
-    ("tfinvert train --notrain", ["--notrain_encoder"]),
+    ("tfinvert train --spr", []),  # a deprecated name
+    ("tfinvert train --uncertainty=", ["none", "joint", "frozen"]),
+    ("tfinvert train --notrain", ["--notrain_encoder", "--notrain_sampler"]),
     ("tfinvert analyze --experiment=", ["all", *EXPERIMENTS]),
     ("tfinvert serve-check --model=ph", ["photo.png"]),
     ("tfinvert completion f", ["fish"]),

@@ -1,4 +1,4 @@
-"""How the programs fail: one line on standard error, and the exit status."""
+"""Errors of the programs: one line on standard error, and the exit status."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def test_wrong_input_is_one_line_and_status_2(run, capsys):
     assert capsys.readouterr().err == "error: first second\n"
 
 
-def test_defects_of_ours_keep_their_traceback(run):
+def test_other_errors_keep_their_traceback(run):
     def main():
         raise ZeroDivisionError
 
@@ -55,7 +55,7 @@ import time
 import numpy as np
 import tensorflow as tf
 import tfinvert
-from tfinvert import cli
+from tfinvert.commands import runtime
 
 def slow(i):
     time.sleep(0.2)
@@ -72,13 +72,14 @@ def main():
     except KeyError as error:
         raise tfinvert.InputError("enough") from error
 
-cli.run(main)
+runtime.run(main)
 """
 
 
+@pytest.mark.slow
 def test_a_program_ends_while_its_pipeline_runs(tmp_path):
     (tmp_path / "program.py").write_text(PIPELINE)
-    # Where Python ends before the pipeline, TensorFlow waits for ever.
+    # If Python ended before the pipeline, TensorFlow would wait forever.
     ended = subprocess.run(
         [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=90
     )

@@ -1,4 +1,4 @@
-"""A classifier trained as a user does it: the files of a run, and wrong input of every kind."""
+"""Training a classifier: the files of a run, and wrong input of every kind."""
 
 import functools
 import json
@@ -17,12 +17,12 @@ from tfinvert.runs.classifier import ClassifierRun, run_classifier_training
 from tfinvert.training.train_classifier import ClassifierSettings, top_k_accuracy
 from tfinvert.training.train_inverter import Intervals
 
-FLAGS = ("--input_size=63", "--image_size=32", "--units=16", "--batch_size=8", "--steps=4")
+FLAGS = ("--input_size=63", "--image_size=32", "--hidden_units=16", "--batch_size=8", "--steps=4")
 HEAD = ("--data=folder:train", "--validation_data=folder:val", "--weights=trunk.safetensors")
 CACHE = ("--cache=cache", "--cached_views=2")
 
 
-call = functools.partial(programs.call, "recipes/train_alexnet.py")
+call = functools.partial(programs.run, "recipes/train_alexnet.py")
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,8 @@ def run(place):
     assert finished.returncode == 0, finished.stderr
     assert "18 views cached" in finished.stdout
     assert "9 training images and 9 validation images of 2 classes" in finished.stdout
-    assert "photographs held" not in finished.stdout  # the cache is read in their place
-    assert "images/s while training" in finished.stdout
+    assert "decoded images cached" not in finished.stdout  # the cache is read in their place
+    assert "images/s in training" in finished.stdout
     assert "peak memory" in finished.stdout
     return place / "run"
 
@@ -79,7 +79,9 @@ def test_the_card_tells_what_was_measured_of_the_saved_weights(place, run):
     )
     assert card["parameters"] == fc8.model.count_params()
     source = ImageFolder(place / "val")
-    scores = top_k_accuracy(np.asarray(fc8(read_images(source, (32, 32)))), source.once_labels())
+    scores = top_k_accuracy(
+        np.asarray(fc8(read_images(source, (32, 32)))), source.evaluation_labels()
+    )
     assert card["metrics"] == {**scores, "images": 9}
 
 
@@ -103,20 +105,21 @@ def classify(place, workdir, cache=None, **changes):
         "image_size": 32,
         "input_size": 63,
     }
-    settings = {"steps": 2, "batch_size": 4, "units": 16}
+    settings = {"steps": 2, "batch_size": 4, "hidden_units": 16}
     classification, settings = (
         kind(**{k: v for k, v in (given | changes).items() if k in kind.__annotations__})
         for kind, given in ((ClassifierRun, classification), (ClassifierSettings, settings))
     )
-    pace = Intervals(log=1, validate=2, checkpoint=2)
+    intervals = Intervals(log=1, validate=2, checkpoint=2)
     return run_classifier_training(
-        classification, settings, workdir, changes.get("strategy", "one"), pace, cache
+        classification, settings, workdir, changes.get("strategy", "one"), intervals, cache
     )
 
 
-def test_all_layers_go_on_from_a_whole_network(place, run, tmp_path, capsys):
+@pytest.mark.slow
+def test_all_layers_are_trained_from_a_whole_network(place, run, tmp_path, capsys):
     file = str(run / "alexnet.safetensors")
-    made = classify(place, tmp_path / "all", train="all", weights=file, dtype="float32")
+    made = classify(place, tmp_path / "all", train="all", weights=file, weights_dtype="float32")
     assert "conv1, conv2, conv3, conv4, conv5, fc6, fc7, fc8" in capsys.readouterr().out
     before, after = weights.read(file), weights.read(made / "alexnet.safetensors")
     for layer in ("conv1", "fc8"):
@@ -124,11 +127,12 @@ def test_all_layers_go_on_from_a_whole_network(place, run, tmp_path, capsys):
         assert 0 < moved < 0.05
     assert json.loads((made / "card.json").read_text())["train"] == "all"
     again = (made / "card.json").read_bytes()
-    classify(place, tmp_path / "all", train="all", weights=file, dtype="float32")
-    assert "is whole already" in capsys.readouterr().out
+    classify(place, tmp_path / "all", train="all", weights=file, weights_dtype="float32")
+    assert "is already complete" in capsys.readouterr().out
     assert (made / "card.json").read_bytes() == again
 
 
+@pytest.mark.slow
 def test_a_folder_holds_out_its_own_validation_images_and_a_trunk_may_be_random(place, tmp_path):
     made = classify(place, tmp_path / "run", validation_data=None, weights="random")
     card = json.loads((made / "card.json").read_text())
@@ -140,15 +144,14 @@ def test_a_folder_holds_out_its_own_validation_images_and_a_trunk_may_be_random(
     np.testing.assert_array_equal(saved.layers["conv3"][0], expected)
 
 
-def test_other_flags_and_other_convolutions_are_not_the_same_run(place, tmp_path):
-    classify(place, tmp_path / "run")
-    with pytest.raises(tfinvert.InputError, match=r"made with other flags: seed=1 \(was 0\)"):
-        classify(place, tmp_path / "run", seed=1)
+def test_other_flags_and_other_convolutions_are_not_the_same_run(place, run, tmp_path):
+    line = programs.error_line(call(*HEAD, *FLAGS, *CACHE, "--workdir=run", "--seed=1", cwd=place))
+    assert line.endswith("Received: seed=1 (was 0)")
     given = weights.read(place / "trunk.safetensors")
     given.layers["conv1"][0][...] *= 2
     weights.save(tmp_path / "other.safetensors", given)
-    with pytest.raises(tfinvert.InputError, match="trunk_digest="):
-        classify(place, tmp_path / "run", weights=str(tmp_path / "other.safetensors"))
+    with pytest.raises(tfinvert.InputError, match="trunk_digest=.*, weights="):
+        classify(place, run, weights=str(tmp_path / "other.safetensors"))
 
 
 def write(path, count=1):
@@ -161,7 +164,7 @@ def write(path, count=1):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": "photos"}, "photos has no classes; classifiers take"),
+        ({"data": "photos"}, "photos has no classes; a classifier needs"),
         ({"validation_data": "photos"}, "photos has no classes"),
         ({"strategy": "mirrored", "batch_size": 7}, "multiple of the 2 devices. Received: 7"),
         ({"cached_views": 2}, "caching takes both a folder"),
@@ -172,7 +175,7 @@ def write(path, count=1):
         ({"input_size": 20}, "the input of AlexNet is too small"),
         ({"image_size": 0}, "positive sides"),
         ({"min_crop": 2.0}, r"min_crop must be in \(0, 1\]"),
-        ({"dtype": "int8"}, "dtype must be float32 or float16. Received: 'int8'"),
+        ({"weights_dtype": "int8"}, "dtype must be float32 or float16. Received: 'int8'"),
     ],
 )
 def test_wrong_input_ends_before_anything_is_written(place, tmp_path, changes, message):
@@ -190,7 +193,9 @@ def test_folders_of_other_classes(place, tmp_path):
         tfinvert.InputError, match="the same classes; only one of them has a, b, c and 3 more"
     ):
         classify(place, tmp_path / "run", validation_data=f"folder:{tmp_path / 'four'}")
-    with pytest.raises(tfinvert.InputError, match="one has one class; a classifier takes at least"):
+    with pytest.raises(
+        tfinvert.InputError, match="one class; a classifier needs at least two. Received: .*one"
+    ):
         classify(place, tmp_path / "run", data=f"folder:{tmp_path / 'one'}")
     assert not (tmp_path / "run").exists()
 

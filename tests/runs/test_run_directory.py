@@ -1,4 +1,4 @@
-"""A run is only ever continued with the flags it was made with."""
+"""A run directory is locked, and only opened with the flags it was created with."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from tfinvert.runs import run_directory
 
 
 def open_run(path, flags):
-    """Opened and left again."""
+    """Opens a run and closes it again."""
     with run_directory.open_run(path, flags) as run:
         return run
 
@@ -28,7 +28,7 @@ def test_a_new_directory_gets_its_flags(tmp_path):
 
 def test_other_flags_are_named_and_nothing_is_touched(tmp_path):
     run = open_run(tmp_path / "run", FLAGS)
-    with pytest.raises(tfinvert.InputError, match=r" steps=20 \(was 10\)") as error:
+    with pytest.raises(tfinvert.InputError, match=r"Received: steps=20 \(was 10\)") as error:
         open_run(run, FLAGS | {"steps": 20})
     assert "\n" not in str(error.value)
     assert json.loads((run / "flags.json").read_text()) == FLAGS
@@ -52,21 +52,21 @@ def test_a_directory_of_the_users_own_is_left_alone(tmp_path):
 
 def test_a_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(tfinvert.InputError, match="the work directory .*file.run"):
+    with pytest.raises(tfinvert.InputError, match="the work directory cannot be used .*file.run"):
         open_run(tmp_path / "file" / "run", FLAGS)
 
 
 HOLDER = """
 import sys, time
-from tfinvert.runs.run_directory import locked
+from tfinvert.runs.run_directory import lock_directory
 import pathlib
-with locked(pathlib.Path(sys.argv[1])):
+with lock_directory(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
-def test_a_directory_in_use_says_by_whom_and_a_killed_process_leaves_no_lock(tmp_path):
+def test_a_directory_in_use_names_the_process_and_a_killed_process_leaves_no_lock(tmp_path):
     run = tmp_path / "run"
     command = [sys.executable, "-c", HOLDER, str(run)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
@@ -82,7 +82,7 @@ def test_a_directory_in_use_says_by_whom_and_a_killed_process_leaves_no_lock(tmp
         open_run(run, FLAGS)
 
 
-def test_what_a_killed_process_left_unfinished_is_removed(tmp_path):
+def test_unfinished_files_of_a_killed_process_are_removed(tmp_path):
     open_run(tmp_path, FLAGS)
     (tmp_path / ".0123456789ab.report.html").write_text("half")
     (tmp_path / ".ba9876543210.inverter").mkdir()

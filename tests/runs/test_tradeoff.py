@@ -1,4 +1,4 @@
-"""Inverters by several losses, measured on the same photographs: recipes/tradeoff.py."""
+"""The trade-off of losses, evaluated on the same photographs: recipes/tradeoff.py."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import tfinvert
-from tests.programs import call, error_line
+from tests.programs import error_line, run
 from tfinvert import metrics
 from tfinvert.data.open_source import open_source
 from tfinvert.metrics import frechet
@@ -23,30 +23,31 @@ def place(tmp_path_factory, inverter):
     return place
 
 
-def asked(inverters, *flags, **more):
-    return call("recipes/tradeoff.py", f"--inverters={inverters}", "--images=6", *flags, **more)
+def compare(inverters, *flags, **options):
+    flags = (f"--inverters={inverters}", "--max_images=6", *flags)
+    return run("recipes/tradeoff.py", *flags, **options)
 
 
-def test_the_table_the_figure_and_the_pictures_are_of_what_was_given(place):
-    finished = asked("HOG/squared=hog-64,HOG/none=own", "--output=out", cwd=place)
+def test_the_table_the_chart_and_the_pictures_show_the_inverters(place):
+    finished = compare("HOG/mse=hog-64,HOG/none=own", "--output=out", cwd=place)
     assert finished.returncode == 0, finished.stderr
     found = json.loads((place / "out" / "tradeoff.json").read_text())
-    assert [*found["HOG"]] == ["squared", "none"]
+    assert [*found["HOG"]] == ["mse", "none"]
     photographs = read_images(open_source("photos", "all"), (64, 64), 6)
     rebuilt = tfinvert.load("hog-64").reconstruct(photographs)
-    squared = found["HOG"]["squared"]
-    assert squared["images"] == squared["frechet_images"] == len(photographs)
+    mse = found["HOG"]["mse"]
+    assert mse["images"] == mse["frechet_images"] == len(photographs)
     error = metrics.normalized_error(photographs, rebuilt)
-    assert squared["normalized_error"] == pytest.approx(error, rel=1e-4)
-    assert squared["lpips"] == pytest.approx(lpips(photographs, rebuilt), rel=1e-3)
+    assert mse["normalized_error"] == pytest.approx(error, rel=1e-4)
+    assert mse["lpips"] == pytest.approx(lpips(photographs, rebuilt), rel=1e-3)
     distance = frechet.image_set_distance(photographs, rebuilt).distance
-    assert squared["frechet_distance"] == pytest.approx(distance, rel=1e-3)
-    assert squared["lpips"] < found["HOG"]["none"]["lpips"]
+    assert mse["frechet_distance"] == pytest.approx(distance, rel=1e-3)
+    assert mse["lpips"] < found["HOG"]["none"]["lpips"]
     table = (place / "out" / "tradeoff.md").read_text().splitlines()
-    assert [line.split(" | ")[1] for line in table] == ["loss", "---", "squared", "none"]
-    assert f"| {squared['normalized_error']:.3f} |" in table[2]
+    assert [line.split(" | ")[1] for line in table] == ["loss", "---", "mse", "none"]
+    assert f"| {mse['normalized_error']:.3f} |" in table[2]
     svg = (place / "out" / "tradeoff.svg").read_text()
-    assert ">squared<" in svg and ">LPIPS<" in svg
+    assert ">mse<" in svg and ">LPIPS<" in svg
     with Image.open(place / "out" / "pictures.png") as picture:
         assert picture.height > 3 * 128
         assert np.asarray(picture).std() > 20
@@ -55,20 +56,22 @@ def test_the_table_the_figure_and_the_pictures_are_of_what_was_given(place):
 @pytest.mark.parametrize(
     ("inverters", "message"),
     [
-        ("HOG=hog-64", "FEATURE/LOSS=INVERTER. Received: HOG=hog-64"),
-        ("HOG/=hog-64", "FEATURE/LOSS=INVERTER"),
-        ("HOG/a=hog-64", "HOG takes two inverters or more"),
-        ("HOG/a=hog-64,HOG/a=own", "each name once"),
-        ("HOG/a=hog-64,HOG/b=none", "no inverter at none"),
-        ("HOG/a=hog-64,HOG/b=own", "own exists already"),
+        ("HOG=own", "FEATURE/LOSS=INVERTER. Received: HOG=own"),
+        ("HOG/=own", "FEATURE/LOSS=INVERTER"),
+        ("HOG/a=own", "HOG has one inverter; give at least two"),
+        ("HOG/a=own,HOG/a=own", "each name once"),
+        ("HOG/a=own,HOG/b=none", "no inverter at none"),
+        ("HOG/a=own,HOG/b=own", "own exists already"),
     ],
 )
 def test_wrong_input_is_one_line_and_leaves_no_directory(place, inverters, message):
     output = "own" if "exists" in message else "new"
-    assert message in error_line(asked(inverters, f"--output={output}", cwd=place))
+    assert message in error_line(compare(inverters, f"--output={output}", cwd=place))
     assert not (place / "new").exists()
 
 
-def test_what_is_compared_is_one_feature_of_one_size(inverter):
-    with pytest.raises(tfinvert.InputError, match=r"one feature of one size. Received: .*lbp \("):
+def test_a_group_has_one_feature_and_size(inverter):
+    with pytest.raises(
+        tfinvert.InputError, match=r"the same feature and image size. Received: .*lbp \("
+    ):
         InverterGroup("HOG", {"a": inverter, "b": tfinvert.load("lbp-64")})

@@ -1,4 +1,4 @@
-"""A whole run in this process: with two devices, host features, and wrong input of every kind."""
+"""Training runs: devices, host features, samplers, caches, and wrong input of every kind."""
 
 import io
 import json
@@ -20,41 +20,43 @@ from tfinvert.runs.training import TrainingRun, has_held_out_split, run_training
 from tfinvert.training.settings import Settings
 from tfinvert.training.train_inverter import Intervals
 
-WHAT = {"feature": "hog", "data": "photos", "image_size": 64}
+CONFIG = {"feature": "hog", "data": "photos", "image_size": 64}
 SETTINGS = {"steps": 4, "batch_size": 8, "width": 0.125, "network": "paper", "optimizer": "adam"}
-PACE = Intervals(log=2, validate=4, checkpoint=4)
+INTERVALS = Intervals(log=2, validate=4, checkpoint=4)
 
 
 @few_measured()
 def run(workdir, strategy="one", cache=None, **changes):
-    asked, settings = (
+    config, settings = (
         kind(**{k: v for k, v in (defaults | changes).items() if k in kind.__annotations__})
-        for kind, defaults in ((TrainingRun, WHAT), (Settings, SETTINGS))
+        for kind, defaults in ((TrainingRun, CONFIG), (Settings, SETTINGS))
     )
-    return run_training(asked, settings, workdir, strategy, PACE, cache)
+    return run_training(config, settings, workdir, strategy, INTERVALS, cache)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"strategy": "mirrored"}, {"feature": "skimage_hog"}])
 def test_what_is_saved_is_what_was_measured(tmp_path, capsys, changes):
-    made = run(tmp_path / "run", dtype="float16", validation_images=8, **changes)
+    made = run(tmp_path / "run", weights_dtype="float16", validation_images=8, **changes)
     inverter = tfinvert.load(made / "inverter")
     assert inverter.card["metrics"]["images"] <= 8
-    assert inverter.card["dtype"] == "float16"
+    assert inverter.card["weights_dtype"] == "float16"
     assert "training_minutes" in inverter.card
     printed = capsys.readouterr().out
     assert ("2 × CPU" if "strategy" in changes else "1 × CPU") in printed
     weights = inverter.network.get_weights()
     assert all((w == w.astype(np.float16)).all() for w in weights)
-    assert run(tmp_path / "run", dtype="float16", validation_images=8, **changes) == made
-    assert "is whole already" in capsys.readouterr().out
+    assert run(tmp_path / "run", weights_dtype="float16", validation_images=8, **changes) == made
+    assert "is already complete" in capsys.readouterr().out
 
 
-def test_what_a_run_begins_with_may_be_gone_when_it_goes_on(tmp_path, photos):
+@pytest.mark.slow
+def test_the_initial_inverter_may_be_gone_when_a_run_is_resumed(tmp_path, photos):
     feature = features.get("hog", image_shape=(64, 64, 3))
     network = inversion.build(feature, width=SETTINGS["width"], network=SETTINGS["network"])
     standardization = Standardization.measure(feature, [feature(photos)])
     Inverter(feature, standardization, network, {}).save(tmp_path / "start")
-    changes = {"start": str(tmp_path / "start"), "validation_images": 8}
+    changes = {"init_from": str(tmp_path / "start"), "validation_images": 8}
     made = run(tmp_path / "run", **changes)
     metrics = json.loads((made / "metrics.json").read_text())
     (made / "metrics.json").unlink()
@@ -66,21 +68,28 @@ def test_what_a_run_begins_with_may_be_gone_when_it_goes_on(tmp_path, photos):
         run(tmp_path / "new", **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_blocks")
-def test_a_run_that_learns_to_draw_leaves_the_inverter_as_it_is(tmp_path, capsys):
-    changes = {"start": "hog-64", "samples": True, "network": "residual", "validation_images": 4}
-    made = run(tmp_path / "run", dtype="float16", steps=2, **changes)
+def test_training_a_sampler_leaves_the_inverter_as_it_is(tmp_path, capsys):
+    changes = {
+        "init_from": "hog-64",
+        "train_sampler": True,
+        "network": "residual",
+        "validation_images": 4,
+    }
+    made = run(tmp_path / "run", weights_dtype="float16", steps=2, **changes)
     inverter, start = tfinvert.load(made / "inverter"), tfinvert.load("hog-64")
     for a, b in zip(inverter.network.get_weights(), start.network.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     measured = inverter.card["samples_metrics"]
     assert measured["images"] == 4
-    assert f"samples by {measured['sample_feature_error']:.3f}" in capsys.readouterr().out
+    assert f"of samples {measured['sample_feature_error']:.3f}" in capsys.readouterr().out
     assert inverter.card["samples_parameters"] == inverter.flow.network.count_params()
     report = (made / "report.html").read_text()
     assert "Images drawn at random" in report
 
 
+@pytest.mark.slow
 def test_cached_views_train_as_they_are_and_are_computed_once(tmp_path, capsys):
     changes = {"feature": "sift", "cached_views": 1, "validation_images": 8}
     made = run(tmp_path / "run", cache=tmp_path / "cache", **changes)
@@ -98,6 +107,7 @@ def test_cached_views_train_as_they_are_and_are_computed_once(tmp_path, capsys):
         run(tmp_path / "other2", cache=tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_a_folder_that_grew_is_not_the_same_run(tmp_path):
     for index in range(4):
         Image.fromarray(skimage.data.coffee()[: 200 + index]).save(tmp_path / f"{index}.png")
@@ -109,7 +119,7 @@ def test_a_folder_that_grew_is_not_the_same_run(tmp_path):
 
 
 def bomb():
-    """A PNG of a few bytes whose header tells of 100 000 × 100 000 pixels."""
+    """A PNG of a few bytes with 100 000 × 100 000 pixels in its header."""
     buffer = io.BytesIO()
     Image.new("L", (1, 1)).save(buffer, "PNG")
     data = bytearray(buffer.getvalue())
@@ -120,38 +130,49 @@ def bomb():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"feature": "hgo"}, "unknown feature 'hgo'; there are: .*hog"),
-        ({"spread": "alone"}, "spread=alone is for an inverter that stays as it is: give it as"),
+        ({"feature": "hgo"}, "unknown feature 'hgo'; choose one of .*hog"),
+        ({"uncertainty": "frozen"}, "--uncertainty=frozen needs an inverter; give --init_from"),
         (
-            {"spread": "alone", "start": "hog-64", "loss": "absolute"},
-            "by its likelihood, and by no loss. Received: absolute",
+            {"uncertainty": "frozen", "init_from": "hog-64", "loss": "mae"},
+            "trains with the negative log-likelihood; leave out --loss. Received: --loss=mae",
         ),
-        ({"spread": "both"}, "spread must be one of none, beside, alone. Received: .both"),
+        (
+            {"uncertainty": "both"},
+            "uncertainty must be one of none, joint, frozen. Received: .both",
+        ),
         ({"image_size": 2}, "at least 4×4"),
         ({"image_size": -64}, "image_shape must be"),
         ({"image_size": 20}, "at least 4×4 cells"),
         ({"steps": 0}, "steps must be positive"),
         ({"steps": -3}, "steps must be positive"),
         ({"validation_images": 1}, "validation_images must be at least 2"),
-        ({"samples": True}, "samples takes an inverter to draw around; give start"),
-        ({"samples": True, "start": "hog-64"}, "changes nothing of the inverter .* network=paper"),
+        ({"train_sampler": True}, "--train_sampler needs an inverter; give --init_from=INVERTER"),
+        ({"train_sampler": True, "init_from": "hog-64"}, "Received: network=paper"),
         (
-            {"samples": True, "start": "hog-64", "network": "residual", "image_size": 128},
-            "one for 64×64 that makes 64×64, and images of 128×128",
+            {
+                "train_sampler": True,
+                "init_from": "hog-64",
+                "network": "residual",
+                "image_size": 128,
+            },
+            "64×64.* 128×128",
         ),
         ({"min_crop": 0.0}, r"min_crop must be in \(0, 1\]"),
-        ({"jitter": 1.5}, r"jitter must be in \[0, 1\]"),
+        ({"color_jitter": 1.5}, r"jitter must be in \[0, 1\]"),
         ({"strategy": "mirrored", "batch_size": 7}, "multiple of the 2 devices"),
-        ({"batch_size": 8, "accumulate": 3}, "accumulate must divide .* Received: 3"),
+        (
+            {"batch_size": 8, "accumulation_steps": 3},
+            "accumulation_steps must divide .* Received: 3",
+        ),
         ({"strategy": "mirrored", "batch_size": 8, "jit": "on"}, "jit=on takes one device"),
         ({"data": "folder:nowhere"}, "no such folder: nowhere"),
         ({"data": "camera"}, "data must be photos, folder:PATH or tfds:NAME"),
         ({"data": "tfds:no_such_data_set"}, "no data set 'no_such_data_set'"),
         ({"validation_data": "folder:nowhere"}, "no such folder: nowhere"),
-        ({"start": "nowhere"}, "no inverter at nowhere"),
-        ({"start": "lbp-64"}, r"inverter of the same feature. Received: one of lbp .* for hog"),
-        ({"start": "hog-64", "train_encoder": True}, "an autoencoder begins anew"),
-        ({"start": "hog-64", "width": 0.5}, "the same network: give .* one with 1222035 weights"),
+        ({"init_from": "nowhere"}, "no inverter at nowhere"),
+        ({"init_from": "lbp-64"}, r"the same feature.* Received: .*lbp .*hog"),
+        ({"init_from": "hog-64", "train_encoder": True}, "cannot be combined with --train_encoder"),
+        ({"init_from": "hog-64", "width": 0.5}, "the same network.* 1222035 weights"),
     ],
 )
 def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, changes, message):
@@ -167,18 +188,21 @@ def test_a_folder_without_a_readable_image(tmp_path, files):
     images.mkdir()
     for name, data in files.items():
         (images / name).write_bytes(data)
-    with pytest.raises(tfinvert.InputError, match="no image in|none of the 1 images"):
+    with pytest.raises(tfinvert.InputError, match="no images in|none of the 1 images"):
         run(tmp_path / "run", data=f"folder:{images}")
     assert not (tmp_path / "run").exists()
 
 
 def test_one_image_is_too_few_to_validate_on(tmp_path):
     Image.fromarray(skimage.data.coffee()).save(tmp_path / "one.png")
-    with pytest.raises(tfinvert.InputError, match="one image; validation takes at least two"):
+    with pytest.raises(
+        tfinvert.InputError, match="contains one image; the normalised error needs at least two"
+    ):
         run(tmp_path / "run", validation_data=f"folder:{tmp_path}")
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_bomb_among_photographs_is_skipped(tmp_path, caplog):
     for index in range(3):
         Image.fromarray(skimage.data.coffee()[:, 50 * index :]).save(tmp_path / f"{index}.jpg")
@@ -187,7 +211,7 @@ def test_a_bomb_among_photographs_is_skipped(tmp_path, caplog):
     assert "bomb.png" in caplog.text
 
 
-def test_what_was_held_out():
+def test_has_held_out_split():
     assert has_held_out_split("folder:a", {"data": "folder:a", "validation_data": None})
     assert not has_held_out_split("folder:a", {"data": "folder:a", "validation_data": "folder:b"})
     assert not has_held_out_split("folder:a", {"data": "folder:b"})

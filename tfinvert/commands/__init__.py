@@ -1,1 +1,1 @@
-"""What `tfinvert COMMAND` does: a module a command, and in `flags/` its help and its flags."""
+"""The commands of `tfinvert`: one module each, and one in `flags/` that declares it."""

@@ -35,7 +35,7 @@ def main() -> None:
     trains = _BASELINES in experiments
     size = common_size({k: v for _, own in experiments.values() for k, v in own.items()})
     split = "validation" if trains and not FLAGS.training_data else "all"
-    images = read_at_least_two(open_source(FLAGS.data, split), size, FLAGS.images)
+    images = read_at_least_two(open_source(FLAGS.data, split), size, FLAGS.max_images)
     settings = {"seed": FLAGS.seed, "gradient_steps": FLAGS.gradient_steps}
     if FLAGS.gradient_images is not None:
         settings["gradient_images"] = FLAGS.gradient_images

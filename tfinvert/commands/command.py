@@ -1,71 +1,57 @@
-"""The commands of `tfinvert`, by name."""
+"""Declaration of a command of `tfinvert`."""
 
+import dataclasses
 import importlib
-from collections.abc import Iterable
-from types import ModuleType
-from typing import NamedTuple
+import sys
 
 from absl import flags
 
+from tfinvert.commands.flags import deprecated
 
-class Command(NamedTuple):
-    """A command; what it does is loaded when it runs, its flags before.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command, declared by a module of `tfinvert/commands/flags/`.
+
+    The module's docstring is the command's help, and its function `define_flags` defines the flags.
+    The function `main` of the module with the same name in `tfinvert/commands/` is imported when
+    the command runs.
 
     Attributes:
-      name: what follows `tfinvert`.
-      arguments: whether the list of what follows the flags is taken; else nothing may follow.
-      quick: whether it needs no TensorFlow, and prints its result alone.
+      module: `__name__` of the declaring module.
+      order: position in lists of commands.
+      arguments: whether arguments may follow the flags.
+      quick: whether the command needs no TensorFlow, and prints nothing but its result.
     """
 
-    name: str
+    module: str
+    order: int
     arguments: bool = False
     quick: bool = False
 
     @property
-    def help(self) -> str:
-        """What it does and how it is called; the first line says it in short."""
-        return self._flags().__doc__ or ""
-
-    def define_flags(self) -> list[str]:
-        """Defines its flags, of which one process can have those of one command; their names."""
-        before = {*flags.FLAGS}
-        self._flags().define_flags()
-        return [name for name in flags.FLAGS if name not in before]
-
-    def run(self, *arguments: list[str]) -> None:
-        """Does what the flags say."""
-        importlib.import_module(f"tfinvert.commands.{self._stem}").main(*arguments)
+    def name(self) -> str:
+        """The word after `tfinvert`."""
+        return self.module.rpartition(".")[2].replace("_", "-")
 
     @property
-    def _stem(self) -> str:
-        return self.name.replace("-", "_")
+    def help(self) -> str:
+        """The help text; its first line is the description."""
+        return sys.modules[self.module].__doc__ or ""
 
-    def _flags(self) -> ModuleType:
-        return importlib.import_module(f"tfinvert.commands.flags.{self._stem}")
+    def define_flags(self) -> list[str]:
+        """Defines the flags and returns their names; a process can have those of one command."""
+        before = {*flags.FLAGS}
+        sys.modules[self.module].define_flags()
+        return [x for x in flags.FLAGS if x not in before and not deprecated.is_alias(x)]
 
+    def list_flags(self) -> list[flags.Flag]:
+        """The flags, which are defined during this call only."""
+        before = {*flags.FLAGS}
+        found = [flags.FLAGS[name] for name in self.define_flags()]
+        flags.FLAGS.remove_flag_values([name for name in flags.FLAGS if name not in before])
+        return found
 
-def _by_name(commands: Iterable[Command]) -> dict[str, Command]:
-    return {command.name: command for command in commands}
-
-
-COMMANDS = _by_name(
-    [
-        Command("reconstruct", arguments=True),
-        Command("train"),
-        Command("evaluate"),
-        Command("analyze"),
-        Command("export"),
-        Command("serve-check"),
-        Command("studio"),
-        Command("list", quick=True),
-        Command("completion", arguments=True, quick=True),
-    ]
-)
-
-
-def command_flags(command: Command) -> list[flags.Flag]:
-    """The flags of a command, which are defined for this call only."""
-    names = command.define_flags()
-    found = [flags.FLAGS[name] for name in names]
-    flags.FLAGS.remove_flag_values(names)
-    return found
+    def run(self, *arguments: list[str]) -> None:
+        """Runs the command with the flags that were parsed."""
+        importlib.import_module(self.module.replace(".flags.", ".")).main(*arguments)

@@ -1,4 +1,4 @@
-"""Scripts that complete commands, flags and names in a shell, made from the flags themselves."""
+"""Generates completion scripts for shells from the flags of the commands: `tfinvert completion`."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -6,27 +6,35 @@ from typing import NamedTuple
 
 from absl import flags
 
-from tfinvert.commands.command import COMMANDS, Command, command_flags
-from tfinvert.config.choices import ENDPOINTS, EXPERIMENTS, FAMILIES, FEATURES, LOSSES
+from tfinvert.commands.command import Command
+from tfinvert.config.registry import (
+    COMMANDS,
+    ENDPOINTS,
+    EXPERIMENTS,
+    FEATURE_FAMILIES,
+    FEATURES,
+    LOSSES,
+)
 from tfinvert.errors import InputError
 from tfinvert.zoo.registry import list_inverters, shipped
 
-_PATHS = {"inverter", "inverters", "start", "model", "output", "workdir", "cache"}
+_INVERTERS = {"inverter", "inverters", "init_from"}
+_PATHS = {*_INVERTERS, "model", "output", "workdir", "cache"}
 
 
 class Option(NamedTuple):
-    """A flag as a shell sees it.
+    """A flag as a shell completes it.
 
     Attributes:
-      name: without dashes.
-      about: one line.
-      takes_value: else it is a switch.
+      name: the name without dashes.
+      description: one line.
+      takes_value: whether a value follows, which a switch does not take.
       words: values to offer.
-      paths: whether files and folders are offered too.
+      paths: whether to offer files and folders too.
     """
 
     name: str
-    about: str
+    description: str
     takes_value: bool
     words: Sequence[str]
     paths: bool
@@ -36,45 +44,41 @@ def main(arguments: list[str]) -> None:
     """Prints the script for a shell."""
     if len(arguments) != 1 or arguments[0] not in SCRIPTS:
         raise InputError(
-            f"completion takes one of {', '.join(SCRIPTS)}. Received: "
-            f"{' '.join(arguments) or 'nothing'}"
+            f"completion takes the name of a shell: {', '.join(SCRIPTS)}. Received: "
+            f"{' '.join(arguments) or 'none'}"
         )
     print(SCRIPTS[arguments[0]]())
 
 
 def command_options(command: Command) -> list[Option]:
-    """The flags of a command; of a switch also what turns it off."""
+    """The options of a command, sorted; a switch has one to turn it off as well."""
     found = []
-    for flag in command_flags(command):
-        about = " ".join((flag.help or "").split())
+    for flag in command.list_flags():
+        description = " ".join((flag.help or "").split())
         names = [flag.name, f"no{flag.name}"] if flag.boolean else [flag.name]
         words, paths = _words(flag), flag.name in _PATHS
-        found += [Option(name, about, not flag.boolean, words, paths) for name in names]
-    return sorted([*found, Option("help", "Says what the command does.", False, (), False)])
+        found += [Option(name, description, not flag.boolean, words, paths) for name in names]
+    return sorted([*found, Option("help", "Help for the command.", False, (), False)])
 
 
 def _words(flag: flags.Flag) -> Sequence[str]:
-    """What may be its value, as far as that can be listed."""
+    """The values of a flag, as far as they can be listed."""
     if isinstance(flag, flags.EnumFlag):
         return flag.parser.enum_values
-    if flag.name in ("inverter", "inverters", "start"):
+    if flag.name in _INVERTERS:
         return shipped()
     if flag.name == "feature":
         known = {*FEATURES, *(entry.feature for entry in list_inverters())}
-        return sorted(known) + [f"{family}/" for family in FAMILIES]
+        return sorted(known) + [f"{family}/" for family in FEATURE_FAMILIES]
     if flag.name in ("data", "training_data", "validation_data"):
         return ("photos", "folder:", "tfds:")
-    words = {"experiment": ("all", *EXPERIMENTS), "endpoints": ENDPOINTS, "loss": LOSSES}
+    words = {"experiment": ("all", *EXPERIMENTS), "endpoints": [*ENDPOINTS], "loss": [*LOSSES]}
     return words.get(flag.name, ())
 
 
 def _arguments(command: Command) -> tuple[Sequence[str], bool]:
-    """Words for what follows the flags, and whether it is files."""
+    """The words that may follow the flags, and whether files may."""
     return (tuple(SCRIPTS), False) if command.name == "completion" else ((), command.arguments)
-
-
-def _summary(command: Command) -> str:
-    return command.help.splitlines()[0]
 
 
 _BASH = """\
@@ -83,7 +87,7 @@ _tfinvert() {
   local cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
   local flag= value= words= paths=
   COMPREPLY=()
-  # Bash takes --flag=value for three words, and folder:PATH too.
+  # Bash splits --flag=value and folder:PATH into three words each.
   if [[ $cur == '=' ]]; then
     flag=$before cur= value=yes
   elif [[ $before == '=' ]]; then
@@ -115,8 +119,8 @@ _tfinvert() {
 complete -F _tfinvert tfinvert"""
 
 
-def bash() -> str:
-    """For bash, from 4.0 on."""
+def bash_script() -> str:
+    """The script for bash 4.0 or newer."""
     cases = [case for command in COMMANDS.values() for case in _bash_cases(command)]
     script = _BASH.replace("@COMMANDS@", shlex.quote(" ".join(COMMANDS)))
     return script.replace("@CASES@", "\n".join(f"      {case}" for case in cases))
@@ -125,21 +129,21 @@ def bash() -> str:
 def _bash_cases(command: Command) -> Iterator[str]:
     for option in command_options(command):
         if option.words or option.paths:
-            given = _bash_given(option.words, option.paths)
-            yield f"'{command.name} --{option.name}') {given} ;;"
+            values = _bash_values(option.words, option.paths)
+            yield f"'{command.name} --{option.name}') {values} ;;"
     arguments, files = _arguments(command)
     names = [f"--{x.name}{'=' if x.takes_value else ''}" for x in command_options(command)]
-    given = _bash_given([*names, *arguments], files)
-    yield f"'{command.name} '*) [[ $value ]] || {given} ;;"
+    values = _bash_values([*names, *arguments], files)
+    yield f"'{command.name} '*) [[ $value ]] || {values} ;;"
 
 
-def _bash_given(words: Sequence[str], paths: bool) -> str:
+def _bash_values(words: Sequence[str], paths: bool) -> str:
     return f"words={shlex.quote(' '.join(words))}{' paths=yes' if paths else ''}"
 
 
-def zsh() -> str:
-    """For zsh: the file of a function, `_tfinvert`."""
-    commands = [shlex.quote(f"{name}:{_summary(x)}") for name, x in COMMANDS.items()]
+def zsh_script() -> str:
+    """The script for zsh: the file of the function `_tfinvert`."""
+    commands = [shlex.quote(f"{name}:{COMMANDS.describe(name)}") for name in COMMANDS]
     inverters = shlex.quote(f"name:inverter:({' '.join(shipped())})")
     lines = ["#compdef tfinvert", "# Completes tfinvert in zsh."]
     lines += [f"_tfinvert_inverters() {{ _alternative {inverters} 'path:directory:_files -/' }}"]
@@ -157,34 +161,34 @@ def zsh() -> str:
         elif files:
             specs.append("*:file:_files")
         lines.append(f"    {name}) _arguments {' '.join(map(shlex.quote, specs))} ;;")
-    # As a file of fpath it is the body of the function, at its first call; else it is sourced.
+    # In a folder of fpath, the file is the function's body; otherwise it is sourced.
     call = '[[ $funcstack[1] == _tfinvert ]] && _tfinvert "$@" || compdef _tfinvert tfinvert'
     return "\n".join([*lines, "  esac", "}", call])
 
 
 def _zsh_option(option: Option) -> str:
-    about = "".join(f"\\{x}" if x in "[]:\\" else x for x in option.about)
+    text = "".join(f"\\{x}" if x in "[]:\\" else x for x in option.description)
     if not option.takes_value:
-        return f"--{option.name}[{about}]"
+        return f"--{option.name}[{text}]"
     words = " ".join(word.replace(":", "\\:") for word in option.words)
     if option.paths:
         action = "_tfinvert_inverters" if words else "_files"
     else:
         action = f"({words})" if words else " "
-    return f"--{option.name}=[{about}]:{option.name}:{action}"
+    return f"--{option.name}=[{text}]:{option.name}:{action}"
 
 
-def fish() -> str:
-    """For fish, from 3.0 on."""
+def fish_script() -> str:
+    """The script for fish 3.0 or newer."""
     lines = ["# Completes tfinvert in fish.", "complete -c tfinvert -f"]
     for name, command in COMMANDS.items():
         first = "complete -c tfinvert -n __fish_use_subcommand"
-        lines.append(f"{first} -a {name} -d {_fish(_summary(command))}")
+        lines.append(f"{first} -a {name} -d {_fish(COMMANDS.describe(name))}")
         start = f"complete -c tfinvert -n '__fish_seen_subcommand_from {name}'"
         for option in command_options(command):
-            given = (" -r -F" if option.paths else " -x") if option.takes_value else ""
-            given += f" -a {_fish(' '.join(option.words))}" if option.words else ""
-            lines.append(f"{start} -l {option.name} -d {_fish(option.about)}{given}")
+            value = (" -r -F" if option.paths else " -x") if option.takes_value else ""
+            value += f" -a {_fish(' '.join(option.words))}" if option.words else ""
+            lines.append(f"{start} -l {option.name} -d {_fish(option.description)}{value}")
         arguments, files = _arguments(command)
         if files:
             lines.append(f"{start} -F")
@@ -197,4 +201,4 @@ def _fish(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-SCRIPTS = {"bash": bash, "zsh": zsh, "fish": fish}
+SCRIPTS = {"bash": bash_script, "zsh": zsh_script, "fish": fish_script}

@@ -1,4 +1,4 @@
-"""The metrics of an inverter on photographs, on the screen and as files."""
+"""Evaluates an inverter on photographs: `tfinvert evaluate`."""
 
 import pathlib
 from collections.abc import Mapping
@@ -24,36 +24,38 @@ FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    """Prints the metrics and, if asked, writes them."""
-    if FLAGS.images < 2:
-        raise InputError(f"--images must be at least 2. Received: {FLAGS.images}")
+    """Prints the metrics and, with --output, writes them to a directory."""
     output = pathlib.Path(FLAGS.output) if FLAGS.output else None
     for name in (METRICS_FILE, REPORT_FILE) if output else ():
         if (output / name).exists():
-            raise InputError(f"{output / name} exists already; give another --output")
-    chosen = inverter.load(FLAGS.inverter)
+            raise InputError(
+                f"{output / name} exists already; give another --output. "
+                f"Received: --output={FLAGS.output}"
+            )
+    model = inverter.load(FLAGS.inverter)
     if side := FLAGS.image_size:
-        chosen = chosen.at((side, side))
-    part = FLAGS.part or ("validation" if has_held_out_split(FLAGS.data, chosen.card) else "all")
-    source = open_source(FLAGS.data, part)
-    images = read_at_least_two(source, chosen.feature.image_shape[:2], FLAGS.images)
-    details = {"measured on": source.name, "part": part, **chosen.card}
-    if FLAGS.samples:  # first, since it may be that there is nothing to draw with
-        few = images[evenly_spaced_indices(len(images), MAX_SAMPLED_IMAGES)]
-        details["samples_metrics"] = evaluate_samples(chosen, few, FLAGS.samples)
-    evaluation = evaluate(chosen, images, FLAGS.frechet)
+        model = model.at((side, side))
+    default_split = "validation" if has_held_out_split(FLAGS.data, model.card) else "all"
+    split = FLAGS.split or default_split
+    source = open_source(FLAGS.data, split)
+    images = read_at_least_two(source, model.feature.image_shape[:2], FLAGS.max_images)
+    details = {"evaluated on": source.name, "split": split, **model.card}
+    if FLAGS.num_samples:  # before the slow part, because the inverter may have no sampler
+        subset = images[evenly_spaced_indices(len(images), MAX_SAMPLED_IMAGES)]
+        details["samples_metrics"] = evaluate_samples(model, subset, FLAGS.num_samples)
+    evaluation = evaluate(model, images, FLAGS.frechet)
     baseline = mean_image_baseline(evaluation, evaluation.images.mean(0))
-    print(f"{source.name}, part: {part}")
-    _print(evaluation.metrics)
-    print(f"{'mean image scores':32s} {baseline['normalized_error']:.4f}")
-    if FLAGS.samples:
+    print(f"{source.name}, split: {split}")
+    _print_metrics(evaluation.metrics)
+    print(f"{'mean image baseline':32s} {baseline['normalized_error']:.4f}")
+    if FLAGS.num_samples:
         print("samples_metrics:")
-        _print(details["samples_metrics"])
+        _print_metrics(details["samples_metrics"])
     if output:
         write_run_report(
             output,
-            feature=chosen.feature.name,
-            photographs=f"images of {source.name} (part: {part})",
+            feature=model.feature.name,
+            photographs=f"images of {source.name} (split: {split})",
             evaluation=evaluation,
             baseline_name="mean of these images",
             baseline=baseline,
@@ -63,6 +65,6 @@ def main() -> None:
         print(f"report: {output / REPORT_FILE}")
 
 
-def _print(metrics: Mapping[str, Any]) -> None:
+def _print_metrics(metrics: Mapping[str, Any]) -> None:
     for name, value in metrics.items():
         print(f"{name:32s} {value:.4f}" if isinstance(value, float) else f"{name:32s} {value}")

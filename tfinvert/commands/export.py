@@ -1,4 +1,4 @@
-"""From an inverter to a SavedModel."""
+"""Exports an inverter as a SavedModel: `tfinvert export`."""
 
 from absl import flags
 
@@ -9,7 +9,7 @@ FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    """Exports, and says what to do next."""
+    """Exports the inverter and prints the command that checks the model."""
     path = export_savedmodel(
         inverter.load(FLAGS.inverter),
         FLAGS.output,
@@ -18,5 +18,3 @@ def main() -> None:
     )
     print(f"{path}: {', '.join(FLAGS.endpoints)}")
     print(f"check it:  tfinvert serve-check --model={path}")
-    print("serve it:  docker compose -f export/docker-compose.yml up")
-    print("           export/models.config names the models: as it stands, hog in models/hog")

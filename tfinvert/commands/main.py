@@ -1,4 +1,4 @@
-"""How a command starts: from `tfinvert COMMAND`, and from the program that is named like it."""
+"""Entry points: `tfinvert COMMAND`, and the programs that run one command."""
 
 import difflib
 import sys
@@ -6,14 +6,14 @@ import sys
 from absl import flags
 
 from tfinvert.commands import runtime
-from tfinvert.commands.command import COMMANDS
+from tfinvert.config.registry import COMMANDS
 from tfinvert.version import __version__
 
-flags.disclaim_key_flags()  # they are the program's, and in its --help
+flags.disclaim_key_flags()  # so that --help lists them as flags of the program
 
 
 def run_command(name: str) -> None:
-    """Runs a command on `sys.argv`, whose first entry is how it was called."""
+    """Runs a command with the arguments in `sys.argv`, whose first entry names the program."""
     command = COMMANDS[name]
     for flag in command.define_flags():
         flags.declare_key_flag(flag)
@@ -28,7 +28,7 @@ def run_command(name: str) -> None:
 
 
 def main() -> None:
-    """`tfinvert COMMAND --flag=value …`."""
+    """Runs `tfinvert COMMAND --flag=value …`."""
     name, *rest = sys.argv[1:] or [""]
     if name in ("--help", "-h", "help"):
         print(_overview())
@@ -43,21 +43,21 @@ def main() -> None:
 
 def _overview() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {x.help.splitlines()[0]}" for name, x in COMMANDS.items()]
+    lines = [f"  {name:{width}}  {COMMANDS.describe(name)}" for name in COMMANDS]
     return "\n".join(
         [
-            "tfinvert: see what a visual representation keeps of a photograph, and what it throws "
-            "away.\n\n    tfinvert COMMAND --flag=value …\n",
+            "tfinvert: see what a visual representation keeps of a photograph, and what it "
+            "discards.\n\n    tfinvert COMMAND --flag=value …\n",
             *lines,
-            "\n`tfinvert COMMAND --help` tells more of one, and lists its flags.",
+            "\n`tfinvert COMMAND --help` describes a command and lists its flags.",
         ]
     )
 
 
 def _refusal(name: str) -> str:
-    accepted = f"tfinvert takes a command: {', '.join(COMMANDS)}"
+    known = f"the commands are {', '.join(COMMANDS)}"
     if not name:
-        return f"{accepted}; tfinvert --help says what they do"
+        return f"no command; {known}; tfinvert --help describes them"
     near = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return f"{accepted}. Received: {name!r}.{hint}"
+    return f"unknown command; {known}. Received: {name!r}.{hint}"

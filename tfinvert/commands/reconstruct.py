@@ -1,4 +1,4 @@
-"""Photographs and what an inverter makes of them, as pictures."""
+"""Reconstructs photographs: `tfinvert reconstruct`."""
 
 import pathlib
 import time
@@ -18,40 +18,44 @@ FLAGS = flags.FLAGS
 
 
 def main(files: list[str]) -> None:
-    """From image files to pictures."""
+    """Writes a grid of photographs and reconstructions, or a file for each reconstruction."""
     if not files:
-        raise InputError("give the image files to reconstruct after the flags")
-    picture, folder = _places(files)
-    if FLAGS.samples and (folder or not picture):
-        raise InputError("--samples go into a picture: give --output=FILE.png alone")
-    chosen = inverter.load(FLAGS.inverter)
+        raise InputError("no photographs; give image files after the flags. Received: none")
+    picture, folder = _output_paths(files)
+    if FLAGS.num_samples and (folder or not picture):
+        raise InputError(
+            "--num_samples needs a grid; give --output=FILE.png alone. Received: "
+            f"--output={','.join(FLAGS.output)}"
+        )
+    model = inverter.load(FLAGS.inverter)
     seconds, columns = 0.0, []
     for file in files:
-        image = _read(file, chosen)
-        drawn = {}
-        if FLAGS.samples:  # first, since it may be that there is nothing to draw with
-            features = chosen.encode(image[np.newaxis])
-            drawn = sample_rows(chosen.sample(features, FLAGS.samples, seed=FLAGS.seed))
+        image = _read_photograph(file, model)
+        samples = {}
+        if FLAGS.num_samples:  # before the slow part, because the inverter may have no sampler
+            features = model.encode(image[np.newaxis])
+            drawn = model.sample(features, FLAGS.num_samples, seed=FLAGS.seed)
+            samples = sample_rows(drawn)
         begin = time.perf_counter()
-        rebuilt = chosen.reconstruct(image[np.newaxis])
+        reconstruction = model.reconstruct(image[np.newaxis])
         seconds += time.perf_counter() - begin
         if folder:
-            write_png(folder / f"{pathlib.Path(file).stem}.png", rebuilt[0])
+            write_png(folder / f"{pathlib.Path(file).stem}.png", reconstruction[0])
         if picture:
-            original = resize_images(image[np.newaxis], rebuilt.shape[1:3])
-            columns.append({"original": original, "reconstruction": rebuilt} | drawn)
+            original = resize_images(image[np.newaxis], reconstruction.shape[1:3])
+            columns.append({"original": original, "reconstruction": reconstruction} | samples)
     if picture:
-        write_png(picture, _picture(columns, chosen.any_size and not FLAGS.samples))
+        write_png(picture, _draw_grid(columns, model.any_size and not FLAGS.num_samples))
     speed = len(files) / seconds
     places = ", ".join(str(place) for place in (picture, folder) if place)
-    print(f"{len(files)} reconstructions at {speed:.1f} images/s, the start included: {places}")
+    print(f"{len(files)} reconstructions at {speed:.1f} images/s, start-up included: {places}")
 
 
-def _places(files: list[str]) -> tuple[pathlib.Path | None, pathlib.Path | None]:
-    """The picture and the folder to write.
+def _output_paths(files: list[str]) -> tuple[pathlib.Path | None, pathlib.Path | None]:
+    """The picture and the folder to write to.
 
     Raises:
-      InputError: there are more, or a photograph would be written over.
+      InputError: --output is neither, or a photograph would be overwritten.
     """
     paths = [pathlib.Path(place) for place in FLAGS.output]
     pictures = [path for path in paths if path.suffix.lower() == ".png" and not path.is_dir()]
@@ -59,7 +63,7 @@ def _places(files: list[str]) -> tuple[pathlib.Path | None, pathlib.Path | None]
     wrong = [path for path in folders if path.is_file() or (path.suffix and not path.is_dir())]
     if not paths or wrong or max(len(pictures), len(folders)) > 1:
         raise InputError(
-            f"--output must be a .png file, a folder, or one of both. Received: "
+            "--output must be a .png file, a folder, or one of each. Received: "
             f"{','.join(FLAGS.output)}"
         )
     picture, folder = (found[0] if found else None for found in (pictures, folders))
@@ -67,24 +71,30 @@ def _places(files: list[str]) -> tuple[pathlib.Path | None, pathlib.Path | None]
     if folder:
         written += [folder / f"{pathlib.Path(file).stem}.png" for file in files]
         if len({*written}) < len(files) + len(pictures):
-            raise InputError(f"two photographs have one name, in --output={folder}")
+            raise InputError(
+                "two photographs would be written to the same file; rename one. "
+                f"Received: --output={folder}"
+            )
     read = {pathlib.Path(file).resolve() for file in files}
     for path in written:
         if path.resolve() in read:
-            raise InputError(f"--output={path} is one of the photographs")
+            raise InputError(
+                "a photograph would be overwritten; give another --output. "
+                f"Received: --output={path}"
+            )
     return picture, folder
 
 
-def _read(file: str, chosen: Inverter) -> np.ndarray:
-    """What of a photograph is rebuilt: float32 `[H, W, 3]` in [0, 1]."""
+def _read_photograph(file: str, model: Inverter) -> np.ndarray:
+    """The part of a photograph that is reconstructed: float32 `[H, W, 3]` in [0, 1]."""
     image = read_rgb(file)
-    if chosen.any_size and not FLAGS.samples:
+    if model.any_size and not FLAGS.num_samples:
         return image / np.float32(255)
-    return center_crop_and_resize(image, chosen.feature.image_shape[:2]).numpy()
+    return center_crop_and_resize(image, model.feature.image_shape[:2]).numpy()
 
 
-def _picture(columns: list[dict[str, np.ndarray]], whole: bool) -> np.ndarray:
-    """Each photograph above what is made of it."""
+def _draw_grid(columns: list[dict[str, np.ndarray]], whole: bool) -> np.ndarray:
+    """A grid with each photograph above its reconstructions; `whole` ones are not magnified."""
     scale = FLAGS.scale or (1 if whole else 2)
     if len({column["original"].shape for column in columns}) > 1:
         return stack_vertically([image_grid(column, scale=scale) for column in columns])

@@ -1,4 +1,4 @@
-"""How the command line programs start and fail."""
+"""Start and exit of the command-line programs: flags, error messages and exit statuses."""
 
 import gc
 import re
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+from tfinvert.commands.flags.deprecated import check_deprecated
 from tfinvert.common.memory import peak_memory
 from tfinvert.errors import InputError, Interrupted
 
@@ -18,58 +19,63 @@ def run(
 ) -> None:
     """Parses the flags and runs `main`.
 
-    Wrong flags and wrong input end with one line on standard error and exit status 2; a run that is
-    told to stop ends with status 130 (Ctrl-C) or 143 (SIGTERM).
+    Wrong flags and wrong input end with one line on standard error and exit status 2; an
+    interrupted run ends with status 130 (Ctrl-C) or 143 (SIGTERM). A deprecated flag gives a
+    warning of one line on standard error.
 
     Args:
       main: the program.
-      arguments: whether it takes the list of what follows the flags; else nothing may follow.
-      help: what `--help` shows above the flags; else the docstring of the file that was started.
-      quick: whether nothing is said of the memory it took.
+      arguments: whether `main` takes the list of arguments after the flags; otherwise there may be
+        none.
+      help: text that `--help` shows above the flags; by default the docstring of the program.
+      quick: whether to leave out the line with the peak memory.
     """
     if help:
-        sys.modules["__main__"].__doc__ = help  # where absl looks
+        sys.modules["__main__"].__doc__ = help  # where absl looks for it
 
     def guarded(argv: Sequence[str]) -> int:
         logging.set_verbosity(logging.WARNING)
-        signal.signal(signal.SIGTERM, _terminated)
+        signal.signal(signal.SIGTERM, _raise_interrupted)
         if len(argv) > 1 and not arguments:
-            return fail(f"unexpected argument {argv[1]!r}; every input is a --flag")
+            return fail(f"unexpected argument; every input is a --flag. Received: {argv[1]!r}")
         try:
             main(list(argv[1:])) if arguments else main()
             if not quick:
                 print(f"peak memory: {peak_memory():.2f} GB")
             return 0
         except (InputError, OSError, Interrupted, KeyboardInterrupt) as error:
-            status = _say(error)
-            _forget(error)
+            status = _report_error(error)
+            _release_frames(error)
             return status
 
-    app.run(guarded, flags_parser=_parse)
+    app.run(guarded, flags_parser=_parse_flags)
 
 
-def _parse(argv: list[str]) -> list[str]:
-    """The program and what follows its flags."""
+def _parse_flags(argv: list[str]) -> list[str]:
+    """Parses the flags; returns the program and the arguments after the flags."""
     try:
-        return flags.FLAGS(argv)
+        arguments = flags.FLAGS(argv)
+        for warning in check_deprecated():
+            print(f"warning: {warning}", file=sys.stderr)
+        return arguments
     except flags.Error as error:
         message = re.sub(
             r"flag (--\w+)=None: Flag \1 must have a value other than None",
-            r"\1 is needed",
+            r"\1 is required",
             str(error),
         )
         sys.exit(fail(f"{message.rstrip('.')} ({argv[0]} --help lists the flags)"))
-    except SystemExit:  # --help was given, which absl ends with status 1
+    except SystemExit:  # after --help, for which absl has status 1
         sys.exit(0)
 
 
-def _terminated(number: int, frame: object) -> None:
-    """So that what is being written is cleared away, as after Ctrl-C."""
+def _raise_interrupted(number: int, frame: object) -> None:
+    """Handles SIGTERM like Ctrl-C, so that unfinished files are removed."""
     raise Interrupted("terminated", number)
 
 
-def _say(error: BaseException) -> int:
-    """Prints the one line that an error deserves; the exit status."""
+def _report_error(error: BaseException) -> int:
+    """Prints an error as one line; returns the exit status."""
     if isinstance(error, KeyboardInterrupt):
         error = Interrupted("interrupted", signal.SIGINT)
     if isinstance(error, Interrupted):
@@ -81,16 +87,16 @@ def _say(error: BaseException) -> int:
 
 
 def fail(message: str) -> int:
-    """Prints the one line that tells of an error; the exit status."""
+    """Prints an error message as one line on standard error; returns the exit status, 2."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 
-def _forget(error: BaseException | None) -> None:
-    """Lets go of all that the functions which failed still hold.
+def _release_frames(error: BaseException | None) -> None:
+    """Releases the objects that the frames of an error and of its causes refer to.
 
-    Of an iterator of tf.data, first of all: its threads call Python, and while the interpreter
-    ends they can no more, so that TensorFlow would wait for them for ever.
+    The threads of a tf.data iterator call Python, which they cannot do while the interpreter shuts
+    down: if one were still alive then, TensorFlow would wait for it forever.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)

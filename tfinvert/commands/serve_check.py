@@ -1,4 +1,4 @@
-"""The static check of a SavedModel."""
+"""Checks a SavedModel without running it: `tfinvert serve-check`."""
 
 from absl import flags
 
@@ -8,7 +8,7 @@ FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    """Checks, and prints the signatures."""
+    """Checks the model and prints its signatures."""
     for name, lines in check_savedmodel(FLAGS.model).items():
         print(name)
         for line in lines:

@@ -1,4 +1,4 @@
-"""The studio, where its extra is installed."""
+"""Opens the studio: `tfinvert studio`."""
 
 from absl import flags
 
@@ -8,5 +8,5 @@ FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    """Runs it until it is told to stop."""
+    """Serves the studio until the process is interrupted."""
     app.launch(host=FLAGS.host, port=FLAGS.port, open_browser=FLAGS.open)

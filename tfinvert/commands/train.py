@@ -1,4 +1,4 @@
-"""A training run, as the flags say."""
+"""Trains an inverter: `tfinvert train`."""
 
 import dataclasses
 
@@ -12,11 +12,18 @@ FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    """From flags to a run."""
+    """Runs a training with the command's flags."""
     FLAGS.feature = feature_from_flags()
-    asked, settings = (
+    config, settings = (
         kind(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(kind)})
         for kind in (TrainingRun, Settings)
     )
-    pace = intervals_from_flags()
-    run_training(asked, settings, FLAGS.workdir, FLAGS.strategy, pace, FLAGS.cache, FLAGS.memory_gb)
+    run_training(
+        config,
+        settings,
+        FLAGS.workdir,
+        FLAGS.strategy,
+        intervals_from_flags(),
+        FLAGS.cache,
+        FLAGS.memory_gb,
+    )

@@ -1,1 +1,1 @@
-"""Names, defaults and settings that need no TensorFlow."""
+"""Names, defaults and specifications of flags, without TensorFlow."""

@@ -1,22 +1,22 @@
-"""What `--loss` says: which losses are added up, and with which weights; without TensorFlow."""
+"""Loss specifications: the losses that `--loss` adds up, with their weights, without TensorFlow."""
 
 import math
 from typing import NamedTuple
 
-from tfinvert.config.choices import LOSSES
+from tfinvert.config.registry import LOSSES
 from tfinvert.errors import InputError
 
-ACCEPTED = "NAME[:WEIGHT], several with commas between, as squared:10,perceptual:1"
-_OF_LAYERS = "perceptual"
+_WITH_LAYERS = "perceptual"
 
 
 class LossTerm(NamedTuple):
     """A summand of a loss.
 
     Attributes:
-      name: a key of `losses.LOSSES`.
-      layers: of a perceptual loss, what is compared, see `losses.perceptual`; "" for its own.
-      weight: above 0.
+      name: a name in `registry.LOSSES`.
+      layers: the layers that a perceptual loss compares, see `losses.perceptual`; "" for its
+        default.
+      weight: a finite number above 0.
     """
 
     name: str
@@ -25,37 +25,38 @@ class LossTerm(NamedTuple):
 
 
 def parse_loss(text: str) -> list[LossTerm]:
-    """The terms of a loss, as `squared:10,perceptual:1` or `perceptual=squeezenet/fire3+fire9`.
+    """Parses a loss, for example `mse:10,perceptual:1` or `perceptual=squeezenet/fire3+fire9`.
 
     Raises:
-      InputError: it is not of that form, a name is unknown or comes twice, a weight is not a
-        finite number above 0, or a loss without layers is given some.
+      InputError: the text has another form, a name is unknown or repeated, a weight is not a finite
+        number above 0, or a loss without layers is given layers.
     """
-    terms = [_term(part, text) for part in text.split(",")]
+    terms = [_parse_term(part, text) for part in text.split(",")]
     names = [term[:2] for term in terms]
     if len({*names}) < len(names):
-        raise InputError(f"loss names one twice; give it the sum of the weights. Received: {text}")
+        raise InputError(f"--loss repeats a name; give it the sum of the weights. Received: {text}")
     return terms
 
 
-def _term(part: str, text: str) -> LossTerm:
+def _parse_term(part: str, text: str) -> LossTerm:
     name, colon, number = part.rpartition(":")
     if not colon:
         name, number = part, "1"
     name, equals, layers = name.partition("=")
     if name not in LOSSES:
         raise InputError(
-            f"loss must be one of {', '.join(LOSSES)}, or {ACCEPTED}. Received: {text!r}"
+            f"--loss must be one of {', '.join(LOSSES)}, or a sum with weights, as in "
+            f"mse:10,perceptual:1. Received: {text!r}"
         )
-    if equals and (name != _OF_LAYERS or not layers):
+    if equals and (name != _WITH_LAYERS or not layers):
         raise InputError(
-            f"only {_OF_LAYERS} takes layers, as {_OF_LAYERS}=squeezenet/fire3+fire9. "
-            f"Received: {part!r}"
+            f"only the loss {_WITH_LAYERS} takes layers, as in "
+            f"{_WITH_LAYERS}=squeezenet/fire3+fire9. Received: {part!r}"
         )
     try:
         weight = float(number)
     except ValueError:
         weight = math.nan
     if not 0 < weight < math.inf:
-        raise InputError(f"a loss has a finite weight above 0. Received: {part!r}")
+        raise InputError(f"a loss needs a finite weight above 0. Received: {part!r}")
     return LossTerm(name, layers, weight)

@@ -1,1 +1,1 @@
-"""A whole run into one directory: train, evaluate, save, report."""
+"""Complete runs, each in a directory of its own: training, experiments and comparisons."""

@@ -1,4 +1,4 @@
-"""How every run that trains begins: its devices, its workers, its directory, its cache."""
+"""Set-up of a training run: devices, workers, run directory and feature cache."""
 
 import contextlib
 import dataclasses
@@ -17,69 +17,71 @@ from tfinvert.training.workers import WorkerGroup
 
 @dataclasses.dataclass(frozen=True)
 class RunContext:
-    """A run on its devices.
+    """The devices, workers and directory of a training run.
 
     Attributes:
-      path: its directory.
-      devices: that train.
-      team: the workers that do so together.
+      path: the run directory.
+      devices: the distribution strategy over the devices that train.
+      team: the group of workers that train together.
     """
 
     path: pathlib.Path
     devices: tf.distribute.Strategy
     team: WorkerGroup
-    _held: contextlib.ExitStack
+    _stack: contextlib.ExitStack
 
     def open(
         self,
         flags: Mapping[str, Any],
         files: Sequence[str],
-        examples: TrainingDataset,
-        said: Callable[[], str],
+        dataset: TrainingDataset,
+        run_summary: Callable[[], str],
     ) -> bool:
-        """Makes or takes up the directory, and holds it until the run ends.
+        """Opens the run directory, locks it until the run ends, and fills the feature cache.
 
         Args:
-          flags: what determines the result, the same for all workers.
-          files: what the directory of a whole run holds.
-          examples: a cache of them is made.
-          said: what is printed, when the cache is there, of what is left to do.
+          flags: everything that determines the result, equal for all workers.
+          files: names of the files in the directory of a complete run.
+          dataset: the training data, which may have a feature cache.
+          run_summary: returns a line about data and devices to print; called when the cache is
+            filled.
 
         Returns:
-          Whether there is something left to do.
+          Whether the run is incomplete.
 
         Raises:
-          InputError: see `open_run` and `Team.agree`.
+          InputError: the directory or the flags cannot be used; see `open_run` and
+            `WorkerGroup.check_agreement`.
         """
-        self.team.agree(flags)
+        self.team.check_agreement(flags)
 
-        def begin() -> bool:
-            self._held.enter_context(open_run(self.path, flags))
+        def open_directory() -> bool:
+            self._stack.enter_context(open_run(self.path, flags))
             if all((self.path / name).exists() for name in files):
-                print(f"{self.path} is whole already")
+                print(f"{self.path} is already complete")
                 return False
-            if isinstance(examples, CachedTrainingDataset):
-                _ = examples.cache  # makes it: the other workers find it
-            print(said())
+            if isinstance(dataset, CachedTrainingDataset):
+                _ = dataset.cache  # fills it, so that the other workers find it
+            print(run_summary())
             return True
 
-        return self.team.from_chief(begin)
+        return self.team.broadcast(open_directory)
 
 
 @contextlib.contextmanager
 def open_run_context(
-    workdir: str | pathlib.Path, strategy: str, *given: Any
+    workdir: str | pathlib.Path, strategy: str, *configs: Any
 ) -> Iterator[RunContext]:
-    """Starts the devices, and with other workers the team, until the block ends.
+    """Initialises the devices, and connects to other workers, until the block ends.
 
     Args:
-      workdir: the run's directory.
-      strategy: as `strategies.make_strategy` takes it.
-      given: data classes on which all workers must agree.
+      workdir: the run directory.
+      strategy: a name that `strategies.make_strategy` takes.
+      *configs: data classes that must be equal for all workers.
     """
     facts = library_versions()
-    for each in given:
-        facts |= dataclasses.asdict(each)
-    devices = strategies.make_strategy(strategy, facts)  # first: it may have to start TensorFlow
-    with strategies.worker_group(devices) as team, contextlib.ExitStack() as held:
-        yield RunContext(pathlib.Path(workdir), devices, team, held)
+    for config in configs:
+        facts |= dataclasses.asdict(config)
+    devices = strategies.make_strategy(strategy, facts)  # first, as it may initialise TensorFlow
+    with strategies.worker_group(devices) as team, contextlib.ExitStack() as stack:
+        yield RunContext(pathlib.Path(workdir), devices, team, stack)

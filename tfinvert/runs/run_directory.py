@@ -1,4 +1,4 @@
-"""A run's directory: `flags.json` first, so that a run is never continued with other flags."""
+"""Run directories: a lock, and `flags.json`, so that a run is only resumed with the same flags."""
 
 import contextlib
 import datetime
@@ -9,36 +9,67 @@ import pathlib
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from tfinvert.common.files import remove_unfinished, write_json
+from tfinvert.config.renames import rename_flags
 from tfinvert.errors import InputError
 
+FLAGS = "flags.json"
 LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def lock_directory(path: pathlib.Path) -> Iterator[None]:
-    """Holds a directory, made if missing, for as long as the block runs.
+def open_run(path: str | pathlib.Path, flags: Mapping[str, Any]) -> Iterator[pathlib.Path]:
+    """Creates a run directory, or opens one that was created with the same flags, and locks it.
 
-    The lock is the kernel's, on the file `.lock`, and so ends with the process, however that ends;
-    the file says who holds it. What a killed process had not finished writing is removed.
+    Args:
+      path: a directory that is missing, empty, or of an earlier run.
+      flags: everything that determines the result of the run, as JSON values.
+
+    Yields:
+      The directory, which no other process can open until the block ends.
 
     Raises:
-      InputError: another process holds it; the line says which.
+      InputError: the directory has other content or was created with other flags, another process
+        uses it, or it cannot be written. Nothing in it is changed then.
+    """
+    path = pathlib.Path(path)
+    _is_run(path, flags)
+    with lock_directory(path):
+        if not _is_run(path, flags):  # checked again, now that no other process can create one
+            try:
+                write_json(path / FLAGS, flags)
+            except OSError as error:
+                raise _unusable(path, error) from error
+        yield path
+
+
+@contextlib.contextmanager
+def lock_directory(path: pathlib.Path) -> Iterator[None]:
+    """Locks a directory, created if missing, until the block ends.
+
+    The operating system holds the lock, on the file `.lock`, and releases it when the process ends
+    for any reason; the file names the process. Unfinished files of killed processes are removed.
+
+    Raises:
+      InputError: another process holds the lock.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
         file = (path / LOCK).open("a+", encoding="utf-8")
     except OSError as error:
-        raise InputError(f"the work directory {path}: {error.strerror or error}") from error
+        raise _unusable(path, error) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"the work directory {path} is in use by {_holder(file)}") from error
+            raise InputError(
+                f"the work directory is in use by {_describe_holder(file)}; wait for it, or give "
+                f"another --workdir. Received: {path}"
+            ) from error
         except OSError as error:  # some network file systems have no locks
-            print(f"{path} cannot be locked ({error.strerror}): see that one process uses it")
+            print(f"{path} cannot be locked ({error.strerror}); do not use it in two processes")
         file.truncate(0)
         began = datetime.datetime.now().isoformat(" ", "seconds")
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": began}
@@ -51,99 +82,59 @@ def lock_directory(path: pathlib.Path) -> Iterator[None]:
             file.truncate(0)
 
 
-def _holder(file: object) -> str:
-    file.seek(0)
-    try:
-        who = json.load(file)
-        return (
-            f"process {who['pid']} on {who['host']} since {who['since']}: {who['command']}; wait "
-            "for it, or give another --workdir"
-        )
-    except (ValueError, KeyError, TypeError):  # it is just writing it
-        return "another process"
-
-
-FLAGS = "flags.json"
-
-
-@contextlib.contextmanager
-def open_run(path: str | pathlib.Path, flags: Mapping[str, Any]) -> Iterator[pathlib.Path]:
-    """Makes a run directory, or takes up one that was made with the same flags, and holds it.
-
-    Args:
-      path: a directory that is missing or empty, or an earlier run's.
-      flags: what determines the run's result, as JSON values.
-
-    Yields:
-      The directory, in which no other process runs until the block ends.
-
-    Raises:
-      InputError: the directory holds something else, a run with other flags, is in use by another
-        process, or cannot be written; nothing in it is touched.
-    """
-    path = pathlib.Path(path)
-    _check(path, flags)
-    with lock_directory(path):
-        if not _check(path, flags):  # again, since nobody can be in between now
-            try:
-                write_json(path / FLAGS, flags)
-            except OSError as error:
-                raise InputError(f"the work directory {path}: {error.strerror or error}") from error
-        yield path
-
-
-def _check(path: pathlib.Path, flags: Mapping[str, Any]) -> bool:
-    """Whether there is a run with these flags; False where one may be begun."""
-    if path.exists() and not path.is_dir():
-        raise InputError(f"the work directory {path} is a file")
-    try:
-        if (path / FLAGS).exists():
-            _compare(path / FLAGS, json.loads(json.dumps(flags)))
-            return True
-        if path.exists() and any(file.name != LOCK for file in path.iterdir()):
-            raise InputError(
-                f"the work directory {path} is neither empty nor a run: no {FLAGS} in it"
-            )
-    except OSError as error:
-        raise InputError(f"the work directory {path}: {error.strerror or error}") from error
-    return False
-
-
-def parse_named_paths(values: Sequence[str], flag: str) -> dict[str, pathlib.Path]:
-    """Run directories by what they are of, from a flag's values.
-
-    Args:
-      values: each NAME=DIRECTORY.
-      flag: its name, for the message.
-
-    Raises:
-      InputError: a value has another form, or two have one name.
-    """
-    runs: dict[str, pathlib.Path] = {}
-    for value in values:
-        name, _, directory = value.partition("=")
-        if not (name and directory) or name in runs:
-            raise InputError(f"--{flag} takes NAME=DIRECTORY, each name once. Received: {value!r}")
-        runs[name] = pathlib.Path(directory)
-    return runs
-
-
 def read_flags(path: pathlib.Path) -> dict[str, Any]:
-    """The flags a run directory was made with.
+    """The flags that a run directory was created with, by their current names and values.
 
     Raises:
-      InputError: it is no run directory, or its flags are damaged.
+      InputError: the directory is not a run directory, or its flags.json is damaged.
     """
     try:
-        return dict(json.loads((path / FLAGS).read_text(encoding="utf-8")))
+        return rename_flags(json.loads((path / FLAGS).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
-        raise InputError(f"{path} is no run directory: no {FLAGS} in it") from error
-    except (ValueError, TypeError) as error:
+        raise InputError(f"not a run directory: {FLAGS} is missing. Received: {path}") from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path / FLAGS} is damaged: {error}") from error
 
 
-def _compare(file: pathlib.Path, flags: Mapping[str, Any]) -> None:
-    before = read_flags(file.parent)
+def parse_named_paths(values: Sequence[str], flag: str) -> dict[str, pathlib.Path]:
+    """Paths by name, from the values of a list flag.
+
+    Args:
+      values: strings of the form NAME=DIRECTORY.
+      flag: the flag's name, for the error message.
+
+    Raises:
+      InputError: a value has another form, or a name is repeated.
+    """
+    paths: dict[str, pathlib.Path] = {}
+    for value in values:
+        name, _, directory = value.partition("=")
+        if not (name and directory) or name in paths:
+            raise InputError(f"--{flag} takes NAME=DIRECTORY, each name once. Received: {value!r}")
+        paths[name] = pathlib.Path(directory)
+    return paths
+
+
+def _is_run(path: pathlib.Path, flags: Mapping[str, Any]) -> bool:
+    """Whether a directory is a run with these flags; False if a run may be created in it."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"the work directory is a file; give another --workdir. Received: {path}")
+    try:
+        if (path / FLAGS).exists():
+            _check_same_flags(path, json.loads(json.dumps(flags)))
+            return True
+        if path.exists() and any(file.name != LOCK for file in path.iterdir()):
+            raise InputError(
+                f"the work directory is neither empty nor a run ({FLAGS} is missing); give another "
+                f"--workdir. Received: {path}"
+            )
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return False
+
+
+def _check_same_flags(path: pathlib.Path, flags: Mapping[str, Any]) -> None:
+    before = read_flags(path)
     changed = [
         f"{name}={flags.get(name)} (was {before.get(name)})"
         for name in sorted(before.keys() | flags.keys())
@@ -151,6 +142,25 @@ def _compare(file: pathlib.Path, flags: Mapping[str, Any]) -> None:
     ]
     if changed:
         raise InputError(
-            f"{file.parent} was made with other flags: {', '.join(changed)}; give the same flags "
-            "to go on, or another --workdir"
+            f"{path} was created with other flags; give the same flags to resume it, or another "
+            f"--workdir. Received: {', '.join(changed)}"
         )
+
+
+def _describe_holder(file: TextIO) -> str:
+    file.seek(0)
+    try:
+        holder = json.load(file)
+        return (
+            f"process {holder['pid']} on {holder['host']} since {holder['since']} "
+            f"({holder['command']})"
+        )
+    except (ValueError, KeyError, TypeError):  # the process has not written it yet
+        return "another process"
+
+
+def _unusable(path: pathlib.Path, error: OSError) -> InputError:
+    reason = error.strerror or error
+    return InputError(
+        f"the work directory cannot be used ({reason}); give another --workdir. Received: {path}"
+    )

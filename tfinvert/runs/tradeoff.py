@@ -1,7 +1,7 @@
-"""Distortion against perception: inverters of one feature, fitted by different losses, compared.
+"""The perception–distortion trade-off of inverters that were trained with different losses.
 
-Blau & Michaeli 2018, "The Perception-Distortion Tradeoff": beyond a point the error cannot fall
-without reconstructions becoming less like photographs, and the other way round.
+Blau & Michaeli 2018, "The Perception-Distortion Tradeoff": beyond some point, an estimator can only
+lower its distortion by making its output less like natural images, and vice versa.
 """
 
 import dataclasses
@@ -28,114 +28,120 @@ _COLUMNS = {
     "lpips": "LPIPS",
     "frechet_distance": "Fréchet distance",
 }
-_SHOWN = 8
-_SIDE = 128  # pixels of an image of the pictures, about
+_NUM_SHOWN = 8
+_CELL_SIDE = 128  # approximate side of a picture in the grid, in pixels
 
 
 @dataclasses.dataclass(frozen=True)
 class InverterGroup:
-    """Inverters of one feature by the names of their losses.
+    """Inverters of one feature, by the names of their losses.
 
     Attributes:
-      name: of the feature, in tables and pictures.
-      inverters: of one feature and image size, at least two.
+      name: the feature's name in tables and pictures.
+      inverters: at least two inverters of the same feature and image size.
 
     Raises:
-      InputError: they are not, or make images of different sizes.
+      InputError: there are fewer than two, they differ in feature or size, or the images are too
+        small for LPIPS.
     """
 
     name: str
     inverters: Mapping[str, Inverter]
 
     def __post_init__(self) -> None:
-        kinds = sorted({_kind(each) for each in self.inverters.values()})
+        kinds = sorted({_describe(each) for each in self.inverters.values()})
         if len(kinds) > 1:
             raise InputError(
-                f"{self.name} must be one feature of one size. Received: {' and '.join(kinds)}"
+                f"the inverters of {self.name} must have the same feature and image size. "
+                f"Received: {' and '.join(kinds)}"
             )
         if len(self.inverters) < 2:
-            raise InputError(f"{self.name} takes two inverters or more. Received: one")
+            raise InputError(
+                f"{self.name} has one inverter; give at least two to compare. "
+                f"Received: {', '.join(self.inverters)}"
+            )
         smallest = min(min(each.output_size) for each in self.inverters.values())
         if smallest < MIN_SIDE:
-            raise InputError(f"LPIPS takes {MIN_SIDE} pixels. Received: {smallest} ({self.name})")
+            raise InputError(
+                f"LPIPS needs images of at least {MIN_SIDE} pixels. "
+                f"Received: {smallest} ({self.name})"
+            )
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the images."""
+        """(height, width) of the images in pixels."""
         return next(iter(self.inverters.values())).feature.image_shape[:2]
 
 
-def _kind(inverter: Inverter) -> str:
+def _describe(inverter: Inverter) -> str:
     height, width = inverter.output_size
     description = features.describe(inverter.feature)
     options = ", ".join(f"{key}={value}" for key, value in description["config"].items())
-    return f"{description['name']} ({options}) rebuilt at {height}×{width}"
+    return f"{description['name']} ({options}) with output {height}×{width}"
 
 
 def compare_losses(
-    compared: list[InverterGroup],
-    measured: Source,
+    groups: list[InverterGroup],
+    evaluated: Source,
     shown: Source,
-    images: int,
+    max_images: int,
     output: pathlib.Path,
 ) -> None:
-    """Measures the inverters and writes what is found.
+    """Evaluates inverters and writes the metrics, a chart and reconstructions.
 
     Args:
-      compared: of one feature each.
-      measured: photographs to measure on.
-      shown: photographs to show, some of them.
-      images: at most so many of those to measure on.
-      output: gets `tradeoff.json`, `tradeoff.md` (a table), `tradeoff.svg` (error against LPIPS, a
-        line a feature) and `pictures.png`.
+      groups: inverters to compare with one another.
+      evaluated: photographs to evaluate on.
+      shown: photographs of which some are shown.
+      max_images: maximum number of images to evaluate on.
+      output: directory for `tradeoff.json`, `tradeoff.md` (a table), `tradeoff.svg` (error against
+        LPIPS, one line per group) and `pictures.png`.
     """
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    metrics: dict[str, dict[str, dict[str, float]]] = {}
     pictures = []
-    for each in compared:
-        photographs = read_at_least_two(measured, each.size, images)
-        found[each.name] = {
-            loss: evaluate(inverter, photographs, sets=True).metrics
-            for loss, inverter in each.inverters.items()
+    for group in groups:
+        images = read_at_least_two(evaluated, group.size, max_images)
+        metrics[group.name] = {
+            loss: evaluate(inverter, images, frechet_distance=True).metrics
+            for loss, inverter in group.inverters.items()
         }
-        pictures.append(_pictures(each, shown))
+        pictures.append(_draw_reconstructions(group, shown))
     lines = {
         name: [(x["normalized_error"], x["lpips"], loss) for loss, x in by_loss.items()]
-        for name, by_loss in found.items()
+        for name, by_loss in metrics.items()
     }
     chart = path_chart(
         lines,
         title="Distortion and perception",
-        caption="Below: more alike to people. Left: nearer in pixels.",
+        caption="Lower: perceptually closer. Further left: closer in pixels.",
         x="normalised reconstruction error",
         y="LPIPS",
     )
     output.mkdir(parents=True, exist_ok=True)
-    write_json(output / "tradeoff.json", found)
-    for name, text in (("tradeoff.md", _table(found)), ("tradeoff.svg", chart.svg)):
+    write_json(output / "tradeoff.json", metrics)
+    for name, text in (("tradeoff.md", _format_table(metrics)), ("tradeoff.svg", chart.svg)):
         with atomic_path(output / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     write_png(output / "pictures.png", stack_vertically(pictures))
 
 
-def _pictures(compared: InverterGroup, shown: Source) -> np.ndarray:
-    photographs = read_images(shown, compared.size)
-    photographs = photographs[evenly_spaced_indices(len(photographs), _SHOWN)]
+def _draw_reconstructions(group: InverterGroup, shown: Source) -> np.ndarray:
+    images = read_images(shown, group.size)
+    images = images[evenly_spaced_indices(len(images), _NUM_SHOWN)]
     rows: dict[str, np.ndarray] = {}
-    for loss, inverter in compared.inverters.items():
-        evaluation = evaluate(inverter, photographs)
-        rows.setdefault(f"{compared.name}: photograph", evaluation.images)
+    for loss, inverter in group.inverters.items():
+        evaluation = evaluate(inverter, images)
+        rows.setdefault(f"{group.name}: photograph", evaluation.images)
         rows[loss] = evaluation.reconstructions
     side = next(iter(rows.values())).shape[1]
-    return image_grid(rows, scale=max(1, round(_SIDE / side)))
+    return image_grid(rows, scale=max(1, round(_CELL_SIDE / side)))
 
 
-def _table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+def _format_table(metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     lines = [f"| feature | loss | {' | '.join(_COLUMNS.values())} | images |"]
     lines.append("| --- " * (len(_COLUMNS) + 3) + "|")
-    for name, by_loss in found.items():
-        for loss, metrics in by_loss.items():
-            values = [
-                f"{metrics[key]:.2f}" if "db" in key else f"{metrics[key]:.3f}" for key in _COLUMNS
-            ]
-            lines.append(f"| {name} | {loss} | {' | '.join(values)} | {metrics['images']} |")
+    for name, by_loss in metrics.items():
+        for loss, row in by_loss.items():
+            values = [f"{row[key]:.2f}" if "db" in key else f"{row[key]:.3f}" for key in _COLUMNS]
+            lines.append(f"| {name} | {loss} | {' | '.join(values)} | {row['images']} |")
     return "\n".join(lines) + "\n"

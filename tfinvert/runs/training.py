@@ -1,4 +1,4 @@
-"""A whole run: train, evaluate, save and report, into one directory."""
+"""Training runs of inverters: train, evaluate, save and report."""
 
 import dataclasses
 import pathlib
@@ -35,29 +35,34 @@ from tfinvert.runs.run_context import RunContext, open_run_context
 from tfinvert.training import precision, train_inverter, train_sampler, train_step
 from tfinvert.training.datasets import image_cache_for, open_training_dataset
 from tfinvert.training.history import training_minutes
-from tfinvert.training.losses import make_loss as make_loss
-from tfinvert.training.settings import Settings
+from tfinvert.training.losses import make_loss
+from tfinvert.training.settings import DEFAULT_INTERVALS, Intervals, Settings
 from tfinvert.training.state import has_checkpoint
 from tfinvert.training.warm_start import check_initial_inverter
 
 INVERTER = "inverter"
-_DRAWN = 6  # validation images whose samples are shown
+_SAMPLED_IMAGES = 6  # validation images whose samples the report shows
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingRun:
-    """What is trained on what: with `Settings`, everything that determines the result.
+    """Configuration of a training run; with `Settings`, it determines the result.
 
     Attributes:
-      feature: the feature's name.
-      data: training photographs, as `open_source` takes them.
-      image_size: height and width of the images, in pixels.
-      validation_data: photographs to validate on; None for those `data` holds out.
-      validation_images: at most so many of them, evenly spaced; all are held in memory.
-      dtype: of the weights that are evaluated and saved, "float32" or "float16".
-      start: inverter to begin with, as `tfinvert.load` takes it, and read only then; None begins
-        with fresh weights.
-      samples: whether what is learnt is to draw around `start`, which stays as it is.
+      feature: the feature's name, with options.
+      data: training photographs, a name that `open_source` takes.
+      image_size: height and width of the images in pixels.
+      validation_data: validation photographs; None holds out images of `data`.
+      validation_images: maximum number of validation images, evenly subsampled; they are held in
+        memory.
+      weights_dtype: data type of the weights that are evaluated and saved, "float32" or "float16".
+      init_from: inverter whose weights initialise training, a name or directory that
+        `tfinvert.load` takes; it is not read again when the run is resumed. None initialises the
+        weights at random.
+      train_sampler: whether to train a sampler for `init_from`, which is frozen.
+
+    Raises:
+      InputError: a value is out of range, or `init_from` is missing.
     """
 
     feature: str
@@ -65,107 +70,121 @@ class TrainingRun:
     image_size: int
     validation_data: str | None = None
     validation_images: int = MAX_IMAGES
-    dtype: str = "float32"
-    start: str | None = None
-    samples: bool = False
+    weights_dtype: str = "float32"
+    init_from: str | None = None
+    train_sampler: bool = False
 
     def __post_init__(self) -> None:
-        if self.samples and not self.start:
-            raise InputError("samples takes an inverter to draw around; give start. Received: none")
+        if self.train_sampler and not self.init_from:
+            raise InputError(
+                "--train_sampler needs an inverter; give --init_from=INVERTER. Received: none"
+            )
         if self.validation_images < 2:
             raise InputError(
-                f"validation_images must be at least 2. Received: {self.validation_images}"
+                f"--validation_images must be at least 2. Received: {self.validation_images}"
             )
 
 
 def run_training(
-    asked: TrainingRun,
+    config: TrainingRun,
     settings: Settings,
     workdir: str | pathlib.Path,
     strategy: str = "auto",
-    pace: train_inverter.Intervals = train_inverter.DEFAULT_INTERVALS,
+    intervals: Intervals = DEFAULT_INTERVALS,
     cache: str | pathlib.Path | None = None,
     memory_gb: float = MEMORY_GB,
 ) -> pathlib.Path:
-    """Trains, evaluates, saves and reports, and prints what it does; returns the directory.
+    """Trains, evaluates, saves and reports, and prints progress.
 
-    A run that was interrupted goes on; one that is whole is left as it is. `cache` is the folder
-    for cached views, if the settings ask for some; photographs take at most `memory_gb` of memory.
-    With the strategy "multi_worker" every worker calls this before TensorFlow does anything else,
-    and the chief alone writes.
+    An interrupted run is resumed; a complete one is left as it is. With the strategy
+    "multi_worker", every worker calls this function before it uses TensorFlow in any other way,
+    and only the chief writes files.
+
+    Args:
+      config: feature, data and initial weights.
+      settings: network, loss and optimisation.
+      workdir: the run directory.
+      strategy: a name that `strategies.make_strategy` takes.
+      intervals: steps between log entries, validations and checkpoints.
+      cache: folder for caches of fixed views; needed if and only if the settings have
+        `cached_views`.
+      memory_gb: memory for decoded photographs in gigabytes.
+
+    Returns:
+      The run directory.
 
     Raises:
-      InputError: something given is wrong; nothing of the user's is overwritten.
-      Interrupted: it was told to stop, and did after a step.
+      InputError: the input is wrong. No file is overwritten.
+      Interrupted: the process was interrupted; the last step is saved.
     """
-    with open_run_context(workdir, strategy, asked, settings, pace) as run:
-        _train(run, asked, settings, pace, cache, memory_gb)
+    with open_run_context(workdir, strategy, config, settings, intervals) as run:
+        _train(run, config, settings, intervals, cache, memory_gb)
         return run.path
 
 
 def _train(
     run: RunContext,
-    asked: TrainingRun,
+    config: TrainingRun,
     settings: Settings,
-    pace: train_inverter.Intervals,
+    intervals: Intervals,
     cache: str | pathlib.Path | None,
     memory_gb: float,
 ) -> None:
-    side = asked.image_size
-    feature = features.get(asked.feature, image_shape=(side, side, 3))
-    # Before the data: what cannot be ends here.
-    start = _start(run, asked, settings, feature)
+    side = config.image_size
+    feature = features.get(config.feature, image_shape=(side, side, 3))
+    # Settings are checked before the data is read.
+    initial = _load_initial_inverter(run, config, settings, feature)
     train_step.check_step_settings(settings, run.devices)
     precision.check_precision(settings.precision)
-    held = image_cache_for(settings, (side, side), memory_gb)
-    training, validation = _open(asked, held)
-    examples = open_training_dataset(feature, training, settings, cache)
-    facts = dataclasses.asdict(asked) | dataclasses.asdict(settings)
-    # With the number of images, since a position means another image when it changes.
+    image_cache = image_cache_for(settings, (side, side), memory_gb)
+    training, validation = _open_sources(config, image_cache)
+    dataset = open_training_dataset(feature, training, settings, cache)
+    facts = dataclasses.asdict(config) | dataclasses.asdict(settings)
+    # The number of images is part of the flags, since the order of the images depends on it.
     flags = facts | {"training_images": len(training)}
 
-    def said() -> str:
+    def run_summary() -> str:
         return (
-            f"{len(training)} training images an epoch, {validation.evaluation_size} validation "
-            f"images; {run.devices.num_replicas_in_sync} × {_device_kind()}{held}"
+            f"{len(training)} training images per epoch, {validation.evaluation_size} validation "
+            f"images; {run.devices.num_replicas_in_sync} × {_device_kind()}{image_cache}"
         )
 
-    if not run.open(flags, (INVERTER, METRICS_FILE, REPORT_FILE), examples, said):
+    if not run.open(flags, (INVERTER, METRICS_FILE, REPORT_FILE), dataset, run_summary):
         return
-    seen = asked.validation_images if run.team.chief else 1
-    images = read_images(validation, feature.image_shape[:2], seen)
-    rest = examples, images, settings, run.path, run.devices, pace
-    if asked.samples:
-        inverter, history, mean = train_sampler.train_sampler(start, *rest)
+    limit = config.validation_images if run.team.is_chief else 1
+    images = read_images(validation, feature.image_shape[:2], limit)
+    arguments = dataset, images, settings, run.path, run.devices, intervals
+    if config.train_sampler:
+        inverter, history, mean_image = train_sampler.train_sampler(initial, *arguments)
     else:
-        inverter, history, mean = train_inverter.train_inverter(feature, *rest, start)
-    if not run.team.chief:
+        inverter, history, mean_image = train_inverter.train_inverter(feature, *arguments, initial)
+    if not run.team.is_chief:
         return
-    inverter.round_weights(asked.dtype)
+    inverter.round_weights(config.weights_dtype)
     evaluation = evaluate(inverter, images)
-    mean_image = resize_images(mean[np.newaxis], inverter.output_size)[0]
+    mean_image = resize_images(mean_image[np.newaxis], inverter.output_size)[0]
     baseline = mean_image_baseline(evaluation, mean_image)
-    facts |= _parameters(inverter)
+    facts |= _count_parameters(inverter)
     samples = None
-    if asked.samples:
-        shown = images[evenly_spaced_indices(len(images), MAX_GRID_IMAGES)[:_DRAWN]]
+    if config.train_sampler:
+        shown = images[evenly_spaced_indices(len(images), MAX_GRID_IMAGES)[:_SAMPLED_IMAGES]]
         samples = inverter.sample(inverter.encode(shown), 4)
-        few = images[evenly_spaced_indices(len(images), MAX_SAMPLED_IMAGES)]
-        facts["samples_metrics"] = evaluate_samples(inverter, few)
-    spent = training_minutes(history, settings.batch_size)
+        subset = images[evenly_spaced_indices(len(images), MAX_SAMPLED_IMAGES)]
+        facts["samples_metrics"] = evaluate_samples(inverter, subset)
+    minutes = training_minutes(history, settings.batch_size)
     inverter.card = make_card(
         **facts,
-        training_minutes=round(spent, 1),
-        training_images_per_second=round(settings.steps * settings.batch_size / spent / 60, 1),
-        workers=run.team.of,
+        training_minutes=round(minutes, 1),
+        training_images_per_second=round(settings.steps * settings.batch_size / minutes / 60, 1),
+        workers=run.team.size,
         metrics=evaluation.metrics,
     )
     if not (run.path / INVERTER).exists():
-        inverter.save(run.path / INVERTER, asked.dtype)
+        inverter.save(run.path / INVERTER, config.weights_dtype)
     write_run_report(
         run.path,
         feature=feature.name,
-        photographs="images it never saw",
+        photographs="held-out images",
         evaluation=evaluation,
         baseline_name="mean training image",
         baseline=baseline,
@@ -173,61 +192,71 @@ def _train(
         details=inverter.card,
         samples=samples,
     )
-    print(_summary(run.path, inverter.card, baseline))
+    print(_summarize_result(run.path, inverter.card, baseline))
 
 
-def _start(
-    run: RunContext, asked: TrainingRun, settings: Settings, feature: Feature
+def _load_initial_inverter(
+    run: RunContext, config: TrainingRun, settings: Settings, feature: Feature
 ) -> Inverter | None:
-    """What a run begins with, if anything; checks that what is asked for can be had."""
-    if asked.samples:  # also by a run that goes on: its checkpoint has the weights alone
-        own = run.path / INVERTER  # of a run that is whole, or nearly: around the same
-        start = load(own if own.exists() else asked.start)
-        train_sampler.check_sampler_settings(start, feature, settings)
-        return start
+    """The inverter that initialises training, if there is one; checks the settings as well."""
+    if config.train_sampler:  # also when the run is resumed: checkpoints have the sampler only
+        saved = run.path / INVERTER  # of a run whose report is missing; it has the same network
+        initial = load(saved if saved.exists() else config.init_from)
+        train_sampler.check_sampler_settings(initial, feature, settings)
+        return initial
     network = inversion.build(
-        feature, width=settings.width, units=settings.units, network=settings.network
+        feature, width=settings.width, units=settings.hidden_units, network=settings.network
     )
     make_loss(settings.loss, network.output_shape[1:3])
-    if asked.start and settings.train_encoder:
-        raise InputError("start is for networks of features that stay; an autoencoder begins anew")
-    if settings.spread == "alone" and not asked.start:
-        raise InputError("spread=alone is for an inverter that stays as it is: give it as start")
-    if settings.spread == "alone" and settings.loss != Settings(1).loss:
+    if config.init_from and settings.train_encoder:
         raise InputError(
-            f"spread=alone is learnt by its likelihood, and by no loss. Received: {settings.loss}"
+            "--init_from cannot be combined with --train_encoder; give one of them. "
+            f"Received: --init_from={config.init_from}"
+        )
+    if settings.uncertainty == "frozen" and not config.init_from:
+        raise InputError(
+            "--uncertainty=frozen needs an inverter; give --init_from=INVERTER. Received: none"
+        )
+    if settings.uncertainty == "frozen" and settings.loss != Settings(1).loss:
+        raise InputError(
+            "--uncertainty=frozen trains with the negative log-likelihood; leave out --loss. "
+            f"Received: --loss={settings.loss}"
         )
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
-        feature.to_train()
-    # A run that goes on has its own weights, and what it began with may be gone.
-    if not asked.start or not run.team.chief or has_checkpoint(run.path):
+        feature.trainable_copy()  # raises the error
+    # When a run is resumed, its checkpoint has the weights, and the inverter may be gone.
+    if not config.init_from or not run.team.is_chief or has_checkpoint(run.path):
         return None
-    start = load(asked.start)
-    check_initial_inverter(start, feature, network)
-    return start
+    initial = load(config.init_from)
+    check_initial_inverter(initial, feature, network)
+    return initial
 
 
-def _parameters(inverter: Inverter) -> dict[str, int]:
-    parts = {"parameters": inverter.network.count_params()}
+def _count_parameters(inverter: Inverter) -> dict[str, int]:
+    counts = {"parameters": inverter.network.count_params()}
     if inverter.flow:
-        parts["samples_parameters"] = inverter.flow.network.count_params()
-    return parts
+        counts["samples_parameters"] = inverter.flow.network.count_params()
+    return counts
 
 
 def has_held_out_split(data: str, inverter_card: dict[str, Any]) -> bool:
-    """Whether an inverter was trained on a part of that data, and the other part was held out."""
+    """Whether an inverter was trained on this data with its validation images held out."""
     return data == inverter_card.get("data") and not inverter_card.get("validation_data")
 
 
-def _open(asked: TrainingRun, held: DecodedImageCache) -> tuple[Source, Source]:
-    if asked.validation_data:
-        training = open_source(asked.data, held=held)
-        validation = open_source(asked.validation_data)
+def _open_sources(config: TrainingRun, image_cache: DecodedImageCache) -> tuple[Source, Source]:
+    """The training and the validation photographs."""
+    if config.validation_data:
+        training = open_source(config.data, "all", image_cache)
+        validation = open_source(config.validation_data)
     else:
-        training = open_source(asked.data, "training", held)
-        validation = open_source(asked.data, "validation")
+        training = open_source(config.data, "training", image_cache)
+        validation = open_source(config.data, "validation")
     if validation.evaluation_size < 2:
-        raise InputError(f"{validation.name} has one image; validation takes at least two")
+        raise InputError(
+            "the validation data contains one image; the normalised error needs at least two. "
+            f"Received: {validation.name}"
+        )
     return training, validation
 
 
@@ -235,18 +264,18 @@ def _device_kind() -> str:
     return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
 
 
-def _summary(run: pathlib.Path, card: dict[str, Any], baseline: dict[str, Any]) -> str:
-    ours = card["metrics"]
-    drawn = ""
+def _summarize_result(run: pathlib.Path, card: dict[str, Any], baseline: dict[str, Any]) -> str:
+    metrics = card["metrics"]
+    samples = ""
     if "samples_metrics" in card:
-        drawn = (
-            "its features are off by {reconstruction_feature_error:.3f}, those of samples by "
+        samples = (
+            "feature error of reconstructions {reconstruction_feature_error:.3f}, of samples "
             "{sample_feature_error:.3f}\n"
         ).format_map(card["samples_metrics"])
     return (
-        f"normalised reconstruction error {ours['normalized_error']:.3f} on {ours['images']} "
-        f"images (the mean image: {baseline['normalized_error']:.3f})\n"
-        f"{drawn}{card['training_images_per_second']:.0f} images/s while training, "
-        f"{ours['images_per_second']:.0f} when reconstructing\n"
+        f"normalised reconstruction error {metrics['normalized_error']:.3f} on "
+        f"{metrics['images']} images (mean image baseline: {baseline['normalized_error']:.3f})\n"
+        f"{samples}{card['training_images_per_second']:.0f} images/s in training, "
+        f"{metrics['images_per_second']:.0f} images/s in reconstruction\n"
         f"inverter: {run / INVERTER}\nreport:   {run / REPORT_FILE}"
     )

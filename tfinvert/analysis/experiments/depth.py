@@ -93,7 +93,7 @@ def measure(inverters: dict[str, Inverter], images: np.ndarray) -> Measurement:
 
 
 def _rms_uncertainty(inverter: Inverter, features: np.ndarray) -> float | None:
-    if inverter.spread is None:
+    if inverter.uncertainty_head is None:
         return None
     return float(np.sqrt(np.mean(np.square(inverter.uncertainty(features)))))
 

@@ -204,7 +204,7 @@ def _charts(table: pd.DataFrame) -> list[Figure]:
                 structural.assign(**percent),
                 "share_lost",
                 "share_lost_se",
-                thing="perturbation",
+                item="perturbation",
                 series="label",
                 title=f"Share lost by perturbation{suffix}",
                 caption="Share of the gain over the mean of the photographs: at 100 % nothing of "

@@ -197,7 +197,7 @@ def _charts(table: pd.DataFrame) -> list[Figure]:
             table,
             column,
             f"{column}_se",
-            thing="source",
+            item="source",
             series="label",
             title=f"Distance from real features: {title}",
             caption=f"{caption}, in units of the distance between two halves of real ones; "

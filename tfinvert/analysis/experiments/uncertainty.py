@@ -42,7 +42,7 @@ def check(name: str, inverter: Inverter) -> None:
     Raises:
       InputError: it does not.
     """
-    if inverter.spread is None:
+    if inverter.uncertainty_head is None:
         raise InputError(
             "uncertainty takes inverters with an uncertainty head; train one with "
             f"--uncertainty=joint, or add one with --uncertainty=frozen. Received: {name}"

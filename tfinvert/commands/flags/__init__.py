@@ -1,1 +1,1 @@
-"""The help and the flags of each command: without TensorFlow, so that `--help` is fast."""
+"""Declarations of the commands: help texts and flags, without TensorFlow."""

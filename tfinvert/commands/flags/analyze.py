@@ -1,70 +1,87 @@
-"""The paper's experiments on inverters of yours, or on those that ship (sections 4 and 5).
+"""Runs the paper's experiments on inverters, shipped or your own (sections 4 and 5).
 
-What each baseline makes of the same features, with brightness, colour and time (HOG, LBP and SIFT
-on 5 000 images, half an hour on two cores; docs/results.md):
+Every baseline on the same features, with brightness, colour and time (HOG, LBP and SIFT on 5 000
+images, half an hour on two cores; docs/results.md):
 
     tfinvert analyze --experiment=baselines --data=folder:val \\
         --training_data=folder:train --workdir=runs/baselines
 
-What is rebuilt at lower contrast, and from fewer keypoints (a minute each):
+Reconstruction at lower contrast and from fewer keypoints (one minute each):
 
-    tfinvert analyze --experiment=contrast --data=folder:val --images=500 \\
+    tfinvert analyze --experiment=contrast --data=folder:val --max_images=500 \\
         --workdir=runs/contrast
-    tfinvert analyze --experiment=keypoints --data=folder:val --images=500 \\
+    tfinvert analyze --experiment=keypoints --data=folder:val --max_images=500 \\
         --workdir=runs/keypoints
 
-Every layer of AlexNet: the shipped inverters beside gradient-based inversion; autoencoders of yours
-can be named too (ten minutes):
+Every layer of AlexNet: the shipped inverters beside gradient-based inversion; `--inverters` may
+also name your own autoencoders (ten minutes):
 
     tfinvert analyze --experiment=layers --data=folder:val --workdir=runs/layers
 
-Everything but the baselines, from the shipped inverters, into one report; with 16 photographs it is
-a few minutes' work, with a thousand an hour's:
+All experiments but the baselines, on the shipped inverters, in one report (a few minutes with 16
+photographs, an hour with a thousand):
 
-    tfinvert analyze --experiment=all --data=folder:val --images=16 --workdir=runs/all
+    tfinvert analyze --experiment=all --data=folder:val --max_images=16 --workdir=runs/all
 
-Into the work directory go `report.html`, for each experiment a folder with `results.json`, its
-table as `results.csv` and its figures as SVG and PNG, and TensorBoard's `summaries/`. The same
-command goes on with a stopped run; with another `--experiment` it adds to it.
+Writes into the work directory: `report.html`; for each experiment a folder with `results.json`, its
+table as `results.csv` and its figures as SVG and PNG; and TensorBoard's `summaries/`. The same
+command resumes an interrupted run; with another `--experiment` it adds that experiment to the run.
 """
 
 from absl import flags
 
-from tfinvert.config.choices import EXPERIMENTS, MAX_IMAGES, SOURCE_FORMATS
+from tfinvert.commands.command import Command
+from tfinvert.commands.flags.deprecated import define_alias
+from tfinvert.config.choices import MAX_IMAGES, SOURCE_FORMATS
+from tfinvert.config.registry import EXPERIMENTS
 
-LONG = "baselines"  # half an hour, and learns from training images: not a part of "all"
+COMMAND = Command(module=__name__, order=40)
 
 
 def define_flags() -> None:
-    """Defines them, for the program that calls."""
+    """Defines this command's flags."""
     flags.DEFINE_list(
         "experiment",
         None,
-        f"What to find out: some of {', '.join(EXPERIMENTS)}; or all, which is all but {LONG}.",
+        f"Experiments to run: one or more of {', '.join(EXPERIMENTS)}; or all, which leaves out "
+        "baselines.",
         required=True,
     )
     flags.DEFINE_list(
         "inverters",
         None,
-        "Saved inverters' directories or shipped names; else shipped ones that fit.",
+        "Inverters: directories or shipped names; the default is the shipped inverters of each "
+        "experiment.",
     )
-    flags.DEFINE_string("data", "photos", f"Photographs to look at: {SOURCE_FORMATS}.")
+    flags.DEFINE_string("data", "photos", f"Photographs to analyse: {SOURCE_FORMATS}.")
     flags.DEFINE_string(
-        "training_data", None, "What baselines learn from: the same forms; else held out of --data."
+        "training_data",
+        None,
+        f"Training photographs of the baselines: {SOURCE_FORMATS}; the default is the training "
+        "split of --data.",
     )
-    flags.DEFINE_integer("images", MAX_IMAGES, "At most so many, evenly spaced.", 2)
     flags.DEFINE_integer(
-        "training_images", 20000, "The same for those that baselines learn from.", 2
+        "max_images", MAX_IMAGES, "Maximum number of images, evenly subsampled.", lower_bound=2
+    )
+    define_alias("images", "max_images")
+    flags.DEFINE_integer(
+        "training_images",
+        20000,
+        "Maximum number of training images of the baselines, evenly subsampled.",
+        lower_bound=2,
     )
     flags.DEFINE_integer(
         "gradient_images",
         None,
-        "At most so many for gradient-based inversion; else 256 for baselines, an eighth of the "
-        "images, from 6 to 64, for others.",
-        0,
+        "Maximum number of images for gradient-based inversion; the default is 256 with baselines, "
+        "and otherwise an eighth of the images, between 6 and 64.",
+        lower_bound=0,
     )
     flags.DEFINE_integer(
-        "gradient_steps", 400, "Steps of gradient-based inversion; not of baselines.", 1
+        "gradient_steps",
+        400,
+        "Steps of gradient-based inversion, except in baselines.",
+        lower_bound=1,
     )
-    flags.DEFINE_integer("seed", 0, "Of everything drawn at random.", 0)
-    flags.DEFINE_string("workdir", None, "Where the results go.", required=True)
+    flags.DEFINE_integer("seed", 0, "Random seed.", lower_bound=0)
+    flags.DEFINE_string("workdir", None, "Work directory of the run.", required=True)

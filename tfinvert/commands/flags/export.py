@@ -1,29 +1,30 @@
-"""Exports an inverter for TensorFlow Serving.
+"""Exports an inverter as a SavedModel for TensorFlow Serving.
 
     tfinvert export --inverter=hog --output=models/hog
     tfinvert export --inverter=runs/hog/inverter --output=models/hog --version=2
     tfinvert export --inverter=runs/sift/inverter --output=models/sift --endpoints=invert
 
 Takes seconds. Writes OUTPUT/VERSION/ with the endpoints serving_default (images), reconstruct_bytes
-(JPEG or PNG files) and invert (features), checked, and with warm-up requests; docs/serving.md tells
-how to call them. A feature that runs Python on the host can only be served from its features.
+(JPEG or PNG files) and invert (features), with warm-up requests, and checks it; docs/serving.md
+describes requests. For a feature that is computed by Python on the host, only the endpoint invert
+can be exported.
 """
 
 from absl import flags
 
-from tfinvert.config.choices import ENDPOINTS
+from tfinvert.commands.command import Command
+from tfinvert.commands.flags.shared import INVERTER_HELP
+from tfinvert.config.registry import ENDPOINTS
+
+COMMAND = Command(module=__name__, order=50)
 
 
 def define_flags() -> None:
-    """Defines them, for the program that calls."""
+    """Defines this command's flags."""
+    flags.DEFINE_string("inverter", None, INVERTER_HELP, required=True)
     flags.DEFINE_string(
-        "inverter",
-        None,
-        "A saved inverter's directory, or the name of a shipped one.",
-        required=True,
+        "output", None, "Directory of the model, for example models/hog.", required=True
     )
-    flags.DEFINE_string(
-        "output", None, "The model's directory, named like the model: models/hog.", required=True
-    )
-    flags.DEFINE_integer("version", 1, "The version, a directory in --output.", 0)
-    flags.DEFINE_list("endpoints", list(ENDPOINTS), "Which endpoints to export.")
+    flags.DEFINE_integer("version", 1, "Model version: a directory in --output.", lower_bound=0)
+    endpoints = "; ".join(f"{name}: {ENDPOINTS.describe(name)}" for name in ENDPOINTS)
+    flags.DEFINE_list("endpoints", list(ENDPOINTS), f"Endpoints to export. {endpoints}.")

@@ -1,14 +1,18 @@
-"""Lists the inverters that come with the package, with their size and error.
+"""Lists the inverters that are shipped with the package, with their size and error.
 
     tfinvert list
     tfinvert list --json
 
-A name is what `--inverter` takes.
+`--inverter` of other commands takes the names.
 """
 
 from absl import flags
 
+from tfinvert.commands.command import Command
+
+COMMAND = Command(module=__name__, order=80, quick=True)
+
 
 def define_flags() -> None:
-    """Defines them, for the program that calls."""
-    flags.DEFINE_bool("json", False, "As JSON, for programs.")
+    """Defines this command's flags."""
+    flags.DEFINE_bool("json", False, "JSON output.")

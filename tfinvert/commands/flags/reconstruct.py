@@ -1,40 +1,48 @@
-"""Reconstructs photographs from their features and draws both (figure 1 of the paper).
+"""Reconstructs photographs from their features and shows both (figure 1 of the paper).
 
     tfinvert reconstruct --inverter=hog --output=grid.png a.jpg b.png
 
-An inverter for any size rebuilds whole photographs; for another, each is cut to the largest central
-square and resized. A folder gets every reconstruction alone; so frames of a film become frames:
+An inverter that accepts any image size reconstructs whole photographs; for other inverters, each
+photograph is cropped to its largest central square and resized. With a folder as output, every
+reconstruction is written to a file of its own, for example the frames of a film:
 
     tfinvert reconstruct --inverter=hog --output=rebuilt/ frames/*.png
 
-An inverter that draws (docs/samples.md) also shows other images that have the same feature:
+An inverter with a sampler (docs/samples.md) also shows other images with the same feature:
 
-    tfinvert reconstruct --inverter=hog-samples-64 --samples=4 --output=grid.png a.jpg b.png
+    tfinvert reconstruct --inverter=hog-samples-64 --num_samples=4 --output=grid.png a.jpg b.png
 """
 
 from absl import flags
 
+from tfinvert.commands.command import Command
+from tfinvert.commands.flags.deprecated import define_alias
+from tfinvert.commands.flags.shared import INVERTER_HELP
+
+COMMAND = Command(module=__name__, order=10, arguments=True)
+
 
 def define_flags() -> None:
-    """Defines them, for the program that calls."""
-    flags.DEFINE_string("inverter", "hog", "A saved inverter's directory or a shipped name.")
+    """Defines this command's flags."""
+    flags.DEFINE_string("inverter", "hog", INVERTER_HELP)
     flags.DEFINE_list(
         "output",
         "grid.png",
-        "Where the result goes: a .png file gets photographs and reconstructions, a folder every "
-        "reconstruction alone; both may be given.",
+        "Output path: a .png file for a grid of photographs and reconstructions, a folder for one "
+        "file per reconstruction, or both, separated by a comma.",
     )
     flags.DEFINE_integer(
-        "samples", 0, "Images to draw that have the feature, below each.", lower_bound=0
+        "num_samples", 0, "Number of images to sample for each photograph.", lower_bound=0
     )
-    flags.DEFINE_integer("seed", 0, "Of the samples.", lower_bound=0)
+    define_alias("samples", "num_samples")
+    flags.DEFINE_integer("seed", 0, "Random seed of the samples.", lower_bound=0)
     flags.DEFINE_integer(
-        "columns", 8, "Photographs in a row, where all have one size.", lower_bound=1
+        "columns", 8, "Photographs per row of the grid, if all have the same size.", lower_bound=1
     )
     flags.DEFINE_integer(
         "scale",
         None,
-        "Enlarges each pixel of the picture so many times; by default whole photographs not at "
-        "all, others twice.",
+        "Magnification of the grid, in pixels per pixel; the default is 1 for whole photographs "
+        "and 2 otherwise.",
         lower_bound=1,
     )

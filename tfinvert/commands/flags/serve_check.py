@@ -2,15 +2,19 @@
 
     tfinvert serve-check --model=models/hog/1
 
-Takes seconds. Refuses a model that calls Python or that has unknown sizes beside the batch; prints
-what each signature takes and gives.
+Takes seconds. Rejects a model that calls Python or has unknown dimensions other than the batch, and
+prints the inputs and outputs of each signature.
 """
 
 from absl import flags
 
+from tfinvert.commands.command import Command
+
+COMMAND = Command(module=__name__, order=60)
+
 
 def define_flags() -> None:
-    """Defines them, for the program that calls."""
+    """Defines this command's flags."""
     flags.DEFINE_string(
-        "model", None, "The directory of one version, which holds saved_model.pb.", required=True
+        "model", None, "Directory of one version, which contains saved_model.pb.", required=True
     )

