@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tfinvert.analysis.contrast import scale_contrast
 from tfinvert.analysis.experiments.contrast import EXPERIMENT
+from tfinvert.analysis.scores import scale_contrast
 
 
 def test_scaling_keeps_the_mean_and_scales_the_deviation(photos):

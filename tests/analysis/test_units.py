@@ -9,15 +9,16 @@ import scipy.stats
 import tfinvert
 from tfinvert import metrics
 from tfinvert.analysis import claims
-from tfinvert.analysis.class_units import (
+from tfinvert.analysis.experiment import Measurement, make_table
+from tfinvert.analysis.experiments.units import EVERYWHERE, EXPERIMENT, ONE_CELL, UNIT
+from tfinvert.analysis.single_units import (
     ClassCorrelations,
     class_averages,
     has_class_units,
+    highest_variance_units,
+    isolate_units,
     pairwise_correlations,
 )
-from tfinvert.analysis.experiment import Measurement, make_table
-from tfinvert.analysis.experiments.units import EVERYWHERE, EXPERIMENT, ONE_CELL, UNIT
-from tfinvert.analysis.single_units import highest_variance_units, isolate_units
 from tfinvert.errors import InputError
 from tfinvert.features import get
 

@@ -15,13 +15,6 @@ import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis import claims
-from tfinvert.analysis.class_units import (
-    MIN_CLASSES,
-    ClassCorrelations,
-    class_columns,
-    correlate_with_classes,
-    has_class_units,
-)
 from tfinvert.analysis.experiment import Exhibit, Experiment, Measurement, Presentation, make_table
 from tfinvert.analysis.inverters import (
     add_labels,
@@ -31,7 +24,12 @@ from tfinvert.analysis.inverters import (
 )
 from tfinvert.analysis.scores import mean_columns
 from tfinvert.analysis.single_units import (
+    MIN_CLASSES,
+    ClassCorrelations,
+    class_columns,
     clip_probabilities,
+    correlate_with_classes,
+    has_class_units,
     highest_variance_units,
     isolate_units,
 )
