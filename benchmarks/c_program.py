@@ -1,4 +1,4 @@
-"""tests/serving/c_runtime.c: an exported model in a process without Python."""
+"""Drives tests/serving/c_runtime.c, which runs an exported model in a process without Python."""
 
 import itertools
 import os
@@ -18,12 +18,12 @@ SOURCE = pathlib.Path(__file__).parents[1] / "tests" / "serving" / "c_runtime.c"
 
 
 def compiler() -> str | None:
-    """A C compiler, where there is one."""
+    """Returns the path of a C compiler, or None."""
     return shutil.which("cc") or shutil.which("gcc")
 
 
 def build(folder: pathlib.Path) -> pathlib.Path:
-    """Compiles the program into a folder, on the libraries of the TensorFlow wheel."""
+    """Compiles the program into a folder, linked with the libraries of the TensorFlow wheel."""
     libraries, path = tf.sysconfig.get_lib(), folder / "c_runtime"
     command = [compiler(), "-O2", "-Wall", "-Wextra", "-Werror", str(SOURCE), "-o", str(path)]
     command += ["-I", tf.sysconfig.get_include(), "-L", libraries, f"-Wl,-rpath,{libraries}"]
@@ -32,51 +32,48 @@ def build(folder: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def signatures(model: pathlib.Path) -> Any:
-    """The signatures of a SavedModel, by name, as protocol buffers."""
-    saved = saved_model_pb2.SavedModel.FromString((model / "saved_model.pb").read_bytes())
-    return saved.meta_graphs[0].signature_def
-
-
-def request(
+def encode_request(
     model: pathlib.Path, endpoint: str, value: Any, output: str, shape: Any = (1,)
 ) -> bytes:
-    """What the program reads: one request.
+    """Encodes one request as the program reads it.
 
     Args:
-      model: a version's directory.
-      endpoint: the signature.
-      value: a float array, or bytes for a tensor of strings that are all the same.
-      output: which output is wanted.
-      shape: of that tensor of strings.
+      model: the directory of a version.
+      endpoint: name of the signature.
+      value: a float array, or bytes for a tensor of identical strings.
+      output: name of the requested output.
+      shape: shape of the tensor of strings.
     """
-    signature = signatures(model)[endpoint]
-    (given,) = signature.inputs.values()
+    saved = saved_model_pb2.SavedModel.FromString((model / "saved_model.pb").read_bytes())
+    signature = saved.meta_graphs[0].signature_def[endpoint]
+    (tensor,) = signature.inputs.values()
     if isinstance(value, bytes):
         kind, data = "bytes", value
     else:
         kind, data, shape = "float", np.asarray(value, "<f4").tobytes(), np.shape(value)
     dimensions = ",".join(map(str, shape))
-    wanted = signature.outputs[output].name
-    return f"{given.name} {wanted} {kind}:{dimensions} {len(data)}\n".encode() + data
+    output_name = signature.outputs[output].name
+    return f"{tensor.name} {output_name} {kind}:{dimensions} {len(data)}\n".encode() + data
 
 
 def peak_memory(process: int) -> float:
-    """The most memory that a process has held so far, in GB (10⁹ bytes), on Linux.
+    """Returns the peak resident memory of a process so far, in GB (10⁹ bytes); Linux only.
 
     Raises:
-      ConnectionError: it has ended.
+      ConnectionError: the process has ended.
     """
-    found = re.search(r"VmHWM:\s*(\d+) kB", pathlib.Path(f"/proc/{process}/status").read_text())
-    if not found:
+    status = pathlib.Path(f"/proc/{process}/status").read_text()
+    match = re.search(r"VmHWM:\s*(\d+) kB", status)
+    if not match:
         raise ConnectionError("the program has ended")
-    return int(found[1]) * 1024 / 1e9
+    return int(match[1]) * 1024 / 1e9
 
 
 class Program:
-    """The program with a model, waiting for requests; as a context it ends with it."""
+    """The running program with a model; used as a context manager, which ends it."""
 
     def __init__(self, program: pathlib.Path, model: pathlib.Path):
+        self._model = model
         self._process = subprocess.Popen(
             [program, model],
             stdin=subprocess.PIPE,
@@ -93,64 +90,88 @@ class Program:
         if self._process.wait(60):
             raise RuntimeError(f"the program ended with status {self._process.returncode}")
 
-    def ask(self, sent: bytes, seconds: float = 60.0) -> tuple[bytes | None, str]:
-        """The answer to a request: its bytes, or None and what the error says.
+    def ask(
+        self, endpoint: str, value: Any, output: str, shape: Any = (1,), seconds: float = 60.0
+    ) -> tuple[bytes | None, str]:
+        """Sends a request, see `encode_request`, and returns the bytes of the output.
+
+        Args:
+          endpoint: name of the signature.
+          value: a float array, or bytes for a tensor of identical strings.
+          output: name of the requested output.
+          shape: shape of the tensor of strings.
+          seconds: time limit.
+
+        Returns:
+          The bytes and "", or None and the error message.
 
         Raises:
-          TimeoutError: none came in that time; the program is killed.
+          TimeoutError: there was no answer in time; the program is killed.
           ConnectionError: the program has ended.
         """
         end = time.monotonic() + seconds
         try:
-            self._process.stdin.write(sent)
+            self._process.stdin.write(encode_request(self._model, endpoint, value, output, shape))
             self._process.stdin.flush()
             kind = ""
-            while kind not in ("ok", "error"):  # TensorFlow may have something to say too
-                kind, _, rest = self._line(end).partition(" ")
+            while kind not in ("ok", "error"):  # TensorFlow may print other lines
+                kind, _, rest = self._read_line(end).partition(" ")
             return (None, rest) if kind == "error" else (self._read(int(rest), end), "")
         except BrokenPipeError as error:
             raise ConnectionError("the program has ended") from error
 
     def peak_memory(self) -> float:
-        """The most memory that it has held so far, in GB."""
+        """Returns the peak resident memory of the program so far, in GB."""
         return peak_memory(self._process.pid)
 
-    def _line(self, end: float) -> str:
-        found = b""
-        while not found.endswith(b"\n"):
-            found += self._read(1, end)
-        return found.decode(errors="replace").rstrip("\n")
+    def _read_line(self, end: float) -> str:
+        line = b""
+        while not line.endswith(b"\n"):
+            line += self._read(1, end)
+        return line.decode(errors="replace").rstrip("\n")
 
     def _read(self, size: int, end: float) -> bytes:
-        """So many bytes; the pipe is not buffered, or `select` would not see what is there."""
-        found, pipe = b"", self._process.stdout.fileno()
-        while len(found) < size:
+        """Reads bytes from the unbuffered pipe; `select` would miss those in a buffer."""
+        data, pipe = b"", self._process.stdout.fileno()
+        while len(data) < size:
             if not select.select([pipe], [], [], max(0.0, end - time.monotonic()))[0]:
                 self._process.kill()
                 raise TimeoutError("the program did not answer in time")
-            part = os.read(pipe, size - len(found))
+            part = os.read(pipe, size - len(data))
             if not part:
                 raise ConnectionError(f"the program ended with status {self._process.wait()}")
-            found += part
-        return found
+            data += part
+        return data
 
 
-def load(
+def measure_load(
     program: pathlib.Path,
     model: pathlib.Path,
-    sent: bytes,
+    request: bytes,
     clients: int,
-    at_once: int,
+    parallel: int,
     seconds: float,
 ) -> tuple[np.ndarray, float]:
-    """One request over and over from several threads: the seconds of each, and GB of memory."""
+    """Repeats one request from several threads.
+
+    Args:
+      program: the compiled program.
+      model: the directory of a version.
+      request: see `encode_request`.
+      clients: number of threads.
+      parallel: number of requests that run at the same time.
+      seconds: duration of the measurement.
+
+    Returns:
+      The latency of each request in seconds, and the peak memory in GB.
+    """
     process = subprocess.Popen(
-        [program, model, str(clients), str(at_once), str(seconds)],
+        [program, model, str(clients), str(parallel), str(seconds)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
     )
-    process.stdin.write(sent)
+    process.stdin.write(request)
     process.stdin.flush()
     lines = [*itertools.takewhile(lambda line: line != b"end\n", process.stdout)]
     memory = peak_memory(process.pid)

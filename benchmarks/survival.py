@@ -82,7 +82,7 @@ _TIMES = re.compile(r"second|minute|memory|date|created|^inverters$")
 _LEFT_OUT = re.compile(r"\..*|checkpoints|summaries")
 _SAID = ".said"
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tfinvert.runs.training", "tfinvert.analysis.experiment"])
+_PROCESSES.set_forkserver_preload(["tfinvert.runs.training", "tfinvert.runs.analyses"])
 
 
 @dataclasses.dataclass(frozen=True)

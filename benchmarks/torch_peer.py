@@ -75,7 +75,7 @@ class _Crops:
         return len(self._source)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        photo, side = self._source.photograph(index), self._side
+        photo, side = self._source.training_image(index), self._side
         top, left = (np.random.randint(extent - side + 1) for extent in photo.shape[:2])
         crop = photo[top : top + side, left : left + side].astype(np.float32) / 255
         if np.random.rand() < 0.5:

@@ -162,7 +162,7 @@ def _our_step(
 ) -> Callable[[], tf.Tensor]:
     state, strategy = _state(feature, settings)
     batch = next(iter(examples.batches()))
-    step = make_train_step(state, settings, strategy, examples.rest)
+    step = make_train_step(state, settings, strategy, examples.tail)
     return lambda: step(*batch)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-# TFDS leaves folders behind, and so does AutoGraph in killed processes. All temporary files, including
-# pytest's own and those of programs that tests start, therefore go into one folder that this process
+# TFDS leaves folders behind, and so does AutoGraph in killed processes. All temporary files,
+# including those of pytest and of programs that tests start, go into one folder that this process
 # removes; an xdist worker's folder lies inside its controller's.
 _TEMPORARY = tempfile.TemporaryDirectory(prefix="tfinvert-tests-", ignore_cleanup_errors=True)
 os.environ["TMPDIR"] = tempfile.tempdir = _TEMPORARY.name

@@ -1,7 +1,5 @@
-"""What the documents show a user to do is done here."""
+"""The examples, commands, tables and links of the documents."""
 
-import dataclasses
-import inspect
 import json
 import os
 import re
@@ -9,55 +7,57 @@ import subprocess
 import sys
 
 import loopback_server
+import numpy as np
 import pytest
 import skimage.data
 import yaml
 from packaging.requirements import Requirement
 from PIL import Image
+from pymdownx.slugs import slugify
 
 import tfinvert
 from tests.documents import (
     DOCUMENTS,
     ROOT,
-    blocks,
-    blocks_of,
-    commands,
+    blocks_in,
+    code_blocks,
     docstring_commands,
+    flag_errors,
     inline_commands,
+    prose,
+    read_document,
+    relative_path,
+    shell_commands,
 )
 from tests.programs import call
-from tests.training.runs import SETTINGS, few_measured
-from tfinvert.config.registry import EXPERIMENTS, FEATURES
-from tfinvert.data.open_source import open_source
-from tfinvert.metrics.evaluation import read_images
-from tfinvert.runs.exhibits import EXHIBITS
+from tfinvert import features
+from tfinvert.config.registry import EXPERIMENTS, Entry, Registry
+from tfinvert.runs.gallery import exhibits_in_order
 from tfinvert.serving import export_savedmodel
-from tfinvert.training import strategies
-from tfinvert.training.datasets import TrainingDataset
-from tfinvert.training.train_inverter import train_inverter
+from tools.document_tables import TABLES, update_page
 
-# The shell commands of the documents are all parsed by the programs they name (below); what runs
-# them too, here or in a test of another file that says the program's name.
-HERE = "tests/test_docs.py"
+# The programs in the shell commands of the documents. Their arguments are parsed by the programs
+# (below); the test named here also runs the program.
+THIS_FILE = "tests/test_docs.py"
 RUN_BY = {
-    "curl": HERE,
-    "tfinvert analyze": HERE,
-    "tfinvert evaluate": HERE,
-    "tfinvert export": HERE,
-    "tfinvert reconstruct": HERE,
-    "tfinvert serve-check": HERE,
-    "tfinvert train": HERE,
+    "curl": THIS_FILE,
+    "tfinvert analyze": THIS_FILE,
+    "tfinvert evaluate": THIS_FILE,
+    "tfinvert export": THIS_FILE,
+    "tfinvert reconstruct": THIS_FILE,
+    "tfinvert serve-check": THIS_FILE,
+    "tfinvert train": THIS_FILE,
     "tfinvert studio": "tests/studio/test_app.py",
     "tfinvert completion": "tests/commands/test_completion.py",
-    "export/check_savedmodel.py": HERE,
-    "export/compute_features.py": HERE,
-    "export/export_savedmodel.py": HERE,
-    "recipes/analyze.py": HERE,
-    "recipes/claims.py": HERE,
-    "recipes/evaluate.py": HERE,
-    "recipes/gallery.py": HERE,
-    "recipes/train_inverter.py": HERE,
-    "tfinvert/serving/client.py": HERE,
+    "export/check_savedmodel.py": THIS_FILE,
+    "export/compute_features.py": THIS_FILE,
+    "export/export_savedmodel.py": THIS_FILE,
+    "recipes/analyze.py": THIS_FILE,
+    "recipes/claims.py": THIS_FILE,
+    "recipes/evaluate.py": THIS_FILE,
+    "recipes/gallery.py": THIS_FILE,
+    "recipes/train_inverter.py": THIS_FILE,
+    "tfinvert/serving/client.py": THIS_FILE,
     "apache_beam.runners.portability.local_job_service_main": "tests/bulk/test_reconstructions.py",
     "benchmarks/hostile.py": "tests/serving/test_hostile.py",
     "benchmarks/loopback_server.py": "tests/serving/test_client_server.py",
@@ -75,19 +75,20 @@ RUN_BY = {
     "tools/gpu/teach_head.py": "tests/test_gpu_tools.py",
     "tools/gpu/train.py": "tests/test_gpu_tools.py",
 }
-RUN_BY_NONE = {
+NOT_RUN = {
     "benchmarks/feature_speed.py": "measures for minutes, and needs VLFeat",
     "benchmarks/serving.py": "measures for minutes",
     "benchmarks/network_accuracy.py": "needs 500 photographs of ImageNet",
     "benchmarks/studio_speed.py": "measures for minutes, in a browser",
     "benchmarks/training_speed.py": "measures for minutes",
-    "docker": "needs the image of a registry",
+    "docker": "needs an image from a registry",
     "kubectl": "needs a cluster",
     "pip": "installs from a registry",
-    "tensorboard": "serves until it is stopped",
+    "tensorboard": "runs until it is stopped",
 }
-# What makes a command that a document gives a matter of seconds. The last of two flags counts.
-SMALL = {
+# Flags that reduce the run time of a documented command to seconds. Of two equal flags, absl uses
+# the last.
+REDUCED = {
     "analyze": [
         "--experiment=layers",
         "--max_images=8",
@@ -104,8 +105,8 @@ SMALL = {
         "--optimizer=adam",
     ],
 }
-LANGUAGES = ("json", "python", "shell", "text", "yaml")  # a test for each
-REST, GRPC = "localhost:8501", "localhost:8500"  # in the documents
+TESTED_LANGUAGES = ("json", "python", "shell", "text", "yaml")
+REST, GRPC = "localhost:8501", "localhost:8500"  # addresses in the documents
 PROGRAMS = [
     path
     for folder in ("recipes", "export", "benchmarks")
@@ -114,337 +115,379 @@ PROGRAMS = [
 
 
 @pytest.fixture
-def scratch(tmp_path, monkeypatch):
-    """The folder of a reader, with a few photographs."""
+def workspace(tmp_path, monkeypatch):
+    """An empty current folder with a few photographs, as a reader of the documents may have it."""
     names = ("a.jpg", "b.png", "photo.jpg", *(f"images/{i}/{i}.jpg" for i in range(4)))
     for i, name in enumerate(names):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        cut = skimage.data.coffee()[40 * i :, 60 * i :][:128, :160]
-        Image.fromarray(cut).save(tmp_path / name)
+        crop = skimage.data.coffee()[40 * i :, 60 * i :][:128, :160]
+        Image.fromarray(crop).save(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_blocks_are_of_languages_that_are_tested():
-    found = {str(x): x.language for path in DOCUMENTS for x in blocks(path)}
-    assert len(found) > 30
-    assert not {x: y for x, y in found.items() if y not in LANGUAGES}
-
-
-@pytest.mark.parametrize(
-    "block", [*blocks_of("json"), *blocks_of("yaml")], ids=lambda block: str(block)
-)
-def test_data_of_the_documents_can_be_read(block):
-    read = {"json": json.loads, "yaml": lambda text: [*yaml.safe_load_all(text)]}
-    assert read[block.language](block.text)
-
-
-def size_of(picture):
-    with Image.open(picture) as image:
+def image_size(path):
+    with Image.open(path) as image:
         return image.size
 
 
-def said_of_readme(names, said):
+def test_languages_of_code_blocks_are_tested():
+    languages = {str(x): x.language for path in DOCUMENTS for x in code_blocks(path)}
+    assert len(languages) > 30
+    assert not {x: y for x, y in languages.items() if y not in TESTED_LANGUAGES}
+
+
+@pytest.mark.parametrize(
+    "block", [*blocks_in("json"), *blocks_in("yaml")], ids=lambda block: str(block)
+)
+def test_json_and_yaml_blocks_are_valid(block):
+    load = {"json": json.loads, "yaml": lambda text: [*yaml.safe_load_all(text)]}
+    assert load[block.language](block.text)
+
+
+def check_readme(variables, output):
     (example,) = python_blocks("README.md")
     assert len(example.splitlines()) <= 10
-    assert float(re.search(r"mean error of a pixel: ([\d.]+)", said)[1]) < 0.2
+    assert float(re.search(r"mean absolute error: ([\d.]+)", output)[1]) < 0.2
 
 
-def said_of_layers(names, said):
-    assert names["fc6"].shape == (1, 1024)
-    assert names["rebuilt"].shape == (1, 64, 64, 3)
+def check_layers(variables, output):
+    assert variables["fc6"].shape == (1, 1024)
+    assert variables["rebuilt"].shape == (1, 64, 64, 3)
 
 
-def said_of_inverters(names, said):
-    assert said == "hog@2\n"
+def check_inverters(variables, output):
+    assert output == "hog@2\n"
 
 
-def said_of_analyses(names, said):
-    assert said.splitlines() == names["result"].findings
+def check_analyses(variables, output):
+    assert output.splitlines() == variables["result"].findings
 
 
-def said_of_serving(names, said):
-    assert size_of("reconstruction.png") == (160, 128)
+def check_serving(variables, output):
+    assert image_size("reconstruction.png") == (160, 128)
 
 
-SAID = {
-    "README.md": said_of_readme,
-    "alexnet.md": said_of_layers,
-    "analyses.md": said_of_analyses,
-    "inverters.md": said_of_inverters,
-    "serving.md": said_of_serving,
+CHECKS = {
+    "README.md": check_readme,
+    "docs/alexnet.md": check_layers,
+    "docs/analyses.md": check_analyses,
+    "docs/inverters.md": check_inverters,
+    "docs/serving.md": check_serving,
 }
-# Files to be written, and not statements: a test of its own.
-FILES = {"adding-a-representation.md"}
+NEW_REPRESENTATION = "docs/adding-a-representation.md"  # files to write, with tests of their own
+# Examples that take long; `make test` runs the others.
+SLOW_EXAMPLES = {"docs/analyses.md", "docs/samples.md", "docs/serving.md"}
 
 
 def python_blocks(document):
-    return [x.text for x in blocks_of("python") if x.document == document]
+    return [x.text for x in blocks_in("python") if x.document == document]
 
 
-@pytest.mark.parametrize("document", sorted({x.document for x in blocks_of("python")} - FILES))
-def test_python_of_a_document_runs(document, scratch, capsys, request):
-    """Block after block, as a reader would type them."""
-    names = {}
-    for block in [x for x in blocks_of("python") if x.document == document]:
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(x, marks=pytest.mark.slow if x in SLOW_EXAMPLES else ())
+        for x in sorted({x.document for x in blocks_in("python")} - {NEW_REPRESENTATION})
+    ],
+)
+def test_python_examples_run(document, workspace, capsys, request):
+    """Executes the blocks of a document one after the other."""
+    variables = {}
+    for block in [x for x in blocks_in("python") if x.document == document]:
         text = block.text
         if REST in text or GRPC in text:
             request.getfixturevalue("small_model")
-            text = asked_of(request.getfixturevalue("server"), text)
-        exec(compile(text, str(block), "exec"), names)
-    SAID.get(document, lambda *_: None)(names, capsys.readouterr().out)
+            text = use_server(request.getfixturevalue("server"), text)
+        exec(compile(text, str(block), "exec"), variables)
+    CHECKS.get(document, lambda *_: None)(variables, capsys.readouterr().out)
 
 
 @pytest.fixture
-def models(scratch):
-    return loopback_server.Folder(scratch / "models")
+def models(workspace):
+    return loopback_server.ModelFolder(workspace / "models")
 
 
 @pytest.fixture
-def small_model(models, scratch, inverter):
-    export_savedmodel(inverter, scratch / "models" / "hog")
-    models.version("hog", None)  # loaded, as a server's that is ready
+def small_model(models, workspace, inverter):
+    export_savedmodel(inverter, workspace / "models" / "hog")
+    models.version("hog", None)  # loads it
 
 
 @pytest.fixture
 def server(models):
-    """What answers as a model server would, of the models in the reader's folder."""
+    """A loopback server for the models in the workspace."""
     with loopback_server.Server(models) as server:
         yield server
 
 
-def asked_of(server, text):
-    """The same of this server."""
+def use_server(server, text):
+    """Replaces the addresses in a text with those of the server."""
     text = text.replace(REST, f"127.0.0.1:{server.rest_port}")
     return text.replace(GRPC, f"127.0.0.1:{server.grpc_port}")
 
 
-def shell_of(path):
-    """What is for a shell, and where it is."""
+def shell_texts(path):
+    """Returns the shell code in a document or in the docstring of a program, by its location."""
     if path.suffix == ".py":
-        return {path.name: docstring_commands(path)}
-    found = {str(x): x.text for x in blocks(path) if x.language == "shell"}
-    return found | {path.name: inline_commands(path)}
+        return {relative_path(path): docstring_commands(path)}
+    texts = {str(x): x.text for x in code_blocks(path) if x.language == "shell"}
+    return texts | {relative_path(path): inline_commands(path)}
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory):
-    """What the documents give to each program: lists of arguments, and where they are."""
+def documented_arguments(tmp_path_factory):
+    """Lists of arguments in the documents, with their locations, by program."""
     found = {}
     for path in [*DOCUMENTS, *PROGRAMS]:
-        for place, text in shell_of(path).items():
-            for words in commands(text, tmp_path_factory.mktemp("read")):
-                program, arguments = split(words)
-                found.setdefault(program, []).append((place, arguments))
+        for location, text in shell_texts(path).items():
+            if text:
+                for words in shell_commands(text, tmp_path_factory.mktemp("commands")):
+                    program, arguments = split_program(words)
+                    found.setdefault(program, []).append((location, arguments))
     return found
 
 
-def split(words):
-    """What `RUN_BY` calls a program, and the arguments."""
+def split_program(words):
+    """Returns the name of a program, as in `RUN_BY`, and its arguments."""
     if words[0] == "tfinvert":
         return " ".join(words[:2]), words[2:]
-    begin = words.index(next(x for x in words if x not in ("python", "-m")))
-    return words[begin], words[begin + 1 :]
+    start = words.index(next(x for x in words if x not in ("python", "-m")))
+    return words[start], words[start + 1 :]
 
 
-def short(program):
+def short_name(program):
     return re.split(r"[/. ]", program.removesuffix(".py"))[-1]
 
 
-def test_programs_of_the_documents_are_run_or_it_is_said_why_not(given):
-    assert given.keys() == RUN_BY.keys() | RUN_BY_NONE.keys()
-    assert not RUN_BY.keys() & RUN_BY_NONE.keys()
-    for program, test in RUN_BY.items():
-        assert short(program) in (ROOT / test).read_text(encoding="utf-8"), f"{program}: {test}"
+def test_documented_programs_are_run_or_excluded(documented_arguments):
+    assert documented_arguments.keys() == RUN_BY.keys() | NOT_RUN.keys()
+    assert not RUN_BY.keys() & NOT_RUN.keys()
+    assert all((ROOT / test).is_file() for test in RUN_BY.values())
 
 
-@pytest.mark.parametrize("program", RUN_BY_NONE)
-def test_program_runs(program):
-    pytest.skip(f"{program} is not run: {RUN_BY_NONE[program]}")
+@pytest.mark.parametrize("program", NOT_RUN)
+def test_excluded_program(program):
+    pytest.skip(f"{program} is not run: {NOT_RUN[program]}")
 
 
-@pytest.mark.parametrize("program", sorted(RUN_BY.keys() | RUN_BY_NONE.keys()))
-def test_a_program_takes_what_the_documents_give_it(program, given, tmp_path):
-    places, lists = zip(*given[program], strict=True)
-    if program in TAKES:
-        complaints = [TAKES[program](arguments) for arguments in lists]
-    else:
-        complaints = said_by_program(program, lists, tmp_path)
-    assert not [x for x in zip(places, lists, complaints, strict=True) if x[-1]]
-
-
-def start_of(program):
-    """The file to start, and what comes before its flags."""
-    file, *command = program.split()
-    return ["tfinvert/__main__.py" if command else file, *command]
-
-
-def said_by_program(program, lists, folder):
-    """What an absl program has against lists of arguments, as its own flags parse them."""
-    (folder / "lists.json").write_text(json.dumps(lists), encoding="utf-8")
-    file, *command = start_of(program)
-    finished = call("tests/parsing.py", folder / "lists.json", ROOT / file, *command)
-    assert not finished.returncode, finished.stderr
-    complaints = finished.stdout.splitlines()
-    assert len(complaints) == len(lists)
-    return complaints
-
-
-def pip_takes(arguments):
-    """Packages by names that are some, and extras that setup.py has."""
+def check_pip(arguments):
+    """Checks package names, and that setup.py has the extras."""
     setup = (ROOT / "setup.py").read_text(encoding="utf-8")
     extras = {*re.findall(r'^        "(\w+)": \[', setup, re.MULTILINE)}
     for argument in [x for x in arguments[1:] if not x.startswith("-")]:
-        asked = Requirement(re.sub(r"^\.", "tfinvert", argument))
-        if asked.name == "tfinvert" and not asked.extras <= extras:
-            return f"setup.py has no {asked.extras}"
+        requirement = Requirement(re.sub(r"^\.", "tfinvert", argument))
+        if requirement.name == "tfinvert" and not requirement.extras <= extras:
+            return f"setup.py does not have all of {requirement.extras}"
 
 
-def make_takes(arguments):
-    done = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True)
-    return done.stderr if done.returncode else None
+def check_make(arguments):
+    command = ["make", "--dry-run", *arguments]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return finished.stderr if finished.returncode else None
 
 
-def docker_takes(arguments):
+def check_docker(arguments):
     file = arguments[arguments.index("-f") + 1]
     return None if yaml.safe_load((ROOT / file).read_text("utf-8"))["services"] else "no services"
 
 
-def kubectl_takes(arguments):
+def check_kubectl(arguments):
     return None if (ROOT / arguments[-1] / "kustomization.yml").is_file() else "no kustomization"
 
 
-def tensorboard_takes(arguments):
-    # Its modules warn while they are imported.
+def check_tensorboard(arguments):
+    # In a process of its own, because TensorBoard's modules emit warnings when they are imported.
     program = (
         "import sys; from tensorboard.program import TensorBoard as T; T().configure(sys.argv)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True
-    )
-    return done.stderr if done.returncode else None
+    command = [sys.executable, "-c", program, *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True)
+    return finished.stderr if finished.returncode else None
 
 
-def nothing_to_take(arguments):
+def check_no_arguments(arguments):
     return arguments or None
 
 
-def run_with(arguments):
-    """What `RUN_BY` names starts the program with such arguments."""
+def run_with_arguments(arguments):
+    """Accepts anything: the test in `RUN_BY` runs the program with such arguments."""
 
 
-TAKES = {
-    "docker": docker_takes,
-    "kubectl": kubectl_takes,
-    "make": make_takes,
-    "pip": pip_takes,
-    "tensorboard": tensorboard_takes,
-    "benchmarks/feature_speed.py": nothing_to_take,
-    "apache_beam.runners.portability.local_job_service_main": run_with,
-    "pytest": run_with,
-    "curl": run_with,
-    "tfinvert/serving/client.py": run_with,
-    # These need JAX, and tests/test_gpu_tools.py looks at their flags.
-    **dict.fromkeys([x for x in RUN_BY if x.startswith("tools/gpu/")], run_with),
+CHECK_ARGUMENTS = {
+    "docker": check_docker,
+    "kubectl": check_kubectl,
+    "make": check_make,
+    "pip": check_pip,
+    "tensorboard": check_tensorboard,
+    "benchmarks/feature_speed.py": check_no_arguments,
+    "apache_beam.runners.portability.local_job_service_main": run_with_arguments,
+    "pytest": run_with_arguments,
+    "curl": run_with_arguments,
+    "tfinvert/serving/client.py": run_with_arguments,
+    # These need JAX; tests/test_gpu_tools.py checks their flags.
+    **dict.fromkeys([x for x in RUN_BY if x.startswith("tools/gpu/")], run_with_arguments),
 }
 
 
+@pytest.mark.parametrize("program", sorted(RUN_BY.keys() | NOT_RUN.keys()))
+def test_program_accepts_documented_arguments(program, documented_arguments):
+    locations, lists = zip(*documented_arguments[program], strict=True)
+    if program in CHECK_ARGUMENTS:
+        errors = [CHECK_ARGUMENTS[program](arguments) for arguments in lists]
+    else:
+        errors = flag_errors(program, lists)
+    assert not [x for x in zip(locations, lists, errors, strict=True) if x[-1]]
+
+
+def run_program(program, *arguments, cwd):
+    """Runs a program of the checkout, or a command of `tfinvert`."""
+    file, *command = program.split()
+    return call("tfinvert/__main__.py" if command else file, *command, *arguments, cwd=cwd)
+
+
 @pytest.mark.slow
-def test_commands_of_the_readme_run(scratch):
-    """One after the other, small."""
-    (scratch / "parsed").mkdir()
-    for words in commands(inline_commands(ROOT / "README.md"), scratch / "parsed"):
-        program, arguments = split(words)
-        if RUN_BY.get(program) == HERE:
+def test_commands_of_the_readme_run(workspace):
+    """Runs the commands in the README's table one after the other, reduced in size."""
+    (workspace / "parsed").mkdir()
+    for words in shell_commands(inline_commands(ROOT / "README.md"), workspace / "parsed"):
+        program, arguments = split_program(words)
+        if RUN_BY.get(program) == THIS_FILE:
             arguments = [x.replace("folder:/images", "folder:images") for x in arguments]
-            small = SMALL.get(short(program), ())
-            finished = call(*start_of(program), *arguments, *small, cwd=scratch)
+            reduced = REDUCED.get(short_name(program), ())
+            finished = run_program(program, *arguments, *reduced, cwd=workspace)
             assert not finished.returncode, f"{words}\n{finished.stderr}"
-    left = ("grid.png", "runs/look/report.html", "claims.md", "gallery.md", "features.npy")
-    assert all((scratch / name).stat().st_size for name in left)
+    written = ("grid.png", "runs/look/report.html", "claims.md", "gallery.md", "features.npy")
+    assert all((workspace / name).stat().st_size for name in written)
 
 
 @pytest.mark.slow
-def test_commands_of_serving_run(scratch, server):
-    """By bash, which hands on what one program gives to the next; against our own server."""
+def test_commands_of_serving_run(workspace, server):
+    """Runs the blocks of docs/serving.md in Bash, against the loopback server."""
     for name in ("export", "recipes", "tfinvert"):
-        (scratch / name).symlink_to(ROOT / name)
-    (scratch / "bin").mkdir()
-    python = scratch / "bin" / "python"
+        (workspace / name).symlink_to(ROOT / name)
+    (workspace / "bin").mkdir()
+    python = workspace / "bin" / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
     python.chmod(0o755)
     environment = os.environ | {
-        "PATH": f"{scratch / 'bin'}:{os.environ['PATH']}",
+        "PATH": f"{workspace / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }
-    texts = [x.text for x in blocks(ROOT / "docs" / "serving.md") if x.language == "shell"]
+    blocks = [x.text for x in code_blocks(ROOT / "docs" / "serving.md") if x.language == "shell"]
     for text in [
-        asked_of(server, x) for x in texts if not re.search("docker|kubectl|benchmarks", x)
+        use_server(server, x) for x in blocks if not re.search("docker|kubectl|benchmarks", x)
     ]:
-        done = subprocess.run(
+        finished = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
-            cwd=scratch,
+            cwd=workspace,
             env=environment,
             capture_output=True,
             text=True,
             timeout=120,
         )
-        assert not done.returncode, f"{text}\n{done.stderr}"
+        assert not finished.returncode, f"{text}\n{finished.stderr}"
         if "curl" in text:
-            (prediction,) = json.loads(done.stdout[done.stdout.index("{") :])["predictions"]
+            response = json.loads(finished.stdout[finished.stdout.index("{") :])
+            (prediction,) = response["predictions"]
             assert "b64" in prediction or len(prediction) == 64
-    assert size_of(scratch / "reconstruction.png")[0] in (64, 160)
+    assert image_size(workspace / "reconstruction.png")[0] in (64, 160)
 
 
-def test_the_table_of_experiments_is_whole():
-    text = (ROOT / "docs" / "analyses.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", TABLES)
+def test_tables_are_up_to_date(page):
+    assert read_document(ROOT / page) == update_page(page, ROOT), "run `make tables`"
+
+
+def test_experiments_are_documented():
+    text = read_document(ROOT / "docs" / "analyses.md")
     named = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     assert sorted(named) == sorted(EXPERIMENTS)
 
 
-@pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: exhibit.heading)
-def test_the_gallery_shows_what_experiments_draw_and_points_at_what_they_claim(exhibit):
-    source = inspect.getsource(inspect.getmodule(EXPERIMENTS[exhibit.experiment].run))
-    assert f'"{exhibit.titles.partition(":")[0]}' in source
-    table = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
-    assert f"| {exhibit.experiment} | {exhibit.finding}" in table or not exhibit.finding
+def test_gallery_shows_exhibits():
+    """Each section is an exhibit, with its text, figures and claim, in order."""
+    sections = read_document(ROOT / "docs" / "gallery.md").split("\n### ")[1:]
+    claims = read_document(ROOT / "docs" / "claims.md")
+    exhibits = {exhibit.heading: (name, exhibit) for name, exhibit in exhibits_in_order()}
+    headings = [section.partition("\n")[0] for section in sections]
+    assert headings == [heading for heading in exhibits if heading in headings]
+    for heading, section in zip(headings, sections, strict=True):
+        name, exhibit = exhibits[heading]
+        titles = re.findall(r"!\[([^\]]+)\]", section)
+        assert titles and all(title.startswith(exhibit.figure) for title in titles), heading
+        assert exhibit.text in section and f"Experiment `{name}`." in section, heading
+        assert f"| {name} | {exhibit.finding}" in claims or not exhibit.finding, heading
 
 
-def test_the_pictures_of_the_gallery_are_those_of_its_page_and_small():
+def test_gallery_pictures_exist_and_are_small():
     page = ROOT / "docs" / "gallery.md"
-    named = re.findall(r"\((gallery/[^)]+)\)", page.read_text(encoding="utf-8"))
-    there = [path for path in page.with_suffix("").rglob("*") if path.is_file()]
-    assert sorted(named) == sorted(path.relative_to(page.parent).as_posix() for path in there)
-    assert sum(path.stat().st_size for path in there) <= 2_500_000
+    named = re.findall(r"\((gallery/[^)]+)\)", read_document(page))
+    files = [path for path in page.with_suffix("").rglob("*") if path.is_file()]
+    assert sorted(named) == sorted(path.relative_to(page.parent).as_posix() for path in files)
+    assert sum(path.stat().st_size for path in files) <= 2_500_000
 
 
-@FEATURES.scoped()
-def test_a_representation_is_added_as_the_document_says(tmp_path, monkeypatch):
-    module, line = python_blocks("adding-a-representation.md")
+def test_new_representation_computes_features(photos, tmp_path, monkeypatch):
+    """Writes the file of the document, and looks the class up by the document's registry entry."""
+    module, _ = python_blocks(NEW_REPRESENTATION)
     (tmp_path / "cell_moments.py").write_text(module, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    exec(
-        line.replace("tfinvert.features.cell_moments", "cell_moments"),
-        {"register": tfinvert.features.register},
-    )
-    feature = tfinvert.features.get("cell_moments", image_shape=(64, 64, 3))
-    settings = dataclasses.replace(SETTINGS, steps=2)
-    photos = read_images(open_source("photos", "validation"), (64, 64))
-    examples = TrainingDataset(feature, open_source("photos", "training"), settings)
-    with few_measured():
-        inverter, history, _ = train_inverter(
-            feature, examples, photos, settings, tmp_path, strategies.make_strategy("one")
-        )
-    inverter.save(tmp_path / "saved")
-    assert tfinvert.load(tmp_path / "saved").reconstruct(photos).shape == photos.shape
-    assert history[-1]["step"] == 2
+    monkeypatch.setattr(features, "__path__", [*features.__path__, str(tmp_path)])
+    (entry,) = [x.text for x in blocks_in("text") if x.document == NEW_REPRESENTATION]
+    entries = eval(f"{{{entry}}}", {"Entry": Entry})
+    feature_class = Registry(entries)["cell_moments"]
+    outputs = feature_class(image_shape=(64, 64, 3))(photos[:2]).numpy()
+    cell = photos[1, 8:16, 16:24].reshape(-1, 3)
+    expected = np.concatenate([cell.mean(0), cell.std(0)])
+    np.testing.assert_allclose(outputs[1, 1, 2], expected, atol=1e-5)
     with pytest.raises(tfinvert.InputError, match="multiples of 8"):
-        tfinvert.features.get("cell_moments", image_shape=(60, 64, 3))
+        feature_class(image_shape=(60, 64, 3))
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_of_the_documents_lead_to_files(document):
-    text = document.read_text(encoding="utf-8")
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-    for name in links:
-        assert (document.parent / name.split("#")[0]).exists(), name
+TRAIN_NEW_REPRESENTATION = """
+import pathlib
+
+from tfinvert.data.open_source import open_source
+from tfinvert.metrics.evaluation import read_images
+from tfinvert.runs.training import TrainingRun, run_training
+from tfinvert.training.settings import Settings
+
+run = run_training(
+    TrainingRun(feature="cell_moments", data="photos", image_size=64),
+    Settings(steps=2, batch_size=4, width=0.125, network="paper", optimizer="adam", warmup_steps=1),
+    pathlib.Path("run"),
+)
+photos = read_images(open_source("photos", "validation"), (64, 64))
+assert tfinvert.load(run / "inverter").reconstruct(photos).shape == photos.shape
+"""
+
+
+@pytest.mark.slow
+def test_new_representation_can_be_trained(tmp_path):
+    """Follows the document in a process of its own, since it registers a feature."""
+    module, line = python_blocks(NEW_REPRESENTATION)
+    (tmp_path / "cell_moments.py").write_text(module, encoding="utf-8")
+    line = line.replace("tfinvert.features.cell_moments", "cell_moments")
+    program = f"{line}\n{TRAIN_NEW_REPRESENTATION}"
+    (tmp_path / "program.py").write_text(program, encoding="utf-8")
+    finished = call(tmp_path / "program.py", cwd=tmp_path)
+    assert not finished.returncode, finished.stderr
+    history = (tmp_path / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(history[-1])["step"] == 2
+
+
+def anchors(document):
+    """Returns the anchors of a document's headings, as GitHub generates them."""
+    headings = re.findall(r"^#+ (.*)", prose(document), re.MULTILINE)
+    texts = [re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return {slugify(case="lower")(text, "-") for text in texts}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative_path)
+def test_links_lead_to_files_and_headings(document):
+    for link in re.findall(r"\]\(([^)]+)\)", prose(document)):
+        if "://" not in link:
+            path, _, fragment = link.partition("#")
+            target = (document.parent / path).resolve() if path else document
+            assert target.exists(), link
+            assert not fragment or fragment in anchors(target), link

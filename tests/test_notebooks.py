@@ -1,4 +1,4 @@
-"""The notebooks: kept without outputs, and run from top to bottom in a kernel of their own."""
+"""The notebooks: stored without outputs, and executable from top to bottom."""
 
 import json
 import os
@@ -11,45 +11,44 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-parametrized = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-def cells(path, kind):
-    read = json.loads(path.read_text(encoding="utf-8"))
-    return [cell for cell in read["cells"] if cell["cell_type"] == kind]
+def read_cells(path, cell_type):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == cell_type]
 
 
-def test_there_are_four():
+def test_there_are_four_notebooks():
     assert len(NOTEBOOKS) == 4
 
 
-@parametrized
-def test_git_has_no_outputs(path):
-    for cell in cells(path, "code"):
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_stored_without_outputs(path):
+    for cell in read_cells(path, "code"):
         assert cell["outputs"] == [] and cell["execution_count"] is None
         assert cell["metadata"] == {}
 
 
-@parametrized
-def test_links_lead_to_files(path):
-    text = "".join("".join(cell["source"]) for cell in cells(path, "markdown"))
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_title_and_links(path):
+    text = "".join("".join(cell["source"]) for cell in read_cells(path, "markdown"))
     assert text.startswith("# ")
     for link in re.findall(r"\]\(([^)#]+)", text):
         assert (path.parent / link).exists(), link
 
 
 @pytest.mark.slow
-@parametrized
-def test_it_runs_and_draws(path, tmp_path):
-    """As `make docs` runs it."""
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_execution_draws_a_picture(path, tmp_path):
+    """Executes the notebook as `make docs` does."""
     command = [sys.executable, "-m", "nbconvert", "--to=notebook", "--execute"]
-    done = subprocess.run(
+    finished = subprocess.run(
         [*command, f"--output-dir={tmp_path}", path],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=200,
     )
-    assert done.returncode == 0, done.stderr
-    outputs = [x for cell in cells(tmp_path / path.name, "code") for x in cell["outputs"]]
+    assert finished.returncode == 0, finished.stderr
+    outputs = [x for cell in read_cells(tmp_path / path.name, "code") for x in cell["outputs"]]
     assert any("image/png" in x.get("data", {}) for x in outputs)

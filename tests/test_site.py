@@ -1,4 +1,4 @@
-"""The site, built as `make docs` does it, but for the outputs of the notebooks."""
+"""The documentation site, built as by `make docs` but without the outputs of the notebooks."""
 
 import ast
 import os
@@ -11,16 +11,23 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.documents import DOCUMENTS
+from tests.documents import DOCUMENTS, relative_path
 
 ROOT = pathlib.Path(__file__).parents[1]
-# Where a page names what a browser fetches for it; of a link only some kinds are that.
+# Attributes that name what a browser fetches for a page; for links, that depends on their kind.
 FETCHED = {"src", "srcset", "data", "poster", "xlink:href"}
 NOT_FETCHED = {"canonical", "next", "prev", "alternate"}
 
 
-class Html(HTMLParser):
-    """What a page fetches, where it leads, the places in it, and its sentences."""
+class PageParser(HTMLParser):
+    """The resources, links, anchors and text of a page.
+
+    Attributes:
+      fetched: URLs that a browser fetches for the page.
+      links: targets of its links.
+      ids: its anchors.
+      text: pairs of a tag and its text.
+    """
 
     def __init__(self, path):
         super().__init__()
@@ -29,14 +36,14 @@ class Html(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
+        attributes = dict(attrs)
         self._tag = tag
-        self.ids |= {given[x] for x in ("id", "name") if given.get(x)}
-        self.fetched += [given[x] for x in FETCHED & given.keys() if given[x]]
-        if tag == "link" and given.get("rel") not in NOT_FETCHED:
-            self.fetched.append(given["href"])
-        if tag == "a" and given.get("href"):
-            self.links.append(given["href"])
+        self.ids |= {attributes[x] for x in ("id", "name") if attributes.get(x)}
+        self.fetched += [attributes[x] for x in FETCHED & attributes.keys() if attributes[x]]
+        if tag == "link" and attributes.get("rel") not in NOT_FETCHED:
+            self.fetched.append(attributes["href"])
+        if tag == "a" and attributes.get("href"):
+            self.links.append(attributes["href"])
 
     def handle_data(self, data):
         self.text.append((self._tag, data))
@@ -44,27 +51,34 @@ class Html(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The folder, by MkDocs in strict mode: a broken link, or a page without a place, ends it."""
-    place = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", f"--site-dir={place}"]
+    """The folder of a strict build, which rejects broken links and unlisted pages."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", f"--site-dir={folder}"]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return place
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    return folder
 
 
 @pytest.fixture(scope="module")
 def pages(site):
-    return {path.relative_to(site).as_posix(): Html(path) for path in site.rglob("*.html")}
+    return {path.relative_to(site).as_posix(): PageParser(path) for path in site.rglob("*.html")}
 
 
-def test_every_document_and_notebook_is_a_page(pages):
-    expected = {"index" if path.stem == "README" else path.stem.lower() for path in DOCUMENTS}
+def page_of(document):
+    """Returns the page of a document, relative to the site."""
+    if document.parent == ROOT:
+        return "index" if document.stem == "README" else document.stem.lower()
+    return relative_path(document.with_suffix("")).removeprefix("docs/")
+
+
+def test_every_document_and_notebook_has_a_page(pages):
+    expected = {page_of(document) for document in DOCUMENTS}
     expected |= {f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert {f"{name}.html" for name in expected} <= pages.keys()
 
 
-def test_nothing_is_fetched_from_elsewhere(site, pages):
+def test_nothing_is_fetched_from_other_hosts(site, pages):
     for name, page in pages.items():
         for link in page.fetched:
             assert not urlsplit(link).netloc, f"{name}: {link}"
@@ -73,7 +87,7 @@ def test_nothing_is_fetched_from_elsewhere(site, pages):
         assert not re.search(r"(?:url\(|@import\s*)[\"']?(?:https?:)?//", path.read_text("utf-8"))
 
 
-def test_what_pages_name_is_there(site, pages):
+def test_links_and_anchors_exist(site, pages):
     pages = {site / name: page for name, page in pages.items() if name != "404.html"}
     for path, page in pages.items():
         for link in page.fetched + page.links:
@@ -86,25 +100,25 @@ def test_what_pages_name_is_there(site, pages):
                 assert unquote(parts.fragment) in pages[target].ids, f"{path.name}: {link}"
 
 
-def test_the_reference_has_every_public_class_and_function(pages):
-    there = set().union(*(page.ids for name, page in pages.items() if name.startswith("python/")))
+def test_reference_contains_every_public_class_and_function(pages):
+    ids = set().union(*(page.ids for name, page in pages.items() if name.startswith("python/")))
     missing = []
     for path in (ROOT / "tfinvert").rglob("*.py"):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and path.stem[0] != "_":
                 name = f"{module}.{node.name}"
-                missing += [name] if node.name[0] != "_" and name not in there else []
+                missing += [name] if node.name[0] != "_" and name not in ids else []
     assert not missing
 
 
-def test_docstrings_are_understood(pages):
-    """Their sections are lists of names, and not sentences."""
+def test_docstring_sections_are_parsed(pages):
+    """Sections such as `Args:` become lists, not paragraphs."""
     for name, page in pages.items():
-        said = [x for tag, text in page.text for x in text.splitlines() if tag == "p"]
-        assert not [x for x in said if re.match(r"(Args|Attributes|Raises|Returns):", x)], name
+        lines = [x for tag, text in page.text for x in text.splitlines() if tag == "p"]
+        assert not [x for x in lines if re.match(r"(Args|Attributes|Raises|Returns):", x)], name
 
 
-def test_the_search_needs_no_server(site):
+def test_search_works_without_a_server(site):
     index = (site / "search" / "search_index.js").read_text(encoding="utf-8")
     assert index.startswith("var __index = ") and "normalised reconstruction error" in index

@@ -81,8 +81,8 @@ def test_shipped_inverters_are_small_and_say_what_made_them(name):
     assert sum(file.stat().st_size for file in files) <= most
     (entry,) = (entry for entry in list_inverters() if entry.name == name)
     assert entry.any_size == inverter.any_size
-    assert entry.draws == bool(inverter.flow)
-    assert entry.tells == bool(inverter.spread)
+    assert entry.supports_sampling == bool(inverter.flow)
+    assert entry.predicts_uncertainty == bool(inverter.uncertainty_head)
     assert (entry.height, entry.width, 3) == inverter.feature.image_shape
     assert entry.feature == inverter.feature.name
     card = inverter.card

@@ -11,12 +11,12 @@ from tfinvert.networks import inversion
 
 
 @functools.cache
-def made(name, network, **settings):
-    """Of a feature by its name and a network by its design, for images of any size."""
+def untrained_inverter(name, network, **settings):
+    """Returns an inverter for a feature and a network design, both by name."""
     feature = tfinvert.features.get(name, **settings)
     model = inversion.build(feature, width=0.25, network=network)
     rng = np.random.default_rng(0)
-    # Residual networks start with zeros, and these must show what depends on what.
+    # Residual networks are initialised with zeros, which would hide what depends on what.
     model.set_weights(
         [
             rng.normal(0, 1 / np.sqrt(np.prod(w.shape[:-1]) + 1), w.shape)

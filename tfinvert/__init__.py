@@ -1,16 +1,16 @@
-"""tfinvert: see what a visual representation keeps and what it throws away.
+"""tfinvert: shows what a visual representation keeps and what it discards.
 
-Trains up-convolutional networks that turn features back into images (Dosovitskiy & Brox,
-"Inverting Visual Representations with Convolutional Networks", CVPR 2016).
+Trains up-convolutional networks that invert image features (Dosovitskiy & Brox, "Inverting Visual
+Representations with Convolutional Networks", CVPR 2016).
 """
 
 import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-# Before TensorFlow is imported; what is set already counts. Its notes on instruction sets, missing
-# CUDA and graph rewriting would otherwise open the output of every program. And where a processor
-# has no AVX-512 it leaves oneDNN alone, with which training takes half the time there too.
+# Set before TensorFlow is imported, unless the user has set them. Every program would otherwise begin
+# its output with TensorFlow's messages about instruction sets, missing CUDA and graph rewriting. On
+# processors without AVX-512 TensorFlow would not use oneDNN, which halves the training time there.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
@@ -26,7 +26,7 @@ __all__ = ["Inverter", "InputError", "__version__", "features", "load", "shipped
 
 
 def __getattr__(name: str) -> Any:
-    """What needs TensorFlow, which takes seconds to load, when it is first asked for."""
+    """Imports on first use what needs TensorFlow, which takes seconds to load."""
     if name in ("Inverter", "load"):
         return getattr(importlib.import_module("tfinvert.inverter"), name)
     if name in ("features", "inverter"):

@@ -1,6 +1,6 @@
-"""`python -m tfinvert` is the command `tfinvert`."""
+"""Runs the command `tfinvert` as `python -m tfinvert`."""
 
 import pkgutil
 
-# By name, since no file at the top needs one of a folder that needs them.
+# Resolved by name, because modules at the root of the package import none of its folders.
 pkgutil.resolve_name("tfinvert.commands.main:main")()

@@ -1,30 +1,30 @@
-"""The exception that means "the user's input is wrong", and what is said of others' errors."""
+"""Exceptions for wrong user input and for interrupted runs."""
 
 
 class InputError(ValueError):
-    """Wrong input: one line that says what was given and what is accepted.
+    """Wrong input. The message is one line: the problem, then the remedy or what was received.
 
-    The command line programs print it and end with exit status 2; in Python it is a ValueError.
+    The command line programs print it and exit with status 2; in Python it is a ValueError.
     """
 
 
 class Interrupted(BaseException):
-    """A run was told to stop, and has saved where it is.
+    """A run was interrupted by a signal, and has saved its progress.
 
-    The command line programs print the line and end with the status that shells give a process
-    which a signal ended. Like KeyboardInterrupt it is no Exception, so that nothing that catches
-    those takes it for a failure of something else.
+    The command line programs print the message and exit with the status that shells report for a
+    process that a signal ended. Like KeyboardInterrupt it is not an Exception, so that handlers of
+    failures do not catch it.
 
-    Args:
-      message: one line, with where it stands and how it goes on.
-      signal: the number of the signal.
+    Attributes:
+      status: exit status, 128 + the number of the signal.
     """
 
     def __init__(self, message: str, signal: int):
+        """Stores the message, one line with the progress and how to resume, and the signal."""
         super().__init__(message)
         self.status = 128 + signal
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or, if it says nothing, what it is."""
+    """Returns the first line of an error's message, or its representation if it has none."""
     return (str(error).strip().splitlines() or [repr(error)])[0]

@@ -34,8 +34,7 @@ def test_different_sizes_are_one_line(inverter):
         common_size({})
 
 
-def test_what_pictures_call_them(inverter):
-    fc6 = tfinvert.load("alexnet-fc6-64")
+def test_labels(inverter, fc6):
     twin = tfinvert.Inverter(fc6.feature, fc6.standardization, fc6.network, {"train_encoder": True})
     assert (layer_name(fc6), inverter_kind(fc6), inverter_kind(twin)) == (
         "fc6",

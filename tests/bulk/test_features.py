@@ -26,7 +26,7 @@ FLAGS = ("--feature=hog", "--data=photos", "--image_size=32", "--cached_views=1"
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr(cache_module, "_SHARD_VIEWS", 64)
+    monkeypatch.setattr(cache_module, "MIN_SHARD_VIEWS", 64)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_it_is_the_cache_that_training_makes_and_finds(folder, tmp_path, feature
     }
     for file in made.path.iterdir():
         assert file.read_bytes() == (filled.path / file.name).read_bytes()
-    monkeypatch.setattr(CachedTrainingDataset, "compute", None)  # nothing is computed
+    monkeypatch.setattr(CachedTrainingDataset, "compute_views", None)  # nothing is computed
     found = of_training(job, tmp_path / "beam")
     views, values = next(found.batches().as_numpy_iterator())
     np.testing.assert_allclose(

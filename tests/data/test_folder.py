@@ -1,3 +1,5 @@
+"""Image folders: order, splits, unreadable files and errors."""
+
 import logging
 import os
 import pathlib
@@ -17,7 +19,7 @@ def write(path, value=0):
 
 
 def values(folder):
-    return [int(image[0, 0, 0]) for image in folder.once().as_numpy_iterator()]
+    return [int(image[0, 0, 0]) for image in folder.evaluation_images().as_numpy_iterator()]
 
 
 def refusal(*arguments):
@@ -27,7 +29,7 @@ def refusal(*arguments):
     return str(caught.value)
 
 
-def test_images_of_all_depths_in_the_order_of_their_relative_paths(tmp_path):
+def test_nested_images_are_in_the_order_of_their_relative_paths(tmp_path):
     for value, name in [(40, "z.png"), (20, "b/a.png"), (10, "a.png"), (30, "b/c/d.png")]:
         write(tmp_path / name, value)
     folder = ImageFolder(tmp_path)
@@ -37,7 +39,7 @@ def test_images_of_all_depths_in_the_order_of_their_relative_paths(tmp_path):
     assert folder.unreadable == []
 
 
-def test_extensions_in_any_case_and_nothing_else(tmp_path):
+def test_extensions_are_case_insensitive(tmp_path):
     for value, name in enumerate(["a.JPG", "b.Jpeg", "c.PNG", "d.png", "e.jpg"]):
         write(tmp_path / name, value)
     for name in ["f.gif", "g.txt", "jpg", "h.jpg.bak"]:
@@ -45,7 +47,7 @@ def test_extensions_in_any_case_and_nothing_else(tmp_path):
     assert len(ImageFolder(str(tmp_path))) == 5
 
 
-def test_the_order_is_by_the_path_below_the_folder_however_it_is_given(tmp_path, monkeypatch):
+def test_order_does_not_depend_on_how_the_folder_is_given(tmp_path, monkeypatch):
     for value, name in [(1, "s/b.png"), (2, "s-t/a.png"), (3, "s.png")]:
         write(tmp_path / name, value)
     expected = values(ImageFolder(tmp_path))
@@ -67,14 +69,14 @@ def test_unreadable_files_are_counted_named_and_skipped(tmp_path, caplog):
     assert len(folder.unreadable) == 8
     assert str(tmp_path / "bad6.jpg") in folder.unreadable[6]
     (record,) = caplog.records
-    assert "skipped 8 of 11 files" in record.getMessage()
+    assert "skipped 8 unreadable of 11 files" in record.getMessage()
     assert str(tmp_path / "bad0.jpg") in record.getMessage()
     assert "and 3 more" in record.getMessage()
     assert "\n" not in record.getMessage()
 
 
 @pytest.mark.parametrize("part", ["all", "training", "validation"])
-def test_it_fails_where_no_image_can_be_read(tmp_path, part):
+def test_no_readable_image(tmp_path, part):
     for index in range(3):
         (tmp_path / f"{index}.jpg").write_bytes(b"no image")
     message = refusal(tmp_path, part)
@@ -97,10 +99,10 @@ def test_a_folder_without_images_names_the_extensions(tmp_path):
 
 def names(root, part):
     folder = ImageFolder(root, part)
-    return {pathlib.Path(file).relative_to(root).as_posix() for file in folder._files}
+    return {pathlib.Path(name).as_posix() for name in folder.names}
 
 
-def test_the_parts_are_disjoint_and_complete_and_stay_so(tmp_path):
+def test_splits_are_disjoint_complete_and_stable(tmp_path):
     for index in range(150):
         write(tmp_path / f"{index % 7}" / f"{index}.png", index)
     training, validation = names(tmp_path, "training"), names(tmp_path, "validation")
@@ -113,7 +115,7 @@ def test_the_parts_are_disjoint_and_complete_and_stay_so(tmp_path):
     assert validation <= names(tmp_path, "validation")
 
 
-def test_the_parts_do_not_depend_on_where_the_folder_is(tmp_path):
+def test_splits_do_not_depend_on_the_location_of_the_folder(tmp_path):
     for index in range(30):
         for place in "ab":
             write(tmp_path / place / f"{index}.png", index)
@@ -131,24 +133,24 @@ def test_three_images_give_two_to_validation(tmp_path, start):
     assert sorted(training + validation) == [0, 1, 2]
 
 
-def test_three_images_by_chance_all_held_out_leave_one_to_train_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfinvert.data.folder._HELD_OUT", 0.999999)
+def test_at_least_one_image_is_left_for_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfinvert.data.folder.VALIDATION_FRACTION", 0.999999)
     for value in range(3):
         write(tmp_path / f"{value}.png", value)
     assert len(ImageFolder(tmp_path, "training")) == 1
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_too_few_images_for_two_parts(tmp_path, count):
+def test_too_few_images_for_two_splits(tmp_path, count):
     for value in range(count):
         write(tmp_path / f"{value}.png")
     assert len(ImageFolder(tmp_path)) == count
     for part in ("training", "validation"):
-        assert f"{count} readable image(s)" in refusal(tmp_path, part)
+        assert f"Received: {count} readable image(s)" in refusal(tmp_path, part)
 
 
 @pytest.mark.parametrize("broken", range(5))
-def test_unreadable_files_count_in_neither_part(tmp_path, broken):
+def test_unreadable_files_are_in_neither_split(tmp_path, broken):
     for index in range(5):
         write(tmp_path / f"{index}.png", index)
     for index in (broken, (broken + 1) % 5):
@@ -157,7 +159,7 @@ def test_unreadable_files_count_in_neither_part(tmp_path, broken):
     assert len(ImageFolder(tmp_path, "validation")) == 2
 
 
-def test_a_link_back_does_not_repeat_images(tmp_path):
+def test_cyclic_links_do_not_repeat_images(tmp_path):
     write(tmp_path / "a" / "x.png", 1)
     write(tmp_path / "y.png", 2)
     (tmp_path / "a" / "up").symlink_to(tmp_path)
@@ -173,14 +175,14 @@ def test_linked_folders_are_followed(tmp_path):
     assert values(ImageFolder(tmp_path / "alias")) == [5]
 
 
-def test_names_that_are_not_utf8(tmp_path):
+def test_names_other_than_utf8(tmp_path):
     for index, name in enumerate([b"\xff\xfe.png", "é ü.png".encode(), b"a.png"]):
         write(pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)), index)
     assert len(ImageFolder(tmp_path)) == 3
     assert len(ImageFolder(tmp_path, "training")) == 1
 
 
-def test_opening_a_folder_leaves_no_file_open(tmp_path):
+def test_no_file_stays_open(tmp_path):
     for index in range(20):
         write(tmp_path / f"{index}.png", index)
     (tmp_path / "bad.png").write_bytes(b"no image")
@@ -191,7 +193,7 @@ def test_opening_a_folder_leaves_no_file_open(tmp_path):
     assert after <= before
 
 
-def test_images_are_as_in_the_files(tmp_path):
+def test_images_equal_the_files(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 9, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     np.testing.assert_array_equal(ImageFolder(tmp_path).image(0), pixels)

@@ -1,4 +1,4 @@
-"""Classes and labels of sources: with the images they belong to, whatever the order."""
+"""Classes and labels of sources: each label belongs to its image in any order."""
 
 import functools
 
@@ -25,7 +25,7 @@ def write(path, value):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Every image is as bright as ten times its label, and so many of each class."""
+    """A folder of three classes, in which an image's brightness is ten times its label."""
     for index in range(7):
         write(tmp_path / "b" / "deep" / f"{index}.png", 10)
     for index in range(5):
@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """TFDS data sets whose images are as bright as ten times their label."""
+    """TFDS data sets in which an image's brightness is ten times its label."""
     root = tmp_path_factory.mktemp("tfds")
     kinds = {
         "labelled": tfds.features.ClassLabel(names=["cat", "ant", "bee"]),
@@ -66,26 +66,27 @@ def prepared(root, monkeypatch):
 
 
 def check_streams(source, count):
-    """Labels are those of the images in the same place, over epochs and from any start."""
-    for seed, start in ((0, 0), (3, 0), (3, 11), (3, len(source) + 5)):
-        settings = Settings(steps=1, batch_size=1, seed=seed)
-        batches = LabelledImageDataset(source, (4, 4), settings).batches(start).take(count)
-        assert batches.element_spec[1] == tf.TensorSpec((1,), tf.int64)
+    """Checks that labels match their images over several epochs and from any start step."""
+    size = 5
+    for seed, start in ((0, 0), (3, 0), (3, 2), (3, len(source) // size + 1)):
+        settings = Settings(steps=1, batch_size=size, seed=seed)
+        batches = LabelledImageDataset(source, (4, 4), settings).batches(start).take(count // size)
+        assert batches.element_spec[1] == tf.TensorSpec((size,), tf.int64)
         for images, labels in batches.as_numpy_iterator():
-            assert np.round(images[0, 0, 0, 0] * 25.5) == labels[0]
-    assert source.once_labels().dtype == np.int64
-    drawn = [int(image[0, 0, 0]) // 10 for image in source.once().as_numpy_iterator()]
-    assert source.once_labels().tolist() == drawn
+            np.testing.assert_array_equal(np.round(images[:, 0, 0, 0] * 25.5), labels)
+    assert source.evaluation_labels().dtype == np.int64
+    drawn = [int(image[0, 0, 0]) // 10 for image in source.evaluation_images().as_numpy_iterator()]
+    assert source.evaluation_labels().tolist() == drawn
 
 
-def test_sub_folders_are_classes_and_a_broken_image_moves_no_label(folder):
+def test_sub_folders_are_classes_and_unreadable_images_shift_no_labels(folder):
     source = ImageFolder(folder)
     assert source.classes == ["a", "b", "c"]
-    assert source.once_labels().tolist() == [0] * 4 + [1] * 7 + [2] * 5
+    assert source.evaluation_labels().tolist() == [0] * 4 + [1] * 7 + [2] * 5
     check_streams(source, 40)
 
 
-def test_both_parts_of_a_folder_have_the_classes_of_all(folder):
+def test_both_splits_of_a_folder_have_all_classes(folder):
     parts = [ImageFolder(folder, part) for part in ("training", "validation")]
     assert len(parts[1]) < 3
     for part in parts:
@@ -93,29 +94,31 @@ def test_both_parts_of_a_folder_have_the_classes_of_all(folder):
         check_streams(part, 30)
 
 
-def test_images_beside_the_sub_folders_have_no_class(folder):
+def test_images_outside_sub_folders_have_no_class(folder):
     write(folder / "stray.png", 0)
-    for use in (lambda source: source.classes, lambda source: source.once_labels()):
-        with pytest.raises(InputError, match="no classes: it holds images outside sub-folders"):
+    for use in (lambda source: source.classes, lambda source: source.evaluation_labels()):
+        with pytest.raises(InputError, match="no classes: some images are not in a sub-folder"):
             use(ImageFolder(folder))
 
 
-def test_labels_of_tfds_are_those_of_its_images(prepared):
+def test_tfds_labels_match_their_images(prepared):
     source = TfdsSource("labelled")
     assert source.classes == ["cat", "ant", "bee"]
-    assert source.once_labels().tolist() == LABELS.tolist()
+    assert source.evaluation_labels().tolist() == LABELS.tolist()
     check_streams(source, 90)
 
 
-@pytest.mark.parametrize("use", ["classes", "once_labels"])
+@pytest.mark.parametrize("use", ["classes", "evaluation_labels"])
 @pytest.mark.parametrize("name", ["photos", "tfds:numbered"])
-def test_what_has_no_classes_says_so(prepared, name, use):
+def test_sources_without_classes(prepared, name, use):
     source = open_source(name)
-    with pytest.raises(InputError, match=f"{name} has no classes; classifiers take") as caught:
+    with pytest.raises(InputError, match=f"{name} has no classes; a classifier needs") as caught:
         getattr(source, use)()
     assert "\n" not in str(caught.value)
 
 
-def test_images_whose_class_is_kept_secret(prepared):
-    with pytest.raises(InputError, match="tfds:hidden: images of the split 'train' have no class"):
-        TfdsSource("hidden").once_labels()
+def test_images_with_hidden_classes(prepared):
+    with pytest.raises(
+        InputError, match="tfds:hidden: some images of the split 'train' have no class"
+    ):
+        TfdsSource("hidden").evaluation_labels()

@@ -1,3 +1,5 @@
+"""The sample photographs: splits, tiles and identity."""
+
 import pathlib
 import socket
 
@@ -9,7 +11,7 @@ import sklearn.datasets
 from tfinvert.data.photos import SCIKIT_LEARN, SPLITS, Photos, extract_square_tiles, load_photograph
 
 
-def test_no_photograph_is_in_both_parts():
+def test_no_photograph_is_in_both_splits():
     training, validation = set(SPLITS["training"]), set(SPLITS["validation"])
     assert training
     assert validation
@@ -19,7 +21,7 @@ def test_no_photograph_is_in_both_parts():
 
 
 @pytest.mark.parametrize("name", SPLITS["all"])
-def test_every_photograph_is_rgb_and_lies_in_the_wheel(name, monkeypatch):
+def test_every_photograph_is_rgb_and_part_of_the_wheel(name, monkeypatch):
     def no_network(*_):
         raise AssertionError("the network was used")
 
@@ -33,7 +35,7 @@ def test_every_photograph_is_rgb_and_lies_in_the_wheel(name, monkeypatch):
     assert list(pathlib.Path(package.__file__).parent.rglob(f"{name}.*"))
 
 
-def test_the_motorcycle_is_photographed_from_two_places():
+def test_motorcycle_has_two_views():
     left, right = load_photograph("motorcycle_left"), load_photograph("motorcycle_right")
     assert left.shape == right.shape
     assert not np.array_equal(left, right)
@@ -42,7 +44,7 @@ def test_the_motorcycle_is_photographed_from_two_places():
 @pytest.mark.parametrize("shape", [(300, 451), (451, 300), (64, 64), (427, 640), (50, 333), (2, 3)])
 def test_tiles_are_squares_inside_the_photograph(shape):
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
-    photo = np.stack([rows, columns, 0 * rows], -1)  # every pixel says where it is
+    photo = np.stack([rows, columns, 0 * rows], -1)  # pixels encode their row and column
     tiles = extract_square_tiles(photo)
     sides = [tile.shape[0] for tile in tiles]
     assert sides == sorted(sides, reverse=True)
@@ -58,11 +60,13 @@ def test_tiles_are_squares_inside_the_photograph(shape):
     assert len(corners) == len(tiles)
 
 
-@pytest.mark.parametrize("part", SPLITS)
-def test_once_has_evaluation_size_images_and_the_same_each_time(part):
-    photos = Photos(part)
-    first = list(photos.once().as_numpy_iterator())
-    again = list(photos.once().as_numpy_iterator())
+@pytest.mark.parametrize(
+    "split", ["validation", *(pytest.param(s, marks=pytest.mark.slow) for s in ("training", "all"))]
+)
+def test_evaluation_images_are_the_same_each_time(split):
+    photos = Photos(split)
+    first = list(photos.evaluation_images().as_numpy_iterator())
+    again = list(photos.evaluation_images().as_numpy_iterator())
     assert len(first) == len(again) == photos.evaluation_size
     for one, two in zip(first, again, strict=True):
         assert one.dtype == np.uint8
@@ -71,11 +75,11 @@ def test_once_has_evaluation_size_images_and_the_same_each_time(part):
 
 def test_an_epoch_visits_each_photograph_equally_often():
     photos = Photos("validation")
-    shapes = [photos.photograph(index).shape for index in range(len(photos))]
+    shapes = [photos.training_image(index).shape for index in range(len(photos))]
     assert shapes.count(load_photograph("coffee").shape) == len(photos) // 2
 
 
-def test_parts_have_an_identity_each():
-    identities = {part: Photos(part).identity() for part in SPLITS}
+def test_every_split_has_its_own_identity():
+    identities = {split: Photos(split).identity() for split in SPLITS}
     assert len(set(identities.values())) == len(SPLITS)
-    assert identities == {part: Photos(part).identity() for part in SPLITS}
+    assert identities == {split: Photos(split).identity() for split in SPLITS}

@@ -1,3 +1,5 @@
+"""Batches of augmented and of centre-cropped images."""
+
 import itertools
 
 import numpy as np
@@ -17,7 +19,7 @@ from tfinvert.data.sources import IndexedSource
 
 
 class Memory(IndexedSource):
-    """Images that lie in memory."""
+    """A source of images in memory."""
 
     def __init__(self, images):
         self.name = "memory"
@@ -35,16 +37,16 @@ def noise(count, height, width, seed=0):
 
 
 def located(height, width):
-    """Every pixel says where it is: row and column."""
+    """An image whose pixels encode their row and column."""
     rows, columns = np.mgrid[0:height, 0:width]
     return np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
 
 
-def training_batches(source, size, batch_size, seed, *, start_step=0, part=WHOLE_BATCH, **how):
+def training_batches(source, size, batch_size, seed, *, start_step=0, shard=WHOLE_BATCH, **how):
     how.setdefault("min_crop", source.min_crop)
     how.setdefault("jitter", source.jitter)
     views = RandomAugmentation(size, **how)
-    return pipeline.training_batches(source, views, batch_size, seed, start_step, part)
+    return pipeline.training_batches(source, views, batch_size, seed, start_step, shard)
 
 
 def first(batches, count):
@@ -81,7 +83,7 @@ def test_the_programs_global_seed_changes_nothing():
 
 
 def shades(count):
-    """Plain images, which stay what they are in every crop."""
+    """Uniform images, which do not change by cropping."""
     return Memory(np.full((6, 6, 3), index, np.uint8) for index in range(count))
 
 
@@ -90,7 +92,7 @@ def order(batches, steps):
     return np.round(drawn[:, 0, 0, 0] * 255).astype(int).tolist()
 
 
-def test_every_epoch_has_all_images_in_an_order_of_its_own():
+def test_every_epoch_has_all_images_in_a_different_order():
     drawn = order(training_batches(shades(20), (4, 4), 10, seed=0), 8)
     epochs = [drawn[begin : begin + 20] for begin in range(0, 80, 20)]
     for epoch in epochs:
@@ -98,34 +100,36 @@ def test_every_epoch_has_all_images_in_an_order_of_its_own():
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
-def test_batches_run_on_over_the_end_of_an_epoch():
+def test_batches_straddle_epochs():
     drawn = order(training_batches(shades(5), (4, 4), 4, seed=0), 5)
     for begin in range(0, 20, 5):
         assert sorted(drawn[begin : begin + 5]) == list(range(5))
 
 
-@pytest.mark.parametrize("step", [0, 1, 2, 3, 7, 100])
-def test_a_run_that_starts_later_sees_what_an_unbroken_run_sees(step):
-    source = Memory(noise(7, 12, 15))  # a batch of 3 goes over the end of the epoch of 7
+@pytest.mark.parametrize(
+    "step", [1, 100, *(pytest.param(step, marks=pytest.mark.slow) for step in (0, 2, 3, 7))]
+)
+def test_resumed_batches_equal_uninterrupted_batches(step):
+    source = Memory(noise(7, 12, 15))  # batches of 3 straddle epochs of 7
     unbroken = first(training_batches(source, (8, 8), 3, seed=2), step + 6)[step:]
     resumed = first(training_batches(source, (8, 8), 3, seed=2, start_step=step), 6)
     np.testing.assert_array_equal(np.stack(unbroken), np.stack(resumed))
 
 
-def test_images_before_the_start_are_not_decoded():
+def test_skipped_images_are_not_decoded():
     class Counting(Memory):
-        asked = 0
+        count = 0
 
         def image(self, index):
-            Counting.asked += 1
+            Counting.count += 1
             return super().image(index)
 
     source = Counting(noise(1000, 2, 2))
     first(training_batches(source, (2, 2), 10, seed=0, start_step=90), 1)
-    assert Counting.asked < 500
+    assert Counting.count < 500
 
 
-def test_whole_square_images_are_given_as_they_are_or_mirrored():
+def test_full_crops_are_unchanged_or_flipped():
     images = noise(6, 16, 16)
     expected = images.astype(np.float32) / 255
     mirrored = as_given = 0
@@ -147,7 +151,7 @@ def crops(shape, size, count, min_crop):
     return rows.min((1, 2)), rows.max((1, 2)), columns.min((1, 2)), columns.max((1, 2))
 
 
-def test_crops_have_the_shape_of_the_target_and_reach_everywhere():
+def test_crops_have_the_target_aspect_ratio_and_cover_the_image():
     top, bottom, left, right = crops((120, 160), (24, 48), 300, min_crop=0.5)
     heights, widths = bottom - top, right - left
     np.testing.assert_allclose(widths / heights, 2, rtol=0.1)
@@ -160,15 +164,25 @@ def test_crops_have_the_shape_of_the_target_and_reach_everywhere():
     assert right.max() > 154
 
 
-def test_half_of_the_views_are_mirrored():
+def test_half_of_the_views_are_flipped():
     batches = training_batches(Memory([located(20, 20)]), (20, 20), 400, seed=0, min_crop=1)
     views = first(batches, 1)[0]
     mirrored = (views[:, 0, 0, 1] > views[:, 0, -1, 1]).mean()
     assert 0.4 < mirrored < 0.6
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3, 2), (7, 200), (65, 64)])
-@pytest.mark.parametrize("size", [(16, 16), (8, 24), (24, 8)])
+SHAPES = [(1, 1), (1, 500), (500, 1), (3, 2), (7, 200), (65, 64)]
+SIZES = [(16, 16), (8, 24), (24, 8)]
+FAST = {(shape, SIZES[index % 3]) for index, shape in enumerate(SHAPES)}  # every shape and size
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        pytest.param(*pair, marks=[pytest.mark.slow] * (pair not in FAST))
+        for pair in itertools.product(SHAPES, SIZES)
+    ],
+)
 def test_images_of_any_shape(shape, size):
     source = Memory(noise(2, *shape))
     batch = first(training_batches(source, size, 8, seed=0, min_crop=0.1), 1)[0]
@@ -178,7 +192,7 @@ def test_images_of_any_shape(shape, size):
 
 
 @pytest.mark.parametrize("min_crop", [0, -0.5, 1.01, float("nan")])
-def test_a_min_crop_that_cannot_be_is_refused(min_crop):
+def test_min_crop_out_of_range(min_crop):
     with pytest.raises(InputError) as caught:
         training_batches(shades(2), (4, 4), 1, seed=0, min_crop=min_crop)
     assert "(0, 1]" in str(caught.value)
@@ -198,7 +212,7 @@ def test_evaluation_of_every_third_image():
 
 
 @pytest.mark.parametrize(("shape", "size"), [((96, 96), (32, 32)), ((90, 120), (30, 40))])
-def test_central_view_is_an_antialiased_reduction(shape, size):
+def test_center_crop_is_antialiased_when_reducing(shape, size):
     image = noise(1, *shape)[0]
     view = center_crop_and_resize(tf.constant(image), size).numpy()
     height, width = size
@@ -206,7 +220,7 @@ def test_central_view_is_an_antialiased_reduction(shape, size):
     np.testing.assert_allclose(view, np.asarray(pillow) / 255, atol=1.5 / 255)
 
 
-def test_central_view_is_a_bilinear_enlargement():
+def test_center_crop_is_bilinear_when_enlarging():
     image = noise(1, 10, 15)[0]
     view = center_crop_and_resize(tf.constant(image), (20, 30)).numpy()
     expected = resize(image / 255, (20, 30), order=1, mode="edge", anti_aliasing=False)
@@ -214,7 +228,7 @@ def test_central_view_is_a_bilinear_enlargement():
     np.testing.assert_allclose(view * 255, np.round(view * 255), atol=1e-4)  # as a file holds it
 
 
-def test_central_view_at_the_same_size_is_exact():
+def test_center_crop_at_the_same_size_is_exact():
     image = noise(1, 17, 23)[0]
     view = center_crop_and_resize(tf.constant(image), (17, 23)).numpy()
     np.testing.assert_array_equal(view, image.astype(np.float32) / 255)
@@ -229,7 +243,7 @@ def test_central_view_at_the_same_size_is_exact():
         ((30, 30), (30, 10), (0, 30, 10, 20)),
     ],
 )
-def test_central_view_is_of_the_middle(shape, size, box):
+def test_center_crop_is_centred(shape, size, box):
     image = noise(1, *shape)[0]
     top, bottom, left, right = box
     expected = image[top:bottom, left:right].astype(np.float32) / 255
@@ -239,8 +253,8 @@ def test_central_view_is_of_the_middle(shape, size, box):
 
 
 @pytest.mark.parametrize("size", [100, 224, 227])
-def test_the_whole_of_a_square_image_is_in_its_central_view(size):
-    # In 32-bit floats, 227 / 224 * 224 is less than 227.
+def test_center_crop_of_a_square_image_contains_its_borders(size):
+    # In float32, 227 / 224 * 224 is less than 227.
     for side in range(size, size + 12):
         image = np.zeros((side, side, 3), np.uint8)
         image[-1], image[:, -1] = 255, 255
@@ -249,7 +263,7 @@ def test_the_whole_of_a_square_image_is_in_its_central_view(size):
         assert view[:, -1].min() > 0.5, side
 
 
-def test_jitter_varies_colour_and_stays_an_image():
+def test_jitter_varies_colours_within_range():
     source = open_source("photos", "training")
     plain, varied = (
         next(training_batches(source, (32, 32), 16, 0, min_crop=1.0, jitter=j).as_numpy_iterator())
@@ -261,7 +275,7 @@ def test_jitter_varies_colour_and_stays_an_image():
     assert np.abs(means[0] - means[1]).mean() > 0.05
 
 
-def test_jitter_of_a_grey_image_leaves_it_grey_and_none_leaves_all_as_it_was():
+def test_jitter_keeps_grey_images_grey():
     grey = np.repeat(noise(4, 16, 16)[..., :1] // 2 + 64, 3, -1)
     views = first(training_batches(Memory(grey), (16, 16), 8, 0, min_crop=1.0, jitter=0.4), 1)[0]
     np.testing.assert_allclose(views, np.repeat(views[..., :1], 3, -1), atol=1.1 / 255)
@@ -273,7 +287,7 @@ def test_jitter_out_of_range():
         training_batches(open_source("photos"), (32, 32), 4, 0, jitter=2)
 
 
-def test_a_shift_moves_whole_pixels_evenly_and_mirrors_what_comes_in():
+def test_shifts_are_uniform_and_reflect_the_border():
     most, side = 3, 12
     batches = training_batches(Memory([located(side, side)]), (side, side), 2000, 0, min_crop=1)
     shifted = training_batches(
@@ -283,7 +297,7 @@ def test_a_shift_moves_whole_pixels_evenly_and_mirrors_what_comes_in():
     padded = np.pad(plain, [(0, 0), (most, most), (most, most), (0, 0)], "reflect")
     down = moved[:, side // 2, 0, 0] - side // 2
     right = moved[:, 0, side // 2, 1] - plain[:, 0, side // 2, 1]
-    right *= np.sign(plain[:, 0, 1, 1] - plain[:, 0, 0, 1])  # some are mirrored
+    right *= np.sign(plain[:, 0, 1, 1] - plain[:, 0, 0, 1])  # some are flipped
     for view, source, y, x in zip(moved, padded, down + most, right + most, strict=True):
         np.testing.assert_array_equal(view, source[y : y + side, x : x + side])
     counts = np.histogram2d(down, right, np.arange(-most, most + 2) - 0.5)[0]
@@ -291,7 +305,7 @@ def test_a_shift_moves_whole_pixels_evenly_and_mirrors_what_comes_in():
     assert counts.min() > 15  # 41 ± 4 standard deviations
 
 
-def test_a_shift_is_the_same_for_the_same_seed_and_position():
+def test_shifts_are_functions_of_seed_and_position():
     source = Memory(noise(5, 16, 16))
     unbroken = first(training_batches(source, (16, 16), 4, 7, shift=4), 4)
     resumed = first(training_batches(source, (16, 16), 4, 7, start_step=2, shift=4), 2)
@@ -300,16 +314,16 @@ def test_a_shift_is_the_same_for_the_same_seed_and_position():
 
 @pytest.mark.parametrize("shift", [-1, 16])
 def test_shift_out_of_range(shift):
-    with pytest.raises(InputError, match="shift must be from 0 to below the image's sides"):
+    with pytest.raises(InputError, match="shift must be at least 0 and less than the image sides"):
         training_batches(Memory(noise(1, 16, 16)), (16, 16), 1, 0, shift=shift)
 
 
 @pytest.mark.parametrize("of", [2, 3])
-def test_parts_of_a_batch_are_together_the_batch(of):
+def test_shards_of_a_batch_make_up_the_batch(of):
     source = Memory(noise(7, 16, 16))
     whole = first(training_batches(source, (8, 8), 6, 1, start_step=2), 4)
     parts = [
-        first(training_batches(source, (8, 8), 6, 1, start_step=2, part=(i, of)), 4)
+        first(training_batches(source, (8, 8), 6, 1, start_step=2, shard=(i, of)), 4)
         for i in range(of)
     ]
     for batch, *others in zip(whole, *parts, strict=True):
@@ -317,28 +331,38 @@ def test_parts_of_a_batch_are_together_the_batch(of):
         np.testing.assert_array_equal(np.concatenate(others), batch)
 
 
-@pytest.mark.parametrize("memory_gb", [1, 15e-6, 0])
-@pytest.mark.parametrize("min_crop", [0.5, 0.6])
-def test_held_photographs_give_the_views_of_decoded_ones(memory_gb, min_crop):
+@pytest.mark.parametrize(
+    ("memory_gb", "min_crop"),
+    [
+        (15e-6, 0.5),
+        (0, 0.6),
+        (1, 0.5),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in ((15e-6, 0.6), (0, 0.5), (1, 0.6))
+        ),
+    ],
+)
+def test_cached_images_give_the_views_of_decoded_ones(memory_gb, min_crop):
     source = Memory([*noise(3, 90, 130), *noise(2, 40, 30), *noise(2, 64, 20)])
     views = RandomAugmentation((16, 24), min_crop, 3, 0.3)
     decoded = first(pipeline.training_batches(source, views, 5, 3), 4)
-    held = DecodedImageCache(views.reduced, memory_gb)
+    cache = DecodedImageCache(views.shrink, memory_gb)
     for index in range(len(source)):
-        held.append(source.image(index))
-    assert held.in_memory <= memory_gb * 1e9
-    assert held.in_memory + held.on_disk < sum(source.image(i).nbytes for i in range(7)) / 2
-    assert (held.on_disk > 0) == (memory_gb < 1)
-    source.held = held
-    source.image = None  # nobody decodes any more
+        cache.append(source.image(index))
+    assert cache.in_memory <= memory_gb * 1e9
+    assert cache.in_memory + cache.on_disk < sum(source.image(i).nbytes for i in range(7)) / 2
+    assert (cache.on_disk > 0) == (memory_gb < 1)
+    source.image_cache = cache
+    source.image = None  # decoding again would fail
     np.testing.assert_array_equal(first(pipeline.training_batches(source, views, 5, 3), 4), decoded)
 
 
 @pytest.mark.parametrize(("shape", "size"), [((96, 128), (32, 32)), ((500, 40), (20, 10))])
 @pytest.mark.parametrize("min_crop", [1.0, 0.6, 0.5, 0.3])
-def test_the_smallest_crop_of_a_reduced_photograph_has_the_size_of_a_view(shape, size, min_crop):
+def test_smallest_crop_of_a_reduced_image_has_the_size_of_a_view(shape, size, min_crop):
     views = RandomAugmentation(size, min_crop)
-    reduced = views.reduced(noise(1, *shape)[0])
+    reduced = views.shrink(noise(1, *shape)[0])
     largest = max(reduced.shape[0] / size[0] * min_crop, reduced.shape[1] / size[1] * min_crop)
     smallest = min(reduced.shape[0] / size[0] * min_crop, reduced.shape[1] / size[1] * min_crop)
     assert smallest == pytest.approx(1, abs=0.1) or reduced.shape[:2] == shape
@@ -346,16 +370,16 @@ def test_the_smallest_crop_of_a_reduced_photograph_has_the_size_of_a_view(shape,
         max(shape[0] / size[0], shape[1] / size[1]) / min(shape[0] / size[0], shape[1] / size[1]),
         rel=0.1,
     )
-    assert views.reduced(reduced) is reduced
+    assert views.shrink(reduced) is reduced
 
 
-def test_a_disk_without_room_for_decoded_photographs_is_one_line(monkeypatch, tmp_path):
+def test_full_disk_for_decoded_images(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    with pytest.raises(InputError, match="no room to hold decoded photographs in .*gone.*TMPDIR"):
+    with pytest.raises(InputError, match="no space for decoded images in .*gone.*TMPDIR"):
         DecodedImageCache(memory_gb=0).append(noise(1, 8, 8)[0])
 
 
-def test_a_view_of_a_larger_photograph_is_an_antialiased_reduction():
+def test_views_of_larger_images_are_antialiased():
     image = noise(1, 96, 96)[0]
     views = first(training_batches(Memory([image]), (32, 32), 8, 0, min_crop=1.0), 1)[0]
     expected = center_crop_and_resize(tf.constant(image), (32, 32)).numpy()

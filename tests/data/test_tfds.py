@@ -1,3 +1,5 @@
+"""TFDS data sets as image sources, on small data sets written by TFDS."""
+
 import functools
 import os
 import socket
@@ -29,7 +31,7 @@ def examples(images, key="image"):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A TFDS folder with small data sets, made by TFDS itself."""
+    """A TFDS folder with small data sets, written by TFDS."""
     root = tmp_path_factory.mktemp("tfds")
     rgb = PIXELS[..., :3]
     made = {
@@ -74,7 +76,7 @@ def _prepared_and_offline(request, monkeypatch):
 
 
 def read(source):
-    return np.stack(list(source.once().as_numpy_iterator()))
+    return np.stack(list(source.evaluation_images().as_numpy_iterator()))
 
 
 def refusal(*arguments):
@@ -84,12 +86,12 @@ def refusal(*arguments):
     return str(caught.value)
 
 
-def test_images_come_in_the_order_of_the_files(prepared):
+def test_images_are_in_file_order(prepared):
     source = TfdsSource("colour")
     assert source.name == "tfds:colour"
     assert len(source) == source.evaluation_size == 40
-    assert source.once().element_spec.dtype == tf.uint8
-    assert source.once().element_spec.shape.as_list() == [None, None, 3]
+    assert source.evaluation_images().element_spec.dtype == tf.uint8
+    assert source.evaluation_images().element_spec.shape.as_list() == [None, None, 3]
     np.testing.assert_array_equal(read(source), PIXELS[..., :3])
 
 
@@ -101,13 +103,13 @@ def test_16_bit_images_are_scaled(prepared):
     np.testing.assert_array_equal(read(TfdsSource("deep")), np.round(DEEP / 257).repeat(3, -1))
 
 
-def test_transparent_images_are_laid_on_white(prepared):
+def test_transparent_images_are_composited_onto_white(prepared):
     alpha = PIXELS[..., 3:] / 255
     expected = PIXELS[..., :3] * alpha + 255 * (1 - alpha)
     np.testing.assert_allclose(read(TfdsSource("alpha")), expected, atol=0.51)
 
 
-def test_the_only_image_feature_is_taken(prepared):
+def test_image_feature_of_another_name(prepared):
     np.testing.assert_array_equal(read(TfdsSource("other_key")), PIXELS[..., :3])
 
 
@@ -122,22 +124,22 @@ def test_the_end_of_the_only_split_is_held_out(prepared):
     np.testing.assert_array_equal(np.concatenate([read(part) for part in parts]), PIXELS[..., :3])
 
 
-def test_training_images_are_those_of_the_files(prepared):
+def test_training_images_equal_the_files(prepared):
     source = TfdsSource("colour")
-    drawn = [source.photograph(index) for index in range(len(source))]
+    drawn = [source.training_image(index) for index in range(len(source))]
     np.testing.assert_array_equal(drawn, PIXELS[..., :3])
 
 
-def test_images_are_decoded_once_and_held_where_they_are_asked_to_be(prepared, monkeypatch):
-    held = DecodedImageCache()
-    source = TfdsSource("colour", held=held)
-    first = source.photograph(3)
-    assert len(held) == 40
-    monkeypatch.setattr(source, "once", None)
-    assert source.photograph(3) is first
+def test_images_are_decoded_once_into_the_given_cache(prepared, monkeypatch):
+    cache = DecodedImageCache()
+    source = TfdsSource("colour", image_cache=cache)
+    first = source.training_image(3)
+    assert len(cache) == 40
+    monkeypatch.setattr(source, "evaluation_images", None)
+    assert source.training_image(3) is first
 
 
-def test_the_identity_is_that_of_the_split_and_its_files(prepared):
+def test_identity_depends_on_split_and_files(prepared):
     identity = TfdsSource("colour").identity()
     assert TfdsSource("colour").identity() == identity
     assert TfdsSource("colour", "validation").identity() != identity
@@ -180,31 +182,31 @@ def test_evaluation_batches(prepared):
         "no_such_namespace:x",
     ],
 )
-def test_an_unknown_data_set_is_one_line(name):
+def test_unknown_data_set(name):
     assert repr(name) in refusal(name)
 
 
-def test_a_data_set_that_cannot_be_downloaded_is_one_line(tmp_path, monkeypatch):
+def test_failed_download(tmp_path, monkeypatch):
     monkeypatch.setattr("tensorflow_datasets.core.download.downloader.MAX_RETRIES", 0)
     monkeypatch.setattr(tfds, "builder", functools.partial(tfds.builder, data_dir=tmp_path))
     assert "'cifar10'" in refusal("cifar10")
 
 
-def test_a_data_set_without_images_is_one_line(prepared):
-    assert refusal("numbers") == "tfds:numbers has no images; its features are: x"
+def test_data_set_without_images(prepared):
+    assert refusal("numbers") == "tfds:numbers has no images; its features are x"
 
 
-def test_a_data_set_without_the_split_train_names_its_splits(prepared):
-    assert refusal("heldout") == "tfds:heldout has no split 'train'; its splits are: test"
+def test_data_set_without_the_split_train(prepared):
+    assert refusal("heldout") == "tfds:heldout has no split 'train'; its splits are test"
 
 
-def test_an_empty_part_is_one_line(prepared):
+def test_empty_split(prepared):
     assert "train[95%:]" in refusal("few", "validation")
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+@pytest.mark.parametrize("name", [pytest.param("mnist", marks=pytest.mark.slow), "cifar10"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow")
-def test_data_sets_of_tfds_by_name_on_its_own_mock_data(tmp_path, name):
+def test_tfds_data_sets_by_name_on_mock_data(tmp_path, name):
     builder = tfds.builder(name, data_dir=tmp_path)
     template = functools.partial(
         tfds.core.ShardedFileTemplate,
@@ -236,7 +238,7 @@ def test_data_sets_of_tfds_by_name_on_its_own_mock_data(tmp_path, name):
     assert float(tf.math.reduce_std(batch)) > 0
 
 
-def test_being_told_to_stop_is_no_failure_of_a_data_set(monkeypatch):
+def test_interruption_is_not_reported_as_a_data_set_error(monkeypatch):
     def stop(name):
         raise Interrupted("terminated", 15)
 

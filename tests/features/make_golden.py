@@ -1,4 +1,4 @@
-"""Makes the golden vectors of HOG and LBP with VLFeat's C library; needs libvl.so.1.
+"""Writes the golden vectors of HOG and LBP with VLFeat's C library; needs libvl.so.1.
 
 Run once, from the root:
 
@@ -18,7 +18,7 @@ HOG = {
     "odd_color": load_photograph("chelsea")[60:139, 100:167],
     "small_color": load_photograph("rocket")[150:166, 300:320],
 }
-# Image and cell size.
+# Images and cell sizes.
 LBP = {
     "square_16": (load_photograph("astronaut")[100:164, 180:244, 1:2], 16),
     "square_8": (load_photograph("astronaut")[100:164, 180:244, 1:2], 8),
@@ -30,7 +30,7 @@ LBP = {
 
 
 def hog_arrays(vl) -> dict[str, np.ndarray]:
-    """The image of each case, uint8 `[H, W, C]`, and its HOG (cell 8)."""
+    """The image of each case, uint8 `[H, W, C]`, and its HOG (cell size 8)."""
     arrays = {}
     for case, image in HOG.items():
         arrays[f"{case}/image"] = image

@@ -1,4 +1,4 @@
-"""HOG against VLFeat's C library, and in every place a feature has to work."""
+"""HOG: values against VLFeat's C library, execution modes and errors."""
 
 import pathlib
 
@@ -22,8 +22,15 @@ def share_that_differs(ours, theirs, tolerance=1e-4):
     return np.mean(np.abs(ours - theirs) > tolerance)
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "xla"])
+# Compiling takes seconds, so most compiled cases are in the slow tier.
+EAGER = [pytest.param(case, False, id=f"eager-{case}") for case in CASES]
+COMPILED = [
+    pytest.param(case, True, id=f"xla-{case}", marks=[pytest.mark.slow] * (case != "small_color"))
+    for case in CASES
+]
+
+
+@pytest.mark.parametrize(("case", "compiled"), EAGER + COMPILED)
 def test_equals_golden_vectors_of_vlfeat(case, compiled):
     image = GOLDEN[f"{case}/image"][np.newaxis] / np.float32(255)
     function = tf.function(hog, jit_compile=True) if compiled else hog
@@ -46,14 +53,14 @@ def test_equals_the_installed_vlfeat(height, width, channels, cell):
     assert share_that_differs(ours, vlfeat.hog(vl, image, cell)) <= 0.005
 
 
-def test_a_batch_is_its_images_one_by_one(photos):
+def test_batch_equals_single_images(photos):
     batch = hog(tf.constant(photos[:5]))
     single = tf.concat([hog(tf.constant(photos[i : i + 1])) for i in range(5)], 0)
     np.testing.assert_allclose(batch, single, atol=1e-6)
 
 
 def test_mirrored_image_has_mirrored_grid_and_orientations(photos):
-    # Exactly vertical gradients lie between two directions, and the first wins either way.
+    # Noise, because exactly vertical gradients are ties between two directions.
     noise = np.random.default_rng(0).normal(0, 1e-3, photos[:8].shape)
     images = (photos[:8] + noise).astype(np.float32)
     first = hog(tf.constant(images))
@@ -79,7 +86,7 @@ def test_gradient_is_finite_even_on_a_flat_image(photos):
 
 @pytest.mark.parametrize("shape", [(64, 64), (61, 90), (256, 128), (12, 12)])
 @pytest.mark.parametrize("color", [False, True])
-def test_spec_is_what_comes_out(shape, color):
+def test_output_has_the_shape_of_the_spec(shape, color):
     feature = features.get("hog", image_shape=(*shape, 3), color=color)
     images = np.random.default_rng(0).random((2, *shape, 3), np.float32)
     assert feature(images).shape == (2, *feature.spec.shape)
@@ -103,7 +110,7 @@ def test_same_values_in_tf_data_and_in_a_functional_model(photos):
     np.testing.assert_allclose(model(photos), eager, atol=1e-5)
 
 
-def test_images_whose_shape_a_pipeline_forgot(photos):
+def test_images_of_unknown_static_shape(photos):
     feature = features.get("hog")
     batches = tf.data.Dataset.range(1).map(
         lambda _: feature(tf.numpy_function(lambda: photos, [], tf.float32))
@@ -135,22 +142,22 @@ def test_config_round_trip():
         ({"cell_size": 0}, "cell_size must be at least 2"),
     ],
 )
-def test_wrong_configuration_is_one_line(config, message):
+def test_invalid_configuration(config, message):
     with pytest.raises(tfinvert.InputError, match=message) as error:
         features.get("hog", **config)
     assert "\n" not in str(error.value)
 
 
-def test_images_of_another_kind_are_refused(photos):
+def test_invalid_images(photos):
     feature = features.get("hog")
     with pytest.raises(tfinvert.InputError, match="divide uint8 images by 255"):
         feature((photos * 255).astype(np.uint8))
-    with pytest.raises(tfinvert.InputError, match="made for images of shape"):
+    with pytest.raises(tfinvert.InputError, match="built for images of shape"):
         feature(photos[:, :32])
-    with pytest.raises(tfinvert.InputError, match="made for images of shape"):
+    with pytest.raises(tfinvert.InputError, match="built for images of shape"):
         feature(keras.Input((32, 64, 3)))
 
 
-def test_unknown_feature_lists_the_known():
-    with pytest.raises(tfinvert.InputError, match="unknown feature 'hgo'; there are: .*hog"):
+def test_unknown_feature():
+    with pytest.raises(tfinvert.InputError, match="unknown feature 'hgo'; choose one of .*hog"):
         features.get("hgo")

@@ -1,4 +1,4 @@
-"""Python functions as features, and the shape they are held to."""
+"""Python functions as features, with their declared shape enforced."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_runs_any_function_eagerly_and_in_tf_data(photos):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda image: image, r"declared features of shape \(64, 3\). Received: \(64, 64, 3\)"),
+        (lambda image: image, r"must return the declared shape \(64, 3\). Received: \(64, 64, 3\)"),
         (lambda image: np.full((64, 3), np.nan), "finite real numbers"),
         (lambda image: np.zeros((64, 3), complex), "finite real numbers"),
     ],
@@ -41,7 +41,7 @@ def test_the_declared_spec_is_enforced(photos, function, message):
         next(iter(batches))
 
 
-def test_skimage_hog_holds_the_values_of_skimage(photos):
+def test_skimage_hog_has_the_values_of_skimage(photos):
     feature = features.get("skimage_hog")
     ours = feature(photos[:1]).numpy()[0]
     assert ours.shape == feature.spec.shape == (8, 8, 36)
@@ -53,12 +53,12 @@ def test_skimage_hog_holds_the_values_of_skimage(photos):
     np.testing.assert_allclose(ours[3, 4], np.concatenate(expected), atol=1e-6)
 
 
-def test_skimage_hog_refuses_images_it_cannot_take():
+def test_skimage_hog_rejects_too_small_images():
     with pytest.raises(tfinvert.InputError, match="at least 2×2 cells"):
         features.get("skimage_hog", image_shape=(15, 64, 3))
 
 
-def test_a_name_is_registered_once():
+def test_names_are_unique():
     features.register("rows", rows)
     features.register("rows", rows)
     with pytest.raises(tfinvert.InputError, match="already taken"):

@@ -1,4 +1,4 @@
-"""KerasHub's backbones with random weights, each against the backbone itself."""
+"""KerasHub backbones with random weights as features, against the backbones themselves."""
 
 import importlib.util
 import json
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 SIDE = 32
 TOKENS = {"hidden_dim": 16, "num_layers": 2, "num_heads": 2}
-# What the published backbones of these families were trained to see.
+# Mean and standard deviation with which the published backbones normalise images.
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
 HALF = ([0.5] * 3, [0.5] * 3)
 
 
-def make(kind):
+def build_backbone(kind):
     import keras_hub
 
     models = keras_hub.models
@@ -59,16 +59,16 @@ def make(kind):
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """(the backbone, the folder of its preset) of a kind."""
-    made = {}
+    """Returns (backbone, folder of its preset) of a kind."""
+    presets = {}
 
     def preset(kind):
-        if kind not in made:
+        if kind not in presets:
             folder = tmp_path_factory.mktemp(kind) / "preset"
-            backbone = make(kind)
+            backbone = build_backbone(kind)
             backbone.save_to_preset(str(folder))
-            made[kind] = backbone, str(folder)
-        return made[kind]
+            presets[kind] = backbone, str(folder)
+        return presets[kind]
 
     return preset
 
@@ -82,13 +82,13 @@ def tap(layer, folder, **options):
 @pytest.mark.parametrize(
     ("kind", "statistics", "grid", "before"),
     [
-        ("resnet", IMAGENET, (4, 4, 16), None),
+        pytest.param("resnet", IMAGENET, (4, 4, 16), None, marks=pytest.mark.slow),
         ("vit", HALF, (4, 4, 16), 1),
-        ("dinov2", IMAGENET, (4, 4, 16), 5),
-        ("clip", CLIP, (4, 4, 16), 1),
+        pytest.param("dinov2", IMAGENET, (4, 4, 16), 5, marks=pytest.mark.slow),
+        pytest.param("clip", CLIP, (4, 4, 16), 1, marks=pytest.mark.slow),
     ],
 )
-def test_a_feature_is_what_the_backbone_gives(hub, kind, statistics, grid, before):
+def test_output_equals_the_backbone(hub, kind, statistics, grid, before):
     backbone, folder = hub(kind)
     images = np.random.default_rng(0).random((2, SIDE, SIDE, 3)).astype(np.float32)
     seen = (images - np.array(statistics[0])) / statistics[1]
@@ -108,16 +108,22 @@ def test_a_feature_is_what_the_backbone_gives(hub, kind, statistics, grid, befor
 
 
 @needs_hub
-def test_blocks_and_layers_by_name(hub):
-    assert tap("P2", hub("resnet")[1]).spec.shape == (8, 8, 64)
+@pytest.mark.slow
+def test_blocks_by_name(hub):
     assert tap("stage1", hub("dinov2")[1]).spec.shape == (4, 4, 16)
     block = "clip_vision_encoder_encoder_block_0"
     assert tap(block, hub("clip")[1], tokens="class").spec.shape == (16,)
-    with pytest.raises(InputError, match="no layer 'P9'; there are: .*conv"):
+
+
+@needs_hub
+def test_layers_by_name(hub):
+    assert tap("P2", hub("resnet")[1]).spec.shape == (8, 8, 64)
+    with pytest.raises(InputError, match="no layer 'P9'; choose one of .*conv"):
         tap("P9", hub("resnet")[1])
 
 
 @needs_hub
+@pytest.mark.slow
 def test_other_sizes_and_random_weights(hub):
     folder = hub("dinov2")[1]
     other = tap("output", folder, input_size=48, image_shape=(40, 40, 3))
@@ -129,17 +135,19 @@ def test_other_sizes_and_random_weights(hub):
 
 
 @needs_hub
-def test_a_model_with_it_is_saved_and_loaded(hub, tmp_path):
+@pytest.mark.slow
+def test_save_and_load(hub, tmp_path):
     feature = tap("stage1", hub("dinov2")[1])
     images = np.random.default_rng(0).random((1, SIDE, SIDE, 3)).astype(np.float32)
     feature.model.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
     np.testing.assert_allclose(loaded(images), feature(images), atol=1e-6)
-    assert feature.to_train().identity() == feature.identity()
+    assert feature.trainable_copy().identity() == feature.identity()
 
 
 @needs_hub
-def test_the_presets_own_image_converter_counts(hub, tmp_path):
+@pytest.mark.slow
+def test_image_converter_of_the_preset(hub, tmp_path):
     import keras_hub
 
     backbone, _ = hub("vit")
@@ -166,14 +174,14 @@ def test_the_presets_own_image_converter_counts(hub, tmp_path):
 
 
 @needs_hub
-def test_presets_that_cannot_be_had(hub, tmp_path):
+def test_invalid_presets(hub, tmp_path):
     folder = tmp_path / "broken"
     folder.mkdir()
     (folder / "config.json").write_text("{")
     for options, words in (
-        ({"preset": ""}, "takes preset=FOLDER"),
-        ({"preset": str(tmp_path / "nowhere")}, "cannot be had with weights=preset"),
-        ({"preset": str(folder)}, "cannot be had"),
+        ({"preset": ""}, "needs preset=FOLDER"),
+        ({"preset": str(tmp_path / "nowhere")}, "cannot load the preset"),
+        ({"preset": str(folder)}, "cannot load the preset"),
         ({"preset": hub("vit")[1], "weights": "imagenet"}, "weights=preset or random"),
         ({"preset": hub("vit")[1], "input_size": 33}, "input_size=33"),
         ({"preset": hub("vit")[1], "preprocessing": "vgg"}, "unknown preprocessing 'vgg'"),
@@ -183,7 +191,7 @@ def test_presets_that_cannot_be_had(hub, tmp_path):
         assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_without_keras_hub_the_extra_is_named(monkeypatch):
+def test_missing_keras_hub(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     with pytest.raises(InputError, match=r"pip install tfinvert\[hub\]"):
         features.get("hub/output", preset="folder")

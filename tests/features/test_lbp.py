@@ -1,4 +1,4 @@
-"""LBP against VLFeat's C library and a plain loop, and in every place a feature has to work."""
+"""LBP: values against VLFeat's C library and a plain loop, execution modes and errors."""
 
 import pathlib
 
@@ -24,13 +24,13 @@ def share_that_differs(ours, theirs, tolerance=1e-5):
 
 
 def grey_photograph(height, width):
-    """Whole numbers, float32 `[1, height, width, 1]`."""
+    """Integer grey levels, float32 `[1, height, width, 1]`."""
     crop = load_photograph("coffee")[40 : 40 + height, 60 : 60 + width, :1]
     return crop[np.newaxis].astype(np.float32)
 
 
 def by_definition(grey, cell):
-    """LBP of `[H, W]`, pixel by pixel."""
+    """LBP of a grey image `[H, W]`, computed pixel by pixel from the definition."""
     rows, columns = grey.shape[0] // cell, grey.shape[1] // cell
     histogram = np.zeros((rows, columns, 58))
     for y in range(1, grey.shape[0] - 1):
@@ -61,8 +61,15 @@ def by_definition(grey, cell):
     return np.sqrt(histogram / histogram.sum(-1, keepdims=True))
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "xla"])
+# Compiling takes seconds, so most compiled cases are in the slow tier.
+EAGER = [pytest.param(case, False, id=f"eager-{case}") for case in CASES]
+COMPILED = [
+    pytest.param(case, True, id=f"xla-{case}", marks=[pytest.mark.slow] * (case != "one_cell"))
+    for case in CASES
+]
+
+
+@pytest.mark.parametrize(("case", "compiled"), EAGER + COMPILED)
 def test_equals_golden_vectors_of_vlfeat(case, compiled):
     image = GOLDEN[f"{case}/image"][np.newaxis] / np.float32(255)
     function = tf.function(lbp, jit_compile=True) if compiled else lbp
@@ -90,7 +97,7 @@ def test_equals_a_loop_over_the_pixels(cell):
     np.testing.assert_allclose(lbp(tf.constant(image), cell)[0], expected, atol=1e-6)
 
 
-def test_a_batch_is_its_images_one_by_one(photos):
+def test_batch_equals_single_images(photos):
     feature = features.get("lbp", cell_size=8)
     single = np.concatenate([feature(photos[i : i + 1]) for i in range(5)])
     np.testing.assert_allclose(feature(photos[:5]), single, atol=1e-6)
@@ -101,7 +108,9 @@ def test_every_cell_has_norm_one(photos):
     np.testing.assert_allclose(norms, 1.0, atol=1e-6)
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "xla"])
+@pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["eager", "xla"]
+)
 def test_constant_images_are_all_in_one_bin(compiled):
     colors = np.random.default_rng(0).random((20, 1, 1, 3), np.float32)
     colors[:10] = colors[:10, ..., :1]
@@ -113,20 +122,20 @@ def test_constant_images_are_all_in_one_bin(compiled):
 
 
 @pytest.mark.parametrize(("gain", "shift"), [(1, 40), (1, -300), (3, 0), (1 / 255, 0), (0.7, 0.2)])
-def test_brightness_and_contrast_do_not_count(gain, shift):
+def test_invariant_to_brightness_and_contrast(gain, shift):
     image = grey_photograph(67, 101)
     changed = (image * gain + shift).astype(np.float32)
     np.testing.assert_array_equal(lbp(tf.constant(changed)), lbp(tf.constant(image)))
 
 
-def test_a_negative_gain_does_count():
+def test_not_invariant_to_inversion():
     image = grey_photograph(67, 101)
     assert np.abs(lbp(tf.constant(-image)) - lbp(tf.constant(image))).max() > 0.1
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (67, 101), (130, 95), (16, 31)])
 @pytest.mark.parametrize("cell", [8, 16])
-def test_spec_is_what_comes_out(shape, cell):
+def test_output_has_the_shape_of_the_spec(shape, cell):
     feature = features.get("lbp", image_shape=(*shape, 3), cell_size=cell)
     images = np.random.default_rng(0).random((2, *shape, 3), np.float32)
     assert feature(images).shape == (2, *feature.spec.shape)
@@ -158,7 +167,7 @@ def test_config_round_trip():
     assert again.spec == feature.spec
 
 
-def test_its_gradient_says_nothing():
+def test_declared_as_not_differentiable():
     feature = features.get("lbp")
     assert feature.in_graph and not feature.differentiable
 
@@ -174,17 +183,17 @@ def test_its_gradient_says_nothing():
         ({"cell_size": -8}, "cell_size must be at least 3. Received: -8"),
     ],
 )
-def test_wrong_configuration_is_one_line(config, message):
+def test_invalid_configuration(config, message):
     with pytest.raises(tfinvert.InputError, match=message) as error:
         features.get("lbp", **config)
     assert "\n" not in str(error.value)
 
 
-def test_images_of_another_kind_are_refused(photos):
+def test_invalid_images(photos):
     feature = features.get("lbp")
     with pytest.raises(tfinvert.InputError, match="divide uint8 images by 255"):
         feature((photos * 255).astype(np.uint8))
-    with pytest.raises(tfinvert.InputError, match="made for images of shape"):
+    with pytest.raises(tfinvert.InputError, match="built for images of shape"):
         feature(photos[:, :32])
     for wrong in (np.nan, np.inf):
         broken = photos[:2].copy()

@@ -1,4 +1,4 @@
-"""Sparse SIFT against OpenCV itself, on the grid and back."""
+"""Sparse SIFT: detection against OpenCV, conversion to a grid and back."""
 
 import cv2
 import numpy as np
@@ -10,13 +10,13 @@ from tfinvert import features
 from tfinvert.features.sift import Keypoints, grid_to_keypoints, keypoints_to_grid, occupied_cells
 
 
-def by_place(keypoints):
+def sort_by_position(keypoints):
     order = np.lexsort((keypoints.angle, keypoints.y, keypoints.x))
     return keypoints.take(order)
 
 
-def spread(count, size, seed=0):
-    """Keypoints of which no two share a cell of 4 pixels."""
+def random_keypoints(count, size, seed=0):
+    """Random keypoints, at most one in each cell of 4×4 pixels."""
     rng = np.random.default_rng(seed)
     cells = rng.choice((size // 4) ** 2, count, replace=False)
     within = rng.uniform(0, 3.99, (2, count))
@@ -29,11 +29,11 @@ def spread(count, size, seed=0):
     )
 
 
-def test_grid_and_back_is_a_round_trip():
-    keypoints = by_place(spread(60, 64))
+def test_grid_round_trip():
+    keypoints = sort_by_position(random_keypoints(60, 64))
     grid = keypoints_to_grid(keypoints, (64, 64), 4, np.random.default_rng(0))
     assert grid.shape == (16, 16, 133)
-    again = by_place(grid_to_keypoints(grid))
+    again = sort_by_position(grid_to_keypoints(grid))
     assert len(again) == 60
     for name in ("x", "y", "scale", "descriptors"):
         np.testing.assert_allclose(getattr(again, name), getattr(keypoints, name), atol=1e-5)
@@ -44,7 +44,7 @@ def test_grid_and_back_is_a_round_trip():
     )
 
 
-def test_a_cell_holds_what_opencv_found_there(photos):
+def test_cells_contain_the_keypoints_of_opencv(photos):
     image = photos[0]
     grid = features.get("sift")(photos[:1]).numpy()[0]
     pixels = np.round(image * 255).astype(np.uint8)
@@ -64,7 +64,7 @@ def test_a_cell_holds_what_opencv_found_there(photos):
     np.testing.assert_array_equal(grid[~occupied_cells(grid)], 0.0)
 
 
-def test_ranges_that_the_documentation_states(photos):
+def test_documented_ranges(photos):
     grids = features.get("sift")(photos).numpy()
     full = grids[occupied_cells(grids)]
     assert len(full) > 100
@@ -77,7 +77,7 @@ def test_ranges_that_the_documentation_states(photos):
     np.testing.assert_allclose(np.hypot(full[:, 130], full[:, 131]), 1.0, atol=1e-5)
 
 
-def test_the_draw_depends_on_seed_and_image_and_not_on_the_order(photos):
+def test_draw_depends_on_seed_and_image_but_not_on_order(photos):
     feature = features.get("sift")
     grids = feature(photos).numpy()
     np.testing.assert_array_equal(feature(photos[::-1]).numpy()[::-1], grids)
@@ -87,8 +87,8 @@ def test_the_draw_depends_on_seed_and_image_and_not_on_the_order(photos):
     np.testing.assert_array_equal(occupied_cells(others), occupied_cells(grids))
 
 
-def test_the_draw_is_even_among_those_in_a_cell():
-    four = spread(4, 8)
+def test_draw_is_uniform_within_a_cell():
+    four = random_keypoints(4, 8)
     together = Keypoints(
         x=np.full(4, 5, np.float32),
         y=np.full(4, 6, np.float32),
@@ -103,7 +103,7 @@ def test_the_draw_is_even_among_those_in_a_cell():
     assert min(counts) > 430  # 500 ± 3.6 standard deviations
 
 
-def test_threads_change_nothing(photos):
+def test_threads_do_not_change_values(photos):
     feature = features.get("sift")
     feature.thread_safe = False
     one_by_one = feature(photos).numpy()
@@ -121,7 +121,7 @@ def test_images_without_a_keypoint_give_zeros(side, level):
 
 
 def test_keypoints_at_the_border_stay_in_the_grid():
-    edge = spread(3, 64).take(np.arange(3))
+    edge = random_keypoints(3, 64).take(np.arange(3))
     edge = Keypoints(
         x=np.array([-0.3, 64.2, 30], np.float32),
         y=np.array([63.9, -0.1, 64], np.float32),
@@ -165,12 +165,12 @@ def test_config_round_trip():
         ({"seed": -1}, "seed must be from 0"),
     ],
 )
-def test_wrong_configuration_is_one_line(config, message):
+def test_invalid_configuration(config, message):
     with pytest.raises(tfinvert.InputError, match=message):
         features.get("sift", **config)
 
 
-def test_images_of_another_kind_are_refused(photos):
+def test_invalid_images(photos):
     feature = features.get("sift")
     with pytest.raises(tfinvert.InputError, match="divide uint8 images by 255"):
         feature((photos * 255).astype(np.uint8))

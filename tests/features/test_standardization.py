@@ -1,4 +1,4 @@
-"""Mean and scale over batches against NumPy over everything at once."""
+"""Mean and scale over batches, against NumPy on all values at once."""
 
 import numpy as np
 import pytest
@@ -38,19 +38,19 @@ def test_probabilities_are_standardised_in_their_logarithm():
     np.testing.assert_allclose([measured.mean, measured.scale], [logs.mean(), logs.std()], 1e-5)
     expected = (logs - logs.mean()) / logs.std()
     np.testing.assert_allclose(measured(np.float32(values)), expected, atol=1e-4)
-    # What a perturbation takes below zero counts as zero.
+    # Values that a perturbation has made negative are treated as zero.
     lowest = (np.log(1e-3) - logs.mean()) / logs.std()
     np.testing.assert_allclose(measured(np.float32([[-1, 0, -1e-9, -9]])), lowest, rtol=1e-4)
 
 
-def test_a_channel_that_never_varies_becomes_zero():
+def test_constant_channels_become_zero():
     feature = HostFeature(lambda image: np.zeros(2), (2,), name="flat")
     measured = Standardization.measure(feature, [np.array([[1.0, 5.0], [2.0, 5.0]])])
     np.testing.assert_allclose(measured(np.array([[1.0, 5.0]]))[0, 1], 0.0)
 
 
 @pytest.mark.parametrize("batches", [[], [np.array([[np.nan, 1.0]])]])
-def test_nothing_or_nan_is_refused(batches):
+def test_no_values_or_nan(batches):
     feature = HostFeature(lambda image: np.zeros(2), (2,), name="bad")
     with pytest.raises(tfinvert.InputError, match="bad: "):
         Standardization.measure(feature, batches)

@@ -1,4 +1,4 @@
-"""Tokens of a model as a grid or a class, against the convolution that made them."""
+"""Token outputs as a grid or a class token, against the convolution that produced them."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def transformer(height, width, prefix):
-    """Patches as tokens, zeros before them, and then numbers of their own for each token."""
+    """A model with patch tokens after `prefix` zero tokens, and a bias that varies by token."""
     keras.utils.set_random_seed(1)
     inputs = keras.Input((height, width, 3))
     x = keras.layers.Conv2D(CHANNELS, PATCH, PATCH, name="patches")(inputs)
@@ -26,7 +26,7 @@ def transformer(height, width, prefix):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """The path of such a model, by its size and its tokens before the patches."""
+    """Returns the path of a saved `transformer` by its arguments."""
     folder = tmp_path_factory.mktemp("transformers")
 
     def path(*size):
@@ -46,14 +46,14 @@ def tap(layer, path, size, **options):
     ("size", "prefix", "options", "grid"),
     [
         ((32, 32), 0, {}, (4, 4)),
-        ((32, 32), 1, {}, (4, 4)),  # none or one is found out
-        ((32, 32), 5, {"prefix": 5}, (4, 4)),  # a class and four registers
+        ((32, 32), 1, {}, (4, 4)),  # zero or one is inferred
+        ((32, 32), 5, {"prefix": 5}, (4, 4)),  # a class token and four register tokens
         ((32, 48), 1, {}, (4, 6)),
         ((72, 24), 0, {}, (9, 3)),
-        ((39, 60), 1, {"prefix": 1}, (4, 7)),  # what is left over at the edges is no patch
+        ((39, 60), 1, {"prefix": 1}, (4, 7)),  # partial patches at the edges are ignored
     ],
 )
-def test_the_grid_is_that_of_the_patches(saved, size, prefix, options, grid):
+def test_grid_equals_the_patches(saved, size, prefix, options, grid):
     path = saved(*size, prefix)
     images = np.random.default_rng(0).random((2, *size, 3)).astype(np.float32)
     found = tap("prefixed", path, size, **options)
@@ -61,7 +61,7 @@ def test_the_grid_is_that_of_the_patches(saved, size, prefix, options, grid):
     np.testing.assert_allclose(found(images), tap("patches", path, size)(images), atol=1e-6)
 
 
-def test_the_class_is_the_first_token(saved):
+def test_class_is_the_first_token(saved):
     path, size = saved(32, 32, 1), (32, 32)
     images = np.random.default_rng(0).random((2, *size, 3)).astype(np.float32)
     found = tap("last", path, size, tokens="class")
@@ -72,7 +72,7 @@ def test_the_class_is_the_first_token(saved):
     np.testing.assert_allclose(grid.reshape(2, -1), whole[:, CHANNELS:], atol=1e-6)
 
 
-def test_it_comes_back_from_its_description(saved):
+def test_rebuilding_from_the_description(saved):
     found = tap("last", saved(32, 32, 5), (32, 32), tokens="class", prefix=5)
     again = features.from_description(features.describe(found))
     assert again.identity() == found.identity()
@@ -84,17 +84,32 @@ def test_it_comes_back_from_its_description(saved):
 @pytest.mark.parametrize(
     ("layer", "prefix", "options", "words"),
     [
-        ("last", 2, {}, "gives 18 tokens, which with none or one before them are no grid"),
-        ("last", 2, {"prefix": 1}, "18 tokens, which with 1 before them are no grid"),
-        ("last", 2, {"prefix": 18}, "18 tokens, which with 18 before them are no grid"),
+        (
+            "last",
+            2,
+            {},
+            "outputs 18 tokens, which with zero or one before the patch tokens do not form a grid",
+        ),
+        (
+            "last",
+            2,
+            {"prefix": 1},
+            "18 tokens, which with 1 before the patch tokens do not form a grid",
+        ),
+        (
+            "last",
+            2,
+            {"prefix": 18},
+            "18 tokens, which with 18 before the patch tokens do not form a grid",
+        ),
         ("last", 2, {"prefix": -2}, "prefix=-2"),
-        ("last", 2, {"tokens": "mean"}, "tokens are grid or class"),
-        ("last", 0, {"tokens": "class"}, "all 16 tokens are of patches, 4×4, and none"),
-        ("vector", 2, {"tokens": "class"}, "keras/vector gives no tokens"),
-        ("last", 2, {"tokens": 1}, "keras/last takes options as in"),
+        ("last", 2, {"tokens": "mean"}, "tokens must be grid or class"),
+        ("last", 0, {"tokens": "class"}, "has no class token: all 16 tokens are patches, 4×4"),
+        ("vector", 2, {"tokens": "class"}, "keras/vector outputs no tokens"),
+        ("last", 2, {"tokens": 1}, "invalid options of keras/last; the options are"),
     ],
 )
-def test_what_is_no_grid_is_refused_in_one_line(saved, layer, prefix, options, words):
+def test_invalid_tokens(saved, layer, prefix, options, words):
     with pytest.raises(InputError) as caught:
         tap(layer, saved(32, 32, prefix), (32, 32), **options)
     assert words in str(caught.value) and "\n" not in str(caught.value)

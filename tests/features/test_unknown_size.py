@@ -1,4 +1,4 @@
-"""HOG and LBP in a graph that knows neither height nor width, as a model server gets images."""
+"""HOG and LBP in graphs without static image size, as in a model server."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,17 @@ from tfinvert import features
 
 
 @pytest.mark.parametrize(
-    "name", ["hog", "hog:cell_size=5,color=true", "lbp", "lbp:cell_size=8", "lbp:cell_size=20"]
+    "name",
+    [
+        "hog:cell_size=5,color=true",
+        "lbp:cell_size=8",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("hog", "lbp", "lbp:cell_size=20")
+        ),
+    ],
 )
-def test_values_are_those_of_a_graph_that_knows(name):
+def test_dynamic_sizes_give_the_values_of_static_sizes(name):
     compute = features.get(name).compute
     unknown = tf.function(compute, input_signature=[tf.TensorSpec((None, None, None, 3))])
     for height, width in ((64, 64), (100, 131), (67, 301)):

@@ -1,4 +1,4 @@
-"""What an inverter tells of its own error: files, shapes, sizes, evaluation and report."""
+"""Predicted uncertainty: files, shapes, sizes, evaluation and report."""
 
 import json
 
@@ -7,17 +7,18 @@ import pytest
 import skimage.data
 
 import tfinvert
-from tests.untrained import made
+from tests.untrained import untrained_inverter
 from tfinvert.inverter import Inverter, tiling
-from tfinvert.inverter.serialization import ARRAYS, CARD
+from tfinvert.inverter.serialization import ARRAYS_FILE
 from tfinvert.metrics.evaluation import COVERAGE_KEY, evaluate, mean_image_baseline
-from tfinvert.networks import uncertainty
+from tfinvert.networks.uncertainty import COLOR_AXES, UncertaintyHead, build_head
 from tfinvert.reporting.run_report import comparison_grid, write_run_report
+from tfinvert.zoo.registry import CARD_FILE
 
 
-def told(inverter, calibration=(1.0, 0.5, 2.0)):
-    """The same inverter, with a spread of random weights."""
-    head = uncertainty.build_head(inverter.network)
+def with_random_head(inverter, calibration=(1.0, 0.5, 2.0)):
+    """Returns an inverter with an uncertainty head of random weights."""
+    head = build_head(inverter.network)
     rng = np.random.default_rng(1)
     head.set_weights(
         [
@@ -26,117 +27,125 @@ def told(inverter, calibration=(1.0, 0.5, 2.0)):
         ]
     )
     parts = (inverter.feature, inverter.standardization, inverter.network, inverter.card)
-    return Inverter(*parts, uncertainty.UncertaintyHead(head, np.array(calibration, np.float32)))
+    return Inverter(*parts, UncertaintyHead(head, np.array(calibration, np.float32)))
 
 
 @pytest.fixture(scope="module")
-def telling(inverter):
-    return told(inverter)
+def with_head(tiny_inverter):
+    return with_random_head(tiny_inverter)
 
 
-def test_uncertainty_is_a_deviation_of_every_pixel(telling, photos):
-    features = telling.encode(photos)
-    deviations = telling.uncertainty(features)
-    assert deviations.shape == photos.shape and deviations.dtype == np.float32
+def test_uncertainty_is_a_standard_deviation_per_pixel(with_head, few_photos):
+    features = with_head.encode(few_photos)
+    deviations = with_head.uncertainty(features)
+    assert deviations.shape == few_photos.shape and deviations.dtype == np.float32
     assert (deviations > 0).all() and deviations.std() > 0.01
-    # reference: the head on the maps, layer by layer, and the covariance of each pixel
-    network, maps = telling.network, None
-    for layer in network.layers:
-        if layer.name == "image":
-            maps = layer.input
+    # Reference: the head on the last maps, layer by layer, and the covariance of each pixel.
+    network = with_head.network
+    (maps,) = [layer.input for layer in network.layers if layer.name == "image"]
     before = type(network)(network.input, maps)
-    logarithm = telling.spread.head(before(telling.standardization(features)))
-    along = np.exp(np.clip(logarithm, -13, 3) / 2) * [1.0, 0.5, 2.0]
-    np.testing.assert_allclose(telling.uncertainty(features, along="axes"), along, rtol=1e-3)
-    covariance = np.einsum(
-        "ki,...k,kj->...ij", uncertainty.COLOR_AXES, along**2, uncertainty.COLOR_AXES
-    )
+    log_variance = with_head.uncertainty_head.head(before(with_head.standardization(features)))
+    axes = np.exp(np.clip(log_variance, -13, 3) / 2) * [1.0, 0.5, 2.0]
+    np.testing.assert_allclose(with_head.uncertainty(features, along="axes"), axes, rtol=1e-3)
+    covariance = np.einsum("ki,...k,kj->...ij", COLOR_AXES, axes**2, COLOR_AXES)
     expected = np.sqrt(np.einsum("...ii->...i", covariance))
     np.testing.assert_allclose(deviations, expected, rtol=1e-3)
 
 
-def test_what_is_saved_tells_the_same(telling, photos, tmp_path):
-    telling.save(tmp_path / "saved")
-    loaded, features = tfinvert.load(tmp_path / "saved"), telling.encode(photos)
-    np.testing.assert_array_equal(loaded.uncertainty(features), telling.uncertainty(features))
-    np.testing.assert_array_equal(loaded.reconstruct(photos), telling.reconstruct(photos))
-    np.testing.assert_array_equal(loaded.spread.calibration, telling.spread.calibration)
-    assert "initializer" not in (tmp_path / "saved" / CARD).read_text()
-    telling.save(tmp_path / "small", "float16")
+def test_a_saved_inverter_predicts_the_same_uncertainty(with_head, few_photos, tmp_path):
+    with_head.save(tmp_path / "saved")
+    loaded, features = tfinvert.load(tmp_path / "saved"), with_head.encode(few_photos)
+    np.testing.assert_array_equal(loaded.uncertainty(features), with_head.uncertainty(features))
+    np.testing.assert_array_equal(loaded.reconstruct(few_photos), with_head.reconstruct(few_photos))
+    np.testing.assert_array_equal(
+        loaded.uncertainty_head.calibration, with_head.uncertainty_head.calibration
+    )
+    assert "initializer" not in (tmp_path / "saved" / CARD_FILE).read_text()
+    with_head.save(tmp_path / "small", "float16")
     small = tfinvert.load(tmp_path / "small")
-    np.testing.assert_allclose(small.uncertainty(features), telling.uncertainty(features), rtol=0.1)
-    rounded = tfinvert.load(tmp_path / "saved")
-    rounded.round_weights("float16")
-    np.testing.assert_array_equal(rounded.uncertainty(features), small.uncertainty(features))
+    np.testing.assert_allclose(
+        small.uncertainty(features), with_head.uncertainty(features), rtol=0.1
+    )
+    loaded.round_weights("float16")
+    np.testing.assert_array_equal(loaded.uncertainty(features), small.uncertainty(features))
 
 
-def test_a_file_without_its_calibration_is_not_whole(telling, tmp_path):
-    telling.save(tmp_path / "saved")
-    arrays = dict(np.load(tmp_path / "saved" / ARRAYS))
+def test_a_file_without_its_calibration_is_not_complete(with_head, tmp_path):
+    with_head.save(tmp_path / "saved")
+    arrays = dict(np.load(tmp_path / "saved" / ARRAYS_FILE))
     del arrays["spread/calibration"]
-    np.savez(tmp_path / "saved" / ARRAYS, **arrays)
-    with pytest.raises(tfinvert.InputError, match="not a whole inverter"):
+    np.savez(tmp_path / "saved" / ARRAYS_FILE, **arrays)
+    with pytest.raises(tfinvert.InputError, match="not a complete inverter"):
         tfinvert.load(tmp_path / "saved")
 
 
-def test_without_a_spread_it_says_how_to_have_one(inverter, photos):
+def test_a_replaced_head_is_used(with_head, few_photos):
+    features = with_head.encode(few_photos[:2])
+    before = with_head.uncertainty(features, along="axes")
+    parts = with_head.feature, with_head.standardization, with_head.network
+    inverter = Inverter(*parts, uncertainty_head=with_head.uncertainty_head)
+    inverter.uncertainty(features)
+    doubled = 2 * with_head.uncertainty_head.calibration
+    inverter.uncertainty_head = UncertaintyHead(with_head.uncertainty_head.head, doubled)
+    after = inverter.uncertainty(features, along="axes")
+    np.testing.assert_allclose(after, 2 * before, rtol=1e-5)
+
+
+def test_without_a_head_the_error_names_the_flags(tiny_inverter, few_photos):
     with pytest.raises(tfinvert.InputError) as caught:
-        inverter.uncertainty(inverter.encode(photos[:1]))
+        tiny_inverter.uncertainty(tiny_inverter.encode(few_photos[:1]))
     assert str(caught.value) == (
-        "this inverter of hog does not tell its uncertainty: train it with --spread=beside, or "
-        "with --start=INVERTER --spread=alone what it lacks"
+        "this hog inverter has no uncertainty head; retrain with --uncertainty=joint, or add one "
+        "with --init_from=INVERTER --uncertainty=frozen"
     )
 
 
-def test_wrong_input_is_refused_in_one_line(telling):
-    with pytest.raises(tfinvert.InputError, match=r"features of hog have the shape .*\(1, 8, 8, 3"):
-        telling.uncertainty(np.zeros((1, 8, 8, 3)))
+def test_wrong_input_is_rejected(with_head):
+    message = r"features of hog must have the shape .*\(1, 8, 8, 3"
+    with pytest.raises(tfinvert.InputError, match=message):
+        with_head.uncertainty(np.zeros((1, 8, 8, 3)))
     with pytest.raises(tfinvert.InputError, match="along must be rgb or axes. Received: 'lab'"):
-        telling.uncertainty(np.zeros((1, 8, 8, 31)), along="lab")
+        with_head.uncertainty(np.zeros((1, 8, 8, 31)), along="lab")
 
 
-@pytest.mark.parametrize("network", ["paper", "residual"])
-def test_any_size_and_pieces_without_a_seam(network, monkeypatch):
-    telling, photo = told(made("hog", network)), skimage.data.astronaut() / np.float32(255)
-    features = telling.encode(photo[np.newaxis, :320, :384])
-    whole = telling.uncertainty(features)
+@pytest.mark.parametrize("network", ["paper", pytest.param("residual", marks=pytest.mark.slow)])
+def test_any_size_and_tiles_without_seams(network, monkeypatch):
+    with_head = with_random_head(untrained_inverter("hog", network))
+    photo = skimage.data.astronaut() / np.float32(255)
+    features = with_head.encode(photo[np.newaxis, :320, :384])
+    whole = with_head.uncertainty(features)
     assert whole.shape == (1, 320, 384, 3)
-    own = telling.at((320, 384))
-    np.testing.assert_allclose(own.uncertainty(features), whole, rtol=1e-3)
-    pair = telling.uncertainty([features[0], features[0, :16, :16]])
+    resized = with_head.at((320, 384))
+    np.testing.assert_allclose(resized.uncertainty(features), whole, rtol=1e-3)
+    pair = with_head.uncertainty([features[0], features[0, :16, :16]])
     np.testing.assert_allclose(pair[0], whole[0], rtol=1e-3)
     monkeypatch.setattr(tiling, "MAX_TILE_PIXELS", 2**12)
-    np.testing.assert_allclose(telling.uncertainty(features), whole, rtol=1e-3)
+    np.testing.assert_allclose(with_head.uncertainty(features), whole, rtol=1e-3)
 
 
-def test_evaluation_counts_what_is_within_one_deviation(telling, photos, tmp_path):
-    evaluation = evaluate(telling, photos)
-    features = telling.encode(photos)
-    difference = telling.reconstruct(photos) - photos
-    within = np.abs(difference) <= telling.uncertainty(features)
+def test_evaluation_reports_the_coverage(with_head, few_photos, tmp_path):
+    evaluation = evaluate(with_head, few_photos)
+    features = with_head.encode(few_photos)
+    difference = with_head.reconstruct(few_photos) - few_photos
+    within = np.abs(difference) <= with_head.uncertainty(features)
     assert evaluation.metrics[COVERAGE_KEY] == pytest.approx(within.mean(), abs=1e-4)
-    along = np.abs(np.einsum("...c,kc->...k", difference, uncertainty.COLOR_AXES))
-    shares = (along <= telling.uncertainty(features, along="axes")).mean((0, 1, 2))
+    along = np.abs(np.einsum("...c,kc->...k", difference, COLOR_AXES))
+    shares = (along <= with_head.uncertainty(features, along="axes")).mean((0, 1, 2))
     names = [f"{COVERAGE_KEY}_{axis}" for axis in ("brightness", "red_green", "blue_yellow")]
     found = [evaluation.metrics[name] for name in names]
     np.testing.assert_allclose(found, shares, atol=1e-4)
-    assert comparison_grid(evaluation).shape[0] > 1.5 * comparison_grid(plain(evaluation)).shape[0]
+    without = type(evaluation)(evaluation.images, evaluation.reconstructions, evaluation.metrics)
+    assert comparison_grid(evaluation).shape[0] > 1.5 * comparison_grid(without).shape[0]
     write_run_report(
         tmp_path,
         feature="hog",
         photographs="photographs",
         evaluation=evaluation,
         baseline_name="mean",
-        baseline=mean_image_baseline(evaluation, photos.mean(0)),
+        baseline=mean_image_baseline(evaluation, few_photos.mean(0)),
         history=(),
         details={},
     )
-    report = (tmp_path / "report.html").read_text()
-    assert f"{within.mean():.1%} are within the deviation" in report
+    assert f"{within.mean():.1%}" in (tmp_path / "report.html").read_text()
     written = json.loads((tmp_path / "metrics.json").read_text())["inverter"]
     assert written[COVERAGE_KEY] == evaluation.metrics[COVERAGE_KEY]
-
-
-def plain(evaluation):
-    """The same, of an inverter without a spread."""
-    return type(evaluation)(evaluation.images, evaluation.reconstructions, evaluation.metrics)

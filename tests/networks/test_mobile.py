@@ -109,7 +109,7 @@ def test_a_feature_of_a_file(family, file, photos, tmp_path):
     again = features.from_description(features.describe(feature))
     assert again.identity() == feature.identity()
     assert features.get(f"{name}:input_size=64", weights=str(file)).identity() == feature.identity()
-    assert feature.to_train().identity() == feature.identity()
+    assert feature.trainable_copy().identity() == feature.identity()
 
 
 def test_both_of_pytorchs_formats_are_read(family, tensors, file, tmp_path):

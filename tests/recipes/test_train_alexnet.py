@@ -48,7 +48,7 @@ def run(place):
     assert finished.returncode == 0, finished.stderr
     assert "18 views cached" in finished.stdout
     assert "9 training images and 9 validation images of 2 classes" in finished.stdout
-    assert "photographs held" not in finished.stdout  # the cache is read in their place
+    assert "decoded images cached" not in finished.stdout  # the cache is read in their place
     assert "images/s in training" in finished.stdout
     assert "peak memory" in finished.stdout
     return place / "run"
@@ -79,7 +79,9 @@ def test_the_card_tells_what_was_measured_of_the_saved_weights(place, run):
     )
     assert card["parameters"] == fc8.model.count_params()
     source = ImageFolder(place / "val")
-    scores = top_k_accuracy(np.asarray(fc8(read_images(source, (32, 32)))), source.once_labels())
+    scores = top_k_accuracy(
+        np.asarray(fc8(read_images(source, (32, 32)))), source.evaluation_labels()
+    )
     assert card["metrics"] == {**scores, "images": 9}
 
 
@@ -162,7 +164,7 @@ def write(path, count=1):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": "photos"}, "photos has no classes; classifiers take"),
+        ({"data": "photos"}, "photos has no classes; a classifier needs"),
         ({"validation_data": "photos"}, "photos has no classes"),
         ({"strategy": "mirrored", "batch_size": 7}, "multiple of the 2 devices. Received: 7"),
         ({"cached_views": 2}, "caching takes both a folder"),

@@ -1,3 +1,5 @@
+"""Image grids and PNG files."""
+
 import os
 
 import numpy as np
@@ -17,7 +19,7 @@ def as_bytes(images):
     return np.rint(images * 255).astype(np.uint8)
 
 
-def test_unlabelled_images_lie_at_their_places_on_white():
+def test_positions_of_unlabelled_images():
     images = some_images(2)
     grid = image_grid({"": images}, padding=3)
     assert grid.dtype == np.uint8
@@ -47,7 +49,7 @@ def test_labels_are_drawn_left_of_their_rows():
     assert (grid[:, left - 4 : left] == 255).all()
 
 
-def test_one_empty_label_among_others_is_just_blank():
+def test_one_empty_label():
     images = some_images(1)
     grid = image_grid({"original": images, "": images})
     left = grid.shape[1] - 4 - 20
@@ -55,7 +57,7 @@ def test_one_empty_label_among_others_is_just_blank():
     assert (grid[4:20, :left] < 128).any()
 
 
-def test_a_label_of_several_lines_is_put_on_one():
+def test_labels_are_joined_to_one_line():
     images = some_images(1)
     expected = image_grid({"two lines": images})
     np.testing.assert_array_equal(image_grid({"two\nlines": images}), expected)
@@ -76,19 +78,19 @@ def test_many_images_wrap_into_blocks_that_repeat_all_rows():
     assert (grid[2 + 2 * (block + gap) :, 24:] == 255).all()
 
 
-def test_more_columns_than_images_make_no_empty_places():
+def test_more_columns_than_images():
     images = {"": some_images(2)}
     np.testing.assert_array_equal(image_grid(images, columns=9), image_grid(images))
 
 
-def test_values_are_clipped_and_bytes_are_taken_as_they_are():
+def test_floats_are_clipped_and_bytes_are_unchanged():
     grid = image_grid({"": np.array([[[[-1.0, 0.5, 2.0]]]], np.float32)}, padding=0)
     assert grid.tolist() == [[[0, 128, 255]]]
     grid = image_grid({"": np.array([[[[1, 2, 3]]]], np.uint8)}, padding=0)
     assert grid.tolist() == [[[1, 2, 3]]]
 
 
-def test_the_images_given_are_not_changed():
+def test_inputs_are_not_modified():
     images = some_images(2) * 2 - 0.5
     before = images.copy()
     image_grid({"a": images})
@@ -107,7 +109,7 @@ def test_the_images_given_are_not_changed():
         ({"a": np.zeros((1, 4, 4, 3), np.int64)}, "'a'.*int64"),
     ],
 )
-def test_bad_rows_are_refused_in_one_line(rows, message):
+def test_invalid_rows(rows, message):
     with pytest.raises(ValueError, match=message) as caught:
         image_grid(rows)
     assert "Received: " in str(caught.value)
@@ -117,12 +119,12 @@ def test_bad_rows_are_refused_in_one_line(rows, message):
 @pytest.mark.parametrize(
     "options", [{"scale": 0}, {"scale": 1.5}, {"padding": -1}, {"columns": 0}, {"scale": True}]
 )
-def test_bad_options_are_refused(options):
+def test_invalid_layout(options):
     with pytest.raises(ValueError, match=f"{next(iter(options))}.*Received: "):
         image_grid({"": some_images(1)}, **options)
 
 
-def test_a_png_holds_the_image(tmp_path):
+def test_write_png(tmp_path):
     image = some_images(1)[0]
     write_png(tmp_path / "new" / "a.png", image)
     write_png(tmp_path / "new" / "b.png", as_bytes(image))
@@ -133,7 +135,7 @@ def test_a_png_holds_the_image(tmp_path):
             np.testing.assert_array_equal(np.array(picture), as_bytes(image))
 
 
-def test_a_png_that_fails_keeps_the_older_one(tmp_path, monkeypatch):
+def test_failed_png_keeps_the_older_file(tmp_path, monkeypatch):
     target = tmp_path / "a.png"
     target.write_bytes(b"old")
 
@@ -152,7 +154,7 @@ def test_a_png_that_fails_keeps_the_older_one(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "image", [np.zeros((4, 4)), np.zeros((1, 4, 4, 3)), np.full((4, 4, 3), np.nan)]
 )
-def test_a_png_of_something_else_is_refused(tmp_path, image):
+def test_invalid_png_image(tmp_path, image):
     with pytest.raises(ValueError, match="Received: "):
         write_png(tmp_path / "a.png", image)
     assert os.listdir(tmp_path) == []

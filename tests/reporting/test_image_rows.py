@@ -1,3 +1,5 @@
+"""Figures with rows of images, as SVG and as pixels."""
+
 import base64
 import io
 import re
@@ -18,19 +20,19 @@ def texts(svg):
 
 
 def embedded(figure):
-    """The images in the vectors, in order."""
+    """The images embedded in the SVG, in order."""
     return [
         np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
         for data in re.findall(r'"data:image/png;base64,([^"]+)"', figure.svg)
     ]
 
 
-def test_the_vectors_hold_every_image_with_its_own_pixels_in_order():
+def test_svg_embeds_every_image_in_order():
     found = embedded(image_rows(ROWS, title="T", caption="C"))
     given = [np.rint(image * 255).astype(np.uint8) for batch in ROWS.values() for image in batch]
     assert len(found) == 6
     for image, expected in zip(found, given, strict=True):
-        if not np.array_equal(image, expected):  # some writers keep the first line last
+        if not np.array_equal(image, expected):  # some matplotlib versions store rows bottom-up
             np.testing.assert_array_equal(image[::-1], expected)
 
 
@@ -40,7 +42,7 @@ def test_rows_and_columns_are_named():
     assert (figure.title, figure.caption) == ("T", "C")
 
 
-def test_in_pixels_every_image_is_where_it_belongs():
+def test_positions_of_images_in_pixels():
     flat = {"first": np.zeros((2, 4, 4, 3)), "second": np.zeros((2, 4, 4, 3))}
     flat["first"][1], flat["second"][0] = (1, 0, 0), (0, 0, 1)
     picture = image_rows(flat, title="T", caption="C").image
@@ -55,23 +57,23 @@ def test_in_pixels_every_image_is_where_it_belongs():
     assert red_x > blue_x
 
 
-def test_wrong_names_and_images():
+def test_invalid_columns_and_rows():
     with pytest.raises(ValueError, match="must name 3 columns. Received: 2"):
         image_rows(ROWS, title="T", caption="C", columns=["a", "b"])
     with pytest.raises(ValueError, match="at least one row"):
         image_rows({}, title="T", caption="C")
 
 
-def test_images_wider_than_a_page_has_room_for_are_reduced():
+def test_wide_rows_are_reduced():
     ramp = np.broadcast_to(np.linspace(0, 1, 224)[:, np.newaxis], (8, 112, 224, 3))
     few, many = (image_rows({"": ramp[:n]}, title="T", caption="C") for n in (2, 8))
     assert [embedded(figure)[0].shape for figure in (few, many)] == [(112, 224, 3), (62, 125, 3)]
     across = embedded(many)[0][30, :, 0].astype(int)
-    assert (np.abs(np.diff(across) - 255 / 125) < 1.5).all()  # averaged: no step twice as high
+    assert (np.abs(np.diff(across) - 255 / 125) < 1.5).all()  # averaged: no double step
     assert few.image.shape[1] == pytest.approx(2 * 224 * 1.075, abs=60)
 
 
-def test_in_pixels_no_pixel_of_a_large_image_is_left_out():
+def test_all_pixels_of_a_large_image_are_rendered():
     lines = np.zeros((2, 40, 200, 3))
     lines[:, :, ::2] = 1
     picture = image_rows({"": lines}, title="T", caption="C").image

@@ -1,3 +1,5 @@
+"""HTML reports: contents, escaping and errors."""
+
 import base64
 import io
 import os
@@ -69,7 +71,7 @@ def full(tmp_path, **parts):
     )
 
 
-def test_everything_given_is_on_the_page(tmp_path):
+def test_page_contains_all_arguments(tmp_path):
     page = full(tmp_path)
     assert page.text["title"] == page.text["h1"] == ["A title"]
     assert page.text["p"] == ["A lead."]
@@ -91,7 +93,7 @@ def test_numeric_columns_are_marked_in_head_and_body(tmp_path):
     assert [cell.get("class") for cell in page.all("td")] == row * 2
 
 
-def test_parts_without_content_have_no_section(tmp_path):
+def test_empty_sections_are_omitted(tmp_path):
     page = report(tmp_path, findings=[], figures=[], metrics=[], details={})
     assert "h2" not in page.text
 
@@ -114,7 +116,7 @@ def test_all_text_is_escaped(tmp_path):
     assert page.all("img")[0]["alt"] == nasty
 
 
-def test_the_page_loads_nothing(tmp_path):
+def test_page_loads_no_resources(tmp_path):
     page = full(tmp_path)
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.elements}
     for _, attrs in page.elements:
@@ -124,14 +126,14 @@ def test_the_page_loads_nothing(tmp_path):
     assert "url(" not in page.text["style"][0] and "@import" not in page.text["style"][0]
 
 
-def test_the_embedded_image_is_the_one_given(tmp_path):
+def test_embedded_image(tmp_path):
     kind, data = full(tmp_path).all("img")[0]["src"].split(",")
     assert kind == "data:image/png;base64"
     with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
         np.testing.assert_array_equal(np.array(picture), np.rint(IMAGE * 255).astype(np.uint8))
 
 
-def test_small_images_are_enlarged_by_whole_factors_and_large_ones_are_not(tmp_path):
+def test_small_images_are_enlarged_by_integer_factors(tmp_path):
     images = [np.zeros((50, width, 3)) for width in (10, 64, 200, 900)]
     page = report(tmp_path, figures=[Figure("", "", image=image) for image in images])
     sizes = [(int(img["width"]), int(img["height"])) for img in page.all("img")]
@@ -139,15 +141,15 @@ def test_small_images_are_enlarged_by_whole_factors_and_large_ones_are_not(tmp_p
     assert [img.get("class") for img in page.all("img")] == ["enlarged", "enlarged", None, None]
 
 
-def test_a_figure_has_a_picture(tmp_path):
-    with pytest.raises(ValueError, match="has no picture"):
+def test_figure_needs_a_format(tmp_path):
+    with pytest.raises(ValueError, match="needs an image, svg or gif"):
         Figure("a", "b")
-    with pytest.raises(ValueError, match="is no GIF"):
+    with pytest.raises(ValueError, match="is not a GIF"):
         Figure("a", "b", gif=b"\x89PNG")
     assert Figure("a", "b", svg=SVG).image is None
 
 
-def test_of_several_forms_the_page_shows_vectors_and_animations_first(tmp_path):
+def test_page_prefers_svg_and_gif(tmp_path):
     buffer = io.BytesIO()
     Image.new("RGB", (4, 3)).save(buffer, format="GIF")
     gif = buffer.getvalue()
@@ -158,7 +160,7 @@ def test_of_several_forms_the_page_shows_vectors_and_animations_first(tmp_path):
     assert base64.b64decode(img["src"].removeprefix("data:image/gif;base64,")) == gif
 
 
-def test_chapters_number_their_figures_through_and_fold_long_tables(tmp_path):
+def test_chapters_number_figures_consecutively_and_collapse_long_tables(tmp_path):
     figure = Figure("a", "b", image=IMAGE)
     chapters = [
         Chapter("First", "What was asked.", ["Found."], [figure], [{"k": 1}] * 20),
@@ -170,7 +172,7 @@ def test_chapters_number_their_figures_through_and_fold_long_tables(tmp_path):
     assert [text for text in page.text["span"] if text] == ["Figure 1", "Figure 2", "Figure 3"]
     assert "What was asked." in page.text["p"]
     assert page.text["li"] == ["Found."]
-    assert page.text["summary"] == ["All numbers, 21 rows"]
+    assert page.text["summary"] == ["Full table, 21 rows"]
     assert len(page.all("tr")) == 21 + 22
 
 
@@ -185,17 +187,17 @@ def test_chapters_number_their_figures_through_and_fold_long_tables(tmp_path):
         '<svg><image href="http://example.org/a.png"/></svg>',
     ],
 )
-def test_an_svg_that_cannot_be_inlined_is_refused(svg):
+def test_invalid_svg(svg):
     with pytest.raises(ValueError, match="Received: "):
         Figure("a", "b", svg=svg)
 
 
-def test_a_row_with_an_unknown_column_is_refused(tmp_path):
+def test_row_with_an_unknown_column(tmp_path):
     with pytest.raises(ValueError, match=r"Received: \['other'\]"):
         report(tmp_path, metrics=[{"error": 1.0}, {"other": 1.0}])
 
 
-def test_a_single_string_of_findings_is_refused(tmp_path):
+def test_findings_as_a_single_string(tmp_path):
     with pytest.raises(ValueError, match="Received: "):
         report(tmp_path, findings="One.")
 

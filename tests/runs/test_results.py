@@ -1,3 +1,5 @@
+"""Results of experiments as directories."""
+
 import io
 import json
 
@@ -6,7 +8,7 @@ import pytest
 from PIL import Image
 
 import tfinvert
-from tfinvert.analysis.result import Claim, Result
+from tfinvert.analysis.experiment import Claim, Result
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
 from tfinvert.runs.results import load_result, save_result
@@ -64,7 +66,7 @@ def test_the_vectors_are_files_of_their_own(tmp_path, result):
 
 
 def test_missing_and_damaged_results(tmp_path, result):
-    with pytest.raises(tfinvert.InputError, match="holds no result of an experiment"):
+    with pytest.raises(tfinvert.InputError, match="contains no result of an experiment"):
         load_result(tmp_path)
     save_result(tmp_path / "a", result)
     path = tmp_path / "a" / "results.json"

@@ -130,7 +130,7 @@ def bomb():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"feature": "hgo"}, "unknown feature 'hgo'; there are: .*hog"),
+        ({"feature": "hgo"}, "unknown feature 'hgo'; choose one of .*hog"),
         ({"uncertainty": "frozen"}, "--uncertainty=frozen needs an inverter; give --init_from"),
         (
             {"uncertainty": "frozen", "init_from": "hog-64", "loss": "mae"},
@@ -188,7 +188,7 @@ def test_a_folder_without_a_readable_image(tmp_path, files):
     images.mkdir()
     for name, data in files.items():
         (images / name).write_bytes(data)
-    with pytest.raises(tfinvert.InputError, match="no image in|none of the 1 images"):
+    with pytest.raises(tfinvert.InputError, match="no images in|none of the 1 images"):
         run(tmp_path / "run", data=f"folder:{images}")
     assert not (tmp_path / "run").exists()
 

@@ -1,8 +1,12 @@
+import contextlib
+import os
+
 import c_program
 import keras
 import numpy as np
 import pytest
 import skimage.data
+import tensorflow as tf
 from PIL import Image
 
 import tfinvert
@@ -13,13 +17,13 @@ from tfinvert.serving import export_savedmodel
 
 def untrained(feature, one_size=True):
     keras.utils.set_random_seed(0)
-    # One that asks for multiples of its cells is the harder case of any size.
+    # Any size is the harder case for a network that requires multiples of its cells.
     design = inversion.DEFAULT if one_size else "paper"
     network = inversion.build(feature, width=0.125, network=design)
-    if one_size:  # a layer that knows its input's size
+    if one_size:  # adds a layer that is bound to its input size
         network = keras.Model(network.input, keras.layers.Cropping2D(0)(network.output))
     weights = network.get_weights()
-    weights[-2] *= 20.0  # so that reconstructions vary and lie around mid-grey, not clipped
+    weights[-2] *= 20.0  # so that reconstructions vary around mid-grey and are not clipped
     weights[-1] += 0.5
     network.set_weights(weights)
     shape = feature.spec.shape[-1:] if feature.standardize == "channel" else ()
@@ -27,29 +31,53 @@ def untrained(feature, one_size=True):
     return tfinvert.Inverter(feature, standardization, network, {})
 
 
+class InProcess:
+    """A SavedModel in this process, with the interface of `c_program.Program`."""
+
+    def __init__(self, model):
+        self._model = tf.saved_model.load(str(model))
+
+    def ask(self, endpoint, value, output, shape=(1,), seconds=None):
+        """Returns the bytes of an output, or None and the error's text."""
+        function = self._model.signatures[endpoint]
+        (name,) = function.structured_input_signature[1]
+        if isinstance(value, bytes):
+            tensor = tf.fill(shape, tf.constant(value))
+        else:
+            tensor = tf.constant(value, tf.float32)
+        try:
+            found = function(**{name: tensor})[output].numpy()
+        except tf.errors.OpError as error:
+            return None, " ".join(error.message.split())
+        return found.reshape(-1)[0] if found.dtype == object else found.tobytes(), ""
+
+    def peak_memory(self):
+        return c_program.peak_memory(os.getpid())
+
+
+@pytest.fixture(scope="session", params=["in process", pytest.param("C", marks=pytest.mark.slow)])
+def serve(request):
+    """A function from an exported model to a context in which the model answers."""
+    if request.param == "in process":
+        return lambda model: contextlib.nullcontext(InProcess(model))
+    program = request.getfixturevalue("program")
+    return lambda model: c_program.Program(program, model)
+
+
 @pytest.fixture(scope="session")
 def inverter():
+    """An inverter for images of one size."""
     return untrained(tfinvert.features.get("hog", image_shape=(64, 64, 3)))
 
 
 @pytest.fixture(scope="session")
-def free_inverter():
-    """Of images of any size."""
+def any_size_inverter():
     return untrained(tfinvert.features.get("hog", image_shape=(64, 64, 3)), one_size=False)
 
 
 @pytest.fixture(scope="session")
-def free_model(free_inverter, tmp_path_factory):
-    return export_savedmodel(free_inverter, tmp_path_factory.mktemp("models") / "free")
-
-
-@pytest.fixture(scope="session")
 def host_inverter():
-    return untrained(tfinvert.features.get("skimage_hog", image_shape=(64, 64, 3)))
-
-
-@pytest.fixture(scope="session")
-def sift_inverter():
+    """An inverter of a feature that runs Python on the host."""
     return untrained(tfinvert.features.get("sift", image_shape=(64, 64, 3)))
 
 
@@ -57,6 +85,18 @@ def sift_inverter():
 def model(inverter, tmp_path_factory):
     """The directory of an exported version with every endpoint."""
     return export_savedmodel(inverter, tmp_path_factory.mktemp("models") / "hog")
+
+
+@pytest.fixture(scope="session")
+def any_size_model(any_size_inverter, tmp_path_factory):
+    return export_savedmodel(any_size_inverter, tmp_path_factory.mktemp("models") / "any_size")
+
+
+@pytest.fixture(scope="session")
+def host_model(host_inverter, tmp_path_factory):
+    """The directory of an exported version with the endpoint `invert` only."""
+    path = tmp_path_factory.mktemp("models") / "sift"
+    return export_savedmodel(host_inverter, path, endpoints=["invert"])
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,5 @@
+"""The client with a model on disk, as a class and as a script."""
+
 import pathlib
 import shutil
 import subprocess
@@ -8,21 +10,33 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfinvert.serving import export_savedmodel
+from tests.in_process import run_program
 from tfinvert.serving.client import Client
 
 ROOT = pathlib.Path(__file__).parents[2]
+SCRIPT = "tfinvert/serving/client.py"
 
 
-def run(script, *arguments):
-    """A script in a fresh process, from any folder."""
+def run_in_process(*arguments):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "keras", sys.modules["keras"])  # which the script blocks
+        return run_program(SCRIPT, *arguments)
+
+
+def run_process(*arguments):
     return subprocess.run(
-        [sys.executable, ROOT / script, *map(str, arguments)], capture_output=True, text=True
+        [sys.executable, ROOT / SCRIPT, *map(str, arguments)], capture_output=True, text=True
     )
 
 
-def refused(result):
-    """The line that says what was wrong, below what TensorFlow itself has to say."""
+@pytest.fixture(params=["in process", pytest.param("process", marks=pytest.mark.slow)])
+def run(request):
+    """Runs the script, from any folder."""
+    return run_in_process if request.param == "in process" else run_process
+
+
+def error_line(result):
+    """Returns the error line of a failed run, which may follow output of TensorFlow."""
     assert result.returncode == 2
     assert not result.stdout
     assert "Traceback" not in result.stderr
@@ -35,10 +49,14 @@ def photo_png(photo, tmp_path):
     return tmp_path / "photo.png"
 
 
-def test_files_and_arrays_of_a_model_on_disk(inverter, model, photo, photo_png):
+@pytest.fixture(scope="module")
+def client(model):
+    return Client(model)
+
+
+def test_files_and_arrays_of_a_model_on_disk(inverter, client, photo, photo_png):
     images = photo[np.newaxis].astype(np.float32) / 255
     expected = inverter.reconstruct(images)[0]
-    client = Client(model)
     (found,) = client.reconstruct(images)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     (png,) = client.reconstruct([photo_png.read_bytes()])
@@ -48,28 +66,29 @@ def test_files_and_arrays_of_a_model_on_disk(inverter, model, photo, photo_png):
     assert client.reconstruct([]) == []
 
 
-def test_files_and_arrays_of_any_size(free_inverter, free_model, photo):
+def test_files_and_arrays_of_any_size(any_size_inverter, any_size_model, photo):
     images = [photo[:50] / np.float32(255), photo / np.float32(255)]
     files = [tf.io.encode_png(image).numpy() for image in (photo[:50], photo)]
-    client = Client(free_model)
+    client = Client(any_size_model)
     found = zip(client.reconstruct(images), client.reconstruct(files), strict=True)
-    for (array, png), expected in zip(found, free_inverter.reconstruct(images), strict=True):
+    for (array, png), expected in zip(found, any_size_inverter.reconstruct(images), strict=True):
         np.testing.assert_allclose(array, expected, atol=1e-5)
         np.testing.assert_allclose(tf.io.decode_png(png) / 255, expected, atol=0.501 / 255)
 
 
-def test_the_script_writes_the_png_in_a_process_without_keras(model, photo_png, tmp_path):
+def test_the_script_writes_the_png_without_keras(run, model, client, photo_png, tmp_path):
     output = tmp_path / "out.png"
-    result = run("tfinvert/serving/client.py", model, photo_png, output)
+    result = run(model, photo_png, output)
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"{output}: 64×64 pixels\n"
-    assert [output.read_bytes()] == Client(model).reconstruct([photo_png.read_bytes()])
+    assert [output.read_bytes()] == client.reconstruct([photo_png.read_bytes()])
 
 
-def test_the_script_loads_neither_keras_nor_tfinvert(model, photo_png, tmp_path):
+@pytest.mark.slow
+def test_the_script_imports_neither_keras_nor_tfinvert(model, photo_png, tmp_path):
     code = (
         "import runpy, sys; sys.argv[0] = 'client.py'\n"
-        f"runpy.run_path({str(ROOT / 'tfinvert/serving/client.py')!r}, run_name='__main__')\n"
+        f"runpy.run_path({str(ROOT / SCRIPT)!r}, run_name='__main__')\n"
         "print(sys.modules['keras'], any(m.startswith('tfinvert') for m in sys.modules))"
     )
     result = subprocess.run(
@@ -80,24 +99,20 @@ def test_the_script_loads_neither_keras_nor_tfinvert(model, photo_png, tmp_path)
     assert result.stdout.splitlines()[-1] == "None False", result.stderr
 
 
-def test_the_script_refuses_garbage(model, tmp_path):
-    (tmp_path / "garbage.jpg").write_bytes(b"no image at all")
+def test_the_script_rejects_wrong_input(run, model, photo_png, tmp_path):
+    (tmp_path / "garbage.jpg").write_bytes(b"not an image")
     output = tmp_path / "out.png"
-    result = run("tfinvert/serving/client.py", model, tmp_path / "garbage.jpg", output)
-    assert "must each hold a JPEG or PNG" in refused(result)
+    result = run(model, tmp_path / "garbage.jpg", output)
+    assert "must each hold a JPEG or PNG" in error_line(result)
     assert not output.exists()
-
-
-def test_the_script_refuses_a_missing_image_and_a_missing_model(model, photo_png, tmp_path):
-    output = tmp_path / "out.png"
-    result = run("tfinvert/serving/client.py", model, tmp_path / "none.png", output)
-    assert refused(result).startswith("error: ")
+    result = run(model, tmp_path / "none.png", output)
+    assert error_line(result).startswith("error: ")
     assert "none.png" in result.stderr
-    result = run("tfinvert/serving/client.py", tmp_path / "none", photo_png, output)
-    assert refused(result) == f"error: no SavedModel at {tmp_path / 'none'}"
+    result = run(tmp_path / "none", photo_png, output)
+    assert error_line(result) == f"error: there is no SavedModel at {tmp_path / 'none'}"
 
 
-def test_a_damaged_model_is_refused(model, tmp_path):
+def test_a_damaged_model_is_rejected(model, tmp_path):
     damaged = shutil.copytree(model, tmp_path / "damaged")
     (damaged / "variables" / "variables.index").unlink()
     with pytest.raises(ValueError, match="damaged cannot be loaded"):
@@ -107,7 +122,6 @@ def test_a_damaged_model_is_refused(model, tmp_path):
         Client(damaged)
 
 
-def test_a_model_without_the_endpoint_is_refused(inverter, photo_png, tmp_path):
-    model = export_savedmodel(inverter, tmp_path / "hog", endpoints=["invert"])
+def test_a_model_without_the_endpoint_is_rejected(host_model, photo_png):
     with pytest.raises(ValueError, match="has no endpoint reconstruct_bytes"):
-        Client(model).reconstruct([photo_png.read_bytes()])
+        Client(host_model).reconstruct([photo_png.read_bytes()])

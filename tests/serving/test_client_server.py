@@ -1,4 +1,4 @@
-"""The client against TensorFlow Serving's two protocols on loopback: real sockets, real buffers."""
+"""The client and TensorFlow Serving's two protocols, over real sockets on the loopback device."""
 
 import http.server
 import socket
@@ -20,13 +20,13 @@ KINDS = ("grpc", "rest")
 
 @pytest.fixture(scope="module")
 def server(model):
-    with loopback_server.Server(loopback_server.Servable(model.parent)) as server:
+    with loopback_server.Server(loopback_server.SingleModel(model.parent)) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def free_server(free_model):
-    with loopback_server.Server(loopback_server.Servable(free_model.parent)) as server:
+def any_size_server(any_size_model):
+    with loopback_server.Server(loopback_server.SingleModel(any_size_model.parent)) as server:
         yield server
 
 
@@ -42,28 +42,30 @@ def free_port():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_server_answers_what_the_directory_does(server, model, inverter, images, kind):
-    asked, on_disk = (Client(x, batch=2) for x in (getattr(server, kind), model))  # 2 requests
+def test_a_server_gives_the_same_answers_as_a_directory(server, model, inverter, images, kind):
+    remote, on_disk = (Client(x, batch=2) for x in (getattr(server, kind), model))  # 2 requests
     files = [tf.io.encode_png(np.uint8(255 * image)).numpy() for image in images]
-    assert asked.reconstruct(files) == on_disk.reconstruct(files)
-    found = asked.reconstruct(images)
+    assert remote.reconstruct(files) == on_disk.reconstruct(files)
+    found = remote.reconstruct(images)
     np.testing.assert_allclose(found, inverter.reconstruct(images), atol=1e-5)
     features = inverter.feature(images).numpy()
-    np.testing.assert_allclose(asked.invert(features), on_disk.invert(features), atol=1e-5)
+    np.testing.assert_allclose(remote.invert(features), on_disk.invert(features), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_images_of_several_sizes(free_server, free_model, photo, kind):
-    asked, on_disk = Client(getattr(free_server, kind)), Client(free_model)
+def test_images_of_several_sizes(any_size_server, any_size_model, photo, kind):
+    remote, on_disk = Client(getattr(any_size_server, kind)), Client(any_size_model)
     files = [tf.io.encode_jpeg(image).numpy() for image in (photo, photo[:50], photo)]
-    assert asked.reconstruct(files) == on_disk.reconstruct(files)
+    assert remote.reconstruct(files) == on_disk.reconstruct(files)
     images = [image / np.float32(255) for image in (photo, photo[:50], photo)]
-    for found, expected in zip(asked.reconstruct(images), on_disk.reconstruct(images), strict=True):
+    for found, expected in zip(
+        remote.reconstruct(images), on_disk.reconstruct(images), strict=True
+    ):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_version_is_asked_by_its_number(server, images, kind):
+def test_a_version_is_addressed_by_its_number(server, images, kind):
     address = getattr(server, kind)
     newest = Client(address).reconstruct(images[:1])
     np.testing.assert_array_equal(Client(f"{address}/versions/1").reconstruct(images[:1]), newest)
@@ -72,25 +74,25 @@ def test_a_version_is_asked_by_its_number(server, images, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_the_model_refuses_is_told_and_not_sent_again(server, images, kind, monkeypatch):
-    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("sent again"))
+def test_a_rejected_request_is_reported_and_not_retried(server, images, kind, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("retried"))
     client = Client(getattr(server, kind))
-    with pytest.raises(ValueError, match="refuses the image_bytes.*must each hold a JPEG or PNG"):
-        client.reconstruct([b"no image"])
-    with pytest.raises(ValueError, match=r"refuses the images.*hold numbers in \[0, 1\]"):
+    with pytest.raises(ValueError, match="rejects the image_bytes.*must each hold a JPEG or PNG"):
+        client.reconstruct([b"not an image"])
+    with pytest.raises(ValueError, match=r"rejects the images.*must hold numbers in \[0, 1\]"):
         client.reconstruct(images + np.nan)
     with pytest.raises(ValueError, match="Servable not found for request"):
         Client(getattr(server, kind).replace("hog", "lbp")).reconstruct(images)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_server_that_comes_late_is_waited_for(server, model, images, kind):
-    port, servable = free_port(), loopback_server.Servable(model.parent)
+def test_the_client_waits_for_a_server_that_starts_late(server, model, images, kind):
+    port, repository = free_port(), loopback_server.SingleModel(model.parent)
     address = getattr(server, kind).replace(str(getattr(server, f"{kind}_port")), str(port))
     started = []
 
     def start():
-        late = loopback_server.Server(servable, **{f"{kind}_port": port})
+        late = loopback_server.Server(repository, **{f"{kind}_port": port})
         started.append(late.__enter__())
 
     timer = threading.Timer(0.5, start)
@@ -104,28 +106,28 @@ def test_a_server_that_comes_late_is_waited_for(server, model, images, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nobody_there_is_a_connection_error_after_some_attempts(server, images, kind):
+def test_a_missing_server_is_a_connection_error_after_all_attempts(server, images, kind):
     address = getattr(server, kind).replace(str(getattr(server, f"{kind}_port")), str(free_port()))
-    with pytest.raises(ConnectionError, match="gave no answer in 2 attempts: .*refused"):
+    with pytest.raises(ConnectionError, match="did not answer in 2 attempts: .*refused"):
         Client(address, attempts=2).reconstruct(images)
 
 
 @pytest.mark.parametrize("scheme", ["grpc://{}/hog", "http://{}/v1/models/hog"])
-def test_a_server_that_says_nothing_is_a_timeout(images, scheme):
+def test_a_silent_server_is_a_timeout(images, scheme):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = scheme.format(f"127.0.0.1:{silent.getsockname()[1]}")
         begin = time.monotonic()
-        with pytest.raises(TimeoutError, match="gave no answer in 0.5 s"):
+        with pytest.raises(TimeoutError, match="did not answer within 0.5 s"):
             Client(address, deadline=0.5).reconstruct(images)
         assert time.monotonic() - begin < 5
 
 
-def answers(status, body, pause=0.0):
-    """An address where every request gets that answer, a byte at a time where there is a pause."""
+def fixed_answer(status, body, pause=0.0):
+    """Starts a server with one answer to every request; with a pause it sends single bytes."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
-            self.server.asked += 1
+            self.server.requests += 1
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -136,41 +138,41 @@ def answers(status, body, pause=0.0):
                     time.sleep(pause)
                 self.wfile.write(b"" if pause else body)
             except OSError:
-                pass  # the client has had enough
+                pass  # the client has closed the connection
 
         def log_message(self, *_):
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.daemon_threads = 0, True
+    server.requests, server.daemon_threads = 0, True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server, f"http://127.0.0.1:{server.server_port}/v1/models/hog"
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "error", "message", "asked"),
+    ("status", "body", "error", "message", "requests"),
     [
         (503, b'{"error": "queue is full"}', ConnectionError, "3 attempts: HTTP 503: queue is", 3),
         (429, b"<p>slowly</p>", ConnectionError, "HTTP 429: <p>slowly</p>", 3),
-        (400, b'{"error": "no such"}', ValueError, "refuses the images: HTTP 400: no such", 1),
-        (200, b"<html>", ValueError, "did not answer as TensorFlow Serving does", 1),
-        (200, b'{"predictions": []}', ValueError, "answered 0 values to 3 images", 1),
-        (200, b'{"outputs": 1}', ValueError, "did not answer as TensorFlow Serving does", 1),
+        (400, b'{"error": "no such"}', ValueError, "rejects the images: HTTP 400: no such", 1),
+        (200, b"<html>", ValueError, "is not that of TensorFlow Serving", 1),
+        (200, b'{"predictions": []}', ValueError, "returned 0 values for 3 images", 1),
+        (200, b'{"outputs": 1}', ValueError, "is not that of TensorFlow Serving", 1),
     ],
 )
-def test_other_answers_of_http(images, status, body, error, message, asked):
-    server, address = answers(status, body)
+def test_other_answers_of_http(images, status, body, error, message, requests):
+    server, address = fixed_answer(status, body)
     with server:
         with pytest.raises(error, match=message):
             Client(address, attempts=3).reconstruct(images)
-        assert server.asked == asked
+        assert server.requests == requests
         server.shutdown()
 
 
-def test_an_answer_that_drips_is_a_timeout(images):
-    server, address = answers(200, bytes(1000), pause=0.05)
+def test_a_slow_answer_is_a_timeout(images):
+    server, address = fixed_answer(200, bytes(1000), pause=0.05)
     with server:
-        with pytest.raises(TimeoutError, match="gave no answer in 0.3 s"):
+        with pytest.raises(TimeoutError, match="did not answer within 0.3 s"):
             Client(address, deadline=0.3).reconstruct(images)
         server.shutdown()
 
@@ -194,19 +196,19 @@ def test_threads_share_a_client(server, model, images):
 @pytest.mark.parametrize(
     ("address", "options", "message"),
     [
-        ("http://localhost:8501/hog", {}, "an address is a SavedModel's directory, http://"),
-        ("grpc://localhost:8500", {}, "an address is"),
-        ("ftp://localhost/hog", {}, "an address is"),
+        ("http://localhost:8501/hog", {}, "the address must be a SavedModel's directory, http://"),
+        ("grpc://localhost:8500", {}, "the address must be"),
+        ("ftp://localhost/hog", {}, "the address must be"),
         ("grpc://localhost:8500/hog", {"deadline": 0}, "deadline must be above 0"),
         ("grpc://localhost:8500/hog", {"batch": 0}, "Received: 60.0, 6, 0"),
     ],
 )
-def test_wrong_arguments_are_refused(address, options, message):
+def test_wrong_arguments_are_rejected(address, options, message):
     with pytest.raises(ValueError, match=message):
         Client(address, **options)
 
 
-def test_images_that_are_neither_files_nor_floats_are_refused(server, photo):
+def test_images_that_are_neither_files_nor_floats_are_rejected(server, photo):
     client = Client(server.rest)
     with pytest.raises(ValueError, match="divide 8-bit pixels by 255. Received: uint8"):
         client.reconstruct([photo])
@@ -214,7 +216,7 @@ def test_images_that_are_neither_files_nor_floats_are_refused(server, photo):
         client.reconstruct([photo / 255, b"file"])
 
 
-def test_rest_takes_neither_tensorflow_nor_keras(server, photo, tmp_path):
+def test_rest_requires_neither_tensorflow_nor_keras(server, photo, tmp_path):
     (tmp_path / "photo.png").write_bytes(tf.io.encode_png(photo).numpy())
     code = (
         "import sys\nsys.modules['tensorflow'] = None\n"
@@ -226,7 +228,7 @@ def test_rest_takes_neither_tensorflow_nor_keras(server, photo, tmp_path):
     assert done.stdout == f"{tmp_path / 'out.png'}: 64×64 pixels\n"
 
 
-def test_the_status_of_a_model_is_told(server):
+def test_the_status_of_a_model_is_available(server):
     import urllib.request
 
     with urllib.request.urlopen(server.rest) as answer:

@@ -1,4 +1,4 @@
-"""What stands in export/ for servers, by the formats of those who read it."""
+"""The configuration files in export/, parsed as their readers parse them."""
 
 import json
 import pathlib
@@ -30,15 +30,15 @@ def read_yaml(path):
     return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
 
-def served(arguments):
-    """What the server's flags name, by flag."""
+def parse_flags(arguments):
+    """Returns the values of the server's flags by name."""
     return dict(argument.removeprefix("--").split("=") for argument in arguments)
 
 
-def message(name, **fields):
-    """A message of TensorFlow Serving that tensorflow-serving-api leaves out: name → number, type.
+def define_message(name, **fields):
+    """Defines a message that tensorflow-serving-api lacks; fields are name → (number, type).
 
-    As session_bundle_config.proto and monitoring_config.proto have it.
+    See session_bundle_config.proto and monitoring_config.proto of TensorFlow Serving.
     """
     file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", syntax="proto3")
     file.package, file.dependency[:] = "test", ["google/protobuf/wrappers.proto"]
@@ -54,7 +54,7 @@ def message(name, **fields):
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"test.{name}"))
 
 
-def test_the_models_are_those_that_the_documents_export():
+def test_the_model_is_the_one_that_the_documents_export():
     text = (EXPORT / "models.config").read_text(encoding="utf-8")
     config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     (model,) = config.model_config_list.config
@@ -69,14 +69,14 @@ def test_batches_are_bounded():
     number = ".google.protobuf.Int64Value"
     names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
     fields = {name: (at, number) for at, name in enumerate(names, 1)}
-    parameters = message("BatchingParameters", **fields)()
+    parameters = define_message("BatchingParameters", **fields)()
     text_format.Parse((EXPORT / "batching.config").read_text(encoding="utf-8"), parameters)
     assert all(getattr(parameters, name).value > 0 for name in names)
 
 
-def test_metrics_are_where_the_documents_say():
-    message("PrometheusConfig", enable=(1, 8), path=(2, 9))
-    config = message("MonitoringConfig", prometheus_config=(1, ".test.PrometheusConfig"))()
+def test_metrics_have_the_documented_path():
+    define_message("PrometheusConfig", enable=(1, 8), path=(2, 9))
+    config = define_message("MonitoringConfig", prometheus_config=(1, ".test.PrometheusConfig"))()
     text_format.Parse((EXPORT / "monitoring.config").read_text(encoding="utf-8"), config)
     assert config.prometheus_config.enable
     path = config.prometheus_config.path
@@ -100,31 +100,33 @@ def test_warm_up_records_are_prediction_logs(model):
     assert seen == ["serving_default", "reconstruct_bytes", "reconstruct_bytes", "invert"]
 
 
-def test_docker_compose_has_the_schema_of_its_specification():
+def test_docker_compose_matches_its_schema():
     pytest.importorskip("check_jsonschema")
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run([*command, EXPORT / "docker-compose.yml"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_docker_compose_mounts_what_the_flags_name():
+def test_docker_compose_mounts_the_files_of_the_flags():
     (compose,) = read_yaml(EXPORT / "docker-compose.yml")
     (service,) = compose["services"].values()
     mounts = dict(volume.split(":")[1::-1] for volume in service["volumes"])
-    files = [value for flag, value in served(service["command"]).items() if flag.endswith("_file")]
+    files = [
+        value for flag, value in parse_flags(service["command"]).items() if flag.endswith("_file")
+    ]
     assert sorted(mounts) == sorted([*files, "/models"])
     assert all((EXPORT / mounts[file]).is_file() for file in files)
     assert (EXPORT / mounts["/models"]).resolve() == EXPORT.parent / "models"
 
 
-def test_the_health_check_tells_a_server_that_serves(model):
+def test_the_health_check_recognises_a_ready_server(model):
     if not shutil.which("bash"):
         pytest.skip("there is no bash")
     (compose,) = read_yaml(EXPORT / "docker-compose.yml")
     (service,) = compose["services"].values()
     kind, *command = service["healthcheck"]["test"]
     assert kind == "CMD"
-    with loopback_server.Server(loopback_server.Servable(model.parent)) as server:
+    with loopback_server.Server(loopback_server.SingleModel(model.parent)) as server:
         check = [part.replace("8501", str(server.rest_port)) for part in command]
         assert subprocess.run(check).returncode == 0
         other = [part.replace("models/hog", "models/lbp") for part in check]
@@ -132,7 +134,7 @@ def test_the_health_check_tells_a_server_that_serves(model):
     assert subprocess.run(check, capture_output=True).returncode == 1
 
 
-def test_kubernetes_objects_have_their_schemas():
+def test_kubernetes_objects_match_their_schemas():
     validate = pytest.importorskip("kubernetes_validate")
     for manifest in read_yaml(EXPORT / "kubernetes.yml"):
         validate.validate(manifest, "1.31", strict=True)
@@ -142,7 +144,7 @@ def test_kubernetes_objects_have_their_schemas():
         validate.validate(deployment, "1.31", strict=True)
 
 
-def test_kubernetes_objects_name_what_is_there():
+def test_kubernetes_objects_refer_to_existing_names():
     deployment, service = read_yaml(EXPORT / "kubernetes.yml")
     (kustomization,) = read_yaml(EXPORT / "kustomization.yml")
     (generated,) = kustomization["configMapGenerator"]
@@ -164,13 +166,13 @@ def test_kubernetes_objects_name_what_is_there():
     mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"]}
     assert len(mounts) == len(volumes)
     assert mounts["/config"]["configMap"]["name"] == generated["name"]
-    flags = served(container["args"])
+    flags = parse_flags(container["args"])
     files = [value for flag, value in flags.items() if flag.endswith("_file")]
     assert sorted(files) == sorted(f"/config/{name}" for name in generated["files"])
     assert all((EXPORT / name).is_file() for name in generated["files"])
 
 
-def test_kustomize_makes_of_it_what_it_is_for():
+def test_kustomize_generates_the_objects():
     if not shutil.which("kubectl"):
         pytest.skip("there is no kubectl")
     yaml = pytest.importorskip("yaml")

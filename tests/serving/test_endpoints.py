@@ -1,3 +1,6 @@
+"""Image decoding in the graph, and the endpoints' functions."""
+
+import functools
 import io
 import struct
 import zlib
@@ -32,8 +35,11 @@ def decode_in_graph(data):
     return decode_rgb(data)
 
 
+@functools.cache
 def endpoint(inverter, name):
-    return tf.function(make_endpoints(inverter, [name])[0].function, autograph=False)
+    """Traces an endpoint, once for all batches."""
+    (made,) = make_endpoints(inverter, [name])
+    return tf.function(made.function, input_signature=[made.input], autograph=False)
 
 
 def translucent():
@@ -90,21 +96,21 @@ PHOTO_JPEG = encoded(skimage.data.coffee(), format="JPEG")
 PHOTO_PNG = encoded(skimage.data.coffee())
 
 
-def scans(times):
-    """A progressive JPEG whose last scan stands there so many times more."""
+def with_scans(times):
+    """Returns a progressive JPEG whose last scan is repeated."""
     data = encoded(skimage.data.camera(), format="JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:-2] + data[last:-2] * times + data[-2:]
 
 
-REFUSED = {
-    "jpeg of many scans": (scans(100), "at most 100 scans"),
+REJECTED = {
+    "jpeg of many scans": (with_scans(100), "at most 100 scans"),
     "png of many chunks": (
         PHOTO_PNG[:33] + b"\0\0\0\0tIMEzzzz" * 20_000 + PHOTO_PNG[33:],
         "at most 16384 chunks",
     ),
     "nothing": (b"", "must each hold a JPEG or PNG"),
-    "text": (b"no image at all", "must each hold a JPEG or PNG"),
+    "text": (b"not an image", "must each hold a JPEG or PNG"),
     "gif": (GIF, "must each hold a JPEG or PNG"),
     "bmp": (encoded(skimage.data.coffee(), format="BMP"), "must each hold a JPEG or PNG"),
     "png signature": (PHOTO_PNG[:8], "must each hold a JPEG or PNG"),
@@ -123,20 +129,20 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_other_bytes_are_refused(name):
-    data, message = REFUSED[name]
+@pytest.mark.parametrize("name", REJECTED)
+def test_other_bytes_are_rejected(name):
+    data, message = REJECTED[name]
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         decode_in_graph(data)
 
 
-def chunk(kind, data, claimed=None):
-    length = len(data) if claimed is None else claimed
+def chunk(kind, data, declared=None):
+    length = len(data) if declared is None else declared
     return struct.pack(">I", length) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def test_what_the_pixels_of_a_png_do_not_need_is_left_out():
-    """The decoder would take the memory that these claim."""
+def test_png_chunks_that_the_pixels_do_not_need_are_ignored():
+    """The decoder would allocate as much memory as they declare."""
     for name in ("png", "palette png with transparency", "16 bit grey png", "png with alpha"):
         data = FILES[name]()
         pixels, end = data.index(b"IDAT") - 4, len(data) - 12
@@ -145,11 +151,11 @@ def test_what_the_pixels_of_a_png_do_not_need_is_left_out():
         np.testing.assert_array_equal(decode_in_graph(larger), decode_in_graph(data))
 
 
-def test_as_many_scans_as_encoders_make_are_taken():
-    assert decode_in_graph(scans(20)).shape == (512, 512, 3)
+def test_as_many_scans_as_encoders_write_are_accepted():
+    assert decode_in_graph(with_scans(20)).shape == (512, 512, 3)
 
 
-def test_as_many_pixels_as_the_bound_are_taken():
+def test_as_many_pixels_as_the_bound_are_accepted():
     assert decode_in_graph(encoded(Image.new("1", (4096, 4096)))).shape == (4096, 4096, 3)
 
 
@@ -172,10 +178,10 @@ def test_a_batch_of_several_sizes_and_formats(inverter, photo):
         np.testing.assert_allclose(together["reconstruction"][i], alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["inverter", "free_inverter"])
-def test_files_of_one_size_give_together_what_each_gives_alone(request, name, photo):
+@pytest.mark.parametrize("name", ["inverter", "any_size_inverter"])
+def test_a_batch_of_files_gives_what_each_file_gives_alone(request, name, photo):
     reconstruct = endpoint(request.getfixturevalue(name), "reconstruct_bytes")
-    for sides in ((64, 64), (64, 50)):  # of the second, files of several sizes
+    for sides in ((64, 64), (64, 50)):  # files of one size, and of two
         files = [encoded(photo[:, :side]) for side in sides]
         together = reconstruct(tf.constant(files))["png_bytes"].numpy()
         for file, found in zip(files, together, strict=True):
@@ -189,7 +195,7 @@ def test_one_bad_image_fails_its_batch(inverter, photo):
         endpoint(inverter, "reconstruct_bytes")(tf.constant([encoded(photo), GIF]))
 
 
-def test_the_largest_central_crop_is_taken(inverter, photo):
+def test_the_largest_central_crop_is_used(inverter, photo):
     wide = np.pad(photo, [(0, 0), (30, 30), (0, 0)])
     reconstruct = endpoint(inverter, "reconstruct_bytes")
     both = reconstruct(tf.constant([encoded(photo), encoded(wide)]))["reconstruction"]
@@ -197,12 +203,12 @@ def test_the_largest_central_crop_is_taken(inverter, photo):
 
 
 def test_a_host_feature_has_no_image_endpoints(host_inverter):
-    with pytest.raises(InputError, match="skimage_hog.*--endpoints=invert"):
+    with pytest.raises(InputError, match="sift.*--endpoints=invert"):
         make_endpoints(host_inverter)
-    assert [made.name for made in make_endpoints(host_inverter, ["invert"])] == ["invert"]
+    assert [one.name for one in make_endpoints(host_inverter, ["invert"])] == ["invert"]
 
 
 @pytest.mark.parametrize("names", [(), ("predict",), ("invert", "predict")])
-def test_unknown_endpoints_are_refused(inverter, names):
-    with pytest.raises(InputError, match="endpoints are one or more of serving_default"):
+def test_unknown_endpoints_are_rejected(inverter, names):
+    with pytest.raises(InputError, match="--endpoints must be one or more of serving_default"):
         make_endpoints(inverter, names)

@@ -1,4 +1,7 @@
+"""Exported SavedModels: layout, signatures, outputs, warm-up requests and errors."""
+
 import os
+import shutil
 
 import keras
 import numpy as np
@@ -58,29 +61,31 @@ def test_every_endpoint_gives_what_the_inverter_gives(inverter, model, photo):
     assert [tf.io.decode_png(png).shape for png in found["png_bytes"]] == [(64, 64, 3)] * 2
 
 
-@pytest.mark.parametrize("kind", ["inverter", "free_inverter"])
-def test_an_inverter_that_tells_its_uncertainty_is_served_with_it(kind, request, photo, tmp_path):
+@pytest.mark.parametrize(
+    "kind", ["any_size_inverter", pytest.param("inverter", marks=pytest.mark.slow)]
+)
+def test_uncertainty_is_served(kind, request, photo, tmp_path):
     plain = request.getfixturevalue(kind)
     head = uncertainty.build_head(plain.network)
     for weight in head.weights:
         weight.assign(weight + 0.01)
-    telling = tfinvert.Inverter(
+    with_head = tfinvert.Inverter(
         plain.feature,
         plain.standardization,
         plain.network,
         {},
         uncertainty.UncertaintyHead(head, np.ones(3, "f4")),
     )
-    path = export_savedmodel(telling, tmp_path / "model")
+    path = export_savedmodel(with_head, tmp_path / "model")
     images = np.stack([photo, photo[::-1]]).astype(np.float32) / 255
-    loaded, features = signatures(path), telling.encode(images)
+    loaded, features = signatures(path), with_head.encode(images)
     for name, value in (
         ("serving_default", {"images": images}),
         ("invert", {"features": features}),
     ):
         found = loaded[name](**{key: tf.constant(array) for key, array in value.items()})
         np.testing.assert_allclose(found["reconstruction"], plain.reconstruct(images), atol=1e-5)
-        expected = telling.uncertainty(features)
+        expected = with_head.uncertainty(features)
         np.testing.assert_allclose(found["uncertainty"], expected, rtol=1e-3)
     files = [tf.io.encode_png(photo).numpy()]
     client = Client(path)
@@ -95,34 +100,34 @@ def test_the_layout_is_that_of_a_model_server(model):
     assert {"saved_model.pb", "variables/variables.index", str(PATH)} <= set(listing(model))
 
 
-def test_the_signatures_say_what_they_take(model):
+def test_the_signatures_of_one_size(model):
     assert check_savedmodel(model) == {
         "invert": [
-            "takes features: float32 [?, 8, 8, 31]",
-            "gives reconstruction: float32 [?, 64, 64, 3]",
+            "input features: float32 [?, 8, 8, 31]",
+            "output reconstruction: float32 [?, 64, 64, 3]",
         ],
         "reconstruct_bytes": [
-            "takes image_bytes: string [?]",
-            "gives png_bytes: string [?]",
-            "gives reconstruction: float32 [?, 64, 64, 3]",
+            "input image_bytes: string [?]",
+            "output png_bytes: string [?]",
+            "output reconstruction: float32 [?, 64, 64, 3]",
         ],
         "serving_default": [
-            "takes images: float32 [?, 64, 64, 3]",
-            "gives reconstruction: float32 [?, 64, 64, 3]",
+            "input images: float32 [?, 64, 64, 3]",
+            "output reconstruction: float32 [?, 64, 64, 3]",
         ],
     }
 
 
-def test_the_signatures_of_any_size_say_so(free_model):
-    assert check_savedmodel(free_model) == {
+def test_the_signatures_of_any_size(any_size_model):
+    assert check_savedmodel(any_size_model) == {
         "invert": [
-            "takes features: float32 [?, ?, ?, 31]",
-            "gives reconstruction: float32 [?, ?, ?, 3]",
+            "input features: float32 [?, ?, ?, 31]",
+            "output reconstruction: float32 [?, ?, ?, 3]",
         ],
-        "reconstruct_bytes": ["takes image_bytes: string [?]", "gives png_bytes: string [?]"],
+        "reconstruct_bytes": ["input image_bytes: string [?]", "output png_bytes: string [?]"],
         "serving_default": [
-            "takes images: float32 [?, ?, ?, 3]",
-            "gives reconstruction: float32 [?, ?, ?, 3]",
+            "input images: float32 [?, ?, ?, 3]",
+            "output reconstruction: float32 [?, ?, ?, 3]",
         ],
     }
 
@@ -138,12 +143,11 @@ def test_a_feature_with_weights_is_exported_with_them(tmp_path):
     np.testing.assert_allclose(found, inverter.reconstruct(images), atol=1e-5)
 
 
-def test_a_host_feature_is_exported_from_its_features(host_inverter, photo, tmp_path):
-    with pytest.raises(InputError, match="a model server runs no Python"):
+def test_a_host_feature_is_exported_from_its_features(host_inverter, host_model, photo, tmp_path):
+    with pytest.raises(InputError, match="which a model server does not run"):
         export_savedmodel(host_inverter, tmp_path / "host")
     assert not listing(tmp_path)
-    path = export_savedmodel(host_inverter, tmp_path / "host", endpoints=("invert",))
-    loaded = signatures(path)
+    loaded = signatures(host_model)
     assert set(loaded) == {"invert", "serving_default"}
     images = photo[np.newaxis].astype(np.float32) / 255
     features = host_inverter.feature(images)
@@ -151,31 +155,34 @@ def test_a_host_feature_is_exported_from_its_features(host_inverter, photo, tmp_
     np.testing.assert_allclose(found, host_inverter.reconstruct(images), atol=1e-5)
 
 
-def test_an_existing_version_is_refused_and_another_is_added(inverter, tmp_path):
-    path = export_savedmodel(inverter, tmp_path / "hog", endpoints=["invert"])
+def test_an_existing_version_is_kept_and_another_is_added_silently(
+    host_inverter, host_model, tmp_path, capfd
+):
+    path = shutil.copytree(host_model.parent, tmp_path / "sift") / "1"
     before = (path / "saved_model.pb").stat()
-    with pytest.raises(InputError, match="hog/1 exists already"):
-        export_savedmodel(inverter, tmp_path / "hog", endpoints=["invert"])
+    with pytest.raises(InputError, match="sift/1 already exists"):
+        export_savedmodel(host_inverter, tmp_path / "sift", endpoints=["invert"])
     assert (path / "saved_model.pb").stat() == before
-    export_savedmodel(inverter, tmp_path / "hog", version=2, endpoints=["invert"])
-    assert sorted(os.listdir(tmp_path / "hog")) == ["1", "2"]
+    export_savedmodel(host_inverter, tmp_path / "sift", version=2, endpoints=["invert"])
+    assert sorted(os.listdir(tmp_path / "sift")) == ["1", "2"]
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize("older", [False, True])
 def test_a_failed_export_leaves_nothing(inverter, tmp_path, monkeypatch, older):
     def fail(path):
-        raise InputError("refused")
+        raise InputError("rejected")
 
     if older:
         (tmp_path / "hog" / "1").mkdir(parents=True)
     before = listing(tmp_path)
     monkeypatch.setattr("tfinvert.serving.export.check_savedmodel", fail)
-    with pytest.raises(InputError, match="refused"):
+    with pytest.raises(InputError, match="rejected"):
         export_savedmodel(inverter, tmp_path / "hog", version=2, endpoints=["invert"])
     assert listing(tmp_path) == before
 
 
-def test_wrong_arguments_are_refused(inverter, tmp_path):
+def test_wrong_arguments_are_rejected(inverter, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write"):
         export_savedmodel(inverter, tmp_path / "file", endpoints=["invert"])
@@ -186,18 +193,13 @@ def test_wrong_arguments_are_refused(inverter, tmp_path):
     assert listing(tmp_path) == ["file"]
 
 
-def test_export_prints_nothing(inverter, tmp_path, capfd):
-    export_savedmodel(inverter, tmp_path / "hog", endpoints=["invert"])
-    assert capfd.readouterr().out == ""
-
-
 def fields(message):
-    """Number and content of each field, as protobuf's own parser finds them without a schema."""
+    """Returns number and content of each field, parsed by protobuf without a schema."""
     return [(f.field_number, f.data) for f in UnknownFieldSet(empty_pb2.Empty.FromString(message))]
 
 
 @pytest.mark.parametrize("size", [1, 30, 31, 32, 5000])
-def test_a_warm_up_request_is_this_protocol_buffer(size):
+def test_the_protocol_buffer_of_a_warm_up_request(size):
     value = np.arange(size, dtype=np.float32)
     ((number, predict_log),) = fields(encode_prediction_log("invert", "features", value))
     assert number == 6

@@ -1,22 +1,28 @@
+"""The programs in export/ that write and check a SavedModel."""
+
+import pytest
+
+from tests.in_process import run_program
 from tests.programs import call, error_line
 
 
-def test_export_and_check(inverter, tmp_path):
+@pytest.mark.parametrize("run", [run_program, pytest.param(call, marks=pytest.mark.slow)])
+def test_export_and_check(run, inverter, tmp_path):
     inverter.save(tmp_path / "inverter")
     model = tmp_path / "models" / "hog"
     flags = [f"--inverter={tmp_path / 'inverter'}", f"--output={model}"]
-    result = call("export/export_savedmodel.py", *flags)
+    result = run("export/export_savedmodel.py", *flags)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(f"{model}/1: serving_default, reconstruct_bytes, invert\n")
-    again = call("export/export_savedmodel.py", *flags)
-    assert error_line(again).startswith(f"error: {model}/1 exists already")
-    result = call("export/check_savedmodel.py", f"--model={model}/1")
+    again = run("export/export_savedmodel.py", *flags)
+    assert error_line(again).startswith(f"error: {model}/1 already exists")
+    result = run("export/check_savedmodel.py", f"--model={model}/1")
     assert result.returncode == 0, result.stderr
-    assert "reconstruct_bytes\n  takes image_bytes: string [?]\n" in result.stdout
+    assert "reconstruct_bytes\n  input image_bytes: string [?]\n" in result.stdout
     assert f"\n{model}/1: can be served\n" in result.stdout
 
 
-def test_what_is_no_model_is_refused(tmp_path):
-    result = call("export/check_savedmodel.py", f"--model={tmp_path}")
-    assert error_line(result).startswith(f"error: no SavedModel at {tmp_path}")
+def test_a_directory_without_a_model_is_rejected(tmp_path):
+    result = run_program("export/check_savedmodel.py", f"--model={tmp_path}")
+    assert error_line(result).startswith(f"error: there is no SavedModel at {tmp_path}")
     assert not result.stdout

@@ -1,4 +1,4 @@
-"""How the page starts, and how it does not."""
+"""Starting the server: addresses that are not available, and a missing Gradio."""
 
 import builtins
 import socket
@@ -9,29 +9,29 @@ from tfinvert.errors import InputError
 from tfinvert.studio import app
 
 
-def test_a_port_in_use_is_a_line():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"cannot listen at 127.0.0.1:{port}: .*in use"):
+def test_port_in_use():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(InputError, match=f"listen at 127.0.0.1:{port}: .*in use.* --port"):
             app.launch(port=port, open_browser=False)
 
 
 @pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 7860), ("127.0.0.1", 99999)])
-def test_an_address_that_cannot_be_had_is_a_line(host, port):
+def test_unavailable_address(host, port):
     with pytest.raises(InputError, match=f"cannot listen at {host}:{port}: "):
         app.launch(host, port, open_browser=False)
 
 
-def test_without_gradio_a_line_says_what_to_install(monkeypatch):
-    real = builtins.__import__
+def test_missing_gradio(monkeypatch):
+    import_module = builtins.__import__
 
-    def missing(name, *arguments, **options):
+    def import_without_gradio(name, *args, **kwargs):
         if name == "gradio":
             raise ModuleNotFoundError("No module named 'gradio'")
-        return real(name, *arguments, **options)
+        return import_module(name, *args, **kwargs)
 
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setattr(builtins, "__import__", import_without_gradio)
     with pytest.raises(InputError, match=r"pip install 'tfinvert\[studio\]'"):
         app.launch(port=0, open_browser=False)

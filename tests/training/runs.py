@@ -1,4 +1,4 @@
-"""Short runs of training that tests compare."""
+"""Short training runs that tests compare."""
 
 import contextlib
 import dataclasses
@@ -9,22 +9,29 @@ import tensorflow as tf
 
 from tfinvert.features.standardization import Standardization
 from tfinvert.training import datasets, strategies
-from tfinvert.training.settings import Settings
+from tfinvert.training.settings import Intervals, Settings
 from tfinvert.training.state import TrainingState
-from tfinvert.training.train_inverter import Intervals
+from tfinvert.training.summaries import ScalarWriter
+from tfinvert.training.train_loop import restore_or_initialize, train_loop
 from tfinvert.training.train_step import make_train_step
 
-DEFAULTS = Settings(
-    steps=6, batch_size=8, width=0.125, warmup_steps=2, learning_rate=2e-3, ema_decay=0.9
+# This network and optimiser are the fastest to trace, which dominates the time of a short run.
+SETTINGS = Settings(
+    steps=6,
+    batch_size=8,
+    width=0.125,
+    warmup_steps=2,
+    learning_rate=2e-3,
+    ema_decay=0.9,
+    network="paper",
+    optimizer="adam",
 )
-# Quick to trace, which is most of the time here.
-SETTINGS = dataclasses.replace(DEFAULTS, network="paper", optimizer="adam")
 EVERY_STEP = Intervals(log=1, validate=3, checkpoint=2)
 
 
 @contextlib.contextmanager
-def few_measured():
-    """Fewer images than programs take are measured first, which would take most of a short run."""
+def fewer_statistics_images():
+    """Computes statistics from 64 images, as 2048 would dominate the time of a short run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets, "STATISTICS_IMAGES", 64)
         yield
@@ -34,37 +41,98 @@ def losses(history):
     return [entry["loss"] for entry in history]
 
 
-class Unbroken:
-    """A run that nothing happened to: its directory, its network's weights, its history."""
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run leaves: its directory, weights that are equal up to rounding, and its history."""
 
-    def __init__(self, train_in, workdir, **more):
-        self.workdir = workdir
-        self.inverter, self.history = train_in(workdir, **more)
-        self.entries = [*self.history]
+    workdir: object
+    weights: list[np.ndarray]
+    statistics: list[np.ndarray]
+    history: list[dict]
+    inverter: object = None
 
-    def assert_equal(self, inverter, history):
-        np.testing.assert_allclose(losses(history), losses(self.entries), rtol=1e-5)
-        assert [entry["step"] for entry in history] == [entry["step"] for entry in self.entries]
-        pairs = zip(
-            self.inverter.network.get_weights(), inverter.network.get_weights(), strict=True
+    def assert_equal(self, other):
+        np.testing.assert_allclose(losses(other.history), losses(self.history), rtol=1e-5)
+        steps = [[entry["step"] for entry in each.history] for each in (self, other)]
+        assert steps[0] == steps[1]
+        for a, b in zip(self.weights, other.weights, strict=True):
+            np.testing.assert_allclose(b, a, atol=1e-6)
+        for a, b in zip(self.statistics, other.statistics, strict=True):
+            np.testing.assert_array_equal(b, a)
+
+
+class TinyState:
+    """The smallest state to train: one weight, and one statistic that initialisation sets."""
+
+    def __init__(self):
+        self.weight = tf.Variable([5.0, -3.0])
+        self.statistic = tf.Variable(0.0, trainable=False)
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    @property
+    def trackables(self):
+        return {"weight": self.weight, "statistic": self.statistic}
+
+    def initialize(self):
+        self.statistic.assign(7.0)
+
+    def is_finite(self):
+        return bool(np.isfinite(self.weight).all())
+
+    def log_values(self):
+        return {}
+
+    def train_step(self, batch):
+        loss = tf.reduce_mean(tf.square(self.weight - batch))
+        self.weight.assign_sub(0.1 * (self.weight - batch))
+        return loss
+
+
+def train_tiny(workdir, intervals=EVERY_STEP, wrap_step=None, on_validate=None):
+    """Trains a `TinyState` for six steps with the loop of all training.
+
+    Args:
+      workdir: created if missing.
+      intervals: of the loop.
+      wrap_step: from the step and the state to another step.
+      on_validate: called with the step.
+    """
+    workdir.mkdir(exist_ok=True)
+    strategy, state = strategies.make_strategy("one"), TinyState()
+    start = restore_or_initialize(state, workdir, strategy, state.initialize)
+    batches = tf.data.Dataset.range(start.done, 100).map(
+        lambda i: (tf.sin(tf.cast(i, tf.float32)),)
+    )
+
+    def validate(step):
+        if on_validate:
+            on_validate(step)
+        return {"validation_weight": float(state.weight[0])}
+
+    if start.done < SETTINGS.steps:
+        step = state.train_step
+        train_loop(
+            wrap_step(step, state) if wrap_step else step,
+            batches,
+            validate,
+            start,
+            length=SETTINGS,
+            strategy=strategy,
+            summaries=ScalarWriter(workdir / "summaries"),
+            intervals=intervals,
         )
-        for a, b in pairs:
-            np.testing.assert_allclose(a, b, atol=1e-6)
-        for name in ("mean", "scale"):
-            a, b = (getattr(each.standardization, name) for each in (self.inverter, inverter))
-            np.testing.assert_array_equal(a, b)
+    return Outcome(workdir, [state.weight.numpy()], [state.statistic.numpy()], start.entries)
 
 
 class Interrupted(BaseException):
     pass
 
 
-def interrupt_after(patch, module, steps):
-    """Lets the steps that `module` makes be interrupted after so many."""
-    made = module.make_step
+def interrupting(steps):
+    """A `wrap_step` that raises `Interrupted` after a number of steps."""
 
-    def make_step(*arguments):
-        step, calls = made(*arguments), iter(range(steps))
+    def wrap(step, _):
+        calls = iter(range(steps))
 
         def limited(*batch):
             if next(calls, None) is None:
@@ -73,11 +141,24 @@ def interrupt_after(patch, module, steps):
 
         return limited
 
-    patch.setattr(module, "make_step", make_step)
+    return wrap
 
 
-def take(feature, settings, batch, steps=3, strategy="one", batches=None):
-    """The losses of some steps without a loop around them, and the state after them."""
+@contextlib.contextmanager
+def wrapped_steps(module, wrap):
+    """Wraps the steps that a training module makes, by a function of the step and the state."""
+    make = module.make_train_step
+
+    def make_train_step(state, *arguments):
+        return wrap(make(state, *arguments), state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "make_train_step", make_train_step)
+        yield
+
+
+def run_steps(feature, settings, batch, steps=3, strategy="one", batches=None):
+    """Runs some steps without the loop; returns their losses and the state."""
     devices = strategies.make_strategy(strategy)
     with devices.scope():
         state = TrainingState(feature, settings)

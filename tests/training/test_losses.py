@@ -218,14 +218,14 @@ def test_what_is_no_loss_is_refused_in_a_line(text, said):
         ("ssim", (32, 10), "at least 11×11 pixels. Received: 32×10"),
         ("perceptual", (30, 64), "at least 31×31 pixels. Received: 30×64"),
         ("perceptual=squeezenet/fire3", (16, 64), "at least 17×17 pixels. Received: 16×64"),
-        ("perceptual=squeezenet/fire99", SIZE, "no layer 'fire99'; there are: .*fire9"),
-        ("perceptual=squeezenet/", SIZE, "no layer ''; there are"),
-        ("perceptual=alexnet/conv1+fc6", SIZE, "no layer 'fc6'; there are: .*relu5$"),
+        ("perceptual=squeezenet/fire99", SIZE, "no layer 'fire99'; choose one of .*fire9"),
+        ("perceptual=squeezenet/", SIZE, "no layer ''; choose one of"),
+        ("perceptual=alexnet/conv1+fc6", SIZE, "no layer 'fc6'; choose one of .*relu5$"),
         ("perceptual=alexnet/conv5", (48, 64), "conv5 takes .* 63×63 pixels. Received: 48×64"),
         ("perceptual=vgg/conv1", SIZE, "perceptual takes alexnet/LAYER.* Received: vgg/conv1"),
         ("perceptual=alexnet", SIZE, "perceptual takes alexnet/LAYER.* Received: alexnet"),
         ("perceptual=none.keras/conv1", SIZE, "FILE.keras/LAYER.* Received: none.keras"),
-        ("perceptual={own}/third", SIZE, "no layer 'third'; there are: first, second"),
+        ("perceptual={own}/third", SIZE, "no layer 'third'; choose one of first, second"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_a_line(own, text, size, said):

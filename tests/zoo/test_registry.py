@@ -9,7 +9,6 @@ import yaml
 
 import tfinvert
 from tfinvert.zoo.registry import INVERTERS_DIR, version_history
-from tools import inverters_page
 
 ROOT = pathlib.Path(__file__).parents[2]
 VERSIONS = version_history()
@@ -34,10 +33,6 @@ def test_weights_do_not_change_under_a_version(name):
     assert digest == current["sha256"], (
         f"{name} has other weights than {name}@{current['version']}: add a version to versions.json"
     )
-
-
-def test_the_page_of_the_inverters_is_what_make_inverters_page_writes():
-    assert read(inverters_page.PAGE) == inverters_page.page(ROOT)
 
 
 HOG_64 = f"hog-64@{VERSIONS['hog-64'][-1]['version']}"

@@ -1,4 +1,4 @@
-"""Units that stand for classes beside the average photographs of these classes."""
+"""Units of classes, compared with the average photographs of the classes."""
 
 import dataclasses
 from typing import Any
@@ -7,27 +7,24 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from tfinvert.analysis.inverters import CLASS_SCORES, NETWORK, inverter_kind, layer_name
-from tfinvert.analysis.result import Row, mean_and_error, standard_error
+from tfinvert.analysis.scores import mean_columns, standard_error
 from tfinvert.analysis.single_units import clip_probabilities, isolate_units
 from tfinvert.common.images import resize_images
 from tfinvert.inverter import Inverter
 
-_COLUMNS = (
-    "classes",
-    "correlation with own class",
-    "correlation with others",
-    "standard error of the difference",
-    "percentile of own class",
-    "standard error of the percentile",
-)
-FEWEST = 5  # with fewer, a rank among the others and a standard error say little
+MIN_CLASSES = 5  # with fewer, ranks and standard errors say little
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassCorrelations:
-    """Correlations, `[k, k]`, of units' images with the average photographs of k classes.
+    """Correlations of the images of class units with the average photographs of k classes.
 
-    There are `counts` photographs of each; averages and units are images, `[k, H, W, 3]`.
+    Attributes:
+      classes: numbers of the classes, `[k]`.
+      counts: photographs of each class, `[k]`.
+      correlations: of each unit's image (row) with each average photograph (column), `[k, k]`.
+      averages: average photographs, `[k, H, W, 3]`.
+      units: images of the units, `[k, H, W, 3]`.
     """
 
     classes: np.ndarray
@@ -38,93 +35,108 @@ class ClassCorrelations:
 
     @property
     def own(self) -> np.ndarray:
-        """Each unit's correlation with its own class: `[k]`."""
+        """Correlation of each unit with its own class: `[k]`."""
         return np.diag(self.correlations)
 
     @property
     def others(self) -> np.ndarray:
-        """Each unit's mean correlation with all other classes: `[k]`."""
+        """Mean correlation of each unit with all other classes: `[k]`."""
         return (self.correlations.sum(1) - self.own) / (len(self.own) - 1)
 
     @property
     def percentiles(self) -> np.ndarray:
-        """Percentage of the other classes that each unit is less like than its own: `[k]`."""
+        """Percentage of the other classes that correlate less with a unit than its own: `[k]`."""
         below = (self.correlations < self.own[:, np.newaxis]).sum(1)
         return 100.0 * below / (len(self.own) - 1)
 
+    @property
+    def is_sufficient(self) -> bool:
+        """Whether there are at least `MIN_CLASSES` classes."""
+        return len(self.classes) >= MIN_CLASSES
+
 
 def has_class_units(inverter: Inverter) -> bool:
-    """Whether the feature is a score or a probability for each class, as a classifier learnt it."""
-    vector = len(inverter.feature.spec.shape) == 1
-    classes = layer_name(inverter) in CLASS_SCORES or bool(inverter.feature.log_floor)
-    return vector and classes and inverter_kind(inverter) == NETWORK
+    """Whether the feature has one score or probability for each class of a classifier."""
+    is_vector = len(inverter.feature.spec.shape) == 1
+    has_classes = layer_name(inverter) in CLASS_SCORES or bool(inverter.feature.log_floor)
+    return is_vector and has_classes and inverter_kind(inverter) == NETWORK
 
 
 def class_averages(
-    images: np.ndarray, predicted: np.ndarray, least: int
+    images: np.ndarray, predicted: np.ndarray, min_photographs: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of images `[n, H, W, 3]` and their classes `[n]`, the average of each of `least` images.
+    """Average image of each class with enough images.
+
+    Args:
+      images: `[n, H, W, 3]`.
+      predicted: class of each image, `[n]`.
+      min_photographs: minimum number of images of a class.
 
     Returns:
-      classes `[k]`, the number of images of each `[k]`, and averages `[k, H, W, 3]`.
+      Classes `[k]`, number of images of each `[k]`, and averages `[k, H, W, 3]`.
     """
     classes, counts = np.unique(predicted, return_counts=True)
-    classes, counts = classes[counts >= least], counts[counts >= least]
+    enough = counts >= min_photographs
+    classes, counts = classes[enough], counts[enough]
     averages = np.float32([images[predicted == each].mean(0) for each in classes])
     return classes, counts, averages.reshape(len(classes), *images.shape[1:])
 
 
 def pairwise_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pearson's, over pixels and channels, of each of `[k, ...]` with each of `[m, ...]`: `[k, m]`.
+    """Pearson correlations of images, over pixels and channels: `[k, ...]`, `[m, ...]` → `[k, m]`.
 
-    An image without contrast has the correlation 0 with all.
+    A constant image has the correlation 0 with all others.
     """
-    flat = [each.reshape(len(each), -1) for each in (a, b)]
+    flat = [images.reshape(len(images), -1) for images in (a, b)]
     return np.nan_to_num(1 - cdist(*flat, "correlation"))
 
 
 def correlate_with_classes(
-    inverter: Inverter, images: np.ndarray, features: np.ndarray, factor: float, least: int
+    inverter: Inverter,
+    images: np.ndarray,
+    features: np.ndarray,
+    factor: float,
+    min_photographs: int,
 ) -> ClassCorrelations:
-    """Of an inverter's units to the classes of which there are `least` photographs."""
+    """Correlates images of class units with average photographs.
+
+    Args:
+      inverter: an inverter with class units (`has_class_units`).
+      images: `[n, H, W, 3]`.
+      features: their features, `[n, classes]`.
+      factor: see `isolate_units`.
+      min_photographs: minimum number of photographs of a class.
+    """
     images = resize_images(images, inverter.output_size)
-    classes, counts, averages = class_averages(images, features.argmax(1), least)
-    rebuilt = inverter.invert(
-        clip_probabilities(inverter, isolate_units(features, classes, factor))
-    )
-    # What all units, and all photographs, have in common would be alike for any class.
+    classes, counts, averages = class_averages(images, features.argmax(1), min_photographs)
+    isolated = clip_probabilities(inverter, isolate_units(features, classes, factor))
+    units = inverter.invert(isolated)
+    # Without their means: what all units, or all photographs, share would correlate for any class.
     return ClassCorrelations(
         classes,
         counts,
-        pairwise_correlations(rebuilt - rebuilt.mean(0), averages - images.mean(0))
+        pairwise_correlations(units - units.mean(0), averages - images.mean(0))
         if len(classes)
         else np.zeros((0, 0)),
         averages,
-        rebuilt,
+        units,
     )
 
 
-def class_values(likeness: ClassCorrelations | None) -> dict[str, Any]:
-    """What a row says of them; None where units are not of classes, or of too few."""
-    count = None if likeness is None else len(likeness.classes)
-    values = [None] * 5
-    if count is not None and count >= FEWEST:
-        own, others = likeness.own, likeness.others
-        values = [float(own.mean()), float(others.mean()), standard_error(own - others)]
-        values += mean_and_error(likeness.percentiles)
-    return dict(zip(_COLUMNS, (count, *values), strict=True))
-
-
-def class_finding(row: Row, least: int) -> str:
-    """Such a row, with its "label", as a sentence."""
-    if row["percentile of own class"] is None:
-        return (
-            f"{row['label']}: only {row['classes']} classes are seen in at least {least} "
-            f"photographs, too few to compare units with class averages, which takes {FEWEST}."
-        )
-    return (
-        "{label}: a class's unit has the correlation {correlation with own class:.2f} with the "
-        "average photograph of its own class and {correlation with others:.2f} with those of "
-        "others; among all {classes} classes its own is at the {percentile of own class:.0f} ± "
-        "{standard error of the percentile:.0f} percentile (chance: 50)."
-    ).format_map(row)
+def class_columns(correlations: ClassCorrelations | None) -> dict[str, Any]:
+    """Columns of a table row; None where units are not of classes, or of too few classes."""
+    columns = {
+        "classes": None if correlations is None else len(correlations.classes),
+        "own_correlation": None,
+        "other_correlation": None,
+        "correlation_gain_se": None,
+        "own_percentile": None,
+        "own_percentile_se": None,
+    }
+    if correlations is not None and correlations.is_sufficient:
+        own, others = correlations.own, correlations.others
+        columns["own_correlation"] = float(own.mean())
+        columns["other_correlation"] = float(others.mean())
+        columns["correlation_gain_se"] = standard_error(own - others)
+        columns |= mean_columns("own_percentile", correlations.percentiles)
+    return columns

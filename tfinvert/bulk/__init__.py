@@ -1,1 +1,1 @@
-"""Features and reconstructions in bulk, as Apache Beam pipelines (the extra `beam`)."""
+"""Apache Beam pipelines for features and reconstructions of many images (extra `beam`)."""

@@ -1,4 +1,4 @@
-"""Images as a Beam collection: files one by one, a TFDS data set in slices."""
+"""Reads images as a Beam collection: files one by one, a TFDS data set in slices."""
 
 import functools
 import os
@@ -20,47 +20,48 @@ from tfinvert.errors import InputError, first_line
 DATA_FORMATS = "folder:PATH, files:GLOB or tfds:NAME[/CONFIG]"
 BROKEN = "broken"
 
-Key = tuple[int, str]  # (place in the collection, name)
-_SLICE = 256
-_WILD = "*?["
+Key = tuple[int, str]  # (index in the collection, name)
+_SLICE_SIZE = 256
+_WILDCARDS = "*?["
 
 
 class ReadImages(beam.PTransform):
-    """Images with their keys, and under `BROKEN` the names of others with what is wrong.
+    """Reads images with their keys, and the names of unreadable images with the reason.
 
-    Applied to a pipeline it gives the collections `None`, of `(key, image)` with images float32
-    `[*size, 3]` in [0, 1] (the largest central crop, as everywhere), and `BROKEN`, of
-    `(name, reason)`.
-
-    Args:
-      data: `folder:PATH`, `files:GLOB` (of any file system that Beam knows) or
-        `tfds:NAME[/CONFIG]`, of which the split "train" is taken.
-      size: (height, width) of the images.
+    Applied to a pipeline it returns two collections: `None`, of `(key, image)` with images float32
+    `[*size, 3]` in [0, 1] (the largest central crop), and `BROKEN`, of `(name, reason)`.
 
     Attributes:
-      count: how many there are, broken ones too.
-      paths: of the files, if they are files.
-
-    Raises:
-      InputError: the value has another form, or there is no image.
+      count: number of images, including unreadable ones.
+      paths: paths of the files; empty for a TFDS data set.
     """
 
     def __init__(self, data: str, size: Size):
+        """Lists the images.
+
+        Args:
+          data: `folder:PATH`, `files:GLOB` (on any file system that Beam supports) or
+            `tfds:NAME[/CONFIG]`, of which the split "train" is read.
+          size: (height, width) of the images.
+
+        Raises:
+          InputError: the value has another form, or there is no image.
+        """
         super().__init__()
         kind, _, rest = data.partition(":")
         self.paths: list[str] = []
         if kind == "tfds" and rest:
             self.count = TfdsSource(rest).evaluation_size
-            begins = range(0, self.count, _SLICE)
-            self._elements = [(begin, min(begin + _SLICE, self.count)) for begin in begins]
+            begins = range(0, self.count, _SLICE_SIZE)
+            self._elements = [(begin, min(begin + _SLICE_SIZE, self.count)) for begin in begins]
             self._read = ReadSlice(rest, size)
             return
         if kind == "folder" and rest:
-            root, self.paths = rest, _below(rest)
+            root, self.paths = rest, _list_folder(rest)
         elif kind == "files" and rest:
-            root, self.paths = _fixed_part(rest), _matching(rest)
+            root, self.paths = _fixed_part(rest), _match_pattern(rest)
         else:
-            raise InputError(f"data must be {DATA_FORMATS}. Received: {data!r}")
+            raise InputError(f"--data must be {DATA_FORMATS}. Received: {data!r}")
         self.count = len(self.paths)
         names = [os.path.relpath(path, root) if root else path for path in self.paths]
         self._elements = [
@@ -68,24 +69,24 @@ class ReadImages(beam.PTransform):
         ]
         self._read = ReadFile(size)
 
-    def expand(self, pipeline: beam.Pipeline):  # Beam takes a return type for an element's
-        """See the class."""
+    def expand(self, pipeline: beam.Pipeline):  # Beam would check elements against a return type
+        """Adds the steps to a pipeline."""
         return (
             pipeline
             | "List" >> beam.Create(self._elements)
-            | "Spread" >> beam.Reshuffle()
+            | "Distribute" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(self._read).with_outputs(BROKEN, main=None)
         )
 
 
 class ReadFile(beam.DoFn):
-    """(place, name, path) → an image or why it is none."""
+    """Reads the image at (index, name, path), or reports why it is unreadable."""
 
     def __init__(self, size: Size):
         self._size = size
 
     def process(self, element: tuple[int, str, str]) -> Iterator:
-        """See the class."""
+        """Yields (key, image), or (name, reason) tagged `BROKEN`."""
         index, name, path = element
         try:
             with FileSystems.open(path) as file:
@@ -97,15 +98,15 @@ class ReadFile(beam.DoFn):
 
 
 class ReadSlice(beam.DoFn):
-    """[begin, end) of a TFDS data set → its images, or why they are none."""
+    """Reads the images [begin, end) of a TFDS data set, or reports why they are unreadable."""
 
     def __init__(self, name: str, size: Size):
         self._name, self._size = name, size
 
     def process(self, element: tuple[int, int]) -> Iterator:
-        """See the class."""
-        source = _tfds(self._name)
-        for index, encoded in enumerate(source.encoded(*element), element[0]):
+        """Yields (key, image), or (name, reason) tagged `BROKEN`, for each image."""
+        source = _open_tfds(self._name)
+        for index, encoded in enumerate(source.encoded_images(*element), element[0]):
             name = f"{index:08d}"
             try:
                 image = source.decode(encoded).numpy()
@@ -116,20 +117,20 @@ class ReadSlice(beam.DoFn):
 
 
 @functools.lru_cache(maxsize=1)
-def _tfds(name: str) -> TfdsSource:
+def _open_tfds(name: str) -> TfdsSource:
     return TfdsSource(name)
 
 
-def _below(root: str) -> list[str]:
+def _list_folder(root: str) -> list[str]:
     if not os.path.isdir(root):
-        raise InputError(f"no such folder: {root}")
+        raise InputError(f"there is no folder {root}")
     paths = [str(path) for path in list_image_files(pathlib.Path(root))]
     if not paths:
-        raise InputError(f"no image in {root}")
+        raise InputError(f"there is no image in {root}")
     return paths
 
 
-def _matching(pattern: str) -> list[str]:
+def _match_pattern(pattern: str) -> list[str]:
     try:
         (found,) = FileSystems.match([pattern])
     except (BeamIOError, ValueError, OSError) as error:
@@ -146,6 +147,6 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _fixed_part(pattern: str) -> str:
-    """The folder before the first wildcard, "" for none: names of files are relative to it."""
-    first = min((pattern.find(c) for c in _WILD if c in pattern), default=len(pattern))
+    """Returns the folder before the first wildcard, "" for none; file names are relative to it."""
+    first = min((pattern.find(c) for c in _WILDCARDS if c in pattern), default=len(pattern))
     return os.path.dirname(pattern[:first])

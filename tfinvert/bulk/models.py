@@ -12,17 +12,17 @@ from tfinvert import inverter
 from tfinvert.data.augmentation import Size
 from tfinvert.errors import InputError, first_line
 
-_SIGNATURE, _IMAGES, _RECONSTRUCTION = "serving_default", "images", "reconstruction"
-_BATCH = 64
+_ENDPOINT, _INPUT, _OUTPUT = "serving_default", "images", "reconstruction"
+_MIN_BATCH_SIZE, _MAX_BATCH_SIZE = 8, 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Reconstructor:
-    """Images → reconstructions.
+    """A function from images to reconstructions, with their sizes.
 
     Attributes:
-      size: (height, width) of the images it takes.
-      output_size: of what it gives.
+      size: (height, width) of the images.
+      output_size: (height, width) of the reconstructions.
       reconstruct: `[B, *size, 3]` float32 in [0, 1] becomes `[B, *output_size, 3]`.
     """
 
@@ -32,15 +32,16 @@ class Reconstructor:
 
 
 def load_reconstructor(path: str, side: int | None = None) -> Reconstructor:
-    """An inverter's directory, a shipped inverter's name or a SavedModel with `serving_default`.
+    """Loads an inverter or an exported model.
 
     Args:
-      path: which.
-      side: of the square images, for a model for any size; by default what an inverter was trained
-        on.
+      path: the directory of an inverter, the name of a shipped inverter, or a SavedModel with the
+        endpoint `serving_default`.
+      side: side of the square images, for a model that accepts any size; an inverter defaults to
+        the size that it was trained at.
 
     Raises:
-      InputError: it is none of these, is damaged, or takes no images, or none of that size.
+      InputError: `path` is none of these, is damaged, or does not accept images of that size.
     """
     if not tf.saved_model.contains_saved_model(path):
         loaded = inverter.load(path)
@@ -50,50 +51,52 @@ def load_reconstructor(path: str, side: int | None = None) -> Reconstructor:
         )
     try:
         model = tf.saved_model.load(path)
-    except Exception as error:  # of many kinds, for a damaged one
+    except Exception as error:  # TensorFlow raises many types for a damaged model
         raise InputError(f"{path} cannot be loaded: {first_line(error)}") from error
-    signature = model.signatures.get(_SIGNATURE)
-    takes = signature.structured_input_signature[1] if signature else {}
-    if {*takes} != {_IMAGES} or _RECONSTRUCTION not in signature.structured_outputs:
+    signature = model.signatures.get(_ENDPOINT)
+    inputs = signature.structured_input_signature[1] if signature else {}
+    if {*inputs} != {_INPUT} or _OUTPUT not in signature.structured_outputs:
         raise InputError(
-            f"{path} has no endpoint {_SIGNATURE} from {_IMAGES} to {_RECONSTRUCTION}; give the "
-            "inverter that it was exported from"
+            f"{path} has no endpoint {_ENDPOINT} from {_INPUT} to {_OUTPUT}; use the inverter that "
+            "it was exported from"
         )
-
-    size = _size(path, takes[_IMAGES].shape[1:3], side)
-    made = signature.structured_outputs[_RECONSTRUCTION].shape[1:3]
+    size = _choose_size(path, inputs[_INPUT].shape[1:3], side)
+    output_size = signature.structured_outputs[_OUTPUT].shape[1:3]
 
     def reconstruct(images: np.ndarray) -> np.ndarray:
-        _ = model  # the signature alone does not keep its variables
-        return signature(**{_IMAGES: tf.constant(images)})[_RECONSTRUCTION].numpy()
+        _ = model  # a signature does not keep its variables alive
+        return signature(**{_INPUT: tf.constant(images)})[_OUTPUT].numpy()
 
-    return Reconstructor(size, size if None in [*made] else tuple(made), reconstruct)
+    return Reconstructor(size, size if None in [*output_size] else tuple(output_size), reconstruct)
 
 
-def _size(path: str, taken: tf.TensorShape, side: int | None) -> Size:
-    """What images a SavedModel is given."""
-    any_size = None in [*taken]
+def _choose_size(path: str, accepted: tf.TensorShape, side: int | None) -> Size:
+    """Returns the (height, width) of the images that a SavedModel is given."""
+    any_size = None in [*accepted]
     if any_size and not side:
-        raise InputError(f"{path} takes images of any size; say which with image_size")
-    if side and not taken.is_compatible_with((side, side)):
-        raise InputError(f"{path} takes images of {taken[0]}×{taken[1]}. Received: {side}×{side}")
-    return (side, side) if any_size else tuple(taken)
+        raise InputError(f"{path} accepts images of any size; choose one with --image_size")
+    if side and not accepted.is_compatible_with((side, side)):
+        raise InputError(
+            f"{path} accepts images of {accepted[0]}×{accepted[1]} pixels only. Received: "
+            f"--image_size={side}"
+        )
+    return (side, side) if any_size else tuple(accepted)
 
 
 class ReconstructionHandler(ModelHandler[np.ndarray, PredictionResult, Reconstructor]):
-    """Images `[*size, 3]` → their reconstructions, in batches of at most 64.
+    """Reconstructs images `[*size, 3]` in batches.
 
     Args:
-      path: of the model, as `load_reconstructor` takes it.
-      side: of the images, likewise.
+      path: the model, as `load_reconstructor` accepts it.
+      side: side of the images, as `load_reconstructor` accepts it.
     """
 
     def __init__(self, path: str, side: int | None = None):
-        super().__init__(min_batch_size=8, max_batch_size=_BATCH)
+        super().__init__(min_batch_size=_MIN_BATCH_SIZE, max_batch_size=_MAX_BATCH_SIZE)
         self._path, self._side = path, side
 
     def load_model(self) -> Reconstructor:
-        """Once a process."""
+        """Loads the model, once per process."""
         return load_reconstructor(self._path, self._side)
 
     def run_inference(
@@ -102,10 +105,11 @@ class ReconstructionHandler(ModelHandler[np.ndarray, PredictionResult, Reconstru
         model: Reconstructor,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[PredictionResult]:
-        """A batch of images → results whose `inference` is `[*output_size, 3]`."""
-        for image, rebuilt in zip(batch, model.reconstruct(np.stack(batch)), strict=True):
-            yield PredictionResult(image, rebuilt)
+        """Yields for each image a result whose `inference` is `[*output_size, 3]`."""
+        reconstructions = model.reconstruct(np.stack(batch))
+        for image, reconstruction in zip(batch, reconstructions, strict=True):
+            yield PredictionResult(image, reconstruction)
 
     def get_num_bytes(self, batch: Sequence[np.ndarray]) -> int:
-        """Of the images."""
+        """Returns the size of the images in bytes."""
         return sum(image.nbytes for image in batch)

@@ -1,4 +1,4 @@
-"""Reconstructions of many images, each with its errors, as a Beam pipeline."""
+"""Reconstructs many images, with the error of each, in a Beam pipeline."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ from tfinvert.reporting.grids import to_uint8, write_png
 
 PICTURES, ERRORS, BROKEN_IMAGES = "reconstructions", "errors.csv", "broken.csv"
 SUMMARY = "summary.json"
-MAX_PAIRED = 2000
+MAX_PAIRED_IMAGES = 2000
 
 _COLUMNS = ("image", "distance", "psnr_db", "ssim")
 _PAIRED = "paired"
@@ -37,52 +37,48 @@ def reconstruct(
     flags: Sequence[str] = (),
     image_size: int | None = None,
 ) -> dict[str, Any]:
-    """Reconstructs every image and scores it; returns the summary.
+    """Reconstructs every image, measures its error and returns the summary.
 
-    Into `output` go `reconstructions/NAME.png`, where NAME is an image's path or number in the
-    data; `errors.csv`, a row for each: Euclidean distance ‖x - x̂‖₂, PSNR and SSIM; `broken.csv`, a
-    row for each image that cannot be read; and, last, `summary.json`: their means, N (see
-    `metrics`) and the normalised error. Each file is whole or absent. Done again, they are written
-    again.
+    Writes to `output`: `reconstructions/NAME.png`, where NAME is an image's path or index in the
+    data; `errors.csv`, with one row per image: Euclidean distance ‖x - x̂‖₂, PSNR and SSIM;
+    `broken.csv`, with one row per unreadable image; and last `summary.json`: the means, N (see
+    `metrics`) and the normalised error. Every file is written atomically. A second run overwrites
+    them.
 
     Args:
-      model: as `models.load_reconstructor` takes it.
-      data: as `images.ReadImages` takes it.
+      model: as `models.load_reconstructor` accepts it.
+      data: as `images.ReadImages` accepts it.
       output: a directory that all workers see under this path.
-      scale: N; measured over all pairs of at most 2 000 evenly spaced images unless given.
-      flags: Beam's.
-      image_size: the side of the square images, for a model for any size.
+      scale: N; by default the mean distance over all pairs of at most 2 000 evenly spaced images.
+      flags: Beam's flags.
+      image_size: side of the square images, for a model that accepts any size.
 
     Raises:
-      InputError: something given is wrong, or the pipeline failed.
+      InputError: an argument is wrong, or the pipeline failed.
     """
     parse_beam_options(flags)
     if scale is not None and not 0 < scale < float("inf"):
-        raise InputError(f"scale must be positive. Received: {scale}")
-    opened = load_reconstructor(model, image_size)
-    images = ReadImages(data, opened.size)
+        raise InputError(f"--scale must be a finite number above 0. Received: {scale}")
+    reconstructor = load_reconstructor(model, image_size)
+    images = ReadImages(data, reconstructor.size)
     output = pathlib.Path(output).absolute()
     inside = [path for path in images.paths if output in pathlib.Path(path).absolute().parents]
     if inside:
-        raise InputError(f"{inside[0]} is one of the images and lies in the output, {output}")
+        raise InputError(
+            f"--output must not contain the images. Received: {output}, which contains {inside[0]}"
+        )
     (output / PICTURES).mkdir(parents=True, exist_ok=True)
-    (output / SUMMARY).unlink(missing_ok=True)  # which says that all the rest is there
+    (output / SUMMARY).unlink(missing_ok=True)  # its presence means that the output is complete
     handler = ReconstructionHandler(model, image_size)
-    paired = (
-        frozenset()
-        if scale
-        else frozenset(evenly_spaced_indices(images.count, MAX_PAIRED).tolist())
-    )
+    paired = evenly_spaced_indices(images.count, MAX_PAIRED_IMAGES).tolist() if not scale else []
+    score = ScoreReconstruction(str(output), reconstructor.output_size, frozenset(paired))
 
     def build(pipeline: beam.Pipeline) -> None:
         read = pipeline | "Images" >> images
         scored = (
             read[None]
             | "Reconstruct" >> RunInference(KeyedModelHandler(handler))
-            | "Score"
-            >> beam.ParDo(
-                ScoreReconstruction(str(output), opened.output_size, paired)
-            ).with_outputs(_PAIRED, main="rows")
+            | "Score" >> beam.ParDo(score).with_outputs(_PAIRED, main="rows")
         )
         _ = (
             pipeline
@@ -102,27 +98,27 @@ def reconstruct(
 
 
 class ScoreReconstruction(beam.DoFn):
-    """A reconstruction → its PNG file and its row; under "paired" some images, as 8 bits.
+    """Writes a reconstruction as a PNG and measures its error.
 
     Args:
-      output: the directory.
+      output: the output directory.
       size: (height, width) of the reconstructions.
-      paired: places of the images that N is measured on.
+      paired: indices of the images that N is measured on.
     """
 
     def __init__(self, output: str, size: Size, paired: frozenset[int]):
         self._output, self._size, self._paired = output, size, paired
 
     def process(self, element: tuple[Key, PredictionResult]) -> Iterator:
-        """See the class."""
+        """Yields a row, and the 8-bit image tagged `_PAIRED` if N is measured on it."""
         (index, name), result = element
         image = resize_images(result.example[np.newaxis], self._size)
-        rebuilt = result.inference[np.newaxis]
-        write_png(pathlib.Path(self._output, PICTURES, f"{name}.png"), rebuilt[0])
-        distance = float(metrics.per_image_distance(image, rebuilt)[0])
-        large = min(self._size) >= metrics.SSIM_WINDOW
-        similarity = metrics.ssim(image, rebuilt) if large else None
-        yield name, distance, metrics.psnr(image, rebuilt), similarity
+        reconstruction = result.inference[np.newaxis]
+        write_png(pathlib.Path(self._output, PICTURES, f"{name}.png"), reconstruction[0])
+        distance = float(metrics.per_image_distance(image, reconstruction)[0])
+        has_ssim = min(self._size) >= metrics.SSIM_WINDOW
+        ssim = metrics.ssim(image, reconstruction) if has_ssim else None
+        yield name, distance, metrics.psnr(image, reconstruction), ssim
         if index in self._paired:
             yield beam.pvalue.TaggedOutput(_PAIRED, (index, to_uint8(image[0])))
 
@@ -134,17 +130,25 @@ def summarize(
     paired: Iterable[tuple[int, np.ndarray]],
     facts: dict[str, Any],
 ) -> None:
-    """Writes what is said of all images, the summary last."""
+    """Writes the tables and, last, the summary.
+
+    Args:
+      output: the output directory.
+      rows: of `errors.csv`.
+      broken: rows of `broken.csv`.
+      paired: index and uint8 pixels of the images that N is measured on.
+      facts: values of the summary; `mean_pairwise_distance` is N or None.
+    """
     folder, rows, broken = pathlib.Path(output), sorted(rows), sorted(broken)
     images = [image / np.float32(255) for _, image in sorted(paired, key=lambda pair: pair[0])]
     scale = facts["mean_pairwise_distance"]
     if scale is None and len(images) > 1:
         scale = metrics.mean_pairwise_distance(np.stack(images))
     means = {
-        name: float(np.mean([row[at] for row in rows]))
-        if rows and rows[0][at] is not None
+        name: float(np.mean([row[column] for row in rows]))
+        if rows and rows[0][column] is not None
         else None
-        for at, name in enumerate(_COLUMNS[1:], 1)
+        for column, name in enumerate(_COLUMNS[1:], 1)
     }
     _write_csv(folder / ERRORS, _COLUMNS, rows)
     _write_csv(folder / BROKEN_IMAGES, ("image", "reason"), broken)

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees a half-written one, and reading arrays."""
+"""Atomic writing of files and directories, and reading of array archives."""
 
 from __future__ import annotations
 
@@ -21,30 +21,27 @@ from tfinvert.errors import InputError
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Yields a temporary path that becomes `path` when the block ends well.
+    """Yields a temporary path whose file replaces `path` when the block succeeds.
 
-    The temporary path lies in the same folder as `path` (made if missing). When the block
-    ends, the file written there replaces `path` in one step; when the block raises, it is
-    removed and `path` is left as it was.
+    The temporary path lies in the folder of `path`, which is created if missing. When the block
+    raises, the temporary file is removed and `path` is left unchanged.
 
     Args:
-        path: Where the finished file goes.
+      path: the final path.
 
     Yields:
-        The path to write to. Nothing is there yet, and its name ends with the name of `path`.
+      The path to write to. There is no file yet; its name ends with the name of `path`.
 
     Raises:
-        IsADirectoryError: If `path` is a folder.
-        FileNotFoundError: If the block ended without writing the file.
-        OSError: If the folder cannot be made or written to.
+      IsADirectoryError: `path` is a folder.
+      FileNotFoundError: the block did not write the file.
+      OSError: the folder cannot be created or written to.
     """
     path = pathlib.Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"`path` must name a file, not a folder. Received: path={path}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The whole name is kept at the end because some writers look at more than the last suffix
-    # (Keras insists on ".weights.h5").
-    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
+    temporary = _temporary_path(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -53,11 +50,41 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         raise
 
 
-def remove_unfinished(folder: str | os.PathLike[str]) -> None:
-    """Removes what killed processes left of `atomic_path` and `atomic_directory` in a folder.
+@contextlib.contextmanager
+def atomic_directory(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Yields an empty temporary directory that is renamed to `path` when the block succeeds.
 
     Args:
-        folder: One that nobody else writes to.
+      path: the final path, which must not exist.
+
+    Yields:
+      An empty directory in the folder of `path`.
+
+    Raises:
+      FileExistsError: `path` exists, before the block or at its end.
+      OSError: the folder cannot be created or written to.
+    """
+    path = pathlib.Path(path)
+    if path.exists():
+        raise FileExistsError(f"{path} already exists")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_path(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            raise FileExistsError(f"{path} already exists")
+        os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def remove_unfinished(folder: str | os.PathLike[str]) -> None:
+    """Removes temporary files and directories that killed processes left in a folder.
+
+    Args:
+      folder: a folder that no other process writes to.
     """
     for path in pathlib.Path(folder).glob(".*"):
         if re.match(r"\.[0-9a-f]{12}\.", path.name):
@@ -65,30 +92,34 @@ def remove_unfinished(folder: str | os.PathLike[str]) -> None:
 
 
 def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
-    """Writes values as indented JSON, whole or not at all."""
+    """Writes values as indented JSON, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
-def read_arrays(path: str | os.PathLike[str], most: int | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` file, by name; no pickled object is read.
+def read_arrays(
+    path: str | os.PathLike[str], max_bytes: int | None = None
+) -> dict[str, np.ndarray]:
+    """Reads the arrays of an `.npz` file by name; pickled objects are rejected.
 
     Args:
-        path: The file.
-        most: Bytes that the arrays may take; a file that would inflate to more is refused before
-            it takes them. None takes any.
+      path: the file.
+      max_bytes: largest total size of the arrays in bytes. A file that would expand to more is
+        rejected before memory is allocated. None for no limit.
 
     Raises:
-        InputError: If the file is damaged, or holds more than `most`.
-        FileNotFoundError: If there is none.
+      InputError: the file is damaged, or larger than `max_bytes`.
+      FileNotFoundError: there is no file.
     """
     try:
-        # Opened here: NumPy leaves a damaged file open.
+        # Opened here, because NumPy leaves a damaged file open.
         with pathlib.Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            # No member gives more than its entry in the archive says: zipfile stops there.
+            # zipfile reads no more of a member than its entry in the archive declares.
             size = sum(member.file_size for member in file.zip.infolist())
-            if most is not None and size > most:
-                raise InputError(f"{path} inflates to {size} bytes; {most} are expected at most")
+            if max_bytes is not None and size > max_bytes:
+                raise InputError(
+                    f"{path} expands to {size} bytes, but at most {max_bytes} are expected"
+                )
             return {name: np.asarray(file[name]) for name in file.files}
     except (FileNotFoundError, InputError):
         raise
@@ -104,33 +135,7 @@ def read_arrays(path: str | os.PathLike[str], most: int | None = None) -> dict[s
         raise InputError(f"{path} is damaged: {error}") from error
 
 
-@contextlib.contextmanager
-def atomic_directory(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Yields a temporary directory that becomes `path` when the block ends well.
-
-    As `atomic_path`, for a directory of files that belong together.
-
-    Args:
-        path: Where the finished directory goes; it must not exist.
-
-    Yields:
-        An empty directory beside it.
-
-    Raises:
-        FileExistsError: If `path` exists, before the block or at its end.
-        OSError: If the folder cannot be made or written to.
-    """
-    path = pathlib.Path(path)
-    if path.exists():
-        raise FileExistsError(f"{path} exists already")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
-    temporary.mkdir()
-    try:
-        yield temporary
-        if path.exists():
-            raise FileExistsError(f"{path} exists already")
-        os.rename(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+def _temporary_path(path: pathlib.Path) -> pathlib.Path:
+    # The name ends with the whole name of `path`, because some writers look at several suffixes:
+    # Keras requires ".weights.h5".
+    return path.with_name(f".{secrets.token_hex(6)}.{path.name}")

@@ -1,15 +1,15 @@
-"""Images at another size: the library's one way to resize a batch."""
+"""Resizing of image batches, and evenly spaced subsampling."""
 
 import numpy as np
 import tensorflow as tf
 
-_BATCH = 256
+_BATCH_SIZE = 256
 
 
 def resize_batch(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Bilinear with antialiasing: `[B, H, W, 3]` in [0, 1] becomes `[B, *size, 3]` in [0, 1].
+    """Resizes bilinearly with antialiasing: `[B, H, W, 3]` in [0, 1] becomes `[B, *size, 3]`.
 
-    Images of that size already come back as they are.
+    Images that have the size already are returned unchanged.
     """
     if tuple(images.shape[1:3]) == tuple(size):
         return images
@@ -17,13 +17,13 @@ def resize_batch(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 
 def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """As `resize_batch`, for any number of images, a few at a time."""
+    """Resizes any number of images, as `resize_batch`, in batches that bound the memory."""
     if tuple(images.shape[1:3]) == tuple(size):
         return images
-    parts = range(0, len(images), _BATCH)
-    return np.concatenate([resize_batch(images[i : i + _BATCH], size).numpy() for i in parts])
+    begins = range(0, len(images), _BATCH_SIZE)
+    return np.concatenate([resize_batch(images[i : i + _BATCH_SIZE], size).numpy() for i in begins])
 
 
-def evenly_spaced_indices(count: int, most: int) -> np.ndarray:
-    """Indices of at most `most` evenly spaced ones out of `count`: int `[min(count, most)]`."""
-    return np.linspace(0, count - 1, min(count, most)).astype(int)
+def evenly_spaced_indices(count: int, maximum: int) -> np.ndarray:
+    """Returns at most `maximum` evenly spaced indices below `count`, as an int array."""
+    return np.linspace(0, count - 1, min(count, maximum)).astype(int)

@@ -1,4 +1,4 @@
-"""What made an inverter, written down with it."""
+"""Provenance metadata for a model card: library versions, machine and peak memory."""
 
 import os
 import platform
@@ -15,13 +15,17 @@ from tfinvert.version import __version__
 
 
 def make_card(**facts: Any) -> dict[str, Any]:
-    """Facts of a run (data, steps, seed, metrics, …) with versions, machine and memory beside."""
-    memory = {"peak_memory_gb": round(peak_memory(), 2)}
-    return {**facts, "versions": library_versions(), "machine": _machine(), **memory}
+    """Adds versions, machine and peak memory to the facts of a run (data, steps, seed, metrics)."""
+    return {
+        **facts,
+        "versions": library_versions(),
+        "machine": _describe_machine(),
+        "peak_memory_gb": round(peak_memory(), 2),
+    }
 
 
 def library_versions() -> dict[str, str]:
-    """Of everything that has a part in a feature's or a network's values."""
+    """Returns the versions of every library that affects the values of features and networks."""
     return {
         "tfinvert": __version__,
         "tensorflow": tf.__version__,
@@ -33,9 +37,9 @@ def library_versions() -> dict[str, str]:
     }
 
 
-def _machine() -> str:
-    accelerators = [
+def _describe_machine() -> str:
+    gpus = [
         tf.config.experimental.get_device_details(device).get("device_name", "GPU")
         for device in tf.config.list_physical_devices("GPU")
     ]
-    return ", ".join([f"{os.cpu_count()} CPU cores ({platform.machine()})", *accelerators])
+    return ", ".join([f"{os.cpu_count()} CPU cores ({platform.machine()})", *gpus])

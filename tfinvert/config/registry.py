@@ -214,46 +214,17 @@ OPTIMIZERS = Registry(
 ENDPOINTS = Registry(
     {
         "serving_default": Entry(
-            "tfinvert.serving.endpoints:serving_default", "from images to reconstructions"
+            "tfinvert.serving.endpoints:make_serving_default", "from images to reconstructions"
         ),
         "reconstruct_bytes": Entry(
-            "tfinvert.serving.endpoints:reconstruct_bytes", "from JPEG or PNG files to PNG files"
+            "tfinvert.serving.endpoints:make_reconstruct_bytes",
+            "from JPEG or PNG files to PNG files",
         ),
-        "invert": Entry("tfinvert.serving.endpoints:invert", "from features to reconstructions"),
+        "invert": Entry(
+            "tfinvert.serving.endpoints:make_invert", "from features to reconstructions"
+        ),
     }
 )
 
 EXPERIMENTS = ModuleRegistry("tfinvert.analysis.experiments", "EXPERIMENT")
 COMMANDS = ModuleRegistry("tfinvert.commands.flags", "COMMAND")
-
-
-class _ExperimentTable(Registry[Any]):
-    def __getitem__(self, name: str) -> Any:
-        return pkgutil.resolve_name(self._entries[name].target)[name]
-
-
-if not len(EXPERIMENTS):  # until each declares itself
-    EXPERIMENTS = _ExperimentTable(
-        {
-            name: Entry("tfinvert.analysis.experiment:EXPERIMENTS", name)
-            for name in [
-                "baselines",
-                "layers",
-                "perturb",
-                "probabilities",
-                "color",
-                "position",
-                "interpolate",
-                "sample",
-                "units",
-                "invariance",
-                "iterate",
-                "compare",
-                "uncertainty",
-                "contrast",
-                "keypoints",
-                "depth",
-                "privacy",
-            ]
-        }
-    )

@@ -1,1 +1,1 @@
-"""Photographs: embedded photos, an image folder or TensorFlow Datasets → batches."""
+"""Image sources (sample photographs, folders, TensorFlow Datasets), caches and augmentation."""

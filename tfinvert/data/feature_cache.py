@@ -1,9 +1,9 @@
-"""Views of photographs and their features on disk, for features that are slow to compute.
+"""On-disk cache of augmented views and their features, for features that are slow to compute.
 
-A cache is a directory of ArrayRecord files, `views-00000-of-00008.arrayrecord`, and `feature_cache.json`,
-which says what is in them. A record is one view: its pixels, uint8, and its feature, little-endian
-float32, one after the other, with a checksum by ArrayRecord. They are compressed (zstd) where that
-halves them, as it does with sparse features: a compressed view costs twice as much to read.
+A cache is a directory of ArrayRecord files, `views-00000-of-00008.arrayrecord`, and `cache.json`,
+which describes them. A record is one view: its pixels, uint8, followed by its feature,
+little-endian float32, with ArrayRecord's checksum. Records are compressed (zstd) if that halves
+their size, as it does for sparse features; a compressed record takes twice as long to read.
 """
 
 import contextlib
@@ -33,27 +33,28 @@ Shape = tuple[int, ...]
 ComputeViews = Callable[[int, int], Batches]
 WriteShards = Callable[[pathlib.Path, int, ComputeViews], tuple[Shape, Shape]]
 
-_WRITING = "group_size:1,"  # one view a chunk: a view is read without its neighbours
-_READING = {
+_WRITER_OPTIONS = "group_size:1,"  # one record per chunk, so that single views can be read
+_READER_OPTIONS = {
     "options": "readahead_buffer_size:0,max_parallelism:0",
     "file_reader_buffer_size": 2**12,
 }
-_SHARD_VIEWS, _MOST_SHARDS, _MULTIPLE = 512, 128, 64
+# A shard holds at least 512 views and a multiple of 64; there are at most 128 shards.
+MIN_SHARD_VIEWS, MAX_SHARDS, SHARD_MULTIPLE = 512, 128, 64
 
 
 class FeatureCache:
-    """A whole cache, opened to be read; any number of threads and processes may.
+    """A complete cache, opened for reading; threads and processes may read it concurrently.
 
     Args:
-      path: what `open_cache` wrote.
+      path: a directory that `open_cache` wrote.
 
     Attributes:
       path: the directory.
-      card: the key it was written for, and what is in it.
+      card: the contents of `cache.json`: the key of the cache, the shapes and the shards.
       size: bytes on disk.
 
     Raises:
-      InputError: a file is missing, damaged, or of another version.
+      InputError: a file is missing or damaged, or has another format version.
     """
 
     def __init__(self, path: pathlib.Path):
@@ -74,17 +75,17 @@ class FeatureCache:
         except InputError:
             raise
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._damaged(error) from error
+            raise self._damage_error(error) from error
         self.size = _size(path)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Views uint8 `[n, H, W, 3]` and their features float32 `[n, *shape]`.
+        """Reads views, uint8 `[n, H, W, 3]`, and their features, float32 `[n, *feature_shape]`.
 
         Raises:
-          InputError: a record on disk is damaged.
+          InputError: a record is damaged.
         """
         indices = np.asarray(indices)
         image_shape, feature_shape = self._shapes
@@ -102,16 +103,25 @@ class FeatureCache:
                     values = np.frombuffer(record, "<f4", offset=pixels)
                     features[row] = values.reshape(feature_shape)
         except (RuntimeError, ValueError) as error:
-            raise self._damaged(error) from error
+            raise self._damage_error(error) from error
         return images, features
 
     def batches(
-        self, batch_size: int, seed: int, start_step: int = 0, part: BatchShard = WHOLE_BATCH
+        self,
+        batch_size: int,
+        seed: int,
+        start_step: int = 0,
+        shard: BatchShard = WHOLE_BATCH,
     ) -> tf.data.Dataset:
-        """Endless batches `(images [B, H, W, 3] float32 in [0, 1], features [B, *shape])`.
+        """Infinite batches `(images [B, H, W, 3] float32 in [0, 1], features [B, *feature_shape])`.
 
-        Every epoch has its own order, fixed by (seed, epoch); `start_step` batches are left out,
-        and of every batch all but the `part` (index, of).
+        Every epoch is shuffled differently, as determined by (seed, epoch).
+
+        Args:
+          batch_size: views per batch, over all shards.
+          seed: seed of the shuffling.
+          start_step: batches to skip.
+          shard: (index, num_shards): the shard of each batch to return.
         """
 
         def load(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -121,12 +131,12 @@ class FeatureCache:
             return tf.cast(images, tf.float32) / 255.0, features
 
         return (
-            batch_indices(len(self), seed, batch_size, start_step, part)
+            batch_indices(len(self), seed, batch_size, start_step, shard)
             .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .prefetch(tf.data.AUTOTUNE)
         )
 
-    def _damaged(self, error: Exception) -> InputError:
+    def _damage_error(self, error: Exception) -> InputError:
         return InputError(f"the cache {self.path} is damaged: {first_line(error)}; delete it")
 
 
@@ -136,30 +146,30 @@ def open_cache(
     key: Mapping[str, Any],
     count: int,
     compute: ComputeViews,
-    fill: WriteShards | None = None,
+    write: WriteShards | None = None,
 ) -> FeatureCache:
-    """The cache for a key; computed and written first where there is none.
+    """Opens the cache for a key, computing and writing it first if it does not exist.
 
-    The directory's name is a digest of the key, so a cache is found again only if everything that
-    determines its content is the same. It appears under that name only when it is whole.
+    The directory name contains a digest of the key, so a cache is reused only if everything that
+    determines its content is equal. A cache appears under its name only once it is complete.
 
     Args:
-      folder: where caches lie; made if missing.
-      name: how the directory's name begins, for people.
+      folder: the folder of all caches; created if missing.
+      name: human-readable prefix of the directory name.
       key: everything that determines the content, as JSON values.
-      count: views to keep.
-      compute: gives the views [begin, end) in batches, uint8 `[B, H, W, 3]`, and their features,
-        float32 `[B, ...]`; called only if they are needed.
-      fill: writes the files of `shards_of(count)` with what `compute` gives and returns the shapes
-        of a view and of its feature; `write_shards` unless given.
+      count: number of views to cache.
+      compute: returns the views [begin, end) in batches, uint8 `[B, H, W, 3]`, with their features,
+        float32 `[B, ...]`; called only if the cache must be written.
+      write: writes the files of `shard_ranges(count)` from the output of `compute` and returns the
+        shapes of a view and of its feature; by default `write_shards`.
 
     Raises:
-      InputError: the folder cannot be written or is full, the cache found is damaged, a feature is
-        not finite, or the folder is itself a cache.
+      InputError: the folder cannot be written or the disk is full, the cache is damaged, a feature
+        is not finite, or the folder is itself a cache.
     """
     folder = pathlib.Path(folder)
     if (folder / CARD_FILE).exists():
-        raise InputError(f"{folder} is a cache itself; give the folder that it lies in")
+        raise InputError(f"{folder} is itself a cache; give the folder that contains it")
     key = {"format": FORMAT, "count": count, **key}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
     path = folder / f"{name.replace('/', '_')}-{digest}"
@@ -167,18 +177,18 @@ def open_cache(
         cache = FeatureCache(path)
         print(f"{len(cache)} cached views, {_gigabytes(cache.size)}: {path}")
         return cache
-    for older in _of_another_format(folder, path.name.rpartition("-")[0]):
-        print(f"{older}; one of this version is made beside it")
+    for message in _unreadable_formats(folder, path.name.rpartition("-")[0]):
+        print(f"{message}; a new cache is written beside it")
     begin = time.perf_counter()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Another process may have been faster; then its cache is as good.
+        # Another process may have written the same cache first; then that one is used.
         with contextlib.suppress(FileExistsError), atomic_directory(path) as directory:
-            shapes = (fill or write_shards)(directory, count, compute)
-            _finish(directory, key, count, shapes)
+            shapes = (write or write_shards)(directory, count, compute)
+            _write_card(directory, key, count, shapes)
     except OSError as error:
         raise InputError(
-            f"the cache {path} cannot be written: {error.strerror or error}; nothing is left of it"
+            f"the cache {path} cannot be written: {error.strerror or error}; it has been removed"
         ) from error
     cache = FeatureCache(path)
     seconds = time.perf_counter() - begin
@@ -190,12 +200,12 @@ def open_cache(
 
 
 def shard_ranges(count: int) -> dict[str, tuple[int, int]]:
-    """The files of a cache of so many views, each with the views [begin, end) it holds.
+    """Maps the file names of a cache of `count` views to the views [begin, end) in each file.
 
     Every `begin` is a multiple of 64.
     """
-    size = max(_SHARD_VIEWS, -(-count // _MOST_SHARDS))
-    size = -(-size // _MULTIPLE) * _MULTIPLE
+    size = max(MIN_SHARD_VIEWS, -(-count // MAX_SHARDS))
+    size = -(-size // SHARD_MULTIPLE) * SHARD_MULTIPLE
     begins = range(0, count, size)
     return {
         f"views-{index:05d}-of-{len(begins):05d}.arrayrecord": (begin, min(begin + size, count))
@@ -204,12 +214,12 @@ def shard_ranges(count: int) -> dict[str, tuple[int, int]]:
 
 
 def write_shard(path: pathlib.Path, count: int, batches: Batches) -> tuple[Shape, Shape]:
-    """Writes one file of a cache, whole or not at all.
+    """Writes one file of a cache atomically.
 
     Args:
       path: the file.
-      count: views to write, which is as many as there must be.
-      batches: of views and features, as `compute` of `open_cache` gives them.
+      count: number of views that the file must contain.
+      batches: batches of views and features, as returned by the `compute` of `open_cache`.
 
     Returns:
       The shapes of a view and of its feature.
@@ -217,56 +227,56 @@ def write_shard(path: pathlib.Path, count: int, batches: Batches) -> tuple[Shape
     Raises:
       InputError: a feature is not finite.
       OSError: the file cannot be written.
-      ValueError: there are fewer or more views.
+      ValueError: the batches contain fewer or more views than `count`.
     """
     with atomic_path(path) as temporary:
         writer, written, shapes = None, 0, ((), ())
         try:
             for images, features in batches:
                 if not np.isfinite(features).all():
-                    raise InputError("a feature is not finite, so it is not cached")
+                    raise InputError("cannot cache a feature that is not finite (NaN or infinite)")
                 shapes = images.shape[1:], features.shape[1:]
                 for image, feature in zip(images, features, strict=True):
                     view = image.astype(np.uint8).tobytes() + feature.astype("<f4").tobytes()
-                    writer = writer or _writer(temporary, view)
+                    writer = writer or _open_writer(temporary, view)
                     writer.write(view)
                     written += 1
             if writer is not None:
                 writer.close()
         except RuntimeError as error:
             if writer is None or writer.ok():
-                raise  # not of the writer but of what computes
+                raise  # from the computation of the batches, not from the writer
             raise _os_error(error) from error
         if written != count:
-            raise ValueError(f"{path.name} should have {count} views and was given {written}")
+            raise ValueError(f"{path.name} must contain {count} views. Received: {written}")
     return shapes
 
 
-def _writer(path: pathlib.Path, view: bytes) -> ArrayRecordWriter:
-    """Of a file of views like that one."""
+def _open_writer(path: pathlib.Path, view: bytes) -> ArrayRecordWriter:
+    """Opens a file for writing, compressed if that halves the size of the given view."""
     compression = "zstd:1" if 2 * len(zlib.compress(view, 1)) < len(view) else "uncompressed"
     try:
-        return ArrayRecordWriter(os.fspath(path), _WRITING + compression)
+        return ArrayRecordWriter(os.fspath(path), _WRITER_OPTIONS + compression)
     except RuntimeError as error:
         raise _os_error(error) from error
 
 
 def _os_error(error: RuntimeError) -> OSError:
-    """ArrayRecord's own errors are "write() failed: No space left on device; writing …"."""
+    """Converts ArrayRecord's "write() failed: No space left on device; writing …"."""
     return OSError(first_line(error).split("; writing ")[0])
 
 
 def write_shards(directory: pathlib.Path, count: int, compute: ComputeViews) -> tuple[Shape, Shape]:
-    """Writes every file of `shards_of(count)`, one after the other; as `write_shard`."""
+    """Writes all files of `shard_ranges(count)` in turn; see `write_shard`."""
     shapes = ((), ())
     with tqdm.tqdm(total=count, unit="view", desc="caching", mininterval=1.0) as bar:
-        rows = _counted(compute(0, count), bar)
+        rows = _unbatch(compute(0, count), bar)
         for name, (begin, end) in shard_ranges(count).items():
             shapes = write_shard(directory / name, end - begin, _take(rows, end - begin))
     return shapes
 
 
-def _counted(batches: Batches, bar: tqdm.tqdm) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _unbatch(batches: Batches, bar: tqdm.tqdm) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for images, features in batches:
         bar.update(len(images))
         yield from zip(images, features, strict=True)
@@ -277,47 +287,47 @@ def _take(rows: Iterator[tuple[np.ndarray, np.ndarray]], count: int) -> Batches:
         yield image[np.newaxis], feature[np.newaxis]
 
 
-def _finish(
+def _write_card(
     directory: pathlib.Path, key: Mapping[str, Any], count: int, shapes: tuple[Shape, Shape]
 ) -> None:
-    """Writes the card, which makes the shards a cache; the last thing that is written."""
+    """Writes `cache.json`, last, because it makes the directory a valid cache."""
     shards = []
     for name, (begin, end) in shard_ranges(count).items():
         shards.append(
             {"file": name, "views": end - begin, "bytes": (directory / name).stat().st_size}
         )
-    given = {"image_shape": [*shapes[0]], "feature_shape": [*shapes[1]], "shards": shards}
-    write_json(directory / CARD_FILE, {**key, **given})
+    content = {"image_shape": [*shapes[0]], "feature_shape": [*shapes[1]], "shards": shards}
+    write_json(directory / CARD_FILE, {**key, **content})
 
 
 def _check_format(path: pathlib.Path, card: Mapping[str, Any]) -> None:
     found = card.get("format")
     if found != FORMAT:
         raise InputError(
-            f"the cache {path} has format {found}, this version reads {FORMAT}; it stays as it is"
+            f"the cache {path} has format {found}, but this version reads {FORMAT}; it is kept"
         )
 
 
-def _of_another_format(folder: pathlib.Path, name: str) -> list[str]:
-    """A line for each cache of that name that this version does not read."""
-    found = []
+def _unreadable_formats(folder: pathlib.Path, name: str) -> list[str]:
+    """Returns a message for each cache of that name whose format this version does not read."""
+    messages = []
     for card in sorted(folder.glob(f"{name}-*/{CARD_FILE}")):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             try:
                 _check_format(card.parent, json.loads(card.read_text(encoding="utf-8")))
             except InputError as error:
-                found.append(str(error))
-    return found
+                messages.append(str(error))
+    return messages
 
 
 def _open_shard(file: pathlib.Path, expected: Mapping[str, Any]) -> ArrayRecordReader:
-    size = file.stat().st_size  # which says so where the file is missing; the reader does not
+    size = file.stat().st_size  # raises FileNotFoundError, which the reader does not
     if size != expected["bytes"]:
-        raise ValueError(f"{file.name} has {size} bytes and should have {expected['bytes']}")
-    reader = ArrayRecordReader(os.fspath(file), **_READING)
+        raise ValueError(f"{file.name} has {size} bytes instead of {expected['bytes']}")
+    reader = ArrayRecordReader(os.fspath(file), **_READER_OPTIONS)
     if reader.num_records() != expected["views"]:
         raise ValueError(
-            f"{file.name} has {reader.num_records()} views and should have {expected['views']}"
+            f"{file.name} has {reader.num_records()} views instead of {expected['views']}"
         )
     return reader
 

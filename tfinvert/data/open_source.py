@@ -1,4 +1,4 @@
-"""`--data` values → sources."""
+"""Opens the image source that a `--data` value names."""
 
 from tfinvert.config.choices import SOURCE_FORMATS
 from tfinvert.data.folder import ImageFolder
@@ -10,27 +10,30 @@ from tfinvert.errors import InputError
 SPLITS = ("training", "validation", "all")
 
 
-def open_source(data: str, part: str = "all", held: DecodedImageCache | None = None) -> Source:
-    """The source a `--data` value names.
+def open_source(
+    data: str, split: str = "all", image_cache: DecodedImageCache | None = None
+) -> Source:
+    """Opens an image source.
 
     Args:
       data: `photos`, `folder:PATH` or `tfds:NAME[/CONFIG]`.
-      part: "training", "validation" (what the source itself holds out of training) or "all".
-      held: where the images are kept, decoded, for training; None keeps none.
+      split: "training", "validation" (the images that the source holds out from training) or
+        "all".
+      image_cache: the cache of decoded images, for training; None for no cache.
 
     Raises:
-      InputError: the value has another form, there is no such part, or the source cannot be
+      InputError: `data` has another form, the split does not exist, or the source cannot be
         opened.
     """
-    if part not in SPLITS:
-        raise InputError(f"part must be one of {', '.join(SPLITS)}. Received: {part!r}")
+    if split not in SPLITS:
+        raise InputError(f"split must be one of {', '.join(SPLITS)}. Received: {split!r}")
     kind, _, rest = data.partition(":")
     if data == NAME:
-        return Photos(part)
+        return Photos(split)
     if kind == "folder" and rest:
-        return ImageFolder(rest, part, held)
+        return ImageFolder(rest, split, image_cache)
     if kind == "tfds" and rest:
-        from tfinvert.data.tfds import TfdsSource  # slow to import, and rarely wanted
+        from tfinvert.data.tfds import TfdsSource  # slow to import and rarely needed
 
-        return TfdsSource(rest, part, held)
+        return TfdsSource(rest, split, image_cache)
     raise InputError(f"data must be {SOURCE_FORMATS}. Received: {data!r}")

@@ -1,4 +1,4 @@
-"""Sources → batches of images at the size a feature takes."""
+"""Batches of images from sources, at the size that a feature takes."""
 
 import contextlib
 import re
@@ -8,65 +8,81 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert.data.augmentation import RandomAugmentation, Size
-from tfinvert.data.shuffling import WHOLE_BATCH, BatchShard, batch_positions, shuffled_indices
+from tfinvert.data.shuffling import (
+    WHOLE_BATCH,
+    BatchShard,
+    batch_positions,
+    shuffled_indices,
+)
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 
 
 def training_batches(
     source: Source,
-    views: RandomAugmentation,
+    augmentation: RandomAugmentation,
     batch_size: int,
     seed: int,
     start_step: int = 0,
-    part: BatchShard = WHOLE_BATCH,
+    shard: BatchShard = WHOLE_BATCH,
 ) -> tf.data.Dataset:
-    """Endless batches of random views: `[batch_size / of, *views.size, 3]` in [0, 1].
+    """Infinite batches of augmented images.
 
-    Which view an image gets depends on (seed, position) alone, so a run that starts at `start_step`
-    sees what an unbroken run would have seen, and workers that each take a part see together what
-    one alone would.
+    The view of an image depends only on (seed, position). A run that resumes at `start_step`
+    therefore gets the batches of an uninterrupted run, and workers that each take a shard together
+    get the batches of a single worker.
 
     Args:
-      source: the photographs.
-      views: how they are cut.
-      batch_size: images a batch, over all parts.
-      seed: of order and views.
-      start_step: batches to leave out.
-      part: (index, of): which of so many equal parts of every batch.
+      source: the image source.
+      augmentation: the random augmentation.
+      batch_size: images per batch, over all shards.
+      seed: seed of the shuffling and the augmentation.
+      start_step: batches to skip.
+      shard: (index, num_shards): the shard of each batch to return.
+
+    Returns:
+      `[batch_size / num_shards, *augmentation.size, 3]` in [0, 1].
     """
-    images = augmented_batches(batch_positions(batch_size, start_step, part), source, views, seed)
-    scaled = images.map(lambda cut: tf.cast(cut, tf.float32) / 255.0, num_parallel_calls=2)
+    positions = batch_positions(batch_size, start_step, shard)
+    images = augmented_batches(positions, source, augmentation, seed)
+    scaled = images.map(lambda batch: tf.cast(batch, tf.float32) / 255.0, num_parallel_calls=2)
     return scaled.prefetch(2)
 
 
 def augmented_batches(
-    batches: tf.data.Dataset, source: Source, views: RandomAugmentation, seed: int
+    positions: tf.data.Dataset, source: Source, augmentation: RandomAugmentation, seed: int
 ) -> tf.data.Dataset:
-    """The views at some positions: batches of int64 `[B]` become uint8 `[B, *views.size, 3]`."""
+    """Augmented images at stream positions: int64 `[B]` to uint8 `[B, *augmentation.size, 3]`."""
 
-    def cut(at: np.ndarray) -> np.ndarray:
-        photos = [source.photograph(index) for index in shuffled_indices(len(source), seed, at)]
-        return views.cut(photos, at, seed)
+    def cut_views(batch: np.ndarray) -> np.ndarray:
+        indices = shuffled_indices(len(source), seed, batch)
+        images = [source.training_image(index) for index in indices]
+        return augmentation.apply(images, batch, seed)
 
-    def load(at: tf.Tensor) -> tf.Tensor:
-        images = tf.numpy_function(cut, [at], tf.uint8)
-        return tf.ensure_shape(images, (*at.shape, *views.size, 3))
+    def load(batch: tf.Tensor) -> tf.Tensor:
+        images = tf.numpy_function(cut_views, [batch], tf.uint8)
+        return tf.ensure_shape(images, (*batch.shape, *augmentation.size, 3))
 
-    # Two batches at once: decoding, where photographs are not held, goes on in both.
-    return batches.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
+    # Two batches at a time, so that uncached images are decoded in parallel.
+    return positions.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
 
 
 def evaluation_batches(
     source: Source, size: Size, batch_size: int, every: int = 1
 ) -> tf.data.Dataset:
-    """Every image, or every so many-th, once: its largest central crop shaped like `size`.
+    """One pass over the largest central crops of the images, resized to (height, width) `size`.
+
+    Args:
+      source: the image source.
+      size: (height, width) of the batches.
+      batch_size: images per batch; the last batch may be smaller.
+      every: take only every `every`-th image.
 
     Returns:
-      `[B, *size, 3]` in [0, 1]; the last batch may be smaller.
+      `[B, *size, 3]` in [0, 1].
     """
     return (
-        source.once()
+        source.evaluation_images()
         .shard(every, 0)
         .map(lambda image: center_crop_and_resize(image, size), num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size)
@@ -75,37 +91,37 @@ def evaluation_batches(
 
 
 def center_crop_and_resize(image: tf.Tensor, size: Size) -> tf.Tensor:
-    """The largest central crop, resized: uint8 `[H, W, 3]` becomes `[*size, 3]` in [0, 1].
+    """Resizes the largest central crop: uint8 `[H, W, 3]` to `[*size, 3]` in [0, 1].
 
-    In steps of 1/255, as a file of that size would hold it and as views for training are: LBP
-    compares neighbouring pixels, and rounding makes some of them equal.
+    Values are rounded to multiples of 1/255, as an image file of that size would hold them and as
+    training images are. LBP compares neighbouring pixels, and rounding makes some of them equal.
     """
     crop = _largest_crop(image, size)
-    return _cut(image, (tf.shape(image, tf.int64)[:2] - crop) // 2, crop, size)
+    return _crop_and_resize(image, (tf.shape(image, tf.int64)[:2] - crop) // 2, crop, size)
 
 
 @contextlib.contextmanager
 def convert_pipeline_errors() -> Iterator[None]:
-    """Turns what fails inside a tf.data pipeline, file or function, into an InputError."""
+    """Converts errors raised inside a tf.data pipeline into one-line `InputError`s."""
     try:
         yield
-    except tf.errors.OpError as error:  # what Python raised is a line in the middle of its text
+    except tf.errors.OpError as error:  # the Python error is a line in the middle of the message
         found = re.search(r"\w*Error: .*", error.message)
         reason = found[0] if found else error.message.splitlines()[0]
         raise InputError(f"the input pipeline failed: {reason}") from error
 
 
 def _largest_crop(image: tf.Tensor, size: Size) -> tf.Tensor:
-    """Height and width of the largest crop shaped like `size`, in whole pixels: int64 `[2]`."""
+    """(height, width) of the largest crop with the aspect ratio of `size`: int64 `[2]`."""
     extent = tf.shape(image, tf.int64)[:2]
-    wanted = tf.constant(size, tf.int64)
-    return tf.maximum(tf.minimum(extent, extent[::-1] * wanted // wanted[::-1]), 1)
+    target = tf.constant(size, tf.int64)
+    return tf.maximum(tf.minimum(extent, extent[::-1] * target // target[::-1]), 1)
 
 
-def _cut(image: tf.Tensor, corner: tf.Tensor, crop: tf.Tensor, size: Size) -> tf.Tensor:
+def _crop_and_resize(image: tf.Tensor, corner: tf.Tensor, crop: tf.Tensor, size: Size) -> tf.Tensor:
     top, left = tf.unstack(tf.cast(corner, tf.int32))
     height, width = tf.unstack(tf.cast(crop, tf.int32))
-    cut = tf.cast(image[top : top + height, left : left + width], tf.float32) / 255.0
-    resized = tf.image.resize(cut, size, antialias=True)  # bilinear; a no-op at the same size
-    stored = tf.round(255.0 * tf.clip_by_value(resized, 0.0, 1.0)) / 255.0
-    return tf.ensure_shape(stored, (*size, 3))
+    cropped = tf.cast(image[top : top + height, left : left + width], tf.float32) / 255.0
+    resized = tf.image.resize(cropped, size, antialias=True)  # bilinear; a no-op at equal size
+    rounded = tf.round(255.0 * tf.clip_by_value(resized, 0.0, 1.0)) / 255.0
+    return tf.ensure_shape(rounded, (*size, 3))

@@ -1,7 +1,7 @@
-"""Which image stands at which position of an endless stream, and what is drawn for a position.
+"""Shuffling of the infinite image stream, and the random numbers of each position in it.
 
-Both are pure functions of (seed, position), so that a run can go on anywhere, and several machines
-can share it.
+Both are pure functions of (seed, position), so that a run can resume anywhere and several workers
+can share a run.
 """
 
 import functools
@@ -9,58 +9,61 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-BatchShard = tuple[int, int]  # (index, of): which of so many equal parts of every batch
+BatchShard = tuple[int, int]  # (index, num_shards): one of the equal shards of every batch
 WHOLE_BATCH: BatchShard = (0, 1)
 
-_ORDER, _VIEW = 1, 2  # kinds of draws, so that one tells nothing of another
+_ORDER, _VIEW = 1, 2  # random streams, independent of each other
 
 
 def stateless_uniform(seed: int, positions: np.ndarray, count: int) -> np.ndarray:
-    """So many independent numbers in [0, 1) for each position: float64 `[n, count]`."""
-    return _uniform(_hash(_VIEW, seed, positions[:, np.newaxis], np.arange(count)))
+    """Draws `count` independent numbers in [0, 1) for each position: float64 `[n, count]`."""
+    return _to_uniform(_hash(_VIEW, seed, positions[:, np.newaxis], np.arange(count)))
 
 
 def shuffled_indices(count: int, seed: int, positions: np.ndarray) -> np.ndarray:
-    """The indices in [0, count) of the things at some positions: int64 `[n]`.
+    """Returns the indices in [0, count) at stream positions: int64 `[n]`.
 
-    Positions count over all epochs; every epoch has each index once, in an order of its own that is
-    fixed by (seed, epoch).
+    Positions count over all epochs. Every epoch contains each index once, in an order determined
+    by (seed, epoch).
     """
     positions = np.asarray(positions, np.int64)
-    epochs, places = np.divmod(positions, count)
+    epochs, offsets = np.divmod(positions, count)
     indices = np.empty_like(positions)
     for epoch in np.unique(epochs):
-        here = epochs == epoch
-        indices[here] = _permutation(count, seed, int(epoch))[places[here]]
+        mask = epochs == epoch
+        indices[mask] = _permutation(count, seed, int(epoch))[offsets[mask]]
     return indices
 
 
 def batch_positions(
-    batch_size: int, start_step: int = 0, part: BatchShard = WHOLE_BATCH
+    batch_size: int, start_step: int = 0, shard: BatchShard = WHOLE_BATCH
 ) -> tf.data.Dataset:
-    """The positions of every batch of an endless stream: int64 `[batch_size / of]`, step by step.
+    """The stream positions of every batch, infinitely: int64 `[batch_size / num_shards]` per step.
 
     Args:
-      batch_size: of the whole batch.
-      start_step: batches to leave out.
-      part: (index, of): which of so many equal parts of every batch.
+      batch_size: size of the whole batch, over all shards.
+      start_step: batches to skip.
+      shard: (index, num_shards): the shard of each batch to return.
     """
-    index, of = part
-    rows = np.arange(batch_size)[index * batch_size // of : (index + 1) * batch_size // of]
+    index, num_shards = shard
+    begin, end = (i * batch_size // num_shards for i in (index, index + 1))
+    rows = np.arange(begin, end)
     steps = tf.data.Dataset.counter(start=start_step)
     return steps.map(lambda step: step * batch_size + rows)
 
 
 def batch_indices(
-    count: int, seed: int, batch_size: int, start_step: int = 0, part: BatchShard = WHOLE_BATCH
+    count: int, seed: int, batch_size: int, start_step: int = 0, shard: BatchShard = WHOLE_BATCH
 ) -> tf.data.Dataset:
-    """As `batch_positions`, of the indices of `shuffled_indices`."""
+    """The `shuffled_indices` at `batch_positions`: int64 `[batch_size / num_shards]` per step."""
 
-    def look_up(at: tf.Tensor) -> tf.Tensor:
-        indices = tf.numpy_function(lambda at: shuffled_indices(count, seed, at), [at], tf.int64)
-        return tf.ensure_shape(indices, at.shape)
+    def look_up(positions: tf.Tensor) -> tf.Tensor:
+        indices = tf.numpy_function(
+            lambda array: shuffled_indices(count, seed, array), [positions], tf.int64
+        )
+        return tf.ensure_shape(indices, positions.shape)
 
-    return batch_positions(batch_size, start_step, part).map(look_up)
+    return batch_positions(batch_size, start_step, shard).map(look_up)
 
 
 @functools.lru_cache(maxsize=4)
@@ -69,7 +72,7 @@ def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def _hash(*keys: int | np.ndarray) -> np.ndarray:
-    """64 bits from whole numbers, broadcast against each other (the mixing of SplitMix64)."""
+    """Hashes integers, broadcast against each other, to 64 bits with the mixing of SplitMix64."""
     state = np.zeros((), np.uint64)
     with np.errstate(over="ignore"):
         for key in keys:
@@ -80,5 +83,5 @@ def _hash(*keys: int | np.ndarray) -> np.ndarray:
     return state
 
 
-def _uniform(bits: np.ndarray) -> np.ndarray:
+def _to_uniform(bits: np.ndarray) -> np.ndarray:
     return (bits >> np.uint64(11)) * 2.0**-53

@@ -1,4 +1,4 @@
-"""Where photographs come from: the contract every source keeps."""
+"""The interface of image sources."""
 
 import abc
 import hashlib
@@ -12,76 +12,79 @@ from tfinvert.errors import InputError
 
 
 class Source(abc.ABC):
-    """A collection of photographs in a reproducible order.
+    """A collection of images in a reproducible order.
 
     Attributes:
-      name: what `--data` called it.
-      min_crop: the smallest random training crop, as a fraction of the image's shorter side, that
-        suits these images.
-      jitter: how strongly colours, contrast and brightness should vary in training, in [0, 1].
-      held: the training images, decoded already; None or empty where they are not.
+      name: the `--data` value of the source.
+      min_crop: the default smallest random training crop for these images, as a fraction of the
+        largest crop.
+      jitter: the default strength of colour jitter in training, in [0, 1].
+      image_cache: the cache of decoded training images; None or empty if they are not cached.
     """
 
     name: str
     min_crop: float = 0.6
     jitter: float = 0.0
-    held: DecodedImageCache | None = None
+    image_cache: DecodedImageCache | None = None
 
     @abc.abstractmethod
     def __len__(self) -> int:
-        """Training images in an epoch."""
+        """The number of training images in an epoch."""
 
     @property
     @abc.abstractmethod
     def evaluation_size(self) -> int:
-        """Images of `once`."""
+        """The number of images in `evaluation_images`."""
 
     @abc.abstractmethod
-    def photograph(self, index: int) -> np.ndarray:
-        """The training image of that index, uint8 `[H, W, 3]`; called from several threads.
+    def training_image(self, index: int) -> np.ndarray:
+        """Returns a training image, uint8 `[H, W, 3]`; called from several threads.
 
-        Of a held source (see `image_cache.DecodedImageCache`) as it is held, which may be smaller.
+        If images are cached, the cached image is returned, which may be smaller than the original.
         """
 
     def release(self) -> None:
-        """Lets go of photographs that are held: one that is asked for then is decoded anew."""
-        if self.held is not None:
-            self.held.clear()
+        """Clears the cache of decoded images; they are decoded again when they are needed."""
+        if self.image_cache is not None:
+            self.image_cache.clear()
 
     @abc.abstractmethod
-    def once(self) -> tf.data.Dataset:
-        """Every image once, in the collection's own order: uint8 `[H, W, 3]`."""
+    def evaluation_images(self) -> tf.data.Dataset:
+        """One pass over the images in the order of the collection: uint8 `[H, W, 3]`."""
 
     @property
     def classes(self) -> list[str]:
-        """The names of the classes; a label is a position in this list.
+        """The class names; a label is an index into this list.
 
         Raises:
           InputError: the images have no classes.
         """
-        raise self._no_classes()
+        raise self._no_classes_error()
 
-    def once_labels(self) -> np.ndarray:
-        """The labels of the images of `once`, or by index: int64 `[evaluation_size]`.
+    def evaluation_labels(self) -> np.ndarray:
+        """Returns the labels of `evaluation_images`, which are also those of the training images.
+
+        Returns:
+          int64 `[evaluation_size]`.
 
         Raises:
-          InputError: the images have no classes, or one of them has none.
+          InputError: the images have no classes, or an image has none.
         """
-        raise self._no_classes()
+        raise self._no_classes_error()
 
     @abc.abstractmethod
     def identity(self) -> str:
-        """A digest of the images and their order: another one as soon as one of them changes."""
+        """Returns a digest that changes whenever the images or their order change."""
 
-    def _no_classes(self) -> InputError:
+    def _no_classes_error(self) -> InputError:
         return InputError(
-            f"{self.name} has no classes; classifiers take a folder with a sub-folder for each "
-            "class, or a TFDS data set with a label of type ClassLabel"
+            f"{self.name} has no classes; a classifier needs a folder with a sub-folder per class, "
+            "or a TFDS data set with a label of type ClassLabel"
         )
 
 
 def compute_digest(parts: Iterable[bytes]) -> str:
-    """SHA-256 over byte strings, each with its length, in hexadecimal."""
+    """Returns the SHA-256 digest of byte strings, each preceded by its length, in hexadecimal."""
     total = hashlib.sha256()
     for part in parts:
         total.update(len(part).to_bytes(8, "little"))
@@ -90,7 +93,7 @@ def compute_digest(parts: Iterable[bytes]) -> str:
 
 
 class IndexedSource(Source):
-    """A source with random access to its images; subclasses give `image(index)`."""
+    """A source with random access to its images; subclasses implement `image(index)`."""
 
     @property
     def evaluation_size(self) -> int:
@@ -99,20 +102,20 @@ class IndexedSource(Source):
 
     @abc.abstractmethod
     def image(self, index: int) -> np.ndarray:
-        """One image, uint8 `[H, W, 3]`; called from several threads at once."""
+        """Returns an image, uint8 `[H, W, 3]`; called from several threads."""
 
-    def photograph(self, index: int) -> np.ndarray:
-        """See `Source.photograph`."""
-        return self.held[index] if self.held else self.image(index)
+    def training_image(self, index: int) -> np.ndarray:
+        """See `Source.training_image`."""
+        return self.image_cache[index] if self.image_cache else self.image(index)
 
-    def once(self) -> tf.data.Dataset:
-        """See `Source.once`."""
+    def evaluation_images(self) -> tf.data.Dataset:
+        """See `Source.evaluation_images`."""
         return tf.data.Dataset.range(len(self)).map(
             self._load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
 
     def identity(self) -> str:
-        """See `Source.identity`; from the pixels."""
+        """See `Source.identity`; computed from the pixels."""
         images = map(self.image, range(len(self)))
         return compute_digest(
             part for i in images for part in (repr(i.shape).encode(), i.tobytes())

@@ -1,6 +1,6 @@
 """Representations Φ: `tfinvert.features.get("hog", image_shape=(64, 64, 3))`.
 
-Each is a file of its own, which `tfinvert.config.registry` names.
+One file per representation, which `tfinvert.config.registry` lists.
 """
 
 from tfinvert.features.applications import find_application

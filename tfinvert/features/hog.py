@@ -1,8 +1,8 @@
 """VLFeat's UoCTTI variant of HOG as batched TensorFlow ops (`vl/hog.c`, `VlHogVariantUoctti`).
 
 Histograms of oriented gradients after Felzenszwalb et al.: for each cell 18 directed and 9
-undirected orientations and 4 texture energies, 31 channels. The values are VLFeat's for the same
-pixels in [0, 1], without bilinear assignment of orientations.
+undirected orientations and 4 texture energies, 31 channels. The values equal VLFeat's for the same
+pixels in [0, 1], with orientations assigned to the nearest bin rather than bilinearly.
 """
 
 from typing import Any
@@ -20,27 +20,27 @@ CHANNELS = 3 * ORIENTATIONS + 4
 
 
 def cells_per_side(pixels: Side, cell_size: int = 8) -> Side:
-    """Cells along a side of so many pixels: 64 gives 8, 67 gives 8, 68 gives 9 (cell 8)."""
+    """Number of cells along an image side: 64 pixels give 8, 67 give 8, 68 give 9 (cell size 8)."""
     return (pixels + cell_size // 2) // cell_size
 
 
 def hog(images: tf.Tensor, cell_size: int = 8) -> tf.Tensor:
-    """HOG of a batch: `[B, H, W, C]` becomes `[B, ⌊(H+4)/8⌋, ⌊(W+4)/8⌋, 31]` (cell 8).
+    """Computes HOG: `[B, H, W, C]` to `[B, ⌊(H+4)/8⌋, ⌊(W+4)/8⌋, 31]` (cell size 8).
 
-    With several channels the one of the largest gradient counts at each pixel, as in VLFeat. The
-    channels are the directed orientations (18), the undirected ones (9), and the texture energies
-    of the four blocks around the cell: up left, up right, down left, down right.
+    At each pixel the input channel with the largest gradient is used, as in VLFeat. The output
+    channels are the directed orientations (18), the undirected orientations (9), and the texture
+    energies of the four blocks around the cell: top left, top right, bottom left, bottom right.
 
     Args:
-      images: float32 in [0, 1], of static channel count.
-      cell_size: pixels along the side of a cell.
+      images: float32 in [0, 1], with a static number of channels.
+      cell_size: pixels per cell side.
     """
     histogram = _histogram(*_gradient(images), spatial_size(images), cell_size)
     return _normalize(histogram)
 
 
 def _gradient(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Central differences without the border pixels: two of `[B, H-2, W-2]`."""
+    """Central differences dx and dy of the inner pixels, each `[B, H-2, W-2]`."""
     dx = images[:, 1:-1, 2:] - images[:, 1:-1, :-2]
     dy = images[:, 2:, 1:-1] - images[:, :-2, 1:-1]
     best_x, best_y = dx[..., 0], dy[..., 0]
@@ -57,7 +57,7 @@ def _gradient(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _histogram(dx: tf.Tensor, dy: tf.Tensor, size: tuple[Side, Side], cell_size: int) -> tf.Tensor:
     """Gradient magnitude by directed orientation, pooled bilinearly: `[B, cells, cells, 18]`."""
-    # Kept off zero, where the square root has no derivative and a gradient would become NaN.
+    # Bounded away from zero, where the derivative of the square root would make gradients NaN.
     magnitude = tf.sqrt(tf.maximum(dx * dx + dy * dy, 1e-20))
     orientation = _orientation(dx, dy)
     directed = tf.range(2 * ORIENTATIONS)[:, tf.newaxis]
@@ -69,7 +69,7 @@ def _histogram(dx: tf.Tensor, dy: tf.Tensor, size: tuple[Side, Side], cell_size:
 
 
 def _orientation(dx: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
-    """The nearest of the 18 directions k·20°, as int32; the first of equals, as in VLFeat."""
+    """Index of the nearest direction k·20°, k < 18, int32; ties go to the first, as in VLFeat."""
     best, orientation = None, None
     for k in range(ORIENTATIONS):
         angle = k * np.pi / ORIENTATIONS
@@ -86,10 +86,10 @@ def _orientation(dx: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
 
 
 def _normalize(histogram: tf.Tensor) -> tf.Tensor:
-    """Divides each cell by the norms of its four 2×2 blocks, clips and sums: 18 become 31."""
+    """Divides each cell by the norms of its four 2×2 blocks, clips and sums: 18 to 31 channels."""
     undirected = histogram[..., :ORIENTATIONS] + histogram[..., ORIENTATIONS:]
     energy = tf.reduce_sum(undirected * undirected, -1)
-    energy = tf.concat([energy[:, :1], energy, energy[:, -1:]], 1)  # border cells repeat
+    energy = tf.concat([energy[:, :1], energy, energy[:, -1:]], 1)  # border cells are repeated
     energy = tf.concat([energy[:, :, :1], energy, energy[:, :, -1:]], 2)
     blocks = energy[:, 1:, 1:] + energy[:, :-1, 1:] + energy[:, 1:, :-1] + energy[:, :-1, :-1]
     inverse = tf.math.rsqrt(blocks + 1e-4)[..., tf.newaxis]
@@ -108,17 +108,17 @@ def _normalize(histogram: tf.Tensor) -> tf.Tensor:
 
 
 class Hog(Feature):
-    """HOG of the grey image, as the paper inverts it (section 3), or of the colours.
+    """HOG of the grey image, as inverted in the paper (section 3), or of the colour image.
 
     Args:
       image_shape: (height, width, 3); each side at least half a cell and 3 pixels.
-      cell_size: pixels along the side of a cell.
-      color: False converts to grey first (ITU-R 601 luma); True takes VLFeat's largest gradient
-        among the colour channels.
+      cell_size: pixels per cell side.
+      color: False converts to grey first (ITU-R 601 luma); True uses the colour channel with the
+        largest gradient at each pixel, as in VLFeat.
     """
 
     name = "hog"
-    reach = 3
+    receptive_field_radius = 3
 
     def __init__(
         self, image_shape: ImageShape = (64, 64, 3), cell_size: int = 8, color: bool = False
@@ -137,16 +137,16 @@ class Hog(Feature):
 
     @property
     def spec(self) -> tf.TensorSpec:
-        """`[cells down, cells across, 31]` float32."""
-        sides = (cells_per_side(side, self.cell_size) for side in self.image_shape[:2])
-        return tf.TensorSpec((*sides, CHANNELS), tf.float32, name=self.name)
+        """`[grid rows, grid columns, 31]` float32."""
+        grid = (cells_per_side(side, self.cell_size) for side in self.image_shape[:2])
+        return tf.TensorSpec((*grid, CHANNELS), tf.float32, name=self.name)
 
     def compute(self, images: tf.Tensor) -> tf.Tensor:
-        """`[B, H, W, 3]` in [0, 1] becomes `[B, *spec.shape]`, each value in [0, 1]."""
+        """Computes HOG: `[B, H, W, 3]` in [0, 1] to `[B, *spec.shape]`, each value in [0, 1]."""
         if not self.color:
             images = rgb_to_luma(images)
         return hog(images, self.cell_size)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
+        """Returns the constructor arguments."""
         return super().get_config() | {"cell_size": self.cell_size, "color": self.color}

@@ -1,4 +1,4 @@
-"""Layers of KerasHub's backbones, as `hub/output:preset=FOLDER`; from the extra `hub`."""
+"""KerasHub backbone layers, such as `hub/output:preset=FOLDER`; requires the extra `hub`."""
 
 import pathlib
 import types
@@ -16,8 +16,8 @@ from tfinvert.networks.layers import PREPROCESSING
 
 OUTPUT = "output"
 PRESET, RANDOM, AUTO = "preset", "random", "auto"
-# What backbones take that come without an image converter.
-_PREPROCESSING = {
+# The preprocessing of backbone families whose presets come without an image converter.
+_FAMILY_PREPROCESSING = {
     "CLIPVisionEncoder": "clip",
     "DINOV2Backbone": "torch",
     "ResNetBackbone": "torch",
@@ -35,73 +35,72 @@ def hub_tap(
     tokens: str = GRID,
     prefix: int = UNKNOWN,
 ) -> Tap:
-    """A layer of a backbone of KerasHub.
+    """Builds the feature that a layer of a KerasHub backbone computes; for CLIP, the image encoder.
 
     Args:
-      layer: "output", the backbone's; one of its pyramid outputs, as "P5" of ResNet and "stage3" of
-        DINOv2; or a layer's name. Of CLIP the image tower is meant.
-      image_shape: of the images, which are resized to the backbone's input.
-      preset: what `Backbone.from_preset` takes: a folder of yours that `save_to_preset` wrote, or
-        the name of one to download.
-      weights: "preset", or "random" for an untrained backbone, always the same.
-      input_size: side of the backbone's input; 0 for the preset's, or where that takes any size
-        that of the images.
+      layer: "output" for the backbone's output; one of its pyramid outputs, such as "P5" of ResNet
+        or "stage3" of DINOv2; or a layer name.
+      image_shape: shape of the images, which are resized to the backbone's input.
+      preset: the argument of `Backbone.from_preset`: a folder written by `save_to_preset`, or the
+        name of a preset to download.
+      weights: "preset", or "random" for an untrained backbone with a fixed seed.
+      input_size: side of the backbone's input in pixels; 0 for the preset's size or, if the preset
+        accepts any size, the size of the images.
       preprocessing: a key of `layers.PREPROCESSING`; "auto" for that of the preset's image
-        converter, or where it has none that of the family.
-      tokens: see `tokens.tokens_to_grid`.
-      prefix: likewise; the backbone knows it.
+        converter or, if it has none, that of the backbone family.
+      tokens: see `tokens_to_grid`.
+      prefix: see `tokens_to_grid`; usually unnecessary, because the backbone's patch size is known.
 
     Raises:
-      InputError: KerasHub is not installed, the preset cannot be read, or there is no such layer.
+      InputError: KerasHub is not installed, the preset cannot be read, or the layer does not exist.
     """
     name = f"hub/{layer}"
     size = validate_image_shape(image_shape)[:2]
-    backbone = _backbone(name, preset, weights, input_size)
-    kind = preprocessing if preprocessing != AUTO else _kind(name, preset, backbone)
-    end = _end(name, backbone, layer)
-    model = add_preprocessing(name, end, size, kind)
-    seen = tuple(model.get_layer("preprocess").size)
-    grid = _patches(backbone, seen)
+    backbone = _load_backbone(name, preset, weights, input_size)
+    resolved = preprocessing if preprocessing != AUTO else _preprocessing_of(name, preset, backbone)
+    model = add_preprocessing(name, _truncate_backbone(name, backbone, layer), size, resolved)
+    network_size = tuple(model.get_layer("preprocess").size)
+    grid = _patch_grid(backbone, network_size)
     config: dict[str, Any] = {"preset": preset, "weights": weights, "input_size": input_size}
     config |= {"preprocessing": preprocessing, "tokens": tokens, "prefix": prefix}
-    return Tap(name, tokens_to_grid(name, model, seen, tokens, prefix, grid), config)
+    return Tap(name, tokens_to_grid(name, model, network_size, tokens, prefix, grid), config)
 
 
-def _hub(name: str) -> types.ModuleType:
+def _import_keras_hub(name: str) -> types.ModuleType:
     try:
         import keras_hub
     except ImportError as error:
         raise InputError(
-            f"{name} takes KerasHub, which cannot be imported ({first_line(error)}): "
-            "pip install tfinvert[hub]"
+            f"{name} needs KerasHub, which cannot be imported ({first_line(error)}); "
+            "run pip install tfinvert[hub]"
         ) from error
     return keras_hub
 
 
-def _backbone(name: str, preset: str, weights: str, input_size: int) -> keras.Model:
-    """From RGB images to what the backbone makes of them; of CLIP the image tower."""
+def _load_backbone(name: str, preset: str, weights: str, input_size: int) -> keras.Model:
+    """Loads the backbone of a preset, which maps RGB images to its output; CLIP's image encoder."""
     if not preset or weights not in (PRESET, RANDOM):
         raise InputError(
-            f"{name} takes preset=FOLDER and weights={PRESET} or {RANDOM}. "
+            f"{name} needs preset=FOLDER and weights={PRESET} or {RANDOM}. "
             f"Received: preset={preset or 'none'}, weights={weights}"
         )
-    hub = _hub(name)
+    hub = _import_keras_hub(name)
     options = {"image_shape": (input_size, input_size, 3)} if input_size else {}
     if weights == RANDOM:
-        keras.utils.set_random_seed(0)  # so that the same name is the same feature
+        keras.utils.set_random_seed(0)  # a name always denotes the same feature
     try:
-        whole = hub.models.Backbone.from_preset(
+        backbone = hub.models.Backbone.from_preset(
             preset, load_weights=weights == PRESET, dtype="float32", **options
         )
-    except Exception as error:  # a download, JSON, HDF5 or a size, each with errors of its own
+    except Exception as error:  # downloads, JSON, HDF5 and sizes each raise errors of their own
         raise InputError(
-            f"{name}: preset={preset} cannot be had with weights={weights} and "
-            f"input_size={input_size}: {first_line(error)}"
+            f"{name}: cannot load the preset: {first_line(error)}. Received: preset={preset}, "
+            f"weights={weights}, input_size={input_size}"
         ) from error
-    return getattr(whole, "vision_encoder", whole)
+    return getattr(backbone, "vision_encoder", backbone)
 
 
-def _end(name: str, backbone: keras.Model, layer: str) -> keras.Model:
+def _truncate_backbone(name: str, backbone: keras.Model, layer: str) -> keras.Model:
     inputs = keras.tree.flatten(backbone.inputs)
     pyramid = getattr(backbone, "pyramid_outputs", {})
     if layer == OUTPUT:
@@ -109,45 +108,46 @@ def _end(name: str, backbone: keras.Model, layer: str) -> keras.Model:
     elif layer in pyramid:
         outputs = pyramid[layer]
     else:
-        there = ", ".join([OUTPUT, *pyramid])
-        return truncate_model(
-            f"{name}: besides {there}", keras.Model(inputs[0], backbone.outputs), layer
-        )
+        named = ", ".join([OUTPUT, *pyramid])
+        whole = keras.Model(inputs[0], backbone.outputs)
+        return truncate_model(f"{name}: besides {named}", whole, layer)
     if len(inputs) > 1 or not isinstance(outputs, keras.KerasTensor):
-        raise InputError(f"{name}: the backbone takes or gives more than one tensor; name a layer")
+        raise InputError(
+            f"{name}: the backbone has several inputs or outputs; choose a layer by its name"
+        )
     return keras.Model(inputs[0], outputs)
 
 
-def _patches(backbone: keras.Model, seen: tuple[int, int]) -> tuple[int, int] | None:
-    """The grid of a backbone that cuts its input into patches."""
+def _patch_grid(backbone: keras.Model, size: tuple[int, int]) -> tuple[int, int] | None:
+    """(rows, columns) of the patches of an input of (height, width); None without patches."""
     side = getattr(backbone, "patch_size", None)
     if side is None:
         return None
     sides = (side, side) if isinstance(side, int) else tuple(side)
-    return seen[0] // sides[0], seen[1] // sides[1]
+    return size[0] // sides[0], size[1] // sides[1]
 
 
-def _kind(name: str, preset: str, backbone: keras.Model) -> str:
-    """Which of our preprocessings is the preset's own."""
+def _preprocessing_of(name: str, preset: str, backbone: keras.Model) -> str:
+    """Returns the key of `layers.PREPROCESSING` that equals the preset's preprocessing."""
     try:
-        converter = _hub(name).layers.ImageConverter.from_preset(preset)
-    except Exception as error:  # of one that there is not in several ways
+        converter = _import_keras_hub(name).layers.ImageConverter.from_preset(preset)
+    except Exception as error:  # a missing converter is reported in several ways
         if pathlib.Path(preset, "image_converter.json").exists():
             raise InputError(
                 f"{name}: the image converter of {preset} cannot be read: {first_line(error)}"
             ) from error
         converter = None
     family = type(backbone).__name__
-    if converter is None and family in _PREPROCESSING:
-        return _PREPROCESSING[family]
-    for kind, (order, scale, offset) in PREPROCESSING.items():
+    if converter is None and family in _FAMILY_PREPROCESSING:
+        return _FAMILY_PREPROCESSING[family]
+    for key, (order, scale, offset) in PREPROCESSING.items():
         if converter is None or order != "RGB":
             continue
-        given = [1.0 if converter.scale is None else converter.scale, converter.offset or 0.0]
+        converters = [1.0 if converter.scale is None else converter.scale, converter.offset or 0.0]
         ours = [np.array(scale) / 255, np.array(offset)]
-        if all(np.allclose(x, y, rtol=1e-3) for x, y in zip(given, ours, strict=True)):
-            return kind
+        if all(np.allclose(x, y, rtol=1e-3) for x, y in zip(converters, ours, strict=True)):
+            return key
     raise InputError(
-        f"{name}: how {family} prepares images is not known here; give preprocessing= one of "
+        f"{name}: the preprocessing of {family} is unknown; give preprocessing= one of "
         f"{', '.join(PREPROCESSING)}"
     )

@@ -1,4 +1,4 @@
-"""A feature as a Keras layer, so that functional models start from photographs and can be saved."""
+"""The Keras layer that computes a feature, so that functional models can start from images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,13 +13,13 @@ from tfinvert.features.base import Feature
 
 @keras.saving.register_keras_serializable(package="tfinvert")
 class FeatureLayer(keras.layers.Layer):
-    """What `feature(x)` puts into a functional model where x is a symbolic Keras tensor.
+    """The layer that `feature(x)` adds to a functional model when x is a symbolic Keras tensor.
 
-    Keras reads it from a saved model where `tfinvert.features` has been imported.
+    Keras can load a saved model with this layer once `tfinvert.features` has been imported.
 
     Args:
-      feature: the feature, or what `registry.describe` says of it.
-      **kwargs: a Keras layer's own.
+      feature: the feature, or its description by `registry.describe`.
+      **kwargs: arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, feature: Feature | Mapping[str, Any], **kwargs: Any):
@@ -29,20 +29,20 @@ class FeatureLayer(keras.layers.Layer):
         self.feature = feature
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
-        """`[B, *image_shape]` becomes `[B, *spec.shape]`."""
+        """Computes the feature: `[B, *image_shape]` to `[B, *spec.shape]`."""
         return self.feature(images)
 
     def compute_output_spec(self, images: keras.KerasTensor) -> keras.KerasTensor:
-        """The feature's declared spec, so that host features need no tracing."""
+        """Returns the feature's declared spec, so that host features need no tracing."""
         if tuple(images.shape[1:]) != self.feature.image_shape:
             raise InputError(
-                f"{self.feature.name} was made for images of shape {self.feature.image_shape}. "
+                f"{self.feature.name} was built for images of shape {self.feature.image_shape}. "
                 f"Received: {images.shape[1:]}"
             )
         return keras.KerasTensor((images.shape[0], *self.feature.spec.shape), dtype="float32")
 
     def get_config(self) -> dict[str, Any]:
-        """The feature's description beside the layer's own arguments."""
+        """Returns the layer's name and the feature's description."""
         return {"name": self.name, "feature": registry.describe(self.feature)}
 
 

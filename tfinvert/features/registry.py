@@ -1,4 +1,4 @@
-"""Names of representations, and the way from a name or a saved description to a Feature."""
+"""Registry of representations: builds features from names or saved descriptions."""
 
 import functools
 import inspect
@@ -16,21 +16,24 @@ _FINDERS: list[Callable[[str], Callable[..., Feature] | None]] = []
 
 
 def register(name: str, factory: Callable[..., Feature]) -> None:
-    """Makes `get(name, **config)` call `factory(**config)`.
+    """Registers a feature: `get(name, **config)` calls `factory(**config)`.
 
     Raises:
-      InputError: the name is taken by another factory, or has a colon in it.
+      InputError: the name belongs to another factory, or contains a colon.
     """
     if ":" in name:
-        raise InputError(f"a feature's name takes no colon: options follow it. Received: {name!r}")
+        raise InputError(
+            "a feature name must not contain a colon, which separates the options. "
+            f"Received: {name!r}"
+        )
     _register(FEATURES, name, factory)
 
 
 def register_family(name: str, factory: Callable[..., Feature]) -> None:
-    """Makes `get("name/LAYER", **config)` call `factory("LAYER", **config)`.
+    """Registers a family: `get("name/LAYER", **config)` calls `factory("LAYER", **config)`.
 
     Raises:
-      InputError: the name is taken by another factory.
+      InputError: the name belongs to another factory.
     """
     _register(FEATURE_FAMILIES, name, factory)
 
@@ -44,7 +47,7 @@ def _register(registry: Registry, name: str, factory: Callable[..., Feature]) ->
 
 
 def register_finder(find: Callable[[str], Callable[..., Feature] | None]) -> None:
-    """Adds families that are found when they are asked for: a name in, a factory or None out."""
+    """Registers a function that looks families up by name and returns a factory or None."""
     _FINDERS.append(find)
 
 
@@ -54,25 +57,28 @@ def names() -> list[str]:
 
 
 def get(name: str, **config: Any) -> Feature:
-    """The feature of that name; `config` goes to its constructor, for example `image_shape`.
+    """Builds the feature with the given name.
 
-    Options can also follow the name, as they do on the command line: `lbp:cell_size=8` or
-    `hog:cell_size=4,color=true`. Those given as arguments win.
+    Args:
+      name: a registered name. As on the command line, options may follow it: `lbp:cell_size=8` or
+        `hog:cell_size=4,color=true`.
+      **config: arguments of the feature's constructor, such as `image_shape`. They take precedence
+        over options in the name.
 
     Raises:
-      InputError: there is no such feature, or it cannot take that configuration.
+      InputError: the feature does not exist, or the configuration is invalid.
     """
     name, _, options = name.partition(":")
     factory = _factory(name)
     defaults = _defaults(factory)
-    config = _parse(name, options, defaults) | config
+    config = _parse_options(name, options, defaults) | config
     for key, value in config.items():
-        if key in defaults and not _is_like(value, defaults[key]):
-            raise _refusal(name, defaults, f"{key}={value!r}")
+        if key in defaults and not _matches_type(value, defaults[key]):
+            raise _invalid_options(name, defaults, f"{key}={value!r}")
     try:
         inspect.signature(factory).bind(**config)
     except TypeError as error:
-        raise _refusal(name, defaults, ", ".join(config) or "nothing") from error
+        raise _invalid_options(name, defaults, ", ".join(config) or "nothing") from error
     return factory(**config)
 
 
@@ -84,40 +90,40 @@ def _factory(name: str) -> Callable[..., Feature]:
     found = found or next(filter(None, (find(family) for find in _FINDERS)), None)
     if not found or not layer:
         raise InputError(
-            f"unknown feature {name!r}; there are: {', '.join(names())}, and layers of "
-            "keras.applications models, as mobilenet_v2/LAYER"
+            f"unknown feature {name!r}; choose one of {', '.join(names())} or a layer of a "
+            "keras.applications model, such as mobilenet_v2/LAYER"
         )
     return functools.partial(found, layer)
 
 
 def _defaults(factory: Callable[..., Feature]) -> dict[str, Any]:
-    """The options of a feature: every argument it takes by name, the image's shape excepted."""
+    """Maps a feature's options, its keyword arguments except image_shape, to their defaults."""
     arguments = inspect.signature(factory).parameters.values()
     named = [x for x in arguments if x.kind in (x.POSITIONAL_OR_KEYWORD, x.KEYWORD_ONLY)]
     return {x.name: x.default for x in named if x.name != "image_shape"}
 
 
-def _parse(name: str, options: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+def _parse_options(name: str, options: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     config = {}
     for option in filter(None, options.split(",")):
         key, _, value = option.partition("=")
         try:
             if key not in defaults:
                 raise ValueError(key)
-            config[key] = _value(value, defaults[key])
+            config[key] = _parse_value(value, defaults[key])
         except ValueError as error:
-            raise _refusal(name, defaults, option) from error
+            raise _invalid_options(name, defaults, option) from error
     return config
 
 
-def _value(text: str, default: Any) -> Any:
+def _parse_value(text: str, default: Any) -> Any:
     if isinstance(default, str) and not text.startswith('"'):
         return text
     return json.loads(text)
 
 
-def _is_like(value: Any, default: Any) -> bool:
-    """Whether a value can stand in for a default that is a bool, a number or a string."""
+def _matches_type(value: Any, default: Any) -> bool:
+    """Whether a value has the type of a default that is a bool, a number or a string."""
     if isinstance(default, bool | str):
         return isinstance(value, type(default))
     if isinstance(default, int | float):
@@ -126,20 +132,20 @@ def _is_like(value: Any, default: Any) -> bool:
     return True
 
 
-def _refusal(name: str, defaults: Mapping[str, Any], given: str) -> InputError:
+def _invalid_options(name: str, defaults: Mapping[str, Any], received: str) -> InputError:
     options = [
         f"{key}={'VALUE' if default is inspect.Parameter.empty else json.dumps(default)}"
         for key, default in defaults.items()
     ]
-    accepted = f"options as in {name}:{','.join(options)}" if options else "no options"
-    return InputError(f"{name} takes {accepted}. Received: {given}")
+    remedy = f"the options are {name}:{','.join(options)}" if options else "it has no options"
+    return InputError(f"invalid options of {name}; {remedy}. Received: {received}")
 
 
 def describe(feature: Feature) -> dict[str, Any]:
-    """What `from_description` needs, as plain JSON values."""
+    """Returns the description of a feature as plain JSON values, for `from_description`."""
     return {"name": feature.name, "config": feature.get_config()}
 
 
 def from_description(description: Mapping[str, Any]) -> Feature:
-    """The inverse of `describe`."""
+    """Builds the feature that `describe` described."""
     return get(description["name"], **description["config"])

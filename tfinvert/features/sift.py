@@ -1,7 +1,8 @@
-"""Sparse SIFT: OpenCV's keypoints and descriptors on a grid, one keypoint a cell, and back.
+"""Sparse SIFT: OpenCV's keypoints and descriptors on a grid with one keypoint per cell.
 
-Dosovitskiy & Brox 2016, section 3. The detector is OpenCV's with the thresholds VLFeat defaults
-to; unlike VLFeat's it also searches the image at twice its size, and so finds smaller keypoints.
+Dosovitskiy & Brox 2016, section 3. The detector is OpenCV's with VLFeat's default thresholds.
+Unlike VLFeat's detector it also searches the image at twice its size and so finds smaller
+keypoints.
 """
 
 import dataclasses
@@ -18,22 +19,22 @@ from tfinvert.features.host import HostFeature
 
 DESCRIPTOR_SIZE = 128
 CHANNELS = DESCRIPTOR_SIZE + 5
-# What follows the descriptor in a cell; x and y within the cell, in pixels.
+# The channels after the descriptor; x and y are relative to the cell, in pixels.
 X, Y, SIN, COS, LOG_SCALE = range(DESCRIPTOR_SIZE, CHANNELS)
 
-DESCRIPTOR_UNIT = 512.0  # OpenCV stores unit vectors as whole numbers of 1/512, up to 255
+DESCRIPTOR_UNIT = 512.0  # OpenCV stores unit vectors as integer multiples of 1/512, up to 255
 
 
 @dataclasses.dataclass(frozen=True)
 class Keypoints:
-    """Keypoints of one image.
+    """The keypoints of one image.
 
     Attributes:
-      x: columns, in pixels from the centre of the leftmost: float32 `[n]`.
-      y: rows, likewise.
-      angle: orientations in [0, 2π), clockwise from the right on the screen.
-      scale: σ of the Gaussian they were found at, in pixels.
-      descriptors: `[n, 128]` in [0, 0.5), of norm about 1.
+      x: column in pixels from the centre of the leftmost pixel, float32 `[n]`.
+      y: row in pixels from the centre of the topmost pixel, float32 `[n]`.
+      angle: orientation in [0, 2π), clockwise from the positive x axis of the image.
+      scale: σ of the Gaussian at which the keypoint was detected, in pixels.
+      descriptors: `[n, 128]` in [0, 0.5), with norm about 1.
     """
 
     x: np.ndarray
@@ -46,7 +47,7 @@ class Keypoints:
         return len(self.x)
 
     def take(self, indices: np.ndarray) -> "Keypoints":
-        """Those at the indices."""
+        """Returns the keypoints at the given indices."""
         return Keypoints(
             *(getattr(self, field.name)[indices] for field in dataclasses.fields(self))
         )
@@ -55,24 +56,24 @@ class Keypoints:
 def keypoints_to_grid(
     keypoints: Keypoints, size: tuple[int, int], cell_size: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """One keypoint a cell, drawn at random where there are several; zeros where there is none.
+    """Places one keypoint per cell, drawn at random if a cell has several; empty cells are zero.
 
     Args:
-      keypoints: of one image.
+      keypoints: the keypoints of one image.
       size: (height, width) of the image.
-      cell_size: pixels along the side of a cell.
-      rng: draws.
+      cell_size: pixels per cell side.
+      rng: the random generator of the draw.
 
     Returns:
-      float32 `[⌈height/cell⌉, ⌈width/cell⌉, 133]`: descriptor, x and y within the cell in [0,
-      cell_size], sine and cosine of the angle, natural logarithm of the scale.
+      float32 `[⌈height/cell_size⌉, ⌈width/cell_size⌉, 133]`: descriptor, x and y within the cell in
+      [0, cell_size], sine and cosine of the angle, natural logarithm of the scale.
     """
     grid = np.zeros((*_cells(size, cell_size), CHANNELS), np.float32)
     if not len(keypoints):
         return grid
     column, row = (
-        np.clip(place // cell_size, 0, cells - 1).astype(int)
-        for place, cells in ((keypoints.x, grid.shape[1]), (keypoints.y, grid.shape[0]))
+        np.clip(position // cell_size, 0, cells - 1).astype(int)
+        for position, cells in ((keypoints.x, grid.shape[1]), (keypoints.y, grid.shape[0]))
     )
     order = rng.permutation(len(keypoints))
     _, first = np.unique(row[order] * grid.shape[1] + column[order], return_index=True)
@@ -88,7 +89,7 @@ def keypoints_to_grid(
 
 
 def grid_to_keypoints(grid: np.ndarray, cell_size: int = 4) -> Keypoints:
-    """The inverse of `keypoints_to_grid`: the keypoints a grid holds, row by row."""
+    """Inverts `keypoints_to_grid`: returns the keypoints of a grid, row by row."""
     row, column = np.nonzero(occupied_cells(grid))
     cells = grid[row, column]
     return Keypoints(
@@ -101,22 +102,22 @@ def grid_to_keypoints(grid: np.ndarray, cell_size: int = 4) -> Keypoints:
 
 
 def occupied_cells(grids: np.ndarray) -> np.ndarray:
-    """Which cells hold a keypoint: `[..., 133]` becomes bool `[...]`."""
+    """Mask of the cells that hold a keypoint: `[..., 133]` to bool `[...]`."""
     return np.hypot(grids[..., SIN], grids[..., COS]) > 0.5
 
 
 class Sift(HostFeature):
-    """Sparse SIFT of the grey image on a grid (see `keypoints_to_grid`); no keypoint at all gives zeros.
+    """Sparse SIFT of the grey image on a grid (see `keypoints_to_grid`); without keypoints, zeros.
 
-    Which keypoint a cell keeps depends on the seed and on the image's own pixels, so it is the
-    same in every order of the images and in every process.
+    The keypoint drawn for a cell depends only on the seed and on the image's pixels, not on the
+    order of the images or on the process.
 
     Args:
       image_shape: (height, width, 3), each side at least one cell.
-      cell_size: pixels along the side of a cell; the paper's is 4.
-      seed: of the draw among the keypoints of a cell.
-      contrast_threshold: of OpenCV's detector; 0 keeps weak keypoints, as VLFeat does.
-      edge_threshold: of OpenCV's detector.
+      cell_size: pixels per cell side; 4 in the paper.
+      seed: seed of the draw among the keypoints of a cell, from 0 to 2**32 - 1.
+      contrast_threshold: OpenCV's contrast threshold; 0 keeps weak keypoints, as in VLFeat.
+      edge_threshold: OpenCV's edge threshold, positive.
     """
 
     name = "sift"
@@ -133,9 +134,9 @@ class Sift(HostFeature):
     ):
         if cell_size < 1 or contrast_threshold < 0 or not edge_threshold > 0:
             raise InputError(
-                "sift takes cell_size of at least 1, contrast_threshold of at least 0 and a "
-                f"positive edge_threshold. Received: {cell_size}, {contrast_threshold}, "
-                f"{edge_threshold}"
+                "sift needs cell_size of at least 1, contrast_threshold of at least 0 and a "
+                f"positive edge_threshold. Received: cell_size={cell_size}, "
+                f"contrast_threshold={contrast_threshold}, edge_threshold={edge_threshold}"
             )
         if min(image_shape[:2]) < cell_size:
             raise InputError(
@@ -150,36 +151,36 @@ class Sift(HostFeature):
         grid = _cells(image_shape[:2], self.cell_size)
         super().__init__(self._extract, (*grid, CHANNELS), name=self.name, image_shape=image_shape)
 
-    def _batch(self, images: tf.Tensor) -> np.ndarray:
+    def _compute_batch(self, images: tf.Tensor) -> np.ndarray:
         threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)  # every image has a thread already; more would get in their way
+        cv2.setNumThreads(1)  # the images of a batch already run in parallel threads
         try:
-            return super()._batch(images)
+            return super()._compute_batch(images)
         finally:
             cv2.setNumThreads(threads)
 
     def _extract(self, image: np.ndarray) -> np.ndarray:
-        grey = _grey(image)
-        pixels = hashlib.blake2b(grey.tobytes(), digest_size=8).digest()
-        rng = np.random.default_rng([self.seed, int.from_bytes(pixels, "little")])
-        return keypoints_to_grid(self._detect(grey), grey.shape, self.cell_size, rng)
+        gray = _to_gray(image)
+        digest = hashlib.blake2b(gray.tobytes(), digest_size=8).digest()
+        rng = np.random.default_rng([self.seed, int.from_bytes(digest, "little")])
+        return keypoints_to_grid(self._detect(gray), gray.shape, self.cell_size, rng)
 
-    def _detect(self, grey: np.ndarray) -> Keypoints:
+    def _detect(self, gray: np.ndarray) -> Keypoints:
         detector = cv2.SIFT_create(
             contrastThreshold=self.contrast_threshold, edgeThreshold=self.edge_threshold
         )
-        found, descriptors = detector.detectAndCompute(grey, None)
-        if not found:
-            return Keypoints(*(np.zeros(0, np.float32) for _ in range(4)), _NO_DESCRIPTOR)
+        points, descriptors = detector.detectAndCompute(gray, None)
+        if not points:
+            return Keypoints(*(np.zeros(0, np.float32) for _ in range(4)), _NO_DESCRIPTORS)
         x, y, degrees, diameter = np.array(
-            [(*point.pt, point.angle, point.size) for point in found], np.float32
+            [(*point.pt, point.angle, point.size) for point in points], np.float32
         ).T
         return Keypoints(
             x, y, np.deg2rad(degrees), diameter / 2, descriptors / np.float32(DESCRIPTOR_UNIT)
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
+        """Returns the constructor arguments."""
         return super().get_config() | {
             "cell_size": self.cell_size,
             "seed": self.seed,
@@ -188,14 +189,14 @@ class Sift(HostFeature):
         }
 
 
-_NO_DESCRIPTOR = np.zeros((0, DESCRIPTOR_SIZE), np.float32)
+_NO_DESCRIPTORS = np.zeros((0, DESCRIPTOR_SIZE), np.float32)
 
 
 def _cells(size: tuple[int, int], cell_size: int) -> tuple[int, int]:
     return -(-size[0] // cell_size), -(-size[1] // cell_size)
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    """8-bit grey, which is what OpenCV's SIFT takes: `[H, W, 3]` in [0, 1] becomes `[H, W]`."""
+def _to_gray(image: np.ndarray) -> np.ndarray:
+    """Converts to 8-bit grey, the input of OpenCV's SIFT: `[H, W, 3]` in [0, 1] to `[H, W]`."""
     pixels = np.clip(np.round(image * 255.0), 0, 255).astype(np.uint8)
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)

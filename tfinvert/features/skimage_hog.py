@@ -1,4 +1,4 @@
-"""scikit-image's HOG, a host feature: the Dalal-Triggs variant, not VLFeat's."""
+"""scikit-image's HOG, the Dalal-Triggs variant, as a host feature."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from tfinvert.features.host import HostFeature
 
 
 class SkimageHog(HostFeature):
-    """`skimage.feature.hog` of the grey image: `[H, W, 3]` becomes `[H/8, W/8, 36]` (cell 8).
+    """`skimage.feature.hog` of the grey image: `[H, W, 3]` to `[H/8, W/8, 36]` (cell size 8).
 
-    Each cell holds its 9 orientations normalised with each of the four 2×2 blocks it is part of,
-    edge blocks repeated, so that the grid is that of `hog`.
+    Each cell holds its 9 orientations normalised by each of the four 2×2 blocks it belongs to.
+    Edge blocks are repeated, so that the grid has the size of the grid of `hog`.
 
     Args:
       image_shape: (height, width, 3), each side at least two cells.
-      cell_size: pixels along the side of a cell.
+      cell_size: pixels per cell side.
     """
 
     name = "skimage_hog"
@@ -28,7 +28,7 @@ class SkimageHog(HostFeature):
         self.cell_size = int(cell_size)
         if cell_size < 2 or min(image_shape[:2]) < 2 * cell_size:
             raise InputError(
-                f"skimage_hog takes images of at least 2×2 cells of at least 2 pixels. Received: "
+                f"skimage_hog takes images of at least 2×2 cells of at least 2×2 pixels. Received: "
                 f"{image_shape[0]}×{image_shape[1]} pixels, cell_size {cell_size}"
             )
         grid = (image_shape[0] // cell_size, image_shape[1] // cell_size)
@@ -52,5 +52,5 @@ class SkimageHog(HostFeature):
         return np.concatenate(views, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
+        """Returns the constructor arguments."""
         return super().get_config() | {"cell_size": self.cell_size}

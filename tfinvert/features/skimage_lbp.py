@@ -1,4 +1,4 @@
-"""scikit-image's local binary patterns, a host feature: not VLFeat's, of hard cells."""
+"""scikit-image's local binary patterns, with hard cell assignment, as a host feature."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from tfinvert.errors import InputError
 from tfinvert.features.base import ImageShape
 from tfinvert.features.host import HostFeature
 
-LABELS = 59  # 8 · 7 with one run of ones, none, all, and one label for all other patterns
+LABELS = 59  # 8 · 7 with a single run of ones, none, all, and one label for all other patterns
 
 
 class SkimageLbp(HostFeature):
-    """`skimage.feature.local_binary_pattern` in cells: `[H, W, 3]` becomes `[⌊H/16⌋, ⌊W/16⌋, 59]`.
+    """`skimage.feature.local_binary_pattern` in cells: `[H, W, 3]` to `[⌊H/16⌋, ⌊W/16⌋, 59]`.
 
-    The labels are "nri_uniform" ones of eight points at radius 1, the diagonal ones interpolated,
-    and pixels beyond the border count as 0. A pixel votes for its own cell only; each cell's
-    histogram is divided by its sum, and of that the square root is taken, as in `lbp`.
+    The labels are of method "nri_uniform" with eight points at radius 1; diagonal points are
+    interpolated, and pixels beyond the border count as 0. A pixel votes for its own cell only. A
+    cell's histogram is divided by its sum, and the square root is taken, as in `lbp`.
 
     Args:
       image_shape: (height, width, 3), each side at least one cell.
-      cell_size: pixels along the side of a cell.
+      cell_size: pixels per cell side.
     """
 
     name = "skimage_lbp"
@@ -40,7 +40,7 @@ class SkimageLbp(HostFeature):
             )
 
     def _extract(self, image: np.ndarray) -> np.ndarray:
-        # scikit-image warns of floating point images, where rounding would make patterns.
+        # scikit-image warns about floating point images, in which rounding errors create patterns.
         grey = np.round(255 * np.clip(skimage.color.rgb2gray(image), 0, 1)).astype(np.uint8)
         labels = skimage.feature.local_binary_pattern(grey, P=8, R=1, method="nri_uniform")
         rows, columns, _ = self.spec.shape
@@ -52,5 +52,5 @@ class SkimageLbp(HostFeature):
         return np.sqrt(counts.reshape(rows, columns, LABELS) / side**2)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
+        """Returns the constructor arguments."""
         return super().get_config() | {"cell_size": self.cell_size}

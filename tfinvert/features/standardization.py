@@ -1,6 +1,7 @@
-"""Mean and scale of a feature, measured on training images and kept with the network.
+"""Standardisation of features: mean and scale, measured on training images and saved.
 
-Raw HOG values under Adam at 1e-3 fall back to the mean image; standardised ones train.
+Adam at a learning rate of 1e-3 collapses to the mean image on raw HOG values; standardised ones
+train.
 """
 
 import dataclasses
@@ -15,11 +16,11 @@ from tfinvert.features.base import Feature
 
 @dataclasses.dataclass(frozen=True)
 class Standardization:
-    """φ becomes (φ - mean) / scale, where log_floor is not 0 (log(φ + log_floor) - mean) / scale.
+    """Maps φ to (φ - mean) / scale or, if log_floor > 0, to (log(φ + log_floor) - mean) / scale.
 
     Attributes:
       mean: float32, `[channels]` or `[]`.
-      scale: float32, of the same shape, positive.
+      scale: float32, the shape of `mean`, positive.
       log_floor: see `Feature.log_floor`.
     """
 
@@ -28,7 +29,7 @@ class Standardization:
     log_floor: float = 0.0
 
     def __call__(self, features: tf.Tensor) -> tf.Tensor:
-        """Standardises `[B, ..., channels]`; the shape stays."""
+        """Standardises `[B, ..., channels]`, keeping the shape."""
         if self.log_floor:
             features = tf.math.log(tf.maximum(features, 0.0) + self.log_floor)
         return (features - self.mean) / self.scale
@@ -37,23 +38,24 @@ class Standardization:
     def measure(
         cls, feature: Feature, batches: Iterable[np.ndarray | tf.Tensor]
     ) -> "Standardization":
-        """Of a feature over batches of its values, per channel or for the layer as it asks.
+        """Measures mean and scale over batches of a feature's values.
 
-        Channels that never vary get the scale 1, so that they become zero and not NaN.
+        They are measured per channel or for the whole layer, as `feature.standardize` says. The
+        scale of constant channels is 1, so that they become zero rather than NaN.
 
         Raises:
-          InputError: there are no batches, or a feature is not finite.
+          InputError: there are no batches, or a value is not finite.
         """
-        axes = len(feature.spec.shape) if feature.standardize == "channel" else None
+        num_axes = len(feature.spec.shape) if feature.standardize == "channel" else None
         count, total, squares = 0, 0.0, 0.0
         for batch in batches:
             values = np.asarray(batch, np.float64)
             if feature.log_floor:
                 values = np.log(np.maximum(values, 0.0) + feature.log_floor)
-            over = None if axes is None else tuple(range(axes))
+            axes = None if num_axes is None else tuple(range(num_axes))
             count += values.size if axes is None else values.size // values.shape[-1]
-            total += values.sum(over)
-            squares += np.square(values).sum(over)
+            total += values.sum(axes)
+            squares += np.square(values).sum(axes)
         if not count:
             raise InputError(f"{feature.name}: no training images to standardise the feature on")
         mean = total / count

@@ -1,7 +1,7 @@
-"""Named layers of Keras models as features: AlexNet's, any keras.applications model's, your own.
+"""Layers of Keras models as features: AlexNet's, a keras.applications model's, your own model's.
 
 `alexnet/fc6` is the paper's fc6, the output of the layer's last processing step (Dosovitskiy & Brox
-2016, section 3); raw layers have their own names, `alexnet/relu3`.
+2016, section 3); raw layers have their own names, such as `alexnet/relu3`.
 """
 
 import functools
@@ -17,25 +17,25 @@ import tensorflow as tf
 from tfinvert.errors import InputError, first_line
 from tfinvert.features.base import Feature, Stem
 
-# A tap's name, and the layer before which a model runs once for all taps behind it.
+# For each network, the tap whose values are cached for all later taps, and its raw layer.
 _STEMS = {"alexnet": ("conv5", "pool5"), "squeezenet": ("logits", "pool10")}
-_FLOOR = 1e-6
+_LOG_FLOOR = 1e-6
 
 
 class Tap(Feature):
     """The output of a layer of a Keras model: a grid `[h, w, c]` or a vector `[n]`.
 
     Args:
-      name: for example "alexnet/conv5".
-      model: from images, `[B, H, W, 3]` in [0, 1], to the tap.
-      config: the other options that make it again, as JSON values.
+      name: the feature's name, for example "alexnet/conv5".
+      model: maps images `[B, H, W, 3]` in [0, 1] to the layer's output.
+      config: the other options that rebuild the tap, as JSON values.
       portable: see `Feature`.
 
     Raises:
-      InputError: the layer gives neither a grid nor a vector.
+      InputError: the layer's output is neither a grid nor a vector.
     """
 
-    xla = False  # its convolutions are many times slower on a CPU, and it cannot shrink images
+    xla = False  # XLA convolutions are many times slower on a CPU, and XLA cannot downscale images
 
     def __init__(
         self, name: str, model: keras.Model, config: Mapping[str, Any], portable: bool = False
@@ -44,49 +44,49 @@ class Tap(Feature):
         self.name, self.model, self.portable = name, model, portable
         self._config = dict(config)
         shape = model.output_shape
-        shape = shape[1:] if isinstance(shape, tuple) else shape  # or several outputs
+        shape = shape[1:] if isinstance(shape, tuple) else shape  # a list for several outputs
         if not isinstance(shape, tuple) or len(shape) not in (1, 3) or None in shape:
             raise InputError(
-                f"{name} gives values of shape {list(shape)}; a tap that can be inverted gives a "
+                f"{name} outputs values of shape {list(shape)}; choose a layer whose output is a "
                 "grid [rows, columns, channels] or a vector [units]"
             )
-        # A vector that is mostly zero wants one scale: that of each unit is worse by far.
+        # Sparse vectors train far worse with a scale per unit than with a single scale.
         self.standardize = "channel" if len(shape) == 3 else "layer"
-        # Linear layers would see little but the largest probability.
-        self.log_floor = _FLOOR if _ends_in_softmax(model) else 0.0
+        # On a linear scale only the largest probabilities would matter.
+        self.log_floor = _LOG_FLOOR if _ends_in_softmax(model) else 0.0
         self.decoder = "convolutional" if len(shape) == 3 else "fully_connected"
 
     @property
     def spec(self) -> tf.TensorSpec:
-        """The layer's output, of one image."""
+        """The shape of the layer's output for one image, float32."""
         return tf.TensorSpec(self.model.output_shape[1:], tf.float32)
 
     def compute(self, images: tf.Tensor) -> tf.Tensor:
-        """See `Feature.compute`; dropout and batch normalisation are as in inference."""
+        """See `Feature.compute`; dropout and batch normalisation run in inference mode."""
         return tf.cast(self.model(images, training=False), tf.float32)
 
-    def to_train(self) -> "Tap":
-        """See `Feature.to_train`; a layer without weights before it has none to train."""
+    def trainable_copy(self) -> "Tap":
+        """See `Feature.trainable_copy`; fails if no layer up to the tap has weights."""
         if not self.model.trainable_variables:
-            return super().to_train()
+            return super().trainable_copy()
         model = keras.models.clone_model(self.model)
         model.set_weights(self.model.get_weights())
         return Tap(self.name, model, self._config)
 
     def stem(self) -> Stem:
-        """For AlexNet's fully connected layers the last convolution, for SqueezeNet the logits."""
+        """See `Feature.stem`; AlexNet is split behind conv5 and SqueezeNet behind the logits."""
         family, _, layer = self.name.partition("/")
         tap, raw = _STEMS.get(family, ("", ""))
         if layer in (tap, raw) or raw not in [layer.name for layer in self.model.layers]:
             return super().stem()
         middle = self.model.get_layer(raw).output
         stem = Tap(f"{family}/{tap}", keras.Model(self.model.input, middle), self._config)
-        rest = keras.Model(middle, self.model.output)
-        return Stem(stem, functools.partial(rest, training=False))
+        tail = keras.Model(middle, self.model.output)
+        return Stem(stem, functools.partial(tail, training=False))
 
     def identity(self) -> Mapping[str, Any]:
-        """By the weights and not by where they were read."""
-        total = hashlib.sha256(json.dumps(_layers(self.model), default=str).encode())
+        """See `Feature.identity`; depends on the weights, not on the file they were read from."""
+        total = hashlib.sha256(json.dumps(_describe_layers(self.model), default=str).encode())
         for weight in self.model.get_weights():
             total.update(np.ascontiguousarray(weight))
         return {"tap": total.hexdigest(), "image_shape": list(self.image_shape)}
@@ -99,39 +99,42 @@ class Tap(Feature):
 def tap_layer(
     name: str, model: keras.Model, layer: str, config: Mapping[str, Any], portable: bool = False
 ) -> Tap:
-    """The tap of a layer; see `truncate_model`."""
+    """Builds the tap of a layer of a model; see `truncate_model` and `Tap`."""
     return Tap(name, truncate_model(name, model, layer), config, portable)
 
 
 def truncate_model(name: str, model: keras.Model, layer: str) -> keras.Model:
-    """A model that ends with one of its layers.
+    """Builds the part of a model that ends with one of its layers.
 
     Args:
-      name: of the tap, for what is said.
-      model: with one input.
-      layer: its name.
+      name: name of the tap, for error messages.
+      model: a model with one input.
+      layer: name of the layer.
 
     Raises:
-      InputError: the model has no such layer, or its output there cannot be told.
+      InputError: the model has no such layer, or the layer's output does not depend on the model's
+        input alone.
     """
     names = [each.name for each in model.layers if not isinstance(each, keras.layers.InputLayer)]
     if layer not in names:
-        raise InputError(f"{name}: no layer {layer!r}; there are: {', '.join(names)}")
+        raise InputError(f"{name}: no layer {layer!r}; choose one of {', '.join(names)}")
     try:
         (inputs,) = model.inputs
-        ended = keras.Model(inputs, model.get_layer(layer).output)
-        # Keras 3.12, the last for Python 3.10, says nothing before it is used.
-        if sum(isinstance(each, keras.layers.InputLayer) for each in ended.layers) > 1:
+        truncated = keras.Model(inputs, model.get_layer(layer).output)
+        # Keras 3.12, the last for Python 3.10, reports a disconnected graph only when it is called.
+        if sum(isinstance(each, keras.layers.InputLayer) for each in truncated.layers) > 1:
             raise ValueError("its output is not connected to the model's input")
-        return ended
+        return truncated
     except (ValueError, AttributeError, RuntimeError) as error:
-        # A model in the model knows its own input only.
+        # The output of a nested model is known for the nested model's own input only.
         reason = first_line(error)
-        raise InputError(f"{name}: the model cannot be cut behind {layer}: {reason}") from error
+        raise InputError(
+            f"{name}: the model cannot be truncated after layer {layer}: {reason}"
+        ) from error
 
 
 def restore_tap(description: Mapping[str, Any], model: keras.Model) -> Tap:
-    """The tap that `registry.describe` described, from the model a saved inverter carries."""
+    """Rebuilds a tap from its description by `registry.describe` and the model saved with it."""
     config = {k: v for k, v in description["config"].items() if k != "image_shape"}
     return Tap(description["name"], model, config)
 
@@ -144,10 +147,10 @@ def _ends_in_softmax(model: keras.Model) -> bool:
     return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
 
 
-def _layers(model: keras.Model) -> list[Any]:
-    """What a model computes, without the names that Keras counts up; also of models in it."""
+def _describe_layers(model: keras.Model) -> list[Any]:
+    """Layer types and configurations, nested models included, without Keras' numbered names."""
     return [
-        _layers(layer)
+        _describe_layers(layer)
         if isinstance(layer, keras.Model)
         else [type(layer).__name__, {k: v for k, v in layer.get_config().items() if k != "name"}]
         for layer in model.layers

@@ -1,4 +1,4 @@
-"""Inverters: a feature, its standardisation and its trained network, as one artefact."""
+"""Inverters: a feature, its standardisation and its trained network, as one saved artefact."""
 
 from tfinvert.inverter.model import Inverter, load
 

@@ -1,9 +1,10 @@
-"""Flow matching: noise is carried to what an image has beyond the mean of those with its feature.
+"""Flow matching: samples images around a reconstruction by moving noise along a velocity field.
 
-Lipman et al. 2023, "Flow Matching for Generative Modeling", with straight lines between noise at
-time 0 and data at time 1. Many lines cross; a network learns their mean direction, the velocity,
-and to follow it from noise on draws an image. The data are residuals: image less the inverter's
-image, divided by their deviation over many images, so that both ends have about the variance 1.
+Lipman et al. 2023, "Flow Matching for Generative Modeling", with straight paths from noise at time
+0 to data at time 1. Many paths cross at a point; a network learns their mean direction, the
+velocity, and integrating it from noise samples an image. The data are residuals, image minus
+reconstruction, divided by their standard deviation over many images, so that both ends of a path
+have a variance of about 1.
 """
 
 import dataclasses
@@ -13,74 +14,88 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-Velocity = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # of states at times `[B, 1]`
+Velocity = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # (state `[B, H, W, 3]`, time `[B, 1]`)
 
 DEFAULT_STEPS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class FlowSampler:
-    """What draws images around an inverter's.
+    """A trained velocity network, which samples images around a reconstruction.
 
     Attributes:
-      network: a model as of `networks.velocity.build`.
-      deviation: of images from the inverter's, root mean square over many.
+      network: a model as built by `networks.velocity.build`.
+      residual_std: root mean square over many images of image minus reconstruction.
     """
 
     network: keras.Model
-    deviation: float
+    residual_std: float
 
-    def draw(
+    def sample(
         self, mean: tf.Tensor, features: tf.Tensor, noise: tf.Tensor, steps: int | tf.Tensor
     ) -> tf.Tensor:
-        """Images in a graph: `[B, H, W, 3]` in [0, 1].
+        """Samples images with TensorFlow ops: `[B, H, W, 3]` in [0, 1].
 
         Args:
-          mean: the inverter's images, `[B, H, W, 3]`.
-          features: standardised, `[B, *feature.spec.shape]`.
-          noise: of variance 1, `[B, H, W, 3]`.
-          steps: of the integration, see `integrate_heun`.
+          mean: reconstructions, `[B, H, W, 3]`.
+          features: standardised features, `[B, *feature.spec.shape]`.
+          noise: standard normal noise, `[B, H, W, 3]`.
+          steps: number of integration steps, see `integrate_heun`.
         """
 
         def velocity(state: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
             return self.network([state, time, mean, features], training=False)
 
         residual = integrate_heun(velocity, noise, steps)
-        return tf.clip_by_value(mean + self.deviation * residual, 0.0, 1.0)
+        return tf.clip_by_value(mean + self.residual_std * residual, 0.0, 1.0)
 
 
 def interpolant(
     noise: tf.Tensor, residual: tf.Tensor, time: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where the straight line from noise to a residual is at a time, and its direction.
+    """Point on the straight path from noise to a residual at a time, and the path's velocity.
 
-    Two of `[B, H, W, 3]` and `[B, 1]` become two of `[B, H, W, 3]`.
+    Args:
+      noise: `[B, H, W, 3]`.
+      residual: `[B, H, W, 3]`.
+      time: `[B, 1]` in [0, 1].
+
+    Returns:
+      Two tensors `[B, H, W, 3]`.
     """
     time = time[:, :, tf.newaxis, tf.newaxis]
     return (1.0 - time) * noise + time * residual, residual - noise
 
 
 def integrate_heun(velocity: Velocity, noise: tf.Tensor, steps: int | tf.Tensor) -> tf.Tensor:
-    """Noise `[B, H, W, 3]` carried along a velocity from time 0 to 1 by so many steps of Heun's.
+    """Integrates a velocity field from time 0 to 1 with Heun's method.
 
-    Each goes by the mean of the velocity where it begins and where Euler's step would end, so it
-    asks for two.
+    Each step follows the mean of the velocity at its beginning and at the end of Euler's step, and
+    so evaluates the velocity twice.
+
+    Args:
+      velocity: velocity of states at times.
+      noise: `[B, H, W, 3]`, the states at time 0.
+      steps: number of steps of equal size.
+
+    Returns:
+      `[B, H, W, 3]`, the states at time 1.
     """
     size = 1.0 / tf.cast(steps, tf.float32)
 
-    def at(state: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    def velocity_at(state: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         time = tf.cast(step, tf.float32) * size
         return velocity(state, tf.fill((tf.shape(state)[0], 1), time))
 
     def advance(step: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        first = at(state, step)
-        second = at(state + size * first, step + 1)
+        first = velocity_at(state, step)
+        second = velocity_at(state + size * first, step + 1)
         return step + 1, state + 0.5 * size * (first + second)
 
     start = tf.constant(0), tf.convert_to_tensor(noise)
     return tf.while_loop(lambda step, _: step < steps, advance, start)[1]
 
 
-def seeded_noise(keys: Sequence[int], shape: Sequence[int]) -> np.ndarray:
-    """What a drawing begins with: float32 of variance 1, fixed by whole numbers from 0 on."""
-    return np.random.default_rng([*keys]).standard_normal(shape, np.float32)
+def seeded_noise(seeds: Sequence[int], shape: Sequence[int]) -> np.ndarray:
+    """Standard normal float32 noise, determined by non-negative integers."""
+    return np.random.default_rng([*seeds]).standard_normal(shape, np.float32)

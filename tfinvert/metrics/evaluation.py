@@ -1,4 +1,4 @@
-"""An inverter on photographs: what it makes of them, and how near that is."""
+"""Evaluates an inverter on photographs: reconstructions, samples and predicted uncertainty."""
 
 import dataclasses
 import time
@@ -6,20 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert import metrics
 from tfinvert.common.images import resize_images
 from tfinvert.config.choices import MAX_IMAGES
 from tfinvert.data import pipeline
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
-from tfinvert.metrics import frechet
+from tfinvert.metrics import frechet, reconstruction
 from tfinvert.metrics.lpips import MIN_SIDE, lpips
 from tfinvert.networks.uncertainty import COLOR_AXES, COLOR_AXIS_NAMES, rgb_std
 
 COVERAGE_KEY = "within_one_deviation"
-MAX_SAMPLED_IMAGES = 64  # images that samples are drawn of, to be measured
-_AT_ONCE = 64
+MAX_SAMPLED_IMAGES = 64  # images that samples are evaluated on
+_BATCH_SIZE = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +27,13 @@ class Evaluation:
 
     Attributes:
       images: `[n, *inverter.output_size, 3]` float32 in [0, 1].
-      reconstructions: of the same shape.
-      metrics: of `metrics.compute_metrics`; `lpips` where the sides are at least 31 pixels;
-        `images_per_second` of feature and network together; `frechet_distance` where asked for,
-        and over how many images, `frechet_images`. Of an inverter with a spread also the share of
-        the differences `within_one_deviation`, of red, green and blue, and of each axis.
-      deviations: of each pixel, as `Inverter.uncertainty` gives them, or None.
+      reconstructions: `[n, *inverter.output_size, 3]`.
+      metrics: those of `metrics.compute_metrics`; `lpips` if the sides have at least 31 pixels;
+        `images_per_second` of feature and network together; `frechet_distance` and its number of
+        images, `frechet_images`, if requested. An inverter with an uncertainty head adds its
+        coverage: the share of differences `within_one_deviation`, over red, green and blue, and for
+        each colour axis.
+      deviations: standard deviation of each pixel, as `Inverter.uncertainty` predicts it, or None.
     """
 
     images: np.ndarray
@@ -43,130 +43,138 @@ class Evaluation:
 
 
 def read_images(source: Source, size: pipeline.Size, limit: int = MAX_IMAGES) -> np.ndarray:
-    """A source's evaluation images at one size, evenly spaced if there are more than `limit`.
+    """Reads the evaluation images of a source at one size, subsampled evenly to at most `limit`.
 
     Returns:
       `[n, *size, 3]` float32 in [0, 1].
     """
     batches = pipeline.evaluation_batches(
-        source, size, 64, every=-(-source.evaluation_size // limit)
+        source, size, _BATCH_SIZE, every=-(-source.evaluation_size // limit)
     )
     return np.concatenate([batch.numpy() for batch in batches])
 
 
 def read_at_least_two(source: Source, size: pipeline.Size, limit: int) -> np.ndarray:
-    """As `read_images`, and at least two.
+    """Reads images, as `read_images`, for metrics that are relative to pairs of images.
 
     Raises:
-      InputError: there is only one.
+      InputError: the source contains one image.
     """
     images = read_images(source, size, limit)
     if len(images) < 2:
-        raise InputError(f"{source.name} has one image; errors are relative to pairs of images")
+        raise InputError(
+            f"{source.name} contains one image; the normalised error needs at least two"
+        )
     return images
 
 
-def evaluate(inverter: Inverter, images: np.ndarray, sets: bool = False) -> Evaluation:
-    """Reconstructs images and scores them at the size of the network's output.
+def evaluate(inverter: Inverter, images: np.ndarray, frechet_distance: bool = False) -> Evaluation:
+    """Reconstructs images and computes metrics at the size of the network's output.
 
     Args:
-      inverter: what is evaluated.
+      inverter: the inverter to evaluate.
       images: `[n, *inverter.feature.image_shape]` in [0, 1], at least two.
-      sets: whether all reconstructions are also compared with all images, by `frechet.image_set_distance`.
+      frechet_distance: whether to compute the Fréchet distance between images and reconstructions
+        too.
     """
-    inverter.reconstruct(images[:64])  # the first call is slow, and not what the speed is about
+    inverter.reconstruct(images[:_BATCH_SIZE])  # warm-up: the first call traces the graph
     begin = time.perf_counter()
     reconstructions = inverter.reconstruct(images)
     seconds = time.perf_counter() - begin
     targets = resize_images(images, inverter.output_size)
-    scores = _scores(targets, reconstructions)
+    scores = _compute_metrics(targets, reconstructions)
     scores["images_per_second"] = round(len(images) / seconds, 1)
-    if sets:
+    if frechet_distance:
         distance, count = frechet.image_set_distance(targets, reconstructions)
         scores |= {"frechet_distance": distance, "frechet_images": count}
     deviations = None
-    if inverter.spread:
-        deviations, shares = _spread(inverter, images, reconstructions - targets)
-        scores |= shares
+    if inverter.uncertainty_head:
+        deviations, coverage = _evaluate_uncertainty(inverter, images, reconstructions - targets)
+        scores |= coverage
     return Evaluation(targets, reconstructions, scores, deviations)
 
 
 def evaluate_samples(
     inverter: Inverter, images: np.ndarray, n: int = 8, seed: int = 0
 ) -> dict[str, Any]:
-    """How the samples of an inverter lie about its reconstructions, of some images.
+    """Evaluates the samples that an inverter draws around its reconstructions.
 
-    Errors are normalised, of features too: the mean distance by the mean distance of all pairs.
+    All errors are normalised, those of features too: mean distance divided by the mean pairwise
+    distance.
 
     Args:
-      inverter: one that draws.
+      inverter: an inverter that can sample.
       images: `[m, *inverter.feature.image_shape]` in [0, 1], at least two.
-      n: samples of each.
-      seed: of them.
+      n: number of samples per image.
+      seed: random seed of the samples.
 
     Returns:
-      `sample_error` of a sample, `mean_of_samples_error` of the mean of all n of an image, and
-      `reconstruction_error` of the network's image, which that mean approaches as n grows;
-      `sample_feature_error` and `reconstruction_feature_error`, how far their features are from
-      those given; `deviation`, of samples about their mean, and `residual`, of the images about
-      the reconstructions, both root mean squares in [0, 1].
+      `sample_error` of a sample, `mean_of_samples_error` of the mean of an image's n samples and
+      `reconstruction_error` of its reconstruction, which that mean approaches as n grows;
+      `sample_feature_error` and `reconstruction_feature_error`, between their features and the
+      given ones; `deviation` of samples from their mean and `residual` of images from
+      reconstructions, both root mean squares in [0, 1]; `samples` (n) and `images` (m).
     """
     features = inverter.encode(images)
-    rebuilt = inverter.invert(features)
+    reconstructions = inverter.invert(features)
     samples = inverter.sample(features, n, seed=seed)
-    scale = metrics.mean_pairwise_distance(images)
-    feature_scale = metrics.mean_pairwise_distance(features)
+    scale = reconstruction.mean_pairwise_distance(images)
+    feature_scale = reconstruction.mean_pairwise_distance(features)
 
-    def feature_error(drawn: np.ndarray) -> float:
-        return metrics.normalized_error(features, inverter.encode(drawn), feature_scale)
+    def image_error(predictions: np.ndarray) -> float:
+        return reconstruction.normalized_error(images, predictions, scale)
 
-    each = [samples[:, k] for k in range(n)]
+    def feature_error(predictions: np.ndarray) -> float:
+        encoded = inverter.encode(predictions)
+        return reconstruction.normalized_error(features, encoded, feature_scale)
+
+    draws = [samples[:, k] for k in range(n)]
     deviation = float(np.sqrt(samples.var(1, ddof=1).mean())) if n > 1 else 0.0
     return {
-        "sample_error": float(
-            np.mean([metrics.normalized_error(images, one, scale) for one in each])
-        ),
-        "mean_of_samples_error": metrics.normalized_error(images, samples.mean(1), scale),
-        "reconstruction_error": metrics.normalized_error(images, rebuilt, scale),
-        "sample_feature_error": float(np.mean([feature_error(one) for one in each])),
-        "reconstruction_feature_error": feature_error(rebuilt),
+        "sample_error": float(np.mean([image_error(draw) for draw in draws])),
+        "mean_of_samples_error": image_error(samples.mean(1)),
+        "reconstruction_error": image_error(reconstructions),
+        "sample_feature_error": float(np.mean([feature_error(draw) for draw in draws])),
+        "reconstruction_feature_error": feature_error(reconstructions),
         "deviation": deviation,
-        "residual": float(np.sqrt(np.square(images - rebuilt).mean())),
+        "residual": float(np.sqrt(np.square(images - reconstructions).mean())),
         "samples": n,
         "images": len(images),
     }
 
 
 def mean_image_baseline(evaluation: Evaluation, mean_image: np.ndarray) -> dict[str, Any]:
-    """The metrics of a predictor that ignores its input: about 0.7 of N, whatever the images.
+    """Computes the metrics of a predictor that ignores its input, about 0.7 of N for any images.
 
     Args:
-      evaluation: whose images are predicted.
-      mean_image: `[H, W, 3]`, of the training images, at the images' size.
+      evaluation: provides the images.
+      mean_image: `[H, W, 3]`, the mean of the training images at the images' size.
     """
     predictions = np.broadcast_to(mean_image, evaluation.images.shape)
-    return _scores(evaluation.images, predictions)
+    return _compute_metrics(evaluation.images, predictions)
 
 
-def _spread(
+def _evaluate_uncertainty(
     inverter: Inverter, images: np.ndarray, differences: np.ndarray
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Deviations of red, green and blue; shares within one, of these and by axis."""
+    """Predicts RGB standard deviations, and measures their coverage and that of each axis."""
     deviations = np.empty(differences.shape, np.float32)
     shares = np.zeros((len(images), 1 + len(COLOR_AXES)))
-    for begin in range(0, len(images), _AT_ONCE):  # a few, since there may be gigabytes of them
-        part = slice(begin, begin + _AT_ONCE)
-        along_axes = inverter.uncertainty(inverter.encode(images[part]), along="axes")
-        deviations[part] = rgb_std(along_axes)
-        off = np.abs(differences[part]), np.abs(differences[part] @ COLOR_AXES.T)
-        shares[part, 0] = (off[0] <= deviations[part]).mean((1, 2, 3))
-        shares[part, 1:] = (off[1] <= along_axes).mean((1, 2))
-    names = COVERAGE_KEY, *(f"{COVERAGE_KEY}_{name.replace('-', '_')}" for name in COLOR_AXIS_NAMES)
+    for begin in range(0, len(images), _BATCH_SIZE):  # in batches, since all could take gigabytes
+        batch = slice(begin, begin + _BATCH_SIZE)
+        axis_std = inverter.uncertainty(inverter.encode(images[batch]), along="axes")
+        deviations[batch] = rgb_std(axis_std)
+        rgb_error = np.abs(differences[batch])
+        axis_error = np.abs(differences[batch] @ COLOR_AXES.T)
+        shares[batch, 0] = (rgb_error <= deviations[batch]).mean((1, 2, 3))
+        shares[batch, 1:] = (axis_error <= axis_std).mean((1, 2))
+    axes = (name.replace("-", "_") for name in COLOR_AXIS_NAMES)
+    names = COVERAGE_KEY, *(f"{COVERAGE_KEY}_{axis}" for axis in axes)
     return deviations, dict(zip(names, shares.mean(0).tolist(), strict=True))
 
 
-def _scores(images: np.ndarray, reconstructions: np.ndarray) -> dict[str, Any]:
-    scores = metrics.compute_metrics(images, reconstructions)
+def _compute_metrics(images: np.ndarray, reconstructions: np.ndarray) -> dict[str, Any]:
+    scores = reconstruction.compute_metrics(images, reconstructions)
     if min(images.shape[1:3]) >= MIN_SIDE:
         scores["lpips"] = lpips(images, reconstructions)
     return scores

@@ -1,4 +1,4 @@
-"""Fréchet distance: how far apart two sets are as a whole, whichever belongs to which."""
+"""Fréchet distance between two sets of vectors or images."""
 
 from typing import NamedTuple
 
@@ -7,14 +7,15 @@ import numpy as np
 from tfinvert import features
 
 _LAYER = "squeezenet/fire9"
+_BATCH_SIZE = 32
 
 
 class ImageSetDistance(NamedTuple):
-    """A Fréchet distance of images, which means little without their number.
+    """A Fréchet distance between image sets, with their size, which biases it.
 
     Attributes:
-      distance: in the features' units squared; the more images, the less of it is chance.
-      images: of the smaller set.
+      distance: in squared units of the features; fewer images bias it upwards.
+      images: number of images of the smaller set.
     """
 
     distance: float
@@ -22,25 +23,26 @@ class ImageSetDistance(NamedTuple):
 
 
 def image_set_distance(images: np.ndarray, others: np.ndarray) -> ImageSetDistance:
-    """Between two sets of images, by SqueezeNet's fire9 averaged over its grid: 512 dimensions.
+    """Fréchet distance between two sets of images, on SqueezeNet's spatially averaged fire9.
 
-    Not comparable with distances of other networks, nor with one over another number of images:
-    few of them bias it upwards.
+    The features have 512 dimensions. The distance is not comparable with one on features of another
+    network, nor with one between sets of another size.
 
     Args:
       images: `[n, H, W, 3]` in [0, 1], at least two.
-      others: `[m, H, W, 3]`, at least two; of the same size, or the sizes are what is measured.
+      others: `[m, H, W, 3]`, at least two; the same H and W, unless the effect of the image size is
+        to be measured.
     """
-    distance = frechet_distance(_pooled(images), _pooled(others))
+    distance = frechet_distance(_pooled_features(images), _pooled_features(others))
     return ImageSetDistance(distance, min(len(images), len(others)))
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Between the Gaussians with the means and covariances of two samples.
+    """Fréchet distance between Gaussians fitted to two samples.
 
-    ‖μa - μb‖² + tr(Σa + Σb - 2 (Σa Σb)^½) (Dowson & Landau 1982). The trace of the root is the sum
-    of the singular values of A Bᵀ, where Σa = AᵀA and Σb = BᵀB, so that neither a covariance nor
-    its root is made, and samples may be fewer than dimensions.
+    ‖μa - μb‖² + tr(Σa + Σb - 2 (Σa Σb)^½) (Dowson & Landau 1982). The trace of the square root is
+    the sum of the singular values of A Bᵀ with Σa = AᵀA and Σb = BᵀB. Neither a covariance nor its
+    root is formed, so samples may be fewer than dimensions.
 
     Args:
       a: `[n, dimensions]`, at least two.
@@ -50,12 +52,13 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     roots = [
         np.linalg.qr((each - each.mean(0)) / np.sqrt(len(each) - 1), mode="r") for each in (a, b)
     ]
-    common = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
-    own = sum(np.square(root).sum() for root in roots)
-    return float(max(0.0, np.square(a.mean(0) - b.mean(0)).sum() + own - 2.0 * common))
+    cross_trace = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
+    traces = sum(np.square(root).sum() for root in roots)
+    return float(max(0.0, np.square(a.mean(0) - b.mean(0)).sum() + traces - 2.0 * cross_trace))
 
 
-def _pooled(images: np.ndarray) -> np.ndarray:
+def _pooled_features(images: np.ndarray) -> np.ndarray:
     feature = features.get(_LAYER, image_shape=images.shape[1:])
-    batches = (images[i : i + 32] for i in range(0, len(images), 32))
+    begins = range(0, len(images), _BATCH_SIZE)
+    batches = (images[i : i + _BATCH_SIZE] for i in begins)
     return np.concatenate([feature(batch).numpy().mean((1, 2)) for batch in batches])

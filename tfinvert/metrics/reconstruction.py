@@ -1,4 +1,4 @@
-"""How near a reconstruction is: normalised reconstruction error, PSNR and SSIM."""
+"""Reconstruction metrics: the paper's normalised error, PSNR and SSIM."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,36 +10,38 @@ from tfinvert.common.images import evenly_spaced_indices
 from tfinvert.config.choices import MAX_IMAGES
 from tfinvert.errors import InputError
 
-SSIM_WINDOW = 11  # pixels along the structural similarity's
+SSIM_WINDOW = 11  # side of the window of the structural similarity, in pixels
+_BATCH_SIZE = 256
+_BLOCK_SIZE = 512
 
 
 def mean_pairwise_distance(images: np.ndarray, max_images: int = MAX_IMAGES) -> float:
     """N: the mean Euclidean distance over all pairs of distinct images.
 
-    Exact, over all pairs, through blocks of the Gram matrix, so that no array of
-    images × images × pixels is made. Of more than `max_images` images an evenly spaced
-    `max_images` are taken.
+    The mean is exact. It is computed from blocks of the Gram matrix, without an array of
+    images × images × pixels.
 
     Args:
       images: `[n, ...]`, at least two.
-      max_images: the most images that are paired.
+      max_images: largest number of images that are paired; of more, `max_images` evenly spaced
+        ones.
 
     Raises:
       ValueError: there are fewer than two images.
     """
     if len(images) < 2:
-        raise ValueError(f"a mean distance takes at least two images. Received: {len(images)}")
+        raise ValueError(f"a mean distance needs at least two images. Received: {len(images)}")
     if len(images) > max_images:
         images = images[evenly_spaced_indices(len(images), max_images)]
     rows = np.asarray(images, np.float32).reshape(len(images), -1)
-    rows = rows - rows.mean(0)  # smaller numbers: less is lost in |a|² + |b|² - 2ab
+    rows = rows - rows.mean(0)  # smaller numbers lose less precision in |a|² + |b|² - 2ab
     squares = np.einsum("np,np->n", rows, rows, dtype=np.float64)
     total = 0.0
-    for begin in range(0, len(rows), 512):
-        block = slice(begin, begin + 512)
+    for begin in range(0, len(rows), _BLOCK_SIZE):
+        block = slice(begin, begin + _BLOCK_SIZE)
         squared = squares[block, np.newaxis] + squares - 2.0 * (rows[block] @ rows.T)
-        own = np.arange(*block.indices(len(rows)))
-        squared[np.arange(len(own)), own] = 0.0
+        diagonal = np.arange(*block.indices(len(rows)))
+        squared[np.arange(len(diagonal)), diagonal] = 0.0
         total += np.sqrt(np.maximum(squared, 0.0)).sum()
     return float(total / (len(rows) * (len(rows) - 1)))
 
@@ -47,55 +49,67 @@ def mean_pairwise_distance(images: np.ndarray, max_images: int = MAX_IMAGES) -> 
 def normalized_error(
     images: np.ndarray, reconstructions: np.ndarray, scale: float | None = None
 ) -> float:
-    """The paper's error: mean over images of ‖x - x̂‖₂ / N (section 4).
+    """The paper's normalised reconstruction error: mean of ‖x - x̂‖₂ / N over images (section 4).
 
     Args:
       images: `[n, H, W, 3]` in [0, 1].
-      reconstructions: of the same shape.
-      scale: N; measured on `images` unless given.
+      reconstructions: `[n, H, W, 3]`.
+      scale: N; by default the mean pairwise distance of `images`.
 
     Raises:
-      InputError: the images are all the same, so that there is no N to divide by.
+      InputError: N is 0, because all images are identical.
     """
     scale = mean_pairwise_distance(images) if scale is None else scale
     if not scale > 0:
-        raise InputError(f"the {len(images)} images are all the same: no error relative to them")
+        raise InputError(
+            f"the {len(images)} images are identical, so the normalised error is undefined; use "
+            "images that differ"
+        )
     return float(per_image_distance(images, reconstructions).mean() / scale)
 
 
 def per_image_distance(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
-    """‖x - x̂‖₂ of each image: two of `[n, ...]` become `[n]`."""
+    """Euclidean distance ‖x - x̂‖₂ of each image: two arrays `[n, ...]` become `[n]`."""
     difference = np.subtract(reconstructions, images, dtype=np.float32)
     return np.sqrt(np.square(difference, out=difference).sum(tuple(range(1, difference.ndim))))
 
 
 def psnr(images: np.ndarray, reconstructions: np.ndarray) -> float:
-    """Mean peak signal-to-noise ratio in dB, peak 1."""
-    return _mean_of(tf.image.psnr, images, reconstructions)
+    """Mean peak signal-to-noise ratio in dB, for images in [0, 1]."""
+    return _mean_over_images(tf.image.psnr, images, reconstructions)
 
 
 def ssim(images: np.ndarray, reconstructions: np.ndarray) -> float:
-    """Mean structural similarity, 11×11 Gaussian windows; sides of at least `SSIM_WINDOW`."""
-    return _mean_of(tf.image.ssim, images, reconstructions)
+    """Mean structural similarity with Gaussian windows; sides of at least `SSIM_WINDOW` pixels."""
+    return _mean_over_images(tf.image.ssim, images, reconstructions)
 
 
 def compute_metrics(images: np.ndarray, reconstructions: np.ndarray) -> dict[str, Any]:
-    """Every metric of `[n, H, W, 3]` images that there is at their size, with N and n, for JSON."""
+    """Computes every metric that is defined at the images' size, as JSON values.
+
+    Args:
+      images: `[n, H, W, 3]` in [0, 1].
+      reconstructions: `[n, H, W, 3]`.
+
+    Returns:
+      `normalized_error`, `psnr_db`, `ssim` for images of at least `SSIM_WINDOW` pixels,
+      `mean_pairwise_distance` (N) and `images` (n).
+    """
     scale = mean_pairwise_distance(images)
-    return {
+    scores: dict[str, Any] = {
         "normalized_error": normalized_error(images, reconstructions, scale),
         "psnr_db": psnr(images, reconstructions),
-        **(
-            {"ssim": ssim(images, reconstructions)} if min(images.shape[1:3]) >= SSIM_WINDOW else {}
-        ),
-        "mean_pairwise_distance": scale,
-        "images": len(images),
     }
+    if min(images.shape[1:3]) >= SSIM_WINDOW:
+        scores["ssim"] = ssim(images, reconstructions)
+    return scores | {"mean_pairwise_distance": scale, "images": len(images)}
 
 
-def _mean_of(metric: Callable[..., tf.Tensor], images: np.ndarray, others: np.ndarray) -> float:
+def _mean_over_images(
+    metric: Callable[..., tf.Tensor], images: np.ndarray, others: np.ndarray
+) -> float:
     values = [
-        metric(images[i : i + 256], others[i : i + 256], max_val=1.0).numpy()
-        for i in range(0, len(images), 256)
+        metric(images[i : i + _BATCH_SIZE], others[i : i + _BATCH_SIZE], max_val=1.0).numpy()
+        for i in range(0, len(images), _BATCH_SIZE)
     ]
     return float(np.concatenate(values).mean())

@@ -1,1 +1,1 @@
-"""Inversion networks as Keras functional models; no training code."""
+"""Keras functional models: inversion networks, discriminators, samplers and the encoders."""

@@ -1,7 +1,7 @@
-"""AlexNet in its three published variants, as Keras functional models with the published names.
+"""AlexNet in its three published variants, with the published layer names.
 
-Krizhevsky, Sutskever & Hinton 2012. Weights of one variant do not fit the features of another,
-even where the shapes agree, so the variant is always named (`tfinvert.networks.weights`).
+Krizhevsky, Sutskever & Hinton 2012. Weights are not interchangeable between variants, even where
+all shapes agree, so the variant is always named (see `tfinvert.networks.weights`).
 """
 
 import dataclasses
@@ -19,17 +19,17 @@ from tfinvert.networks.layers import (
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """What tells one AlexNet from another.
+    """The architecture of one AlexNet variant.
 
     Attributes:
-      widths: channels of conv1 … conv5.
-      groups: of conv1 … conv5.
-      padding: pixels around the input of conv1.
-      input_size: side of the square images it was trained on.
-      preprocessing: see `layers.PREPROCESSING`.
-      after_conv: what follows the ReLU of conv1 and conv2.
-      ceil: whether pooling keeps a last, partial window.
-      outputs: the raw layer that ends each of the paper's layers, its "last processing step".
+      widths: output channels of conv1 … conv5.
+      groups: convolution groups of conv1 … conv5.
+      padding: zero padding of the input of conv1, in pixels.
+      input_size: side of the square training images, in pixels.
+      preprocessing: a key of `layers.PREPROCESSING`.
+      after_conv: operations after the ReLU of conv1 and of conv2, each "pool" or "norm".
+      ceil: whether pooling keeps a partial last window.
+      outputs: for each layer of the paper, the Keras layer of its "last processing step".
     """
 
     widths: tuple[int, int, int, int, int]
@@ -42,10 +42,10 @@ class Variant:
     outputs: dict[str, str]
 
 
-def _outputs(first: str, second: str) -> dict[str, str]:
-    convolutions = {"conv1": first, "conv2": second, "conv3": "relu3", "conv4": "relu4"}
-    rest = {"conv5": "pool5", "fc6": "relu6", "fc7": "relu7", "fc8": "fc8", "probabilities": "prob"}
-    return convolutions | rest
+def _output_layers(conv1: str, conv2: str) -> dict[str, str]:
+    convolutions = {"conv1": conv1, "conv2": conv2, "conv3": "relu3", "conv4": "relu4"}
+    top = {"conv5": "pool5", "fc6": "relu6", "fc7": "relu7", "fc8": "fc8", "probabilities": "prob"}
+    return convolutions | top
 
 
 _CAFFE = {
@@ -57,8 +57,12 @@ _CAFFE = {
     "ceil": True,
 }
 VARIANTS = {
-    "caffenet": Variant(**_CAFFE, after_conv=("pool", "norm"), outputs=_outputs("norm1", "norm2")),
-    "bvlc": Variant(**_CAFFE, after_conv=("norm", "pool"), outputs=_outputs("pool1", "pool2")),
+    "caffenet": Variant(
+        **_CAFFE, after_conv=("pool", "norm"), outputs=_output_layers("norm1", "norm2")
+    ),
+    "bvlc": Variant(
+        **_CAFFE, after_conv=("norm", "pool"), outputs=_output_layers("pool1", "pool2")
+    ),
     "torchvision": Variant(
         widths=(64, 192, 384, 256, 256),
         groups=(1, 1, 1, 1, 1),
@@ -67,7 +71,7 @@ VARIANTS = {
         preprocessing="torch",
         after_conv=("pool",),
         ceil=False,
-        outputs=_outputs("pool1", "pool2"),
+        outputs=_output_layers("pool1", "pool2"),
     ),
 }
 PAPER_LAYERS = tuple(VARIANTS["caffenet"].outputs)
@@ -82,42 +86,46 @@ def build(
     seed: int = 0,
     last_pool: bool = True,
 ) -> keras.Model:
-    """AlexNet from RGB images in [0, 1]; its layers are named conv1, relu1, pool1, norm1, … prob.
+    """Builds AlexNet with layers named conv1, relu1, pool1, norm1, … prob.
 
     Args:
       variant: "caffenet", "bvlc" or "torchvision".
-      image_size: (height, width) of the images; by default the network's own input size. Others
-        are resized to it.
-      input_size: what the network sees, a side or (height, width); by default what the variant
-        was trained on, 227 or 224.
-      units: of fc6, fc7 and fc8; None ends the network with conv5 and its pooling.
-      dropout: after fc6 and fc7, while training.
-      seed: of the initial weights.
-      last_pool: False ends the network with relu5, which smaller inputs have too.
+      image_size: (height, width) of the images, in pixels; defaults to the input size. Images of
+        another size are resized to the input size.
+      input_size: side, or (height, width), of the input of conv1, in pixels; defaults to the
+        variant's training size, 227 or 224.
+      units: units of fc6, fc7 and fc8; None omits the fully connected layers, so that the output
+        is pool5.
+      dropout: dropout rate after fc6 and fc7.
+      seed: random seed of the initial weights.
+      last_pool: False omits pool5 and all layers after it, which allows smaller inputs.
 
     Returns:
-      A functional model from `[B, *image_size, 3]` to class probabilities, pool5 or relu5.
+      A functional model from RGB images `[B, *image_size, 3]` in [0, 1] to class probabilities,
+      pool5 or relu5.
 
     Raises:
-      InputError: there is no such variant, or the input is too small for a layer.
+      InputError: the variant is unknown, or the input is too small for a layer.
     """
     if variant not in VARIANTS:
-        raise InputError(f"unknown AlexNet {variant!r}; there are: {', '.join(VARIANTS)}")
-    facts = VARIANTS[variant]
-    size = input_size or facts.input_size
+        raise InputError(
+            f"unknown AlexNet variant; choose one of {', '.join(VARIANTS)}. Received: {variant!r}"
+        )
+    spec = VARIANTS[variant]
+    size = input_size or spec.input_size
     size = (size, size) if isinstance(size, int) else tuple(size)
     if min(size) < 1:
         raise InputError(_too_small("conv1"))
     inputs = keras.Input((*(image_size or size), 3), name="images")
-    x = Preprocess(size, facts.preprocessing, name="preprocess")(inputs)
-    x = _convolution(x, facts, 1, seed)
-    x = _after(x, facts, 1)
-    x = _after(_convolution(x, facts, 2, seed), facts, 2)
+    x = Preprocess(size, spec.preprocessing, name="preprocess")(inputs)
+    x = _convolution(x, spec, 1, seed)
+    x = _pool_and_normalize(x, spec, 1)
+    x = _pool_and_normalize(_convolution(x, spec, 2, seed), spec, 2)
     for i in (3, 4, 5):
-        x = _convolution(x, facts, i, seed)
+        x = _convolution(x, spec, i, seed)
     if not last_pool:
         return keras.Model(inputs, x, name=f"alexnet_{variant}")
-    x = _pool(x, facts, "pool5")
+    x = _pool(x, spec, "pool5")
     if units is not None:
         x = keras.layers.Flatten(name="flatten")(x)
         for i, count in zip((6, 7), units, strict=False):
@@ -132,16 +140,16 @@ def build(
     return keras.Model(inputs, x, name=f"alexnet_{variant}")
 
 
-def _convolution(x: keras.KerasTensor, facts: Variant, i: int, seed: int) -> keras.KerasTensor:
+def _convolution(x: keras.KerasTensor, spec: Variant, i: int, seed: int) -> keras.KerasTensor:
     kernel, stride = {1: (11, 4), 2: (5, 1)}.get(i, (3, 1))
-    padding = facts.padding if i == 1 else kernel // 2
+    padding = spec.padding if i == 1 else kernel // 2
     if min(x.shape[1:3]) + 2 * padding < kernel:
         raise InputError(_too_small(f"conv{i}"))
     if i == 1 and padding:
         x = keras.layers.ZeroPadding2D(padding, name="conv1_pad")(x)
-    groups = facts.groups[i - 1]
+    groups = spec.groups[i - 1]
     x = (GroupedConv2D if groups > 1 else keras.layers.Conv2D)(
-        facts.widths[i - 1],
+        spec.widths[i - 1],
         kernel,
         stride,
         "valid" if i == 1 else "same",
@@ -152,22 +160,22 @@ def _convolution(x: keras.KerasTensor, facts: Variant, i: int, seed: int) -> ker
     return keras.layers.ReLU(name=f"relu{i}")(x)
 
 
-def _after(x: keras.KerasTensor, facts: Variant, i: int) -> keras.KerasTensor:
-    for step in facts.after_conv:
-        if step == "norm":
+def _pool_and_normalize(x: keras.KerasTensor, spec: Variant, i: int) -> keras.KerasTensor:
+    for operation in spec.after_conv:
+        if operation == "norm":
             x = LocalResponseNormalization(name=f"norm{i}")(x)
         else:
-            x = _pool(x, facts, f"pool{i}")
+            x = _pool(x, spec, f"pool{i}")
     return x
 
 
-def _pool(x: keras.KerasTensor, facts: Variant, name: str) -> keras.KerasTensor:
-    if min(x.shape[1:3]) < (2 if facts.ceil else 3):
+def _pool(x: keras.KerasTensor, spec: Variant, name: str) -> keras.KerasTensor:
+    if min(x.shape[1:3]) < (2 if spec.ceil else 3):
         raise InputError(_too_small(name))
-    if facts.ceil:
+    if spec.ceil:
         return ceil_max_pool(x, name)
     return keras.layers.MaxPooling2D(3, 2, name=name)(x)
 
 
 def _too_small(layer: str) -> str:
-    return f"the input of AlexNet is too small: {layer} would be empty; 63×63 pixels are enough"
+    return f"the AlexNet input is too small: {layer} would be empty; 63×63 pixels are enough"

@@ -1,4 +1,7 @@
-"""Which layers ask for no size: by name, so that a saved network can be looked at without Keras."""
+"""Names of the Keras layers that accept grids of any size.
+
+This module does not import Keras, so that a saved network can be inspected without it.
+"""
 
 ANY_SIZE_LAYERS = frozenset(
     {

@@ -1,6 +1,6 @@
-"""The blocks inversion networks are made of: dense, convolution, and up-convolution.
+"""Building blocks of inversion networks: dense, convolution and up-convolution layers.
 
-Pure Keras layers, so that they run on every Keras backend.
+They consist of Keras layers only, so they run on every Keras backend.
 """
 
 import contextlib
@@ -11,16 +11,19 @@ import keras
 
 @contextlib.contextmanager
 def precision_scope(precision: str) -> Iterator[None]:
-    """Layers made in the block compute in "float32", "bfloat16" or "float16"; weights are float32.
+    """Sets the compute precision of the layers created in the `with` block.
 
-    All but linear ones, which give the image.
+    Weights stay float32, as do the layers that output images.
+
+    Args:
+      precision: "float32", "bfloat16" or "float16".
     """
-    before = keras.config.dtype_policy()
+    previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision if precision == "float32" else f"mixed_{precision}")
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(previous)
 
 
 def _activate(x: keras.KerasTensor, name: str, linear: bool) -> keras.KerasTensor:
@@ -36,7 +39,16 @@ def linear_conv(
     initializer: str = "he_normal",
     strides: int = 1,
 ) -> keras.KerasTensor:
-    """Convolution alone: `[B, 8, 8, c]` becomes `[B, 4, 4, channels]` (strides 2)."""
+    """Applies a convolution without activation.
+
+    Args:
+      x: `[B, h, w, c]`.
+      channels: output channels.
+      kernel: side of the kernel, in cells.
+      name: name of the layer.
+      initializer: initialiser of the kernel.
+      strides: stride; 2 turns `[B, 8, 8, c]` into `[B, 4, 4, channels]`.
+    """
     return keras.layers.Conv2D(
         channels, kernel, strides, "same", kernel_initializer=initializer, name=name
     )(x)
@@ -45,12 +57,12 @@ def linear_conv(
 def conv(
     x: keras.KerasTensor, channels: int, kernel: int, name: str, strides: int = 1
 ) -> keras.KerasTensor:
-    """`linear_conv` and leaky ReLU 0.2."""
+    """Applies `linear_conv` and leaky ReLU with slope 0.2."""
     return _activate(linear_conv(x, channels, kernel, name, strides=strides), name, linear=False)
 
 
 def dense(x: keras.KerasTensor, units: int, name: str) -> keras.KerasTensor:
-    """Fully connected layer and leaky ReLU 0.2: `[B, n]` becomes `[B, units]`."""
+    """Applies a fully connected layer and leaky ReLU with slope 0.2: `[B, n]` → `[B, units]`."""
     x = keras.layers.Dense(units, kernel_initializer="he_normal", name=name)(x)
     return _activate(x, name, linear=False)
 
@@ -58,11 +70,18 @@ def dense(x: keras.KerasTensor, units: int, name: str) -> keras.KerasTensor:
 def enlarge_grid(
     x: keras.KerasTensor, channels: int, size: tuple[int, int], name: str
 ) -> keras.KerasTensor:
-    """A grid to a slightly larger one and leaky ReLU 0.2: `[B, 6, 6, c]` becomes `[B, 8, 8, c']`.
+    """Enlarges a grid by a few cells: `[B, 6, 6, c]` → `[B, 8, 8, channels]`.
 
-    A transposed convolution of stride 1 whose kernel just reaches over what is missing.
+    Applies a transposed convolution of stride 1, whose kernel covers exactly the missing cells,
+    and leaky ReLU with slope 0.2.
+
+    Args:
+      x: `[B, h, w, c]`.
+      channels: output channels.
+      size: (rows, columns) of the output, at least those of `x`.
+      name: name of the layer.
     """
-    kernel = [more - side + 1 for more, side in zip(size, x.shape[1:3], strict=True)]
+    kernel = [target - side + 1 for target, side in zip(size, x.shape[1:3], strict=True)]
     x = keras.layers.Conv2DTranspose(
         channels,
         kernel,
@@ -80,30 +99,31 @@ def upconv(
     linear: bool = False,
     stride: int = 2,
 ) -> keras.KerasTensor:
-    """Up-convolution ↑2 and leaky ReLU 0.2: `[B, 8, 8, c]` becomes `[B, 16, 16, channels]`.
+    """Applies an up-convolution and leaky ReLU with slope 0.2.
 
-    Each value becomes the top left of a 2×2 block of zeros, and the result is convolved
-    (Dosovitskiy & Brox 2016, section 3), which is a transposed convolution of stride 2:
+    With stride 2, `[B, 8, 8, c]` becomes `[B, 16, 16, channels]`: each value becomes the top left
+    of a 2×2 block of zeros, and the result is convolved (Dosovitskiy & Brox 2016, section 3),
+    which is a transposed convolution of stride 2:
 
         a b      a 0 b 0
         c d  →   0 0 0 0  → convolved with kernel × kernel
                  c 0 d 0
                  0 0 0 0
 
-    He initialisation, counting only the taps of the kernel that meet a value and not a zero, with
-    stride 2 a quarter.
+    He initialisation counts only the kernel taps that meet a value rather than a zero: a quarter
+    of them with stride 2.
 
     Args:
       x: `[B, h, w, c]`.
-      channels: channels of the result.
-      kernel: side of the kernel in pixels of the result.
-      name: of the layer.
-      linear: leave the activation out, for the last layer, which starts near mid-grey.
-      stride: how many times the grid is enlarged. Where it divides the kernel, this is a
-        convolution of kernel / stride and a sub-pixel shuffle in one.
+      channels: output channels.
+      kernel: side of the kernel, in output pixels.
+      name: name of the layer.
+      linear: whether to omit the activation, as in the last layer, which starts near mid-grey.
+      stride: upsampling factor. If it divides the kernel, the layer equals a convolution with
+        kernel / stride followed by a sub-pixel shuffle.
     """
-    # Keras reads a transposed kernel's shape [k, k, out, in] the other way round: its "fan out" is
-    # what is summed over. He's variance is 2 / (k² / stride² · in).
+    # Keras reads a transposed kernel's shape [k, k, out, in] as [k, k, in, out], so its "fan_out"
+    # is the number of inputs. The He variance is 2 / (k² / stride² · in).
     x = keras.layers.Conv2DTranspose(
         channels,
         kernel,
@@ -116,6 +136,6 @@ def upconv(
         ),
         bias_initializer=keras.initializers.Constant(0.5) if linear else "zeros",
         name=name,
-        dtype="float32" if linear else None,  # the image stays float32 under mixed precision
+        dtype="float32" if linear else None,  # the image stays float32 in mixed precision
     )(x)
     return _activate(x, name, linear)

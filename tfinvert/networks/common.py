@@ -1,4 +1,4 @@
-"""What the designs of inversion networks have in common: what they ask of a feature, and checks."""
+"""Grid sizes, channel counts and the feature interface shared by all inversion networks."""
 
 import math
 from typing import Any, Protocol
@@ -10,12 +10,13 @@ from tfinvert.errors import InputError
 
 Size = tuple[int, int]
 
-# The smallest side of images that are rebuilt at the paper's own sizes (up to 216 pixels).
-_PAPER_SIZE = 192
+# Images below this side, in pixels, are reconstructed at their own size, larger ones at the
+# paper's sizes (up to 216 pixels).
+_MIN_PAPER_SIZE = 192
 
 
 class Feature(Protocol):
-    """What is asked of a feature here: these attributes of `features.base.Feature`."""
+    """The attributes of `features.base.Feature` that the networks read."""
 
     name: str
     image_shape: tuple[int, int, int]
@@ -23,52 +24,75 @@ class Feature(Protocol):
 
     @property
     def spec(self) -> Any:
-        """With the `shape` of one image's feature."""
+        """A tensor spec whose `shape` is that of one image's feature."""
 
 
 def num_upsamplings(feature: Feature, output_size: Size | None) -> int:
-    """Up-convolutions from the grid to an image of that size, or about that of the feature."""
+    """Counts the ×2 up-convolutions from a feature's grid to the output image.
+
+    Args:
+      feature: a feature on a grid.
+      output_size: (height, width) of the output image, in pixels; None for the closest size to
+        the feature's images that the up-convolutions can produce.
+
+    Raises:
+      InputError: the network cannot produce `output_size`.
+    """
     grid = tuple(feature.spec.shape[:2])
     size = output_size or feature.image_shape[:2]
-    doublings = max(1, round(math.log2(max(size) / max(grid))))
-    if output_size is not None and tuple(side << doublings for side in grid) != tuple(output_size):
+    upsamplings = max(1, round(math.log2(max(size) / max(grid))))
+    if output_size is not None and tuple(n << upsamplings for n in grid) != tuple(output_size):
         raise InputError(
             f"the network for {feature.name} on {grid[0]}×{grid[1]} cells makes images of "
             f"{' or '.join(f'{grid[0] << n}×{grid[1] << n}' for n in range(1, 6))}. Received: "
             f"{output_size[0]}×{output_size[1]}"
         )
-    return doublings
+    return upsamplings
 
 
 def choose_initial_grid(feature: Feature, output_size: Size | None) -> tuple[Size, int]:
-    """The grid that doublings of a network's layer start from, its own or little more, and their
-    number."""
+    """Chooses the grid that the up-convolutions start from, and counts the up-convolutions.
+
+    The initial grid is the feature's own grid or a slightly larger one.
+
+    Args:
+      feature: a feature map of a network.
+      output_size: (height, width) of the output image, in pixels; None for the feature's own
+        image size, or a size of the paper's where that is close.
+
+    Returns:
+      The (rows, columns) of the initial grid, and the number of ×2 up-convolutions.
+
+    Raises:
+      InputError: no initial grid leads to `output_size`.
+    """
     grid = tuple(feature.spec.shape[:2])
     size = output_size or feature.image_shape[:2]
     most = max(1, math.floor(math.log2(min(np.divide(size, grid)))))
-    for doublings in range(most, 0, -1) if output_size else [most]:
-        start = tuple(side >> doublings for side in size)
+    for upsamplings in range(most, 0, -1) if output_size else [most]:
+        initial = tuple(side >> upsamplings for side in size)
         fits = (
-            all(side % (1 << doublings) == 0 for side in size)
-            and min(np.subtract(start, grid)) >= 0
+            all(side % (1 << upsamplings) == 0 for side in size)
+            and min(np.subtract(initial, grid)) >= 0
         )
-        if fits and (output_size or min(size) < _PAPER_SIZE):
-            return start, doublings
+        if fits and (output_size or min(size) < _MIN_PAPER_SIZE):
+            return initial, upsamplings
     if output_size:
         raise InputError(
-            f"the network for {feature.name} on {grid[0]}×{grid[1]} cells makes images of even "
-            f"sides from {2 * grid[0]}×{2 * grid[1]}. Received: {output_size[0]}×{output_size[1]}"
+            f"the network for {feature.name} on {grid[0]}×{grid[1]} cells makes images with even "
+            f"sides from {2 * grid[0]}×{2 * grid[1]} up. Received: "
+            f"{output_size[0]}×{output_size[1]}"
         )
     return grid, max(1, round(math.log2(min(np.divide(size, grid)))))
 
 
-def scale_channels(full: int, width: float) -> int:
-    """Channels of a network of that width; at least one."""
-    return max(1, round(full * width))
+def scale_channels(channels: int, width: float) -> int:
+    """Multiplies a channel count by the width multiplier; the result is at least 1."""
+    return max(1, round(channels * width))
 
 
 def named_model(
     feature: Feature, inputs: keras.KerasTensor, image: keras.KerasTensor
 ) -> keras.Model:
-    """From features to images, named after the feature."""
+    """Makes a functional model from features to images, named after the feature."""
     return keras.Model(inputs, image, name=f"invert_{feature.name.replace('/', '_')}")

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0 as a Keras functional model, its layers named as keras.applications does.
+"""EfficientNet-Lite0 with the layer names of keras.applications.
 
-EfficientNet-B0 (Tan & Le 2019) without squeeze-and-excitation, with ReLU6 in place of swish, and
-with the first and the last convolution of one width in all sizes.
+EfficientNet-B0 (Tan & Le 2019) without squeeze-and-excitation and with ReLU6 in place of swish; the
+first and the last convolution have a fixed width in all model sizes.
 """
 
 import functools
@@ -14,18 +14,18 @@ from tfinvert.networks.layers import Preprocess
 
 INPUT_SIZE = 224
 CLASSES = 1000
-STEM, HEAD = 32, 1280  # channels
+STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
 
 
 class Stage(NamedTuple):
-    """Blocks of one width.
+    """A stage: consecutive blocks with the same output channels.
 
     Attributes:
-      blocks: how many; the first has the stride.
+      blocks: number of blocks.
       kernel: side of the depthwise convolutions.
-      stride: 1 or 2.
+      stride: stride of the first block, 1 or 2.
       expansion: channels of the depthwise convolutions, as a multiple of the block's input.
-      channels: of each block's output.
+      channels: output channels of each block.
     """
 
     blocks: int
@@ -52,43 +52,45 @@ def build(
     dropout: float = 0.2,
     seed: int = 0,
 ) -> keras.Model:
-    """EfficientNet-Lite0 from RGB images in [0, 1]; its layers are stem_conv … probabilities.
+    """Builds EfficientNet-Lite0 with layers named stem_conv … probabilities.
 
-    A block's output is block2a_project_bn, or block2b_add where its input is added; top_activation
-    is the last grid, avg_pool its mean, logits the vector before the softmax.
+    The output of a block is called block2a_project_bn, or block2b_add if the block has a skip
+    connection; top_activation is the last grid, avg_pool its spatial mean, logits the vector before
+    the softmax.
 
     Args:
-      image_size: (height, width) of the images; by default the network's input. Others are
-        resized to it.
-      input_size: what the network sees, a side or (height, width); by default what it was trained
-        on, 224.
-      dropout: before the logits, while training.
-      seed: of the initial weights.
+      image_size: (height, width) of the images, in pixels; defaults to the input size. Images of
+        another size are resized to the input size.
+      input_size: side, or (height, width), of the network's input, in pixels; defaults to the
+        training size, 224.
+      dropout: dropout rate before the logits.
+      seed: random seed of the initial weights.
 
     Returns:
-      A functional model from `[B, *image_size, 3]` to the probabilities of 1 000 classes.
+      A functional model from RGB images `[B, *image_size, 3]` in [0, 1] to the probabilities of
+      1 000 classes.
 
     Raises:
-      InputError: an image or the input has no pixel.
+      InputError: the images or the input would have no pixels.
     """
     size = input_size or INPUT_SIZE
     size = (size, size) if isinstance(size, int) else tuple(size)
     image_size = tuple(image_size or size)
     if min(*size, *image_size) < 1:
         raise InputError(
-            "images and the input of EfficientNet-Lite0 have at least one pixel. "
+            "the images and the input of EfficientNet-Lite0 must have at least 1×1 pixels. "
             f"Received: {image_size} and {size}"
         )
     init = functools.partial(keras.initializers.VarianceScaling, 2.0, "fan_out", seed=seed)
     inputs = keras.Input((*image_size, 3), name="images")
     x = Preprocess(size, "lite", name="preprocess")(inputs)
-    x = _convolution(x, "stem_conv", "stem_bn", STEM, init, side=3, strides=2)
+    x = _convolution(x, "stem_conv", "stem_bn", STEM_CHANNELS, init, side=3, strides=2)
     x = _relu6(x, "stem_activation")
     for i, stage in enumerate(STAGES, 1):
         for j in range(stage.blocks):
             first = j == 0
             x = _block(x, f"block{i}{chr(ord('a') + j)}", stage, stage.stride if first else 1, init)
-    x = _relu6(_convolution(x, "top_conv", "top_bn", HEAD, init), "top_activation")
+    x = _relu6(_convolution(x, "top_conv", "top_bn", HEAD_CHANNELS, init), "top_activation")
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     x = keras.layers.Dropout(dropout, name="top_dropout")(x)
     x = keras.layers.Dense(CLASSES, kernel_initializer=init(), name="logits")(x)
@@ -99,8 +101,8 @@ def build(
 def _block(
     x: keras.KerasTensor, name: str, stage: Stage, stride: int, init: functools.partial
 ) -> keras.KerasTensor:
-    """An inverted residual: expanded, convolved channel by channel, projected."""
-    before = x
+    """Applies an inverted residual block: expansion, depthwise convolution, projection."""
+    block_input = x
     if stage.expansion > 1:
         width = stage.expansion * x.shape[-1]
         x = _convolution(x, f"{name}_expand_conv", f"{name}_expand_bn", width, init)
@@ -115,9 +117,9 @@ def _block(
     )(x)
     x = _relu6(keras.layers.BatchNormalization(name=f"{name}_bn")(x), f"{name}_activation")
     x = _convolution(x, f"{name}_project_conv", f"{name}_project_bn", stage.channels, init)
-    if stride > 1 or before.shape[-1] != stage.channels:
+    if stride > 1 or block_input.shape[-1] != stage.channels:
         return x
-    return keras.layers.Add(name=f"{name}_add")([x, before])
+    return keras.layers.Add(name=f"{name}_add")([x, block_input])
 
 
 def _convolution(
@@ -132,7 +134,8 @@ def _convolution(
     x = keras.layers.Conv2D(
         channels, side, strides, "same", use_bias=False, kernel_initializer=init(), name=name
     )(x)
-    return keras.layers.BatchNormalization(name=normalization)(x)  # epsilon 1e-3 is theirs too
+    # Keras' default epsilon, 1e-3, is also that of the published weights.
+    return keras.layers.BatchNormalization(name=normalization)(x)
 
 
 def _relu6(x: keras.KerasTensor, name: str) -> keras.KerasTensor:

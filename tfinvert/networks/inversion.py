@@ -1,4 +1,4 @@
-"""From a feature to the network that inverts it."""
+"""Builds the inversion network for a feature."""
 
 import keras
 
@@ -19,39 +19,42 @@ def build(
     network: str = DEFAULT,
     precision: str = "float32",
 ) -> keras.Model:
-    """The inversion network for a feature.
+    """Builds the inversion network for a feature.
 
     Args:
-      feature: its spec is the network's input, its `decoder` names the family of networks.
-      output_size: (height, width) of the image; by default the feature's image size, brought to
-        the next size the up-convolutions reach.
-      width: scales the channels of every layer but the last.
-      units: of the first two fully connected layers of a network for vectors; 0 for 4096 × width.
-      network: a name in `registry.NETWORKS`.
-      precision: what all layers but the last compute in, "float32", "bfloat16" or "float16"; the
+      feature: the feature to invert; its spec is the network's input, its `decoder` names the
+        family of networks.
+      output_size: (height, width) of the output image, in pixels; defaults to the feature's image
+        size, adjusted to the next size that the up-convolutions can produce.
+      width: width multiplier for the channels of every layer but the last.
+      units: units of the first two fully connected layers (vector features only); 0 means
+        4096 × width.
+      network: the architecture, a key of `NETWORKS`.
+      precision: compute precision of all layers but the last, "float32", "bfloat16" or "float16";
         weights are float32.
 
     Returns:
-      A functional model from `[B, *feature.spec.shape]`, standardised, to `[B, height, width, 3]`,
-      in linear units around [0, 1].
+      A functional model from standardised features `[B, *feature.spec.shape]` to images
+      `[B, height, width, 3]`, with a linear output around [0, 1].
 
     Raises:
-      InputError: no network fits the feature, or none reaches `output_size`.
+      InputError: no network fits the feature, none produces `output_size`, or an argument is out
+        of range.
     """
     if not width > 0:
         raise InputError(f"width must be positive. Received: {width}")
     builders = NETWORKS[network]
     if feature.decoder not in builders:
         raise InputError(
-            f"{feature.name} asks for the decoder {feature.decoder!r}; there are: "
-            f"{', '.join(sorted(builders))}"
+            f"unknown decoder of the feature {feature.name}; choose one of "
+            f"{', '.join(sorted(builders))}. Received: {feature.decoder!r}"
         )
     if units < 0:
         raise InputError(f"units must not be negative. Received: {units}")
     takes_units = feature.decoder == _WITH_UNITS
     if units and not takes_units:
         raise InputError(
-            f"the network for {feature.name} has no fully connected layers that could take units. "
+            f"the network for {feature.name} has no fully connected layers, so units must be 0. "
             f"Received: {units}"
         )
     arguments = (units,) if takes_units else ()

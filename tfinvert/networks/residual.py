@@ -1,8 +1,9 @@
-"""Residual inversion networks: most layers work at the resolution of the feature's grid.
+"""Residual inversion networks, in which most layers have the resolution of the feature's grid.
 
-A block is gated: what one convolution finds, another lets pass. No layer asks for a size: blocks
-see their neighbourhood, and two of them the mean of a window around each cell. Where that covers
-the grid, as it does up to 64 pixels in cells of 8, it is the mean of the whole.
+The residual blocks are gated: the output of one convolution is multiplied by the sigmoid of
+another. No layer depends on the grid's size. All blocks have a local receptive field; two of them
+also receive the mean over a window around each cell. Where the window covers the grid, as it does
+for images of up to 64 pixels in cells of 8, this is the mean over the whole grid.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,74 +21,75 @@ from tfinvert.networks.common import (
     scale_channels,
 )
 
-CHANNELS, FINE_CHANNELS = 64, 48  # on the grid; between it and the image
+CHANNELS, FINE_CHANNELS = 64, 48  # at the grid's resolution; between the grid and the image
 BLOCKS = 6
-CONTEXT = (2, 4)  # the blocks that see the window
-WINDOW = 15  # cells
+CONTEXT_BLOCKS = (2, 4)  # numbers of the blocks that receive the window's mean
+WINDOW = 15  # side of the window, in cells
 
 
 def grid(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
-    """For HOG and LBP; arguments as `inversion.build`."""
-    doublings = num_upsamplings(feature, output_size)
+    """Builds the network for HOG and LBP; see `inversion.build`."""
+    upsamplings = num_upsamplings(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
     x = linear_conv(inputs, scale_channels(CHANNELS, width), 3, "first")
-    return named_model(feature, inputs, _expand(_blocks(x), doublings, width))
+    return named_model(feature, inputs, _expand(_residual_blocks(x), upsamplings, width))
 
 
 def sparse_grid(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
-    """For SIFT, whose fine grid is mostly empty: blocks work at half its resolution."""
-    doublings = num_upsamplings(feature, output_size)
+    """Builds the network for SIFT; see `inversion.build`.
+
+    The residual blocks have half the resolution of SIFT's fine, sparse grid.
+    """
+    upsamplings = num_upsamplings(feature, output_size)
     inputs = keras.Input(feature.spec.shape, name="features")
     x = conv(inputs, scale_channels(CHANNELS, width), 3, "fine")
     x = linear_conv(x, scale_channels(CHANNELS, width), 4, "first", strides=2)
-    return named_model(feature, inputs, _expand(_blocks(x), doublings + 1, width))
+    return named_model(feature, inputs, _expand(_residual_blocks(x), upsamplings + 1, width))
 
 
 def convolutional(feature: Feature, output_size: Size | None, width: float) -> keras.Model:
-    """For the convolutional layers of a network; likewise."""
-    start, doublings = choose_initial_grid(feature, output_size)
+    """Builds the network for convolutional layers of an encoder; see `inversion.build`."""
+    initial_grid, upsamplings = choose_initial_grid(feature, output_size)
     inputs = x = keras.Input(feature.spec.shape, name="features")
-    if start != tuple(x.shape[1:3]):
+    if initial_grid != tuple(x.shape[1:3]):
         x = conv(x, scale_channels(CHANNELS, width), 3, "few")
-        x = enlarge_grid(x, scale_channels(CHANNELS, width), start, "enlarge")
+        x = enlarge_grid(x, scale_channels(CHANNELS, width), initial_grid, "enlarge")
     x = linear_conv(x, scale_channels(CHANNELS, width), 3, "first")
-    return named_model(feature, inputs, _expand(_blocks(x), doublings, width))
+    return named_model(feature, inputs, _expand(_residual_blocks(x), upsamplings, width))
 
 
-def _blocks(x: keras.KerasTensor) -> keras.KerasTensor:
+def _residual_blocks(x: keras.KerasTensor) -> keras.KerasTensor:
     channels = x.shape[-1]
     for i in range(1, BLOCKS + 1):
-        inner = keras.layers.LeakyReLU(0.2, name=f"block{i}_relu")(x)
-        values = linear_conv(inner, channels, 3, f"block{i}_values")
-        gates = linear_conv(inner, channels, 1, f"block{i}_gates")
-        if i in CONTEXT:
-            around = inner
+        activated = keras.layers.LeakyReLU(0.2, name=f"block{i}_relu")(x)
+        values = linear_conv(activated, channels, 3, f"block{i}_values")
+        gates = linear_conv(activated, channels, 1, f"block{i}_gates")
+        if i in CONTEXT_BLOCKS:
+            context = activated
             for axis, window in (("rows", (WINDOW, 1)), ("columns", (1, WINDOW))):
-                around = keras.layers.AveragePooling2D(
+                context = keras.layers.AveragePooling2D(
                     window, 1, "same", name=f"block{i}_mean_of_{axis}"
-                )(around)
-            values, gates = (
-                keras.layers.Add(name=f"block{i}_{name}_in_context")(
-                    [
-                        each,
-                        linear_conv(
-                            around, channels, 1, f"block{i}_around_{name}", initializer="zeros"
-                        ),
-                    ]
-                )
-                for name, each in (("values", values), ("gates", gates))
-            )
+                )(context)
+            values = _add_context(values, context, f"block{i}", "values")
+            gates = _add_context(gates, context, f"block{i}", "gates")
         gates = keras.layers.Activation("sigmoid", name=f"block{i}_sigmoid")(gates)
-        inner = keras.layers.Multiply(name=f"block{i}_gated")([values, gates])
-        inner = linear_conv(inner, channels, 3, f"block{i}_out", initializer="zeros")
-        x = keras.layers.Add(name=f"block{i}")([x, inner])
+        update = keras.layers.Multiply(name=f"block{i}_gated")([values, gates])
+        update = linear_conv(update, channels, 3, f"block{i}_out", initializer="zeros")
+        x = keras.layers.Add(name=f"block{i}")([x, update])
     return x
 
 
-def _expand(x: keras.KerasTensor, doublings: int, width: float) -> keras.KerasTensor:
-    """By sub-pixel up-convolutions, the last of which enlarges four times where it can."""
-    last = min(doublings, 2)
-    for i in range(1, doublings - last + 1):
+def _add_context(
+    x: keras.KerasTensor, context: keras.KerasTensor, block: str, path: str
+) -> keras.KerasTensor:
+    context = linear_conv(context, x.shape[-1], 1, f"{block}_around_{path}", initializer="zeros")
+    return keras.layers.Add(name=f"{block}_{path}_in_context")([x, context])
+
+
+def _expand(x: keras.KerasTensor, upsamplings: int, width: float) -> keras.KerasTensor:
+    """Upsamples to the image by sub-pixel up-convolutions, the last one ×4 if possible."""
+    last = min(upsamplings, 2)
+    for i in range(1, upsamplings - last + 1):
         x = upconv(x, scale_channels(FINE_CHANNELS, width), 2, f"image_upconv{i}")
         x = conv(x, scale_channels(FINE_CHANNELS, width), 3, f"image_conv{i}")
     stride = 1 << last

@@ -1,8 +1,6 @@
-"""What an inversion network makes of grids of any size."""
+"""Input sizes, total stride and receptive field of fully convolutional inversion networks."""
 
-import json
 import math
-import re
 from fractions import Fraction
 
 import keras
@@ -11,23 +9,23 @@ from tfinvert.networks.any_size import ANY_SIZE_LAYERS
 
 
 def accepts_any_size(network: keras.Model) -> bool:
-    """Whether a network for a grid of one size has no layer that asks for that size."""
+    """Returns whether all layers of a network for a grid also accept grids of other sizes."""
     return all(type(layer).__name__ in ANY_SIZE_LAYERS for layer in network.layers)
 
 
 def with_input_size(network: keras.Model, grid: tuple[int | None, int | None]) -> keras.Model:
-    """The same layers, with the same weights, for grids of another size: see `accepts_any_size`.
+    """Rebuilds a network for another grid size; layers and weights are shared, not copied.
 
     Args:
-      network: for a grid.
-      grid: its (rows, columns); None for any.
+      network: a network for a grid, which satisfies `accepts_any_size`.
+      grid: (rows, columns) of the new input; None for any number.
     """
     features = keras.Input((*grid, network.input_shape[-1]), name="features")
     return keras.models.clone_model(network, features, clone_function=lambda layer: layer)
 
 
 def total_stride(network: keras.Model) -> int:
-    """What both sides of a grid must be a multiple of: the product of all strides."""
+    """Multiplies the strides of all convolutions; both sides of a grid must be multiples of it."""
     convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
     transposed = keras.layers.Conv2DTranspose
     return math.prod(
@@ -36,36 +34,39 @@ def total_stride(network: keras.Model) -> int:
 
 
 def receptive_field_radius(network: keras.Model) -> int:
-    """Cells, of its input, further from which nothing has an influence on a pixel."""
-    units: dict[str, Fraction] = {}  # cells along an element of what a layer gives
-    reaches: dict[str, list[Fraction]] = {}  # down and across
-    for config in network.get_config()["layers"]:
-        name, layer = config["name"], network.get_layer(config["name"])
-        parents = re.findall(
-            r'"keras_history": \["([^"]+)"', json.dumps(config["inbound_nodes"], default=str)
-        )
-        unit = units[parents[0]] if parents else Fraction(1)
-        elements, growth = _of_layer(layer)
-        before = [reaches[parent] for parent in parents] or [[Fraction(0)] * 2]
-        reaches[name] = [
-            max(axis) + unit * more
-            for axis, more in zip(zip(*before, strict=True), elements, strict=True)
+    """Computes the receptive-field radius of the output pixels, in input cells.
+
+    No cell further than this from a pixel's own cell influences the pixel.
+    """
+    # By tensor: cells per element, and the radii in cells along rows and columns. Layers may be
+    # shared with other models (see `with_input_size`); `input` and `output` are those of the first.
+    steps: dict[int, Fraction] = {}
+    radii: dict[int, list[Fraction]] = {}
+    for layer in network.layers:
+        inputs = [id(x) for x in keras.tree.flatten(layer.input) if id(x) in radii]
+        step = steps[inputs[0]] if inputs else Fraction(1)
+        input_radii = [radii[x] for x in inputs] or [[Fraction(0)] * 2]
+        layer_radii, step_ratio = _layer_geometry(layer)
+        output = id(layer.output)
+        radii[output] = [
+            max(axis) + step * radius
+            for axis, radius in zip(zip(*input_radii, strict=True), layer_radii, strict=True)
         ]
-        units[name] = unit * growth
-    return math.ceil(max(max(axes) for axes in reaches.values()))
+        steps[output] = step * step_ratio
+    return math.ceil(max(max(axes) for axes in radii.values()))
 
 
-def _of_layer(layer: keras.layers.Layer) -> tuple[tuple[int, int], Fraction]:
-    """Elements of its input that a layer reaches, down and across, and how theirs grow."""
+def _layer_geometry(layer: keras.layers.Layer) -> tuple[tuple[int, int], Fraction]:
+    """Returns a layer's radii along rows and columns, and its step; both in input elements."""
     if isinstance(layer, keras.layers.Conv2DTranspose):
         stride = layer.strides[0]
-        more = math.ceil((layer.kernel_size[0] - stride) / (2 * stride))
-        return (more, more), Fraction(1, stride)
+        radius = math.ceil((layer.kernel_size[0] - stride) / (2 * stride))
+        return (radius, radius), Fraction(1, stride)
     if isinstance(layer, keras.layers.Conv2D):
         kernel, stride = layer.kernel_size[0], layer.strides[0]
-        # With a stride, what is padded on both sides differs.
-        more = kernel // 2 if stride == 1 else kernel - 1
-        return (more, more), Fraction(stride)
+        # A strided convolution may be padded differently on its two sides.
+        radius = kernel // 2 if stride == 1 else kernel - 1
+        return (radius, radius), Fraction(stride)
     if isinstance(layer, keras.layers.AveragePooling2D):
         return tuple(window // 2 for window in layer.pool_size), Fraction(1)
     return (0, 0), Fraction(1)

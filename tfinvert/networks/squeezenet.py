@@ -1,8 +1,8 @@
-"""SqueezeNet 1.1 as a Keras functional model with the published names.
+"""SqueezeNet 1.1 with the published layer names.
 
 Iandola et al. 2016 and their Caffe definition of version 1.1: conv1 without padding, pooling that
-keeps a last, partial window, a ReLU behind conv10. Keras allows no slash in a name, so that
-"fire2/squeeze1x1" is fire2_squeeze1x1 here, and "fire2/concat", a module's output, is fire2.
+keeps a partial last window, a ReLU after conv10. Keras allows no slash in a layer name, so
+"fire2/squeeze1x1" is called fire2_squeeze1x1, and "fire2/concat", the output of a module, fire2.
 """
 
 import keras
@@ -12,8 +12,8 @@ from tfinvert.networks.layers import Preprocess, ceil_max_pool
 
 INPUT_SIZE = 227
 CLASSES = 1000
-MIN_INPUT_SIZE = 17  # less leaves pool5 no window
-FIRES = {  # channels: squeezed, then of each of the two expansions
+MIN_INPUT_SIZE = 17  # with smaller inputs, pool5 would be empty
+FIRES = {  # channels of the squeeze layer and of each of the two expand layers
     "fire2": (16, 64),
     "fire3": (16, 64),
     "fire4": (32, 128),
@@ -32,40 +32,41 @@ def build(
     dropout: float = 0.5,
     seed: int = 0,
 ) -> keras.Model:
-    """SqueezeNet from RGB images in [0, 1]; its layers are conv1, relu_conv1, pool1, … prob.
+    """Builds SqueezeNet with layers named conv1, relu_conv1, pool1, … prob.
 
-    pool10 is the mean of conv10 over the image, a vector; it makes the network take any input.
+    pool10, the spatial mean of conv10, allows any input size.
 
     Args:
-      image_size: (height, width) of the images; by default the network's input. Others are
-        resized to it.
-      input_size: what the network sees, a side or (height, width), from 17 pixels up; by default
-        what it was trained on, 227.
-      dropout: before conv10, while training.
-      seed: of the initial weights.
+      image_size: (height, width) of the images, in pixels; defaults to the input size. Images of
+        another size are resized to the input size.
+      input_size: side, or (height, width), of the network's input, in pixels, each at least 17;
+        defaults to the training size, 227.
+      dropout: dropout rate before conv10.
+      seed: random seed of the initial weights.
 
     Returns:
-      A functional model from `[B, *image_size, 3]` to the probabilities of 1 000 classes.
+      A functional model from RGB images `[B, *image_size, 3]` in [0, 1] to the probabilities of
+      1 000 classes.
 
     Raises:
-      InputError: an image or the input is too small.
+      InputError: the images or the input are too small.
     """
     size = input_size or INPUT_SIZE
     size = (size, size) if isinstance(size, int) else tuple(size)
     if min(size) < MIN_INPUT_SIZE:
         raise InputError(
-            f"the input of SqueezeNet has at least {MIN_INPUT_SIZE}×{MIN_INPUT_SIZE} pixels. "
+            f"the input of SqueezeNet must have at least {MIN_INPUT_SIZE}×{MIN_INPUT_SIZE} pixels. "
             f"Received: {'×'.join(map(str, size))}"
         )
     image_size = tuple(image_size or size)
     if min(image_size) < 1:
-        raise InputError(f"images have at least one pixel. Received: {image_size}")
+        raise InputError(f"images must have at least 1×1 pixels. Received: {image_size}")
     inputs = keras.Input((*image_size, 3), name="images")
     x = Preprocess(size, "caffe_rounded", name="preprocess")(inputs)
     x = _convolution(x, "conv1", 64, 3, seed, strides=2)
     x = ceil_max_pool(keras.layers.ReLU(name="relu_conv1")(x), "pool1")
-    for name, (squeezed, expanded) in FIRES.items():
-        x = _fire(x, name, squeezed, expanded, seed)
+    for name, (squeeze_channels, expand_channels) in FIRES.items():
+        x = _fire(x, name, squeeze_channels, expand_channels, seed)
         if name in _POOLED:
             x = ceil_max_pool(x, _POOLED[name])
     x = keras.layers.Dropout(dropout, name="drop9")(x)
@@ -75,16 +76,16 @@ def build(
 
 
 def _fire(
-    x: keras.KerasTensor, name: str, squeezed: int, expanded: int, seed: int
+    x: keras.KerasTensor, name: str, squeeze_channels: int, expand_channels: int, seed: int
 ) -> keras.KerasTensor:
-    x = _convolution(x, f"{name}_squeeze1x1", squeezed, 1, seed)
+    x = _convolution(x, f"{name}_squeeze1x1", squeeze_channels, 1, seed)
     x = keras.layers.ReLU(name=f"{name}_relu_squeeze1x1")(x)
-    both = []
+    branches = []
     for side in (1, 3):
-        expansion = f"expand{side}x{side}"
-        y = _convolution(x, f"{name}_{expansion}", expanded, side, seed, padding="same")
-        both.append(keras.layers.ReLU(name=f"{name}_relu_{expansion}")(y))
-    return keras.layers.Concatenate(name=name)(both)
+        expand = f"expand{side}x{side}"
+        y = _convolution(x, f"{name}_{expand}", expand_channels, side, seed, padding="same")
+        branches.append(keras.layers.ReLU(name=f"{name}_relu_{expand}")(y))
+    return keras.layers.Concatenate(name=name)(branches)
 
 
 def _convolution(

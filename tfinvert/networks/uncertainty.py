@@ -1,9 +1,9 @@
-"""What a network says of its own image: how far each pixel may be from the truth.
+"""The uncertainty head of an inversion network, which predicts a standard deviation per pixel.
 
-An image's red, green and blue err together. So what is given is the spread of brightness and of two
-opponent colours, whose errors hardly know of each other: in these axes a pixel's covariance is
-diagonal. The head is a model of its own, on the last maps before the image, so that the network of
-the image stays as it is.
+The errors of red, green and blue are strongly correlated, but those of brightness and two opponent
+colours hardly at all: along these three axes the covariance of a pixel is nearly diagonal, so the
+head predicts one variance for each. The head is a separate model on the feature maps before the
+image, so that the inversion network stays unchanged.
 """
 
 from typing import NamedTuple
@@ -13,25 +13,22 @@ import numpy as np
 
 from tfinvert.networks.blocks import conv, precision_scope
 
-# Orthonormal rows: on them a pixel is projected.
+# Orthonormal rows onto which a pixel's RGB values are projected.
 COLOR_AXES = np.array([[1, 1, 1], [1, -1, 0], [-1, -1, 2]], np.float32)
 COLOR_AXES /= np.linalg.norm(COLOR_AXES, axis=1, keepdims=True)
 COLOR_AXIS_NAMES = ("brightness", "red-green", "blue-yellow")
 
 CHANNELS = 48
-MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = (
-    -13.0,
-    3.0,
-)  # the logarithm of a variance: deviations of 0.0015 to 4.5
-_START = -4.0
+MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -13.0, 3.0  # standard deviations of 0.0015 and 4.5
+_INITIAL_LOG_VARIANCE = -4.0
 
 
 class UncertaintyHead(NamedTuple):
-    """A trained head, and by what its deviations are to be multiplied.
+    """A trained uncertainty head and its calibration.
 
     Attributes:
-      head: of `build_head`.
-      calibration: a factor for each of `COLOR_AXES`, float32 `[3]`.
+      head: a model of `build_head`.
+      calibration: factor for the standard deviations along each of `COLOR_AXES`, float32 `[3]`.
     """
 
     head: keras.Model
@@ -39,15 +36,15 @@ class UncertaintyHead(NamedTuple):
 
 
 def build_head(network: keras.Model, precision: str = "float32") -> keras.Model:
-    """The head for an inversion network: two convolutions and an up-convolution like the image's.
+    """Builds the head: two convolutions and an up-convolution like that of the image.
 
     Args:
-      network: of `inversion.build`, or a saved one.
-      precision: as `inversion.build`.
+      network: an inversion network, from `inversion.build` or loaded.
+      precision: see `inversion.build`.
 
     Returns:
-      A functional model from the maps that the network's layer "image" gets, of any height and
-      width, to the logarithm of the variance along `COLOR_AXES`, of the size that this layer gives.
+      A functional model from the input of the network's layer "image", of any height and width, to
+      the log-variance along each of `COLOR_AXES`, of the size of that layer's output.
     """
     image = network.get_layer("image")
     maps = x = keras.Input((None, None, image.kernel.shape[-1]), name="maps")
@@ -60,7 +57,7 @@ def build_head(network: keras.Model, precision: str = "float32") -> keras.Model:
             image.strides,
             "same",
             kernel_initializer="zeros",
-            bias_initializer=keras.initializers.Constant(_START),
+            bias_initializer=keras.initializers.Constant(_INITIAL_LOG_VARIANCE),
             name="spread",
             dtype="float32",
         )(x)
@@ -68,29 +65,50 @@ def build_head(network: keras.Model, precision: str = "float32") -> keras.Model:
 
 
 def attach_head(network: keras.Model, head: keras.Model) -> keras.Model:
-    """From standardised features to the image and, of the same maps, what the head gives.
+    """Combines an inversion network and its head in one model; layers are shared, not copied.
 
-    The layers are those of both. Nothing of the second output has a gradient in the first's.
+    Args:
+      network: an inversion network.
+      head: a model of `build_head(network)`.
+
+    Returns:
+      A model from standardised features to [image, log-variance]. The log-variance has no gradient
+      with respect to the inversion network's weights.
     """
     image = network.get_layer("image")
-    last = network.layers[network.layers.index(image) :]  # with what crops, if something does
+    tail = network.layers[network.layers.index(image) :]  # "image", and cropping where there is any
 
-    def without(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return keras.layers.Identity() if layer in last else layer
+    def replace_tail(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return keras.layers.Identity() if layer in tail else layer
 
-    before = keras.models.clone_model(network, clone_function=without)
-    maps = before.output
+    trunk = keras.models.clone_model(network, clone_function=replace_tail)
+    maps = trunk.output
     outputs = [image(maps), head(keras.ops.stop_gradient(maps))]
-    for layer in last[1:]:
+    for layer in tail[1:]:
         outputs = [layer(x) for x in outputs]
-    return keras.Model(before.input, outputs)
+    return keras.Model(trunk.input, outputs)
 
 
 def axis_std(log_variance: np.ndarray) -> keras.KerasTensor:
-    """Deviations along `COLOR_AXES`, `[..., 3]` in units of the image, of what a head gives."""
+    """Converts the log-variance of a head to standard deviations along `COLOR_AXES`.
+
+    Args:
+      log_variance: `[..., 3]`.
+
+    Returns:
+      `[..., 3]`, in units of the image.
+    """
     return keras.ops.exp(keras.ops.clip(log_variance, MIN_LOG_VARIANCE, MAX_LOG_VARIANCE) / 2)
 
 
-def rgb_std(deviations: np.ndarray) -> keras.KerasTensor:
-    """Deviations of red, green and blue, `[..., 3]`, of those along `COLOR_AXES`."""
-    return keras.ops.sqrt(keras.ops.matmul(keras.ops.square(deviations), np.square(COLOR_AXES)))
+def rgb_std(axis_deviations: np.ndarray) -> keras.KerasTensor:
+    """Converts standard deviations along `COLOR_AXES` to those of red, green and blue.
+
+    Args:
+      axis_deviations: `[..., 3]`, from `axis_std`.
+
+    Returns:
+      `[..., 3]`, in units of the image.
+    """
+    variance = keras.ops.square(axis_deviations)
+    return keras.ops.sqrt(keras.ops.matmul(variance, np.square(COLOR_AXES)))

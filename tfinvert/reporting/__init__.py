@@ -1,1 +1,1 @@
-"""Image grids, plots and the HTML report that show how well an inversion works."""
+"""Image grids, charts and HTML reports."""

@@ -1,4 +1,4 @@
-"""Charts of tables, whose columns say what is drawn where."""
+"""Line, dot and path charts, from points or from the columns of a table."""
 
 from __future__ import annotations
 
@@ -22,41 +22,40 @@ from tfinvert.reporting.figure_style import (
     style_axes,
 )
 
-# A positive series that spans more than this factor is drawn on a logarithmic axis.
+# Positive series that span more than this factor are drawn on a logarithmic axis.
 _LOG_RATIO = 10.0
-# With more points than this, markers would hide the line.
+# Lines with more points are drawn without markers, which would hide them.
 _MAX_MARKERS = 40
-# An ordered family, as the layers of a network, goes from the first to the last of this map's
-# colours, whose end is too pale for white paper.
-_ORDERED, _PALEST = "viridis", 0.9
-# The most lines of a chart, and of an ordered family, that can be told apart.
+# The colour map of an ordered series, such as the layers of a network; the end of the map is too
+# pale on white and is not used.
+_COLORMAP, _COLORMAP_END = "viridis", 0.9
+# The largest number of distinguishable lines in a chart, unordered and ordered.
 MAX_LINES, MAX_ORDERED = len(LINE_STYLES), 12
 
 Point = tuple[float, float] | tuple[float, float, float]
 
 
 class _PlainLogFormatter(LogFormatter):
-    """Labels the ticks that LogFormatter would, but as 0.02 rather than 2e-02."""
+    """Labels the ticks that LogFormatter labels, as 0.02 rather than 2e-02."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def loss_curve(history: Sequence[Mapping[str, float]]) -> str:
-    """Draws how the training loss, and the validation error if there is one, went.
+    """Draws the training loss and, if recorded, the validation error over the steps.
 
     Args:
-        history: One entry per record, in any order, with the keys "step" and "loss" and, in
-            some entries, "validation_error" (the normalised reconstruction error). The
-            validation error is drawn in a second panel if any entry has it. Values that are
-            not finite are left out of the line.
+      history: one entry per record, in any order, with the keys "step" and "loss" and, in some
+        entries, "validation_error" (the normalised reconstruction error). The validation error
+        is drawn in a second panel if any entry has it. Non-finite values are omitted.
 
     Returns:
-        An `<svg>` element without prolog, DOCTYPE or external references, to be put into an
-        HTML page. The same history gives the same text.
+      An `<svg>` element without prolog, DOCTYPE or external references, to be embedded in an
+      HTML page. The text is deterministic.
 
     Raises:
-        ValueError: If `history` is empty, an entry lacks "step" or "loss", or no loss is finite.
+      ValueError: `history` is empty, an entry lacks "step" or "loss", or no loss is finite.
     """
     if not history:
         raise ValueError(f"`history` must have at least one entry. Received: history={history}")
@@ -65,20 +64,20 @@ def loss_curve(history: Sequence[Mapping[str, float]]) -> str:
             raise ValueError(
                 f"Every entry of `history` needs 'step' and 'loss'. Received: {dict(entry)}"
             )
-    loss = _series(history, "loss")
+    loss = _finite_points(history, "loss")
     if not loss:
         raise ValueError(
             f"`history` must have a finite loss. Received: {len(history)} entries without one"
         )
-    validation = _series(history, "validation_error")
+    validation = _finite_points(history, "validation_error")
 
     with figure_style(f"{loss} {validation}"):
         figure = Figure(figsize=(9.6, 3.5) if validation else (6.4, 3.5), layout="constrained")
         panels = figure.subplots(1, 2 if validation else 1, squeeze=False)[0]
-        _draw(panels[0], loss, "Training loss", LINE_STYLES[0][0])
+        _draw_panel(panels[0], loss, "Training loss", LINE_STYLES[0][0])
         if validation:
-            _draw(panels[1], validation, "Validation error", LINE_STYLES[1][0])
-            # Both panels cover the same steps, or they could not be read side by side.
+            _draw_panel(panels[1], validation, "Validation error", LINE_STYLES[1][0])
+            # Both panels cover the same steps, so that they can be compared.
             limits = [panel.get_xlim() for panel in panels]
             for panel in panels:
                 panel.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
@@ -98,33 +97,40 @@ def line_chart(
     ordered: bool = False,
     log_x: bool = False,
 ) -> report.Figure:
-    """Draws named lines of points, told apart by colour, marker and a legend.
+    """Draws named lines, distinguished by colour, marker and a legend.
 
     Args:
-        lines: From a line's name to its points (x, y), or (x, y, standard error of y).
-        title: Heading of the figure.
-        caption: What to see in it.
-        x: What the x axis shows, with its unit.
-        y: Likewise.
-        floor: Where the y axis begins; None leaves it to the data.
-        ticks: Names of x = 0, 1, 2, …, if they have names.
-        ordered: Whether the lines are a family in order, as layers are: their colours are.
-        log_x: Whether the x axis is logarithmic.
+      lines: maps a line's name to its points (x, y), or (x, y, standard error of y).
+      title: heading of the figure.
+      caption: description of the figure.
+      x: label of the x axis, with its unit.
+      y: label of the y axis, with its unit.
+      floor: lower limit of the y axis; None chooses it from the data.
+      ticks: labels of x = 0, 1, 2, …; empty for numbers.
+      ordered: whether the lines form an ordered series, such as layers, and get ordered colours.
+      log_x: whether the x axis is logarithmic.
 
     Returns:
-        A figure with vector and pixels. The same lines give the same text.
+      A figure as SVG and as pixels. The SVG is deterministic.
 
     Raises:
-        ValueError: If there is no line, or more than can be told apart: 7, ordered 12.
+      ValueError: there are no lines, or more than are distinguishable (7, or 12 ordered).
     """
-    looks = _looks(len(lines), ordered)
+    styles = _line_styles(len(lines), ordered)
     with figure_style(f"{lines} {x} {y}"):
         figure = Figure(figsize=(6.8, 4.0), layout="constrained")
         axes = figure.subplots()
-        for (name, points), (colour, marker) in zip(lines.items(), looks, strict=True):
-            at, value, *error = zip(*points, strict=True)
+        for (name, points), (color, marker) in zip(lines.items(), styles, strict=True):
+            positions, values, *errors = zip(*points, strict=True)
             axes.errorbar(
-                at, value, *error, color=colour, marker=marker, markersize=5, capsize=3, label=name
+                positions,
+                values,
+                *errors,
+                color=color,
+                marker=marker,
+                markersize=5,
+                capsize=3,
+                label=name,
             )
         axes.set_xlabel(x)
         axes.set_ylabel(y)
@@ -136,10 +142,12 @@ def line_chart(
             axes.set_ylim(bottom=floor)
         if ticks:
             axes.set_xticks(range(len(ticks)), ticks, rotation=30)
-        elif not log_x and all(float(at).is_integer() for own in lines.values() for at, *_ in own):
+        elif not log_x and all(
+            float(position).is_integer() for points in lines.values() for position, *_ in points
+        ):
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         style_axes(axes)
-        return _finished(figure, axes, len(lines), title, caption, f"{y} by {x}")
+        return _finish_figure(figure, axes, len(lines), title, caption, f"{y} by {x}")
 
 
 def dot_chart(
@@ -150,50 +158,50 @@ def dot_chart(
     x: str,
     ordered: bool = False,
 ) -> report.Figure:
-    """Draws values of named things, one line of dots for each thing, a marker for each series.
+    """Draws a row of dots per item, with a marker per series.
 
     Args:
-        series: From a series' name to the value and standard error of each thing; a thing that a
-            series lacks has no dot there. Things are listed as they come.
-        title: Heading of the figure.
-        caption: What to see in it.
-        x: What the values are, with their unit.
-        ordered: As `line_chart`.
+      series: maps the name of a series to the value and standard error of each item; an item that
+        is missing from a series has no dot there. Rows are in order of first occurrence.
+      title: heading of the figure.
+      caption: description of the figure.
+      x: label of the values, with their unit.
+      ordered: see `line_chart`.
 
     Returns:
-        A figure with vector and pixels.
+      A figure as SVG and as pixels.
 
     Raises:
-        ValueError: As `line_chart`.
+      ValueError: see `line_chart`.
     """
-    looks = _looks(len(series), ordered)
-    things = list(dict.fromkeys(thing for values in series.values() for thing in values))
+    styles = _line_styles(len(series), ordered)
+    items = list(dict.fromkeys(item for values in series.values() for item in values))
     with figure_style(f"{series} {x}"):
-        figure = Figure(figsize=(6.8, 1.3 + 0.34 * len(things)), layout="constrained")
+        figure = Figure(figsize=(6.8, 1.3 + 0.34 * len(items)), layout="constrained")
         axes = figure.subplots()
-        for i, ((name, values), (colour, marker)) in enumerate(
-            zip(series.items(), looks, strict=True)
+        for i, ((name, values), (color, marker)) in enumerate(
+            zip(series.items(), styles, strict=True)
         ):
-            # Beside each other within a thing's line, or equal values would hide each other.
+            # Dots of different series are offset within a row, so that equal values stay visible.
             offset = 0.5 * ((i + 0.5) / len(series) - 0.5)
-            places = [things.index(thing) + offset for thing in values]
-            value, error = zip(*values.values(), strict=True)
+            rows = [items.index(item) + offset for item in values]
+            means, errors = zip(*values.values(), strict=True)
             axes.errorbar(
-                value,
-                places,
-                xerr=error,
+                means,
+                rows,
+                xerr=errors,
                 linestyle="none",
-                color=colour,
+                color=color,
                 marker=marker,
                 markersize=5,
                 capsize=2,
                 label=name,
             )
-        axes.set_yticks(range(len(things)), things)
-        axes.set_ylim(len(things) - 0.5, -0.5)
+        axes.set_yticks(range(len(items)), items)
+        axes.set_ylim(len(items) - 0.5, -0.5)
         axes.set_xlabel(x)
         style_axes(axes)
-        return _finished(figure, axes, len(series), title, caption, x, outside=True)
+        return _finish_figure(figure, axes, len(series), title, caption, x, legend_outside=True)
 
 
 def path_chart(
@@ -204,66 +212,66 @@ def path_chart(
     x: str,
     y: str,
 ) -> report.Figure:
-    """Draws named paths through named points, to see what is paid for what.
+    """Draws named paths through labelled points, to show a trade-off between two quantities.
 
     Args:
-        paths: From a path's name to its points (x, y, name), in the order of the path.
-        title: Heading of the figure.
-        caption: What to see in it.
-        x: What the x axis shows, with its unit.
-        y: Likewise.
+      paths: maps a path's name to its points (x, y, label), in the order of the path.
+      title: heading of the figure.
+      caption: description of the figure.
+      x: label of the x axis, with its unit.
+      y: label of the y axis, with its unit.
 
     Returns:
-        A figure with vector and pixels. The same paths give the same text.
+      A figure as SVG and as pixels. The SVG is deterministic.
 
     Raises:
-        ValueError: As `line_chart`.
+      ValueError: see `line_chart`.
     """
-    looks = _looks(len(paths), ordered=False)
+    styles = _line_styles(len(paths), ordered=False)
     with figure_style(f"{paths} {x} {y}"):
         figure = Figure(figsize=(6.8, 4.8), layout="constrained")
         axes = figure.subplots()
-        for (name, points), (colour, marker) in zip(paths.items(), looks, strict=True):
-            at, value, names = zip(*points, strict=True)
-            axes.plot(at, value, color=colour, marker=marker, linewidth=1.0, label=name)
-            for *place, text in zip(at, value, names, strict=True):
+        for (name, points), (color, marker) in zip(paths.items(), styles, strict=True):
+            positions, values, labels = zip(*points, strict=True)
+            axes.plot(positions, values, color=color, marker=marker, linewidth=1.0, label=name)
+            for *point, label in zip(positions, values, labels, strict=True):
                 axes.annotate(
-                    text, place, (4, -13), textcoords="offset points", fontsize=9, color=colour
+                    label, point, (4, -13), textcoords="offset points", fontsize=9, color=color
                 )
         axes.margins(0.14)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         style_axes(axes)
-        return _finished(figure, axes, len(paths), title, caption, f"{y} by {x}")
+        return _finish_figure(figure, axes, len(paths), title, caption, f"{y} by {x}")
 
 
-def _looks(count: int, ordered: bool) -> Sequence[tuple[str, str]]:
-    """Colour and marker of each line."""
-    most = MAX_ORDERED if ordered else MAX_LINES
-    if not 1 <= count <= most:
-        raise ValueError(f"a chart must have 1 to {most} lines. Received: {count}")
+def _line_styles(count: int, ordered: bool) -> Sequence[tuple[str, str]]:
+    """Returns the colour and marker of each line."""
+    limit = MAX_ORDERED if ordered else MAX_LINES
+    if not 1 <= count <= limit:
+        raise ValueError(f"a chart must have 1 to {limit} lines. Received: {count}")
     if not ordered:
         return LINE_STYLES[:count]
-    colours = matplotlib.colormaps[_ORDERED]
+    colormap = matplotlib.colormaps[_COLORMAP]
     return [
         (
-            matplotlib.colors.to_hex(colours(_PALEST * i / max(count - 1, 1))),
+            matplotlib.colors.to_hex(colormap(_COLORMAP_END * i / max(count - 1, 1))),
             LINE_STYLES[i % len(LINE_STYLES)][1],
         )
         for i in range(count)
     ]
 
 
-def _finished(
+def _finish_figure(
     figure: Figure,
     axes: Axes,
     count: int,
     title: str,
     caption: str,
     description: str,
-    outside: bool = False,
+    legend_outside: bool = False,
 ) -> report.Figure:
-    if count > 4 or (outside and count > 1):
+    if count > 4 or (legend_outside and count > 1):
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     elif count > 1:
         axes.legend(frameon=False)
@@ -271,7 +279,7 @@ def _finished(
     return report.Figure(title, caption, image=image, svg=svg)
 
 
-def _series(history: Sequence[Mapping[str, float]], key: str) -> list[tuple[float, float]]:
+def _finite_points(history: Sequence[Mapping[str, float]], key: str) -> list[tuple[float, float]]:
     points = []
     for entry in history:
         value = entry.get(key)
@@ -280,10 +288,10 @@ def _series(history: Sequence[Mapping[str, float]], key: str) -> list[tuple[floa
     return sorted(points, key=lambda point: point[0])
 
 
-def _draw(axes: Axes, points: Sequence[tuple[float, float]], name: str, colour: str) -> None:
+def _draw_panel(axes: Axes, points: Sequence[tuple[float, float]], name: str, color: str) -> None:
     steps, values = zip(*points, strict=True)
-    few = len(points) <= _MAX_MARKERS
-    axes.plot(steps, values, color=colour, linewidth=1.8, marker="o" if few else None, markersize=4)
+    marker = "o" if len(points) <= _MAX_MARKERS else None
+    axes.plot(steps, values, color=color, linewidth=1.8, marker=marker, markersize=4)
     if min(values) > 0 and max(values) / min(values) > _LOG_RATIO:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(_PlainLogFormatter(minor_thresholds=(2, 0.5)))
@@ -309,31 +317,34 @@ def table_line_chart(
     *,
     caption: str,
     series: str = "label",
-    **words: Any,
+    **options: Any,
 ) -> report.Figure:
-    """Draws y by x, a line for each value of a column, the first of them, as many as can be told.
+    """Draws the `line_chart` of table columns, with a line for each value of a column.
+
+    Only as many lines are drawn as can be distinguished.
 
     Args:
-      table: a row for each point; one without x or y has none. Rows may be a list of dicts.
-      x: the column that is drawn from left to right.
-      y: the column that is drawn upwards.
-      error: that of the standard error of y.
-      caption: what to see; it also says how many lines are left out.
-      series: the column that tells lines apart, which are a family in order.
-      words: as `line_chart` takes them: "title", "x" and "y", what the axes show, and others.
+      table: a data frame or list of dictionaries with a row per point; rows without x or y are
+        skipped.
+      x: column of the x coordinates.
+      y: column of the y coordinates.
+      error: column of the standard errors of y; None for no error bars.
+      caption: description of the figure, to which the number of omitted lines is added.
+      series: column whose values name the lines, which are ordered by default.
+      options: other arguments of `line_chart`; "title", "x" and "y" are required.
     """
     table = pd.DataFrame(table).dropna(subset=[x, y])
     names = table[series].unique()
-    most = MAX_ORDERED if words.get("ordered", True) else MAX_LINES
-    rest = len(names) - most
+    limit = MAX_ORDERED if options.get("ordered", True) else MAX_LINES
+    num_omitted = len(names) - limit
     columns = [x, y, *([error] if error else [])]
     return line_chart(
         {
             name: list(table.loc[table[series] == name, columns].itertuples(index=False, name=None))
-            for name in names[:most]
+            for name in names[:limit]
         },
-        caption=caption + (f" The last {rest} are left out." if rest > 0 else ""),
-        **{"ordered": True, **words},
+        caption=caption + (f" The last {num_omitted} are omitted." if num_omitted > 0 else ""),
+        **{"ordered": True, **options},
     )
 
 
@@ -342,25 +353,26 @@ def table_dot_chart(
     value: str,
     error: str,
     *,
-    thing: str = "label",
+    item: str = "label",
     series: str | None = None,
-    **words: Any,
+    **options: Any,
 ) -> report.Figure:
-    """Draws a value with its standard error for each thing, and a marker for each series.
+    """Draws the `dot_chart` of table columns: a value with its standard error per item and series.
 
     Args:
-      table: a row for each dot, as in `table_line_chart`.
-      value: the column that is drawn.
-      error: that of its standard error.
-      thing: the column of what is listed.
-      series: that of the series, of a family in order the first twelve; None for one.
-      words: as `dot_chart` takes them.
+      table: a data frame or list of dictionaries with a row per dot.
+      value: column of the values.
+      error: column of the standard errors.
+      item: column of the item names.
+      series: column of the series names; None for a single series. Of an ordered series only the
+        first twelve are drawn.
+      options: other arguments of `dot_chart`.
     """
     table = pd.DataFrame(table)
     groups = table.groupby(series, sort=False) if series else [(value, table)]
-    dots_of = {
-        name: dict(zip(own[thing], zip(own[value], own[error], strict=True), strict=True))
+    dots = {
+        name: dict(zip(own[item], zip(own[value], own[error], strict=True), strict=True))
         for name, own in groups
     }
-    most = MAX_ORDERED if words.get("ordered") else None
-    return dot_chart(dict(itertools.islice(dots_of.items(), most)), **words)
+    limit = MAX_ORDERED if options.get("ordered") else None
+    return dot_chart(dict(itertools.islice(dots.items(), limit)), **options)

@@ -1,6 +1,6 @@
-"""Pictures for papers and pages: one matplotlib figure as SVG text and as pixels.
+"""The style of matplotlib figures, and their rendering as SVG text and as pixels.
 
-Drawn with matplotlib's object interface: no global state, no display.
+Figures use matplotlib's object interface: no global state, no display.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-# Okabe and Ito's colours, told apart with any kind of colour vision.
+# Colour and marker of each line: Okabe and Ito's palette, safe for colour-blind readers.
 LINE_STYLES = (
     ("#0072B2", "o"),
     ("#D55E00", "s"),
@@ -43,49 +43,49 @@ _STYLE = {
 
 
 def figure_style(salt: str) -> contextlib.AbstractContextManager[None]:
-    """How all figures look, within a `with`.
+    """Context manager that applies the style of all figures.
 
     Args:
-      salt: different for two figures of one page: their ids are hashed with it, and so are the same
-        from run to run and never shared.
+      salt: hashed into the ids of the SVG elements, which are therefore deterministic; it must
+        differ between the figures of a page, so that they share no id.
     """
     return matplotlib.rc_context(_STYLE | {"svg.hashsalt": f"tfinvert {salt}"})
 
 
 def style_axes(axes: Axes) -> None:
-    """A faint grid behind the data, and no frame where nothing is read off."""
+    """Adds a faint grid behind the data and removes the top and right spines."""
     axes.grid(True, color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def render_svg(figure: Figure, description: str) -> str:
-    """An `<svg>` element to be put into a page: no prolog, no outside references.
+    """Renders an `<svg>` element for embedding in HTML: no prolog, no external references.
 
     Args:
-      figure: drawn within `figure_style`.
-      description: plain text for those who cannot see it.
+      figure: a figure drawn within `figure_style`.
+      description: alternative text for screen readers.
     """
     buffer = io.StringIO()
-    # Metadata would bring a date and links to vocabularies.
+    # The default metadata contain a date and links to vocabularies.
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(buffer, format="svg", metadata=metadata, transparent=True)
     return _inline(buffer.getvalue(), description)
 
 
-def render_pixels(figure: Figure, dots: float = _DPI) -> np.ndarray:
-    """The same picture on white, uint8 `[height, width, 3]`, at so many dots an inch."""
+def render_pixels(figure: Figure, dpi: float = _DPI) -> np.ndarray:
+    """Renders the figure on white: uint8 `[height, width, 3]`, at `dpi` dots per inch."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dots, facecolor="white")
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
     return np.asarray(Image.open(buffer).convert("RGB"))
 
 
 def _inline(document: str, description: str) -> str:
-    # The prolog and the DOCTYPE belong to a file of its own, not inside HTML.
+    # The prolog and the DOCTYPE are valid only in a separate file.
     svg = document[document.index("<svg") :].strip()
-    # Inlined, a style element would apply to the whole page; these properties are inherited.
+    # An embedded style element would apply to the whole page; these properties are inherited.
     svg = re.sub(r"<defs>\s*<style[^>]*>[^<]*</style>\s*</defs>\s*", "", svg, count=1)
-    # Nothing refers to the ids of groups, and they would be the same in every plot.
+    # The ids of groups are not referenced, and would be equal in every plot.
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     style = "stroke-linejoin: round; stroke-linecap: butt"
     label = f'role="img" aria-label="{escape(description)}" style="{style}"'

@@ -1,4 +1,4 @@
-"""How numbers and other values read in the report."""
+"""Formatting of numbers and other values in the report."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ MISSING = "–"
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number (Python's or NumPy's) and not a truth value."""
+    """Whether a value is a real number (Python's or NumPy's) other than a boolean."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
 
 
 def format_cell(value: object) -> str:
-    """The text of a table cell.
+    """Formats a value for a table cell.
 
     Args:
-        value: A number (floats get four significant digits, trailing zeros kept so that a
-            column lines up; whole numbers get thousands separators) or anything else.
+      value: a number or any other object. Floats get four significant digits, with trailing zeros
+        so that columns align; integers get thousands separators.
 
     Returns:
-        Plain text, not escaped.
+      Plain text, without HTML escaping.
     """
     if not is_number(value):
         return format_detail(value)
@@ -33,21 +33,21 @@ def format_cell(value: object) -> str:
     number = float(value)
     if number == 0 or not math.isfinite(number):
         return format_detail(number)
-    # From 999.95 on, four digits round to 1000.
+    # From 999.95, four digits round to 1000.
     if 999.95 <= abs(number) < 1e9:
         return f"{number:,.0f}"
     return f"{number:#.4g}"
 
 
 def format_detail(value: object) -> str:
-    """The text of a value in the list of details.
+    """Formats a value for the list of details.
 
     Args:
-        value: Anything. Floats get four significant digits, whole numbers are left as they are
-            (a seed has no thousands), mappings and sequences are spelled out.
+      value: any object. Floats get four significant digits, integers no thousands separators
+        (they may be seeds); mappings and sequences are written out.
 
     Returns:
-        Plain text, not escaped.
+      Plain text, without HTML escaping.
     """
     if value is None:
         return MISSING

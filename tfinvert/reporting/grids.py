@@ -1,4 +1,4 @@
-"""Labelled grids of images, for comparing originals and reconstructions at a glance."""
+"""Labelled grids of images, for comparing originals and reconstructions."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ _BACKGROUND = 255
 _INK = (40, 40, 40)
 _MIN_FONT_SIZE = 11
 _MAX_FONT_SIZE = 22
-# The gap between wrapped blocks, in paddings (and never under _MIN_BLOCK_GAP pixels), so that
-# a block reads as one group even where the padding is tiny.
+# The gap between wrapped blocks as a multiple of the padding, and its minimum in pixels, so that
+# blocks are visibly separate even if the padding is small.
 _BLOCK_GAP = 4
 _MIN_BLOCK_GAP = 8
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Turns an image or a batch of images into bytes.
+    """Converts an image or a batch of images to uint8.
 
     Args:
-        image: [..., 3], float in [0, 1] (values outside are clipped) or uint8 (returned as is).
+      image: `[..., 3]`, float in [0, 1] (values outside are clipped) or uint8 (returned unchanged).
 
     Returns:
-        uint8 array of the same shape.
+      A uint8 array with the shape of `image`.
 
     Raises:
-        ValueError: If the last axis is not 3, the dtype is neither float nor uint8, or a value
-            is NaN.
+      ValueError: the last axis is not 3, the dtype is neither float nor uint8, or a value is NaN.
     """
     image = np.asarray(image)
     if image.ndim < 1 or image.shape[-1] != 3:
@@ -54,32 +53,32 @@ def image_grid(
     padding: int = 4,
     columns: int | None = None,
 ) -> np.ndarray:
-    """Lays images out on white, one labelled row per entry.
+    """Arranges images on white, in one labelled row per entry.
 
     Args:
-        rows: From a row's label to its images [N, H, W, 3], float in [0, 1] (values outside are
-            clipped) or uint8. Every row has the same N, H and W. If every label is empty
-            there is no label column.
-        scale: Whole factor >= 1 by which the images are enlarged (nearest neighbour).
-        padding: White pixels >= 0 around and between the images.
-        columns: Images per line; more wrap into further blocks, each of which repeats all the
-            rows, with a larger gap between blocks. None puts all N on one line.
+      rows: maps a row's label to its images `[N, H, W, 3]`, float in [0, 1] (values outside are
+        clipped) or uint8. N, H and W are equal in all rows. If all labels are empty, there is no
+        label column.
+      scale: integer factor >= 1 by which the images are enlarged (nearest neighbour).
+      padding: width of the white margin around and between the images in pixels, >= 0.
+      columns: images per line; further images wrap into blocks of all rows, with a larger gap
+        between blocks. None puts all N on one line.
 
     Returns:
-        uint8 [height, width, 3].
+      uint8 `[height, width, 3]`.
 
     Raises:
-        ValueError: If `rows` is empty, an array is not [N, H, W, 3] with N, H, W >= 1, the
-            shapes differ, a value is NaN, or `scale`, `padding` or `columns` is out of range.
+      ValueError: `rows` is empty, an array is not `[N, H, W, 3]` with N, H, W >= 1, the shapes
+        differ, a value is NaN, or `scale`, `padding` or `columns` is out of range.
     """
-    _check_whole("scale", scale, 1)
-    _check_whole("padding", padding, 0)
+    _check_integer("scale", scale, 1)
+    _check_integer("padding", padding, 0)
     if columns is not None:
-        _check_whole("columns", columns, 1)
+        _check_integer("columns", columns, 1)
     images = validate_rows(rows)
     count, height, width, _ = next(iter(images.values())).shape
 
-    # Fewer images than columns leave no empty places.
+    # With fewer images than columns, no cells stay empty.
     columns = min(columns or count, count)
     blocks = math.ceil(count / columns)
     cell_h, cell_w = height * scale, width * scale
@@ -113,12 +112,12 @@ def image_grid(
 
 
 def sample_rows(samples: np.ndarray) -> dict[str, np.ndarray]:
-    """Rows of `image_grid` of samples `[B, n, H, W, 3]`, by their number from 1 on."""
+    """Returns the rows of an `image_grid` for samples `[B, n, H, W, 3]`, numbered from 1."""
     return {f"sample {k}": samples[:, k - 1] for k in range(1, samples.shape[1] + 1)}
 
 
 def stack_vertically(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures of any size, uint8 [H, W, 3], one below the other, from the left, on white."""
+    """Stacks pictures of any size, uint8 `[H, W, 3]`, vertically and left-aligned on white."""
     width = max(picture.shape[1] for picture in pictures)
     return np.concatenate(
         [
@@ -133,15 +132,15 @@ def stack_vertically(pictures: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
-    """Writes an image as a PNG file, replacing an older one only once it is complete.
+    """Writes an image to a PNG file atomically.
 
     Args:
-        path: Where the file goes; its folder is made if missing.
-        image: [H, W, 3], float in [0, 1] (values outside are clipped) or uint8.
+      path: path of the file; its folder is created if missing.
+      image: `[H, W, 3]`, float in [0, 1] (values outside are clipped) or uint8.
 
     Raises:
-        ValueError: If `image` has another shape or dtype, or contains NaN.
-        OSError: If the file cannot be written.
+      ValueError: `image` has another shape or dtype, or contains NaN.
+      OSError: the file cannot be written.
     """
     picture = to_pillow(image)
     with atomic_path(path) as temporary:
@@ -149,16 +148,13 @@ def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
 
 
 def to_pillow(image: np.ndarray) -> Image.Image:
-    """Makes a Pillow image.
+    """Converts an image to an RGB Pillow image.
 
     Args:
-        image: [H, W, 3], float in [0, 1] (values outside are clipped) or uint8.
-
-    Returns:
-        The RGB image.
+      image: `[H, W, 3]`, float in [0, 1] (values outside are clipped) or uint8.
 
     Raises:
-        ValueError: If `image` has another shape or dtype, or contains NaN.
+      ValueError: `image` has another shape or dtype, or contains NaN.
     """
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
@@ -167,7 +163,11 @@ def to_pillow(image: np.ndarray) -> Image.Image:
 
 
 def validate_rows(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The rows as bytes; raises what `image_grid` says."""
+    """Converts the rows of an `image_grid` to uint8.
+
+    Raises:
+      ValueError: see `image_grid`.
+    """
     if not rows:
         raise ValueError(f"`rows` must have at least one row. Received: rows={rows}")
     images: dict[str, np.ndarray] = {}
@@ -189,9 +189,9 @@ def validate_rows(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return images
 
 
-def _check_whole(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"`{name}` must be a whole number >= {least}. Received: {name}={value!r}")
+def _check_integer(name: str, value: int, minimum: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
+        raise ValueError(f"`{name}` must be an integer >= {minimum}. Received: {name}={value!r}")
 
 
 def _font(cell_height: int) -> ImageFont.FreeTypeFont:
@@ -200,12 +200,12 @@ def _font(cell_height: int) -> ImageFont.FreeTypeFont:
 
 
 def _label_text(label: str) -> str:
-    # One line: a row is only as high as its images.
+    # On one line, because a row is only as high as its images.
     return " ".join(label.split())
 
 
 def _label_width(labels: Mapping[str, object], font: ImageFont.FreeTypeFont, padding: int) -> int:
     texts = [_label_text(label) for label in labels]
     widest = max(math.ceil(font.getbbox(text)[2]) if text else 0 for text in texts)
-    # Room between the text and the first image, even without padding.
+    # A margin between the text and the first image, even without padding.
     return widest + max(2 * padding, 8) if widest else 0

@@ -1,4 +1,4 @@
-"""The HTML skeleton and the style sheet of the report."""
+"""HTML template and style sheet of the report."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ dt { color: var(--soft); max-width: 20em; }
 }
 """
 
-# The policy makes the promise binding: the page loads nothing and runs nothing.
+# The content security policy enforces that the page loads no resources and runs no scripts.
 PAGE = Template("""\
 <!DOCTYPE html>
 <html lang="en">

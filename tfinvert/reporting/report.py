@@ -1,4 +1,4 @@
-"""One self-contained HTML page that says how well an inversion works."""
+"""Self-contained HTML reports."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from tfinvert.reporting.formatting import format_cell, format_detail, is_number
 from tfinvert.reporting.grids import to_pillow
 from tfinvert.reporting.page_template import PAGE, STYLE
 
-# Images narrower than this are enlarged by a whole factor: a 64 x 64 image is too small to
-# judge at one screen pixel per pixel.
-_COMFORTABLE_WIDTH = 384
+# Narrower images are enlarged by an integer factor: a 64 × 64 image is too small to judge at one
+# screen pixel per pixel.
+_MIN_DISPLAY_WIDTH = 384
 _MAX_ENLARGEMENT = 6
-# Tables of more rows are there to be looked up, and not to be read.
-_FOLDED = 20
+# Longer tables are collapsed.
+_MAX_OPEN_ROWS = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A titled picture of the report, in one form or in several of the same picture.
+    """A titled figure of a report, in one or several formats.
 
-    The page shows the first of `svg`, `gif` and `image` that there is.
+    The page shows the first available format of `svg`, `gif` and `image`.
 
     Attributes:
-        title: A short heading, plain text.
-        caption: What to see in the picture, plain text; may be empty.
-        image: [H, W, 3], float in [0, 1] (values outside are clipped) or uint8.
-        svg: An `<svg>` element as text, such as `loss_curve` returns. It goes into the page as
-            it is, so it must be well-formed XML without scripts or outside references.
-        gif: The bytes of an animation.
+      title: short heading, plain text.
+      caption: description of the figure, plain text; may be empty.
+      image: `[H, W, 3]`, float in [0, 1] (values outside are clipped) or uint8.
+      svg: an `<svg>` element as text, such as `loss_curve` returns. It is embedded unchanged, so it
+        must be well-formed XML without scripts or external references.
+      gif: the bytes of an animation.
 
     Raises:
-        ValueError: If there is no picture, `svg` is not such an element, or `gif` is no GIF.
+      ValueError: no format is given, `svg` is not such an element, or `gif` is not a GIF.
     """
 
     title: str
@@ -52,25 +52,25 @@ class Figure:
     gif: bytes | None = None
 
     def __post_init__(self) -> None:
-        """Checks that there is a picture and that it can be put into a page."""
+        """Validates the formats."""
         if self.image is None and self.svg is None and self.gif is None:
-            raise ValueError(f"Figure {self.title!r} has no picture")
+            raise ValueError(f"Figure {self.title!r} needs an image, svg or gif")
         if self.svg is not None:
             _check_svg(self.title, self.svg)
         if self.gif is not None and not self.gif.startswith(b"GIF8"):
-            raise ValueError(f"The `gif` of figure {self.title!r} is no GIF")
+            raise ValueError(f"The `gif` of figure {self.title!r} is not a GIF")
 
 
 @dataclass(frozen=True, eq=False)
 class Chapter:
-    """A part of the report with a heading of its own; whatever it lacks is left out.
+    """A section of a report; empty attributes are omitted.
 
     Attributes:
-        title: Its heading.
-        lead: One paragraph.
-        findings: Plain sentences, shown as bullets.
-        figures: Pictures; numbered through the whole page.
-        rows: Of one table, as `metrics` of `write_report`; one of many rows is folded away.
+      title: heading.
+      lead: introductory paragraph.
+      findings: plain sentences, shown as a bulleted list.
+      figures: figures, numbered consecutively through the whole page.
+      rows: rows of a table, see `metrics` of `write_report`; long tables are collapsed.
     """
 
     title: str
@@ -91,26 +91,26 @@ def write_report(
     chapters: Sequence[Chapter] = (),
     details: Mapping[str, object] | None = None,
 ) -> None:
-    """Writes the report as one HTML file that needs no network and no other file.
+    """Writes a report as a single HTML file that needs no network and no other file.
 
-    All text is escaped. The file is replaced in one step once the page is complete, so a
-    failure leaves an older report as it was. A part without content has no section.
+    All text is escaped. The file is written atomically, so a failure leaves an older report intact.
+    Sections without content are omitted.
 
     Args:
-        path: Where the file goes; its folder is made if missing.
-        title: Heading of the page.
-        lead: One paragraph that says what was done and what came out.
-        findings: Plain sentences, shown as bullets.
-        figures: Pictures, numbered in this order.
-        metrics: Rows of one table, whose columns are the keys of the first row. Floats are
-            shown with four significant digits; a missing key or None as a dash.
-        chapters: What follows.
-        details: Names and values (steps, data, versions, seed, ...), shown at the end.
+      path: path of the file; its folder is created if missing.
+      title: heading of the page.
+      lead: introductory paragraph.
+      findings: plain sentences, shown as a bulleted list.
+      figures: figures, numbered in this order.
+      metrics: rows of a table whose columns are the keys of the first row. Floats are shown with
+        four significant digits, missing keys and None as a dash.
+      chapters: further sections.
+      details: names and values (steps, data, versions, seed, ...), shown at the end.
 
     Raises:
-        ValueError: If an image of a figure is not [H, W, 3] or contains NaN, or a row of
-            `metrics` has a key that the first row lacks.
-        OSError: If the file cannot be written.
+      ValueError: an image of a figure is not `[H, W, 3]` or contains NaN, or a row of `metrics` has
+        a key that the first row lacks.
+      OSError: the file cannot be written.
     """
     if isinstance(findings, str):
         raise ValueError(f"`findings` must be a sequence of sentences. Received: {findings!r}")
@@ -144,8 +144,8 @@ def _findings_html(findings: Sequence[str]) -> str:
 def _chapter_html(chapter: Chapter, numbers: Iterator[int]) -> str:
     lead = f'<p class="chapter-lead">{escape(chapter.lead)}</p>' if chapter.lead else ""
     table = _metrics_html(chapter.rows)
-    if len(chapter.rows) > _FOLDED:
-        heading = f"All numbers, {len(chapter.rows)} rows"
+    if len(chapter.rows) > _MAX_OPEN_ROWS:
+        heading = f"Full table, {len(chapter.rows)} rows"
         table = f"<details>\n<summary>{heading}</summary>\n{table}\n</details>"
     parts = (lead, _findings_html(chapter.findings), _figures_html(chapter.figures, numbers), table)
     return "\n".join(part for part in parts if part)
@@ -159,7 +159,7 @@ def _figure_html(number: int, figure: Figure) -> str:
     if figure.svg is not None:
         picture = figure.svg
     elif figure.gif is not None:
-        picture = _embedded(figure.gif, "gif", figure.title)
+        picture = _embed(figure.gif, "gif", figure.title)
     else:
         picture = _img_html(figure.image, figure.title)
     caption = f"<figcaption>{escape(figure.caption)}</figcaption>\n" if figure.caption else ""
@@ -173,15 +173,15 @@ def _img_html(image: np.ndarray, alt: str) -> str:
     picture = to_pillow(image)
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
-    factor = min(max(_COMFORTABLE_WIDTH // picture.width, 1), _MAX_ENLARGEMENT)
-    # Whole factors look crisp as blocks; pictures at their own size may be scaled down smoothly.
+    factor = min(max(_MIN_DISPLAY_WIDTH // picture.width, 1), _MAX_ENLARGEMENT)
+    # Enlarged pixels stay sharp; images at their own size may be scaled down smoothly.
     style = ' class="enlarged"' if factor > 1 else ""
     width, height = picture.width * factor, picture.height * factor
     size = f' width="{width}" height="{height}"'
-    return _embedded(buffer.getvalue(), "png", alt, style + size)
+    return _embed(buffer.getvalue(), "png", alt, style + size)
 
 
-def _embedded(file: bytes, kind: str, alt: str, attributes: str = "") -> str:
+def _embed(file: bytes, kind: str, alt: str, attributes: str = "") -> str:
     data = base64.b64encode(file).decode("ascii")
     return f'<img{attributes} src="data:image/{kind};base64,{data}" alt="{escape(alt)}">'
 
@@ -196,20 +196,22 @@ def _metrics_html(metrics: Sequence[Mapping[str, object]]) -> str:
             raise ValueError(
                 f"A row of `metrics` has keys that the first row lacks. Received: {unknown}"
             )
-    marks = {}
+    attributes = {}
     cells = {}
     for column in columns:
         values = [row.get(column) for row in metrics]
-        given = [value for value in values if value is not None]
-        numeric = bool(given) and all(is_number(value) for value in given)
-        marks[column] = ' class="number-cell"' if numeric else ""
-        # A measure that happens to be whole, 1 among floats, is still a measure: 1.000.
-        if numeric and not all(isinstance(value, numbers.Integral) for value in given):
+        present = [value for value in values if value is not None]
+        numeric = bool(present) and all(is_number(value) for value in present)
+        attributes[column] = ' class="number-cell"' if numeric else ""
+        # An integer in a column of floats is shown as a float: 1.000.
+        if numeric and not all(isinstance(value, numbers.Integral) for value in present):
             values = [None if value is None else float(value) for value in values]
         cells[column] = [escape(format_cell(value)) for value in values]
-    head = "".join(f'<th scope="col"{marks[key]}>{escape(str(key))}</th>' for key in columns)
+    head = "".join(f'<th scope="col"{attributes[key]}>{escape(str(key))}</th>' for key in columns)
     body = "\n".join(
-        "<tr>" + "".join(f"<td{marks[key]}>{cells[key][index]}</td>" for key in columns) + "</tr>"
+        "<tr>"
+        + "".join(f"<td{attributes[key]}>{cells[key][index]}</td>" for key in columns)
+        + "</tr>"
         for index in range(len(metrics))
     )
     return (
@@ -242,9 +244,9 @@ def _check_svg(title: str, svg: str) -> None:
             for name, link in element.attrib.items()
             if name.rpartition("}")[2].lower() in ("href", "src")
         ]
-        outside = [link for link in links if not link.startswith(("#", "data:image/"))]
-        if tag == "script" or outside:
+        external = [link for link in links if not link.startswith(("#", "data:image/"))]
+        if tag == "script" or external:
             raise ValueError(
-                f"The `svg` of figure {title!r} must have no scripts or outside references. "
-                f"Received: {outside[0] if outside else '<script>'}"
+                f"The `svg` of figure {title!r} must have no scripts or external references. "
+                f"Received: {external[0] if external else '<script>'}"
             )

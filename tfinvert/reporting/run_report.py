@@ -1,4 +1,4 @@
-"""What is kept of an evaluation: metrics.json and the page of reconstructions."""
+"""The report of an evaluation: `metrics.json` and the page of reconstructions."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -15,21 +15,22 @@ from tfinvert.reporting.report import Figure, write_report
 
 METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
 MAX_GRID_IMAGES = 18
-_WIDTH = 800  # pixels of images in a row
-DEVIATION_SHOWN_WHITE = 1 / 3  # deviation, or difference, that is shown as white
-_OF_DEVIATIONS = (
-    " Below: how far it is from the photograph, and how far it says it may be, one standard "
-    "deviation of red, green and blue at each pixel; white is a third of the range, or more."
+DEVIATION_SHOWN_WHITE = 1 / 3  # standard deviation or absolute difference that is drawn as white
+_ROW_WIDTH = 800  # pixels of images in a row
+_IMAGE_WIDTH = 128  # pixels to which smaller images are enlarged
+_DEVIATIONS_CAPTION = (
+    " Below: the absolute difference from the photograph, and the predicted standard deviation, of "
+    "red, green and blue at each pixel; white is a third of the range or more."
 )
 
 
-def comparison_grid(evaluation: Evaluation, shown: int = MAX_GRID_IMAGES) -> np.ndarray:
-    """Originals above their reconstructions, evenly spaced over the images: uint8 `[h, w, 3]`.
+def comparison_grid(evaluation: Evaluation, max_images: int = MAX_GRID_IMAGES) -> np.ndarray:
+    """Draws evenly spaced originals above their reconstructions: uint8 `[h, w, 3]`.
 
-    Where deviations are told, a row of them and one of the differences are below, white where they
-    are a third or more.
+    If the inverter predicts standard deviations, rows of absolute differences and of standard
+    deviations follow, in which white is a third of the range or more.
     """
-    chosen, scale = evenly_spaced_indices(len(evaluation.images), shown), _scale(evaluation)
+    chosen = evenly_spaced_indices(len(evaluation.images), max_images)
     rows = {
         "original": evaluation.images[chosen],
         "reconstruction": evaluation.reconstructions[chosen],
@@ -37,13 +38,14 @@ def comparison_grid(evaluation: Evaluation, shown: int = MAX_GRID_IMAGES) -> np.
     if evaluation.deviations is not None:
         differences = np.abs(rows["reconstruction"] - rows["original"])
         rows["difference"] = differences / DEVIATION_SHOWN_WHITE
-        rows["one deviation"] = evaluation.deviations[chosen] / DEVIATION_SHOWN_WHITE
-    columns = max(2, _WIDTH // (scale * evaluation.images.shape[2]))
+        rows["standard deviation"] = evaluation.deviations[chosen] / DEVIATION_SHOWN_WHITE
+    scale = _enlargement(evaluation)
+    columns = max(2, _ROW_WIDTH // (scale * evaluation.images.shape[2]))
     return image_grid(rows, scale=scale, columns=columns)
 
 
-def _scale(evaluation: Evaluation) -> int:
-    return max(1, round(128 / evaluation.images.shape[2]))
+def _enlargement(evaluation: Evaluation) -> int:
+    return max(1, round(_IMAGE_WIDTH / evaluation.images.shape[2]))
 
 
 def write_run_report(
@@ -58,27 +60,29 @@ def write_run_report(
     details: Mapping[str, Any],
     samples: np.ndarray | None = None,
 ) -> None:
-    """Writes `metrics.json` and `report.html`: findings, reconstructions, loss curve, card.
+    """Writes `metrics.json` and `report.html`: findings, reconstructions, loss curve and card.
 
     Args:
-      directory: where; made if missing.
+      directory: directory of both files; created if missing.
       feature: the feature's name.
-      photographs: what the images are, for example "photographs it never saw".
-      evaluation: of the inverter on them.
-      baseline_name: what is predicted by ignoring the feature, for example "mean training image".
-      baseline: its metrics on the same images.
-      history: of `training.loop.fit`; may be empty.
+      photographs: description of the images, for example "photographs not seen in training".
+      evaluation: evaluation of the inverter on the images.
+      baseline_name: name of the baseline that ignores the feature, for example "mean training
+        image".
+      baseline: metrics of the baseline on the same images.
+      history: the training history, from `training.history`; may be empty.
       details: the inverter's card.
-      samples: of the first images that are shown, `[m, n, H, W, 3]`, where the inverter draws.
+      samples: samples for the first images of the grid, `[m, n, H, W, 3]`, if the inverter has a
+        sampler.
     """
-    ours = evaluation.metrics
-    write_json(directory / METRICS_FILE, {"inverter": ours, "mean_image": baseline})
+    metrics = evaluation.metrics
+    write_json(directory / METRICS_FILE, {"inverter": metrics, "mean_image": baseline})
     figures = [
         Figure(
             "Reconstructions",
-            f"Each photograph above what the network makes of its {feature} feature alone. What is "
-            f"sharp is what the feature keeps; what is blurred or wrongly coloured is what it "
-            f"throws away." + (_OF_DEVIATIONS if COVERAGE_KEY in ours else ""),
+            f"Each photograph above its reconstruction from the {feature} feature alone. Sharp "
+            f"detail is preserved by the feature; blur and wrong colours show what it discards."
+            + (_DEVIATIONS_CAPTION if COVERAGE_KEY in metrics else ""),
             image=comparison_grid(evaluation),
         )
     ]
@@ -86,43 +90,41 @@ def write_run_report(
         figures.append(
             Figure(
                 "Samples",
-                f"Images drawn at random that have the {feature} feature of the photographs above, "
-                "in the same order. The reconstruction is near the mean of all such images.",
-                image=image_grid(sample_rows(samples), scale=_scale(evaluation)),
+                f"Random images with the {feature} feature of the photographs above, in the order "
+                "of the photographs. The reconstruction approximates the mean of all such images.",
+                image=image_grid(sample_rows(samples), scale=_enlargement(evaluation)),
             )
         )
     if history:
         figures.append(
             Figure(
                 "Training",
-                "The loss on the training crops, and normalised reconstruction error on validation "
-                "images.",
+                "The loss on the training crops, and the normalised reconstruction error on the "
+                "validation images.",
                 svg=loss_curve(history),
             )
         )
+    findings = [
+        f"The normalised reconstruction error is {metrics['normalized_error']:.3f}; the "
+        f"{baseline_name}, which ignores the feature, scores "
+        f"{baseline['normalized_error']:.3f}. Lower is better.",
+        f"It reconstructs {metrics['images_per_second']:.0f} images per second on this machine, "
+        f"feature computation included.",
+    ]
+    if COVERAGE_KEY in metrics:
+        findings.append(
+            f"{metrics[COVERAGE_KEY]:.1%} of the pixel differences are within the standard "
+            f"deviation predicted from the feature alone (68 % for calibrated Gaussian "
+            f"predictions)."
+        )
     write_report(
         directory / REPORT_FILE,
-        title=f"What {feature} keeps of a photograph",
-        lead=f"A network was trained to turn {feature} features back into images. This page shows "
-        f"what it makes of {ours['images']} {photographs}.",
-        findings=[
-            f"The normalised reconstruction error is {ours['normalized_error']:.3f}; the "
-            f"{baseline_name}, which knows nothing of the feature, scores "
-            f"{baseline['normalized_error']:.3f}. Lower is better.",
-            f"It reconstructs {ours['images_per_second']:.0f} images a second here, the feature "
-            f"included.",
-            *(
-                [
-                    f"Of all differences, pixel by pixel, {ours[COVERAGE_KEY]:.1%} are within the "
-                    f"deviation that the network tells from the feature alone (68 % would be if "
-                    f"it told the truth and they were Gaussian)."
-                ]
-                if COVERAGE_KEY in ours
-                else []
-            ),
-        ],
+        title=f"What {feature} preserves of a photograph",
+        lead=f"A network was trained to invert {feature} features into images. This page shows its "
+        f"reconstructions of {metrics['images']} {photographs}.",
+        findings=findings,
         figures=figures,
-        metrics=[_row(f"{feature} inverter", ours), _row(baseline_name, baseline)],
+        metrics=[_row(f"{feature} inverter", metrics), _row(baseline_name, baseline)],
         details=details,
     )
 

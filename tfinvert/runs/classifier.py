@@ -137,9 +137,9 @@ def _train(
     )
     train_step.check_step_settings(settings, run.devices)
     precision.check_precision(settings.precision)
-    image_cache = image_cache_for(settings.views, trunk.image_shape[:2], memory_gb)
+    image_cache = image_cache_for(settings.data_settings, trunk.image_shape[:2], memory_gb)
     training, validation = _open_sources(config, image_cache)
-    dataset = open_training_dataset(trunk, training, settings.views, cache)
+    dataset = open_training_dataset(trunk, training, settings.data_settings, cache)
     initial, weights_facts = _initial_classifier(config, settings, trunk, len(training.classes))
     flags = {
         **dataclasses.asdict(config),
@@ -162,14 +162,14 @@ def _train(
     if not run.open(flags, (WEIGHTS, CARD), dataset, run_summary):
         return
     labelled = _add_labels(dataset, training, trunk, settings)
-    limit = VALIDATION_IMAGES if run.team.chief else 1
+    limit = VALIDATION_IMAGES if run.team.is_chief else 1
     images = read_images(validation, trunk.image_shape[:2], limit)
     stride = -(-validation.evaluation_size // limit)
-    labelled_images = images, validation.once_labels()[::stride]
+    labelled_images = images, validation.evaluation_labels()[::stride]
     network, history = train_classifier.train_classifier(
         initial, labelled, labelled_images, settings, run.path, run.devices, intervals
     )
-    if not run.team.chief:
+    if not run.team.is_chief:
         return
     file = run.path / WEIGHTS
     _save_weights(file, network, initial, {**weights_facts, "classes": training.classes}, config)
@@ -182,7 +182,7 @@ def _train(
         parameters=network.count_params(),
         training_minutes=round(minutes, 1),
         training_images_per_second=speed,
-        workers=run.team.of,
+        workers=run.team.size,
         metrics=scores,
     )
     write_json(run.path / CARD, card)
@@ -203,7 +203,7 @@ def evaluate_file(path: pathlib.Path, validation: Source, image_size: int) -> di
     batches = pipeline.evaluation_batches(validation, shape[:2], 100)
     with pipeline.convert_pipeline_errors():
         logits = train_classifier.compile_predict(fc8.model)(batches)
-    labels = validation.once_labels()
+    labels = validation.evaluation_labels()
     return {**train_classifier.top_k_accuracy(logits, labels), "images": len(labels)}
 
 
@@ -266,8 +266,8 @@ def _add_labels(
     dataset: TrainingDataset, training: Source, trunk: Feature, settings: ClassifierSettings
 ) -> LabelledImageDataset | LabelledFeatureDataset:
     if isinstance(dataset, CachedTrainingDataset):
-        return LabelledFeatureDataset(dataset.cache, training, settings.views)
-    return LabelledImageDataset(training, trunk.image_shape[:2], settings.views)
+        return LabelledFeatureDataset(dataset.cache, training, settings.data_settings)
+    return LabelledImageDataset(training, trunk.image_shape[:2], settings.data_settings)
 
 
 def _save_weights(

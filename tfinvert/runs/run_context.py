@@ -51,9 +51,9 @@ class RunContext:
 
         Raises:
           InputError: the directory or the flags cannot be used; see `open_run` and
-            `WorkerGroup.agree`.
+            `WorkerGroup.check_agreement`.
         """
-        self.team.agree(flags)
+        self.team.check_agreement(flags)
 
         def open_directory() -> bool:
             self._stack.enter_context(open_run(self.path, flags))
@@ -65,7 +65,7 @@ class RunContext:
             print(run_summary())
             return True
 
-        return self.team.from_chief(open_directory)
+        return self.team.broadcast(open_directory)
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ def compare_losses(
     for group in groups:
         images = read_at_least_two(evaluated, group.size, max_images)
         metrics[group.name] = {
-            loss: evaluate(inverter, images, True).metrics
+            loss: evaluate(inverter, images, frechet_distance=True).metrics
             for loss, inverter in group.inverters.items()
         }
         pictures.append(_draw_reconstructions(group, shown))

@@ -151,14 +151,14 @@ def _train(
 
     if not run.open(flags, (INVERTER, METRICS_FILE, REPORT_FILE), dataset, run_summary):
         return
-    limit = config.validation_images if run.team.chief else 1
+    limit = config.validation_images if run.team.is_chief else 1
     images = read_images(validation, feature.image_shape[:2], limit)
     arguments = dataset, images, settings, run.path, run.devices, intervals
     if config.train_sampler:
         inverter, history, mean_image = train_sampler.train_sampler(initial, *arguments)
     else:
         inverter, history, mean_image = train_inverter.train_inverter(feature, *arguments, initial)
-    if not run.team.chief:
+    if not run.team.is_chief:
         return
     inverter.round_weights(config.weights_dtype)
     evaluation = evaluate(inverter, images)
@@ -176,7 +176,7 @@ def _train(
         **facts,
         training_minutes=round(minutes, 1),
         training_images_per_second=round(settings.steps * settings.batch_size / minutes / 60, 1),
-        workers=run.team.of,
+        workers=run.team.size,
         metrics=evaluation.metrics,
     )
     if not (run.path / INVERTER).exists():
@@ -223,9 +223,9 @@ def _load_initial_inverter(
             f"Received: --loss={settings.loss}"
         )
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
-        feature.to_train()  # raises the error
+        feature.trainable_copy()  # raises the error
     # When a run is resumed, its checkpoint has the weights, and the inverter may be gone.
-    if not config.init_from or not run.team.chief or has_checkpoint(run.path):
+    if not config.init_from or not run.team.is_chief or has_checkpoint(run.path):
         return None
     initial = load(config.init_from)
     check_initial_inverter(initial, feature, network)

@@ -1,4 +1,4 @@
-"""An inverter as a SavedModel for TensorFlow Serving."""
+"""Export of inverters as SavedModels for TensorFlow Serving."""
 
 from tfinvert.config.registry import ENDPOINTS
 from tfinvert.serving.check import check_savedmodel

@@ -1,4 +1,4 @@
-"""The client's part where a feature runs on the host: from image files to what `invert` takes."""
+"""Client-side computation of features that a model server cannot compute, from image files."""
 
 import pathlib
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from tfinvert.features.base import Feature
 
 
 def compute_file_features(feature: Feature, files: Sequence[str | pathlib.Path]) -> np.ndarray:
-    """The features of the largest central crop of each image, as the recipes take them.
+    """Computes the features of the largest central crop of each image, as the recipes do.
 
     Args:
-      feature: of the inverter that was exported.
+      feature: the feature of the exported inverter.
       files: JPEG or PNG files.
 
     Returns:
       float32 `[len(files), *feature.spec.shape]`, the input `features` of the endpoint `invert`.
 
     Raises:
-      InputError: a file is missing or no whole image.
+      InputError: a file is missing, or is not a complete image.
     """
     size = feature.image_shape[:2]
     images = np.stack([center_crop_and_resize(read_rgb(file), size) for file in files])
@@ -30,5 +30,5 @@ def compute_file_features(feature: Feature, files: Sequence[str | pathlib.Path])
 
 
 def build_invert_request(features: np.ndarray) -> dict[str, Any]:
-    """The body of a REST request to the endpoint `invert`, as JSON values."""
+    """Returns the body of a REST request to the endpoint `invert`, as JSON values."""
     return {"signature_name": "invert", "instances": features.tolist()}

@@ -1,4 +1,4 @@
-"""The functions a model server offers for an inverter."""
+"""The endpoints of an exported inverter: functions of TensorFlow ops with one input each."""
 
 import dataclasses
 import math
@@ -16,8 +16,8 @@ from tfinvert.serving import image_decoding
 
 Outputs = dict[str, tf.Tensor]
 
-MAX_PIXELS = 4 * 1024 * 1024  # of what goes through a network at once
-_AT_ONCE = 8  # files that are decoded or encoded at the same time, where they are small enough
+MAX_PIXELS = 4 * 1024 * 1024  # that pass through a network at once
+_PARALLEL_FILES = 8  # decoded or encoded in parallel if they are small enough
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Endpoint:
     """One signature of a SavedModel.
 
     Attributes:
-      name: what a request calls it.
-      input: its single input; the first axis is the batch.
-      function: from that input to named outputs with the same first axis, TensorFlow ops alone.
+      name: name of the signature in a request.
+      input: its single input, whose first axis is the batch.
+      function: maps the input to named outputs with the same first axis; TensorFlow ops only.
     """
 
     name: str
@@ -35,205 +35,214 @@ class Endpoint:
     function: Callable[[tf.Tensor], Outputs]
 
 
-def serving_default(inverter: Inverter) -> Endpoint:
-    """Images → reconstructions.
+def make_serving_default(inverter: Inverter) -> Endpoint:
+    """Makes the endpoint from images to reconstructions.
 
-    `images` float32 `[B, *feature.image_shape]` in [0, 1] become `reconstruction` float32
-    `[B, *output_size, 3]` in [0, 1]. Of an inverter for any size, `[B, H, W, 3]` become as many of
-    the same size. All of a request have up to `MAX_PIXELS` together. An inverter with a spread
-    also gives `uncertainty`, of the same shape: see `Inverter.uncertainty`.
+    Input `images`: float32 `[B, *feature.image_shape]` in [0, 1], or `[B, H, W, 3]` for an inverter
+    that accepts any size; at most `MAX_PIXELS` pixels per request. Output `reconstruction`: float32
+    `[B, *output_size, 3]` in [0, 1], or the size of the images. An inverter with an uncertainty
+    head adds the output `uncertainty` of the same shape, see `Inverter.uncertainty`.
     """
     size = (None, None) if inverter.any_size else inverter.feature.image_shape[:2]
     spec = tf.TensorSpec((None, *size, 3), tf.float32, name="images")
 
     def reconstruct(images: tf.Tensor) -> Outputs:
-        images = _some(tf.ensure_shape(images, spec.shape))
-        images = _admitted(
+        images = _require_elements(tf.ensure_shape(images, spec.shape))
+        images = _require(
             images,
-            # Resampling goes beyond 0 and 1, though never so far; NaN is within no bounds.
+            # Resampling overshoots 0 and 1, but never this far; NaN fails every comparison.
             tf.reduce_all(tf.abs(images - 0.5) <= 1.5),
-            "images hold numbers in [0, 1], neither those of 8 bits nor NaN",
+            "images must hold numbers in [0, 1], neither 8-bit values nor NaN",
         )
-        return _rebuilt(inverter, images)
+        return _reconstruct(inverter, images)
 
     return Endpoint("serving_default", spec, reconstruct)
 
 
-def reconstruct_bytes(inverter: Inverter) -> Endpoint:
-    """Image files → reconstructions and image files.
+def make_reconstruct_bytes(inverter: Inverter) -> Endpoint:
+    """Makes the endpoint from image files to reconstructions as image files.
 
-    `image_bytes` string `[B]`, each a JPEG or PNG of any size up to `image_decoding.MAX_PIXELS` pixels, of
-    which the largest central crop of the feature's shape is taken, become `reconstruction` as in
-    `serving_default` and `png_bytes` string `[B]`. Of an inverter for any size, whole images up to
-    `MAX_PIXELS` become `png_bytes` of the same size.
+    Input `image_bytes`: string `[B]`, each a JPEG or PNG of up to `image_decoding.MAX_PIXELS`
+    pixels, of which the largest central crop with the feature's aspect ratio is used. Outputs
+    `reconstruction`, as in `make_serving_default`, and `png_bytes`, string `[B]`. An inverter that
+    accepts any size uses whole images of up to `MAX_PIXELS` pixels, and its only output is
+    `png_bytes` of the same size.
     """
     spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
-    files_spec = tf.TensorSpec((), tf.string)
+    file_spec = tf.TensorSpec((), tf.string)
     size = inverter.feature.image_shape[:2]
 
-    def rebuilt_files(images: tf.Tensor) -> tf.Tensor:
-        rebuilt = _rebuilt(inverter, tf.cast(images, tf.float32) / 255.0)["reconstruction"]
-        return _each(tf.io.encode_png, _pixels(rebuilt), files_spec, _AT_ONCE)
+    def reconstruct_to_png(pixels: tf.Tensor) -> tf.Tensor:
+        images = tf.cast(pixels, tf.float32) / 255.0
+        reconstructions = _reconstruct(inverter, images)["reconstruction"]
+        return _map(tf.io.encode_png, _to_uint8(reconstructions), file_spec, _PARALLEL_FILES)
 
-    def decoded(data: tf.Tensor) -> tf.Tensor:
+    def decode(data: tf.Tensor) -> tf.Tensor:
         return image_decoding.decode_rgb(data, MAX_PIXELS)
 
-    def together(image_bytes: tf.Tensor) -> tf.Tensor:
-        pixels = tf.TensorSpec((None, None, 3), tf.uint8)
-        return rebuilt_files(_each(decoded, image_bytes, pixels, _AT_ONCE))
+    def reconstruct_batch(image_bytes: tf.Tensor) -> tf.Tensor:
+        pixel_spec = tf.TensorSpec((None, None, 3), tf.uint8)
+        return reconstruct_to_png(_map(decode, image_bytes, pixel_spec, _PARALLEL_FILES))
 
-    def alone(data: tf.Tensor) -> tf.Tensor:
-        return rebuilt_files(decoded(data)[tf.newaxis])[0]
+    def reconstruct_file(data: tf.Tensor) -> tf.Tensor:
+        return reconstruct_to_png(decode(data)[tf.newaxis])[0]
 
-    def reconstruct_whole(image_bytes: tf.Tensor) -> Outputs:
-        image_bytes = _some(tf.ensure_shape(image_bytes, spec.shape))
-        sizes = _sizes(image_bytes)
-        # As many pixels as one file may have; files of one size need the network only once.
-        few = tf.reduce_sum(tf.reduce_prod(sizes, axis=1)) <= MAX_PIXELS
+    def reconstruct_any_size(image_bytes: tf.Tensor) -> Outputs:
+        image_bytes = _require_elements(tf.ensure_shape(image_bytes, spec.shape))
+        sizes = _read_sizes(image_bytes)
+        # Files of one size form a batch if they have no more pixels than one file may have.
+        fits = tf.reduce_sum(tf.reduce_prod(sizes, axis=1)) <= MAX_PIXELS
         files = tf.cond(
-            few & tf.reduce_all(sizes == sizes[0]),
-            lambda: together(image_bytes),
-            lambda: _each(alone, image_bytes, files_spec, 1),
+            fits & tf.reduce_all(sizes == sizes[0]),
+            lambda: reconstruct_batch(image_bytes),
+            lambda: _map(reconstruct_file, image_bytes, file_spec, 1),
         )
         return {"png_bytes": files}
 
-    def view(data: tf.Tensor) -> tf.Tensor:
+    def decode_crop(data: tf.Tensor) -> tf.Tensor:
         return center_crop_and_resize(image_decoding.decode_rgb(data), size)
 
-    def reconstruct(image_bytes: tf.Tensor) -> Outputs:
-        image_bytes = _some(tf.ensure_shape(image_bytes, spec.shape))
-        image_bytes = _few(image_bytes, tf.size(image_bytes, tf.int64) * math.prod(size))
-        pixels = tf.reduce_max(tf.reduce_prod(_sizes(image_bytes), axis=1))
-        view_spec = tf.TensorSpec((*size, 3), tf.float32)
-        images = tf.cond(  # a request takes the memory of one decoded image, the largest there is
-            pixels <= image_decoding.MAX_PIXELS // _AT_ONCE,
-            lambda: _each(view, image_bytes, view_spec, _AT_ONCE),
-            lambda: _each(view, image_bytes, view_spec, 1),
+    def reconstruct_one_size(image_bytes: tf.Tensor) -> Outputs:
+        image_bytes = _require_elements(tf.ensure_shape(image_bytes, spec.shape))
+        num_pixels = tf.size(image_bytes, tf.int64) * math.prod(size)
+        image_bytes = _require_max_pixels(image_bytes, num_pixels)
+        largest = tf.reduce_max(tf.reduce_prod(_read_sizes(image_bytes), axis=1))
+        crop_spec = tf.TensorSpec((*size, 3), tf.float32)
+        images = tf.cond(  # so that a request needs the memory of one decoded image of maximum size
+            largest <= image_decoding.MAX_PIXELS // _PARALLEL_FILES,
+            lambda: _map(decode_crop, image_bytes, crop_spec, _PARALLEL_FILES),
+            lambda: _map(decode_crop, image_bytes, crop_spec, 1),
         )
-        images = _rebuilt(inverter, images)["reconstruction"]
-        files = _each(tf.io.encode_png, _pixels(images), files_spec, _AT_ONCE)
+        images = _reconstruct(inverter, images)["reconstruction"]
+        files = _map(tf.io.encode_png, _to_uint8(images), file_spec, _PARALLEL_FILES)
         return {"reconstruction": images, "png_bytes": files}
 
-    function = reconstruct_whole if inverter.any_size else reconstruct
+    function = reconstruct_any_size if inverter.any_size else reconstruct_one_size
     return Endpoint("reconstruct_bytes", spec, function)
 
 
-def invert(inverter: Inverter) -> Endpoint:
-    """Features → reconstructions.
+def make_invert(inverter: Inverter) -> Endpoint:
+    """Makes the endpoint from features to reconstructions.
 
-    `features` float32 `[B, *feature.spec.shape]`, of an inverter for any size also of other rows
-    and columns, become `reconstruction`, with its `uncertainty`, as in `serving_default`.
+    Input `features`: float32 `[B, *feature.spec.shape]`, or with other numbers of rows and columns
+    for an inverter that accepts any size. Outputs `reconstruction` and `uncertainty`, as in
+    `make_serving_default`.
     """
     shape = inverter.feature.spec.shape
     if inverter.any_size:
         shape = (None, None, shape[-1])
     spec = tf.TensorSpec((None, *shape), tf.float32, name="features")
 
-    def reconstruct(features: tf.Tensor) -> Outputs:
-        features = _some(tf.ensure_shape(features, spec.shape))
-        finite = tf.reduce_all(tf.math.is_finite(features))
-        features = _admitted(features, finite, "features are finite numbers")
-        pixels = tf.size(features, tf.int64) // math.prod(inverter.feature.spec.shape)
-        features = _few(features, pixels * math.prod(inverter.output_size))
+    def invert(features: tf.Tensor) -> Outputs:
+        features = _require_elements(tf.ensure_shape(features, spec.shape))
+        is_finite = tf.reduce_all(tf.math.is_finite(features))
+        features = _require(features, is_finite, "features must be finite numbers")
+        num_features = tf.size(features, tf.int64) // math.prod(inverter.feature.spec.shape)
+        features = _require_max_pixels(features, num_features * math.prod(inverter.output_size))
         if inverter.any_size:
+            multiple = inverter.decoder.grid_multiple
             cells = tf.shape(features, tf.int64)[1:3]
-            features = _admitted(
+            features = _require(
                 features,
-                tf.reduce_all(cells % inverter.contraction == 0),
-                f"features have sides that are multiples of {inverter.contraction}",
+                tf.reduce_all(cells % multiple == 0),
+                f"both sides of features must be multiples of {multiple}",
             )
-        made = _outputs(inverter, _decoder(inverter)(features))
-        whole = tf.reduce_all([tf.reduce_all(tf.math.is_finite(x)) for x in made.values()])
-        accepted = "features are of sizes that an image gives"
-        return {name: _admitted(x, whole, accepted) for name, x in made.items()}
+        outputs = _to_outputs(inverter, _decode_function(inverter)(features))
+        is_finite = tf.reduce_all(
+            [tf.reduce_all(tf.math.is_finite(value)) for value in outputs.values()]
+        )
+        rule = "features must have values that an image can give"
+        return {name: _require(value, is_finite, rule) for name, value in outputs.items()}
 
-    return Endpoint("invert", spec, reconstruct)
+    return Endpoint("invert", spec, invert)
 
 
 def make_endpoints(inverter: Inverter, names: Sequence[str] = tuple(ENDPOINTS)) -> list[Endpoint]:
-    """The named endpoints of an inverter.
+    """Makes the named endpoints of an inverter.
 
     Raises:
-      InputError: a name is unknown, there is none, or the feature runs Python on the host and an
-        endpoint would have to compute it.
+      InputError: a name is unknown; there are no names; or the feature runs Python on the host and
+        an endpoint would have to compute it.
     """
     unknown = [name for name in names if name not in ENDPOINTS]
     if unknown or not names:
         raise InputError(
-            f"endpoints are one or more of {', '.join(ENDPOINTS)}. Received: "
+            f"--endpoints must be one or more of {', '.join(ENDPOINTS)}. Received: "
             f"{', '.join(map(repr, unknown)) or 'none'}"
         )
     if not inverter.feature.in_graph and set(names) != {"invert"}:
         raise InputError(
-            f"{inverter.feature.name} is computed by Python on the host and a model server runs no "
-            "Python; only the endpoint from features can be exported: --endpoints=invert"
+            f"{inverter.feature.name} is computed by Python on the host, which a model server does "
+            "not run; export only the endpoint from features, with --endpoints=invert"
         )
     return [ENDPOINTS[name](inverter) for name in dict.fromkeys(names)]
 
 
-def _rebuilt(inverter: Inverter, images: tf.Tensor) -> Outputs:
-    """Reconstructions of images, of which too many or too small ones are an error."""
+def _reconstruct(inverter: Inverter, images: tf.Tensor) -> Outputs:
+    """Reconstructs images after checking their number and size."""
+    decoder = inverter.decoder
     size = tf.shape(images, tf.int64)
-    images = _few(images, tf.reduce_prod(size[:3]))
+    images = _require_max_pixels(images, tf.reduce_prod(size[:3]))
     if inverter.any_size:
-        smallest = max(inverter.feature.cell_size, inverter.multiple // 2)
-        large = tf.reduce_min(size[1:3]) >= smallest
-        images = _admitted(images, large, f"images have at least {smallest}×{smallest} pixels")
-    return _outputs(inverter, inverter.rebuild(images, _decoder(inverter)))
+        smallest = max(inverter.feature.cell_size, decoder.size_multiple // 2)
+        is_large = tf.reduce_min(size[1:3]) >= smallest
+        images = _require(
+            images, is_large, f"images must have at least {smallest}×{smallest} pixels"
+        )
+    return _to_outputs(inverter, decoder.reconstruct(images, _decode_function(inverter)))
 
 
-def _decoder(inverter: Inverter) -> Callable[[tf.Tensor], Any]:
-    return inverter.decode_with_deviations if inverter.spread else inverter.decode
+def _decode_function(inverter: Inverter) -> Callable[[tf.Tensor], Any]:
+    decoder = inverter.decoder
+    return decoder.decode_with_std if inverter.uncertainty_head else decoder.decode
 
 
-def _outputs(inverter: Inverter, decoded: Any) -> Outputs:
-    """Of what `_decoder` gives."""
-    if not inverter.spread:
-        return {"reconstruction": _shaped(inverter, decoded)}
-    images, deviations = decoded
+def _to_outputs(inverter: Inverter, decoded: Any) -> Outputs:
+    """Names the results of `_decode_function`."""
+    if not inverter.uncertainty_head:
+        return {"reconstruction": _ensure_image_shape(inverter, decoded)}
+    images, axis_std = decoded
     return {
-        "reconstruction": _shaped(inverter, images),
-        "uncertainty": _shaped(inverter, rgb_std(deviations)),
+        "reconstruction": _ensure_image_shape(inverter, images),
+        "uncertainty": _ensure_image_shape(inverter, rgb_std(axis_std)),
     }
 
 
-def _few(batch: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """The batch, where its images have no more pixels together than a request may."""
-    accepted = f"the images of a request have at most {MAX_PIXELS} pixels together"
-    return _admitted(batch, pixels <= MAX_PIXELS, accepted)
-
-
-def _admitted(tensor: tf.Tensor, condition: tf.Tensor, accepted: str) -> tf.Tensor:
-    """The tensor, where the condition holds; else an error that says what is accepted."""
-    held = tf.debugging.Assert(condition, [f"{accepted}. Received:", tf.shape(tensor)])
-    with tf.control_dependencies([held]):
+def _require(tensor: tf.Tensor, condition: tf.Tensor, rule: str) -> tf.Tensor:
+    """Returns the tensor if the condition holds; otherwise the graph fails with the broken rule."""
+    assertion = tf.debugging.Assert(condition, [f"{rule}. Received:", tf.shape(tensor)])
+    with tf.control_dependencies([assertion]):
         return tf.identity(tensor)
 
 
-def _some(batch: tf.Tensor) -> tf.Tensor:
-    """The batch, of which an empty one is an error."""
-    return _admitted(batch, tf.size(batch) > 0, "a request holds at least one image or feature")
+def _require_elements(batch: tf.Tensor) -> tf.Tensor:
+    return _require(batch, tf.size(batch) > 0, "a request must hold at least one image or feature")
 
 
-def _each(
+def _require_max_pixels(batch: tf.Tensor, num_pixels: tf.Tensor) -> tf.Tensor:
+    rule = f"the images of a request must have at most {MAX_PIXELS} pixels together"
+    return _require(batch, num_pixels <= MAX_PIXELS, rule)
+
+
+def _map(
     function: Callable[[tf.Tensor], tf.Tensor],
     values: tf.Tensor,
     signature: tf.TensorSpec,
-    at_once: int,
+    parallel: int,
 ) -> tf.Tensor:
-    return tf.map_fn(function, values, fn_output_signature=signature, parallel_iterations=at_once)
+    return tf.map_fn(function, values, fn_output_signature=signature, parallel_iterations=parallel)
 
 
-def _sizes(image_bytes: tf.Tensor) -> tf.Tensor:
-    """(height, width) of files by their headers: int64 `[B, 2]`."""
+def _read_sizes(image_bytes: tf.Tensor) -> tf.Tensor:
+    """Reads (height, width) of files from their headers: int64 `[B, 2]`."""
     signature = tf.TensorSpec((2,), tf.int64)
-    return _each(image_decoding.read_header_size, image_bytes, signature, _AT_ONCE)
+    return _map(image_decoding.read_header_size, image_bytes, signature, _PARALLEL_FILES)
 
 
-def _pixels(images: tf.Tensor) -> tf.Tensor:
+def _to_uint8(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.round(images * 255.0), tf.uint8)
 
 
-def _shaped(inverter: Inverter, images: tf.Tensor) -> tf.Tensor:
+def _ensure_image_shape(inverter: Inverter, images: tf.Tensor) -> tf.Tensor:
     size = (None, None) if inverter.any_size else inverter.output_size
     return tf.ensure_shape(images, (None, *size, 3))

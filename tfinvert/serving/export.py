@@ -1,4 +1,4 @@
-"""Writing an inverter as a SavedModel for TensorFlow Serving."""
+"""Writes an inverter as a SavedModel for TensorFlow Serving."""
 
 import os
 import pathlib
@@ -25,40 +25,40 @@ def export_savedmodel(
     endpoints: Sequence[str] = tuple(ENDPOINTS),
     sample: np.ndarray | None = None,
 ) -> pathlib.Path:
-    """Writes `path/version/`, checked and with warm-up requests, whole or not at all.
+    """Writes `path/version/` atomically, checks it and adds warm-up requests.
 
-    Without "serving_default" among the endpoints the first one is also offered by that name.
+    If "serving_default" is not among the endpoints, the first one gets that name in addition.
 
     Args:
-      inverter: what is exported.
-      path: the model's directory, whose name is the model's name; other versions may be in it.
-      version: a whole number from 0; a server offers the largest by default.
-      endpoints: of "serving_default", "reconstruct_bytes" and "invert".
-      sample: the image of the warm-up requests, `feature.image_shape` in [0, 1]; by default noise.
+      inverter: the inverter to export.
+      path: the model's directory, whose name is the model's name; it may hold other versions.
+      version: a whole number of at least 0; a server offers the largest by default.
+      endpoints: any of "serving_default", "reconstruct_bytes" and "invert".
+      sample: image for the warm-up requests, `feature.image_shape` in [0, 1]; noise by default.
 
     Returns:
       The directory of this version.
 
     Raises:
-      InputError: that version exists already or cannot be written there, an argument is wrong, or
+      InputError: the version already exists or cannot be written there, an argument is wrong, or
         the inverter cannot be served.
     """
     path = pathlib.Path(path)
     if version < 0:
-        raise InputError(f"version must be a whole number from 0. Received: {version}")
+        raise InputError(f"version must be a whole number of at least 0. Received: {version}")
     final = path / str(version)
     if final.exists():
-        raise InputError(f"{final} exists already; give another version or another directory")
-    made = make_endpoints(inverter, endpoints)
-    sample = _checked_sample(inverter, sample)
-    # A model directory of ours goes with its version if this fails.
-    whole = final if path.exists() else path
+        raise InputError(f"{final} already exists; choose another version or another directory")
+    endpoints = make_endpoints(inverter, endpoints)
+    sample = _check_sample(inverter, sample)
+    # On failure a model directory that was created here is removed along with its version.
+    created = final if path.exists() else path
     try:
-        with atomic_directory(whole) as directory:
-            model = directory if whole is final else directory / final.name
-            _write(inverter, made, model)
+        with atomic_directory(created) as directory:
+            model = directory if created is final else directory / final.name
+            _write(inverter, endpoints, model)
             check_savedmodel(model)
-            write_warmup_requests(model, _warmup_requests(inverter, made, sample))
+            write_warmup_requests(model, _warmup_requests(inverter, endpoints, sample))
     except OSError as error:
         raise InputError(f"cannot write {final}: {error.strerror or error}") from error
     return final
@@ -67,8 +67,8 @@ def export_savedmodel(
 def _write(inverter: Inverter, endpoints: Sequence[Endpoint], model: pathlib.Path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(inverter.network)
-    if inverter.spread:
-        archive.track(inverter.spread.head)
+    if inverter.uncertainty_head:
+        archive.track(inverter.uncertainty_head.head)
     if inverter.feature.model is not None:
         archive.track(inverter.feature.model)
     for endpoint in endpoints:
@@ -76,14 +76,14 @@ def _write(inverter: Inverter, endpoints: Sequence[Endpoint], model: pathlib.Pat
     archive.write_out(str(model), verbose=False)
 
 
-def _checked_sample(inverter: Inverter, sample: np.ndarray | None) -> np.ndarray:
+def _check_sample(inverter: Inverter, sample: np.ndarray | None) -> np.ndarray:
     shape = inverter.feature.image_shape
     if sample is None:
         return np.random.default_rng(0).random(shape, np.float32)
     sample = np.asarray(sample)
     if sample.shape != shape or sample.dtype.kind != "f":
         raise InputError(
-            f"sample must be one floating point image {shape}. Received: {sample.dtype} "
+            f"sample must be one floating point image of shape {shape}. Received: {sample.dtype} "
             f"{sample.shape}"
         )
     return sample.astype(np.float32)
@@ -92,8 +92,9 @@ def _checked_sample(inverter: Inverter, sample: np.ndarray | None) -> np.ndarray
 def _warmup_requests(
     inverter: Inverter, endpoints: Sequence[Endpoint], sample: np.ndarray
 ) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yields endpoint, name of its input and value for each kind of request."""
     pixels = np.rint(np.clip(sample, 0, 1) * 255).astype(np.uint8)
-    values = {
+    makers = {
         "images": [lambda: sample],
         "image_bytes": [
             lambda: tf.io.encode_jpeg(pixels).numpy(),
@@ -102,5 +103,5 @@ def _warmup_requests(
         "features": [lambda: inverter.feature(sample[np.newaxis]).numpy()[0]],
     }
     for endpoint in endpoints:
-        for value in values[endpoint.input.name]:
-            yield endpoint.name, endpoint.input.name, np.array([value()])
+        for make in makers[endpoint.input.name]:
+            yield endpoint.name, endpoint.input.name, np.array([make()])

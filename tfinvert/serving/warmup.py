@@ -1,4 +1,4 @@
-"""Requests that TensorFlow Serving runs once when it loads a model."""
+"""Warm-up requests, which TensorFlow Serving runs once when it loads a model."""
 
 import pathlib
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ def write_warmup_requests(
 
     Args:
       model: the SavedModel's directory.
-      requests: (endpoint, name of its input, value with a batch axis) each.
+      requests: tuples of endpoint, name of its input, and value with a batch axis.
     """
     path = model / PATH
     path.parent.mkdir()
@@ -26,22 +26,22 @@ def write_warmup_requests(
 
 
 def encode_prediction_log(endpoint: str, name: str, value: np.ndarray) -> bytes:
-    """A `tensorflow.serving.PredictionLog` of one request, serialized.
+    """Serialises a `tensorflow.serving.PredictionLog` of one request.
 
-    Written out by hand, since it is four nested fields and its Python classes come with
-    tensorflow-serving-api alone. The numbers are those of prediction_log.proto, predict.proto and
-    model.proto; the server does not look at the model's name here.
+    The message is encoded by hand, because it has four nested fields only, and its Python classes
+    require tensorflow-serving-api. Field numbers are those of prediction_log.proto,
+    predict.proto and model.proto; the server ignores the model's name here.
     """
     tensor = tf.make_tensor_proto(value).SerializeToString()
-    model_spec = _field(3, endpoint.encode())  # signature_name
-    named_input = _field(1, name.encode()) + _field(2, tensor)
-    predict_request = _field(1, model_spec) + _field(2, named_input)
-    predict_log = _field(1, predict_request)
-    return _field(6, predict_log)
+    model_spec = _encode_field(3, endpoint.encode())  # signature_name
+    named_input = _encode_field(1, name.encode()) + _encode_field(2, tensor)
+    predict_request = _encode_field(1, model_spec) + _encode_field(2, named_input)
+    predict_log = _encode_field(1, predict_request)
+    return _encode_field(6, predict_log)
 
 
-def _field(number: int, payload: bytes) -> bytes:
-    """A length-delimited field of the protocol buffer wire format."""
+def _encode_field(number: int, payload: bytes) -> bytes:
+    """Encodes a length-delimited field of the protocol buffer wire format."""
     length, size = len(payload), bytearray()
     while length > 127:
         size.append(length & 127 | 128)

@@ -1,1 +1,1 @@
-"""A local page to play with the inverters that ship: the extra `studio`."""
+"""The studio: a local web page for trying the shipped inverters (extra `studio`)."""

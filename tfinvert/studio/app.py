@@ -1,4 +1,4 @@
-"""Starts the page."""
+"""Starts the studio's web server."""
 
 import contextlib
 import os
@@ -12,83 +12,63 @@ from typing import Any
 from tfinvert.errors import InputError
 from tfinvert.studio.render import STYLE
 
+_MAX_FILE_BYTES = 64 * 1024 * 1024
+_MAX_SESSIONS = 100  # whose photographs are kept in memory
+
 _Message = MutableMapping[str, Any]
 _Send = Callable[[_Message], Awaitable[None]]
 _App = Callable[[_Message, Callable[[], Awaitable[_Message]], _Send], Awaitable[None]]
 
 
-class EmptyUploadProgress:
-    """Says at once that there is none; Gradio says after 3 s that there is no such upload.
-
-    The browser would count that as an error of the page.
-    """
-
-    def __init__(self, app: _App):
-        self._app = app
-
-    async def __call__(self, scope: _Message, receive: Callable, send: _Send) -> None:
-        """Answers that request, and hands on all others."""
-        asked = scope.get("path", "").endswith("/upload_progress")
-        if not asked or scope.get("query_string") != b"upload_id=":
-            await self._app(scope, receive, send)
-            return
-        headers = [(b"content-type", b"text/event-stream")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
-
-
-_MOST_BYTES = 64 * 1024 * 1024  # of a file
-_SESSIONS = 100  # whose photographs are kept in memory, at most
-
-
 def launch(host: str = "127.0.0.1", port: int = 7860, open_browser: bool = True) -> None:
-    """Serves the page until it is interrupted.
+    """Serves the page until the program is interrupted.
 
     Args:
-      host: the address it listens at; the default is reached from this machine alone.
-      port: 0 for one that is free.
-      open_browser: whether a browser is opened, where there is one.
+      host: address to listen at; the default is reachable from this machine only.
+      port: port to listen at; 0 for any free port.
+      open_browser: whether to open the page in a web browser, if there is one.
 
     Raises:
-      InputError: Gradio is missing, or the address cannot be had.
+      InputError: Gradio is not installed, or the address is not available.
     """
     with serve(host, port) as url:
-        print(f"the studio is at {url}; Ctrl-C ends it", flush=True)
+        print(f"The studio runs at {url} (Ctrl-C stops it)", flush=True)
         if open_browser and not webbrowser.open(url):
-            print("no browser to open: open that address yourself", flush=True)
+            print("No web browser was found; open the address yourself", flush=True)
         threading.Event().wait()
 
 
 @contextlib.contextmanager
 def serve(host: str = "127.0.0.1", port: int = 0, file_seconds: int = 180) -> Iterator[str]:
-    """The page, as long as the block runs; see `launch`.
+    """Serves the page for the duration of the `with` block.
 
     Args:
-      host: as there.
-      port: as there.
+      host: see `launch`.
+      port: see `launch`.
       file_seconds: see `page.build`.
 
     Yields:
-      its address.
+      The address of the page.
+
+    Raises:
+      InputError: see `launch`.
     """
-    port = _free(host, port)
+    port = _reserve_port(host, port)
     with tempfile.TemporaryDirectory(prefix="tfinvert-studio-") as folder:
-        # Read when Gradio is imported: it asks the network for nothing, and all files lie there.
+        # Gradio reads these when it is imported: no analytics, and all files in the folder.
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder}
-        # Gradio asks itself whether it is there, and would ask a proxy.
+        # Gradio checks that its own server answers; this check must bypass any proxy.
         os.environ["NO_PROXY"] = ",".join([*filter(None, [os.environ.get("NO_PROXY")]), host])
         try:
             import gradio as gr
         except ImportError as error:
             raise InputError(
-                f"the studio needs Gradio: pip install 'tfinvert[studio]' ({error})"
+                f"the studio needs Gradio ({error}); pip install 'tfinvert[studio]'"
             ) from error
         from tfinvert.studio import page
 
-        pass
-
-        built = page.build(file_seconds)
-        built.launch(
+        blocks = page.build(file_seconds)
+        blocks.launch(
             server_name=host,
             server_port=port,
             share=False,
@@ -98,23 +78,44 @@ def serve(host: str = "127.0.0.1", port: int = 0, file_seconds: int = 180) -> It
             mcp_server=False,
             pwa=False,
             footer_links=[],
-            max_file_size=_MOST_BYTES,
+            max_file_size=_MAX_FILE_BYTES,
             app_kwargs={"middleware": [(EmptyUploadProgress, (), {})]},
-            state_session_capacity=_SESSIONS,
+            state_session_capacity=_MAX_SESSIONS,
             theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
             css=STYLE,
         )
         try:
-            yield f"http://{_shown(host)}:{port}/"
+            yield f"http://{_url_host(host)}:{port}/"
         finally:
-            built.close(verbose=False)
+            blocks.close(verbose=False)
 
 
-def _free(host: str, port: int) -> int:
-    """The port itself, or one that is free for 0.
+class EmptyUploadProgress:
+    """ASGI middleware that answers progress requests of uploads without an identifier.
+
+    Gradio's camera sends such a request before an upload has its identifier. Gradio would answer
+    after 3 s that there is no such upload, which the browser reports as an error of the page.
+    """
+
+    def __init__(self, app: _App):
+        self._app = app
+
+    async def __call__(self, scope: _Message, receive: Callable, send: _Send) -> None:
+        """Answers such a request with an empty event stream, and forwards all others."""
+        is_progress = scope.get("path", "").endswith("/upload_progress")
+        if not is_progress or scope.get("query_string") != b"upload_id=":
+            await self._app(scope, receive, send)
+            return
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _reserve_port(host: str, port: int) -> int:
+    """Returns the port, or a free one for 0.
 
     Raises:
-      InputError: something listens there, or the address is none of this machine.
+      InputError: the port is in use, or the address does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -125,11 +126,11 @@ def _free(host: str, port: int) -> int:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"cannot listen at {host}:{port}: {reason}; give another host or port"
+            f"cannot listen at {host}:{port}: {reason}; choose another --host or --port"
         ) from error
 
 
-def _shown(host: str) -> str:
-    """A host as it stands in an address that can be opened."""
+def _url_host(host: str) -> str:
+    """Formats a host for a URL that a browser on this machine can open."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""What can be set on the page, without the page: sliders and choices, as text in a link."""
+"""Sliders and choices of the page as data, and their values as text in links."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ Value = int | str
 
 @dataclasses.dataclass(frozen=True)
 class Slider:
-    """Whole numbers from `low` to `high`.
+    """A slider for integers.
 
     Attributes:
-      name: in a link.
-      label: on the page.
-      low: the smallest value.
-      high: the largest value of all; what the other settings leave of it is the tab's to say.
-      default: the first value.
-      names: of the values, where they have some; in a link, the names stand for them.
+      name: parameter name in links.
+      label: label on the page.
+      low: minimum.
+      high: maximum; `Tab.slider_limit` may lower it, depending on the other settings.
+      default: initial value.
+      names: names of the values 0, 1, …, which stand for the values in links; may be empty.
     """
 
     name: str
@@ -29,64 +29,64 @@ class Slider:
     names: tuple[str, ...] = ()
 
     def parse(self, text: str) -> int:
-        """The value that a link says.
+        """Parses a link's text.
 
         Raises:
-          InputError: it is none of this slider.
+          InputError: the text is not a value of this slider.
         """
         if self.names:
-            return _one_of(self.name, text, self.names)
+            return _index(self.name, text, self.names)
         try:
             value = int(text)
         except ValueError:
             value = self.low - 1
         if not self.low <= value <= self.high:
             raise InputError(
-                f"{self.name} is a whole number from {self.low} to {self.high}. Received: {text!r}"
+                f"{self.name} must be an integer from {self.low} to {self.high}. Received: {text!r}"
             )
         return value
 
     def text(self, value: int) -> str:
-        """What a link says of a value."""
+        """Formats a value for links."""
         return self.names[value] if self.names else str(value)
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One of a few.
+    """A choice of one option among several.
 
     Attributes:
-      name: in a link.
-      label: on the page.
-      options: what the page calls each value.
-      default: the first value.
-      many: whether they are too many to show side by side.
+      name: parameter name in links.
+      label: label on the page.
+      options: value → label on the page.
+      default: initial value.
+      dropdown: whether the page has a dropdown in place of radio buttons.
     """
 
     name: str
     label: str
     options: Mapping[str, str]
     default: str
-    many: bool = False
+    dropdown: bool = False
 
     def parse(self, text: str) -> str:
-        """The value that a link says.
+        """Parses a link's text.
 
         Raises:
-          InputError: it is none of the options.
+          InputError: the text is not an option.
         """
-        _one_of(self.name, text, tuple(self.options))
+        _index(self.name, text, tuple(self.options))
         return text
 
     def text(self, value: str) -> str:
-        """What a link says of a value."""
+        """Formats a value for links."""
         return value
 
 
 Control = Slider | Choice
 
 
-def _one_of(name: str, text: str, known: tuple[str, ...]) -> int:
-    if text not in known:
-        raise InputError(f"{name} is one of {', '.join(known)}. Received: {text!r}")
-    return known.index(text)
+def _index(name: str, text: str, options: tuple[str, ...]) -> int:
+    if text not in options:
+        raise InputError(f"{name} must be one of {', '.join(options)}. Received: {text!r}")
+    return options.index(text)

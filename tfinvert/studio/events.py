@@ -1,4 +1,4 @@
-"""What happens on the page when something is set, dropped or opened."""
+"""The components of the page, and the event handlers that connect them."""
 
 import dataclasses
 import functools
@@ -10,45 +10,61 @@ from tfinvert.errors import InputError
 from tfinvert.studio import render
 from tfinvert.studio.controls import Value
 from tfinvert.studio.photographs import EXAMPLES, Photograph, read_photograph
-from tfinvert.studio.render import render_view
 from tfinvert.studio.state import UPLOADED, State, from_query
 from tfinvert.studio.tabs import MIX, TABS, TABS_BY_NAME, Tab
+
+# One computation at a time, because each uses all cores; a later request replaces a waiting one.
+_EVENT_OPTIONS = {
+    "concurrency_id": "inverters",
+    "concurrency_limit": 1,
+    "show_progress": "minimal",
+    "trigger_mode": "always_last",
+    "api_visibility": "private",
+}
+_CONTROL_KEYS = [(tab.name, control.name) for tab in TABS for control in tab.controls]
+# The components of a state besides the tabs' controls, in the order of `_update`'s parameters.
+_COMMON = ("tab", "example", "photograph", "second_example", "second_photograph", "map")
+# Writes the state to the address bar without loading anything.
+_UPDATE_ADDRESS = """(query) => {
+  history.replaceState(null, "", location.pathname + (query ? "?" + query : ""));
+  return location.href;
+}"""
 
 
 @dataclasses.dataclass
 class Components:
-    """The components that events are about.
+    """The components of the page that have events or are changed by events.
 
     Attributes:
-      tab: name of the tab that is shown.
-      example: name of the example that is shown, or `UPLOADED`.
-      upload: the photograph that was uploaded, or None.
-      second: name of the example to mix with.
-      second_upload: likewise the photograph that was uploaded.
-      map: which map stands beside the reconstruction.
-      notice: a line to be shown once.
-      controls: by the names of a tab and of its control.
-      tabs: what the tabs lie in.
-      dropped: where a photograph is dropped.
-      second_dropped: likewise, the one to mix with.
+      tab: name of the selected tab.
+      example: name of the selected example, or `UPLOADED`.
+      photograph: the uploaded `Photograph`, or None.
+      second_example: name of the second example (tab "mix"), or `UPLOADED`.
+      second_photograph: the second uploaded `Photograph` (tab "mix"), or None.
+      map: kind of map beside the reconstruction.
+      notice: text to be shown once.
+      controls: (tab name, control name) → component.
+      tabs: container of the tabs.
+      upload: upload area for a photograph.
+      second_upload: upload area for the second photograph.
       gallery: the examples.
-      pictures: the result, as HTML.
-      code: the result, as Python.
-      query: the state, as in a link.
-      link: the link.
+      pictures: the pictures as HTML.
+      code: the Python code.
+      query: the state as a query string.
+      link: the link to the state.
     """
 
     tab: gr.State
     example: gr.State
-    upload: gr.State
-    second: gr.Dropdown
-    second_upload: gr.State
+    photograph: gr.State
+    second_example: gr.Dropdown
+    second_photograph: gr.State
     map: gr.Radio
     notice: gr.State
     controls: dict[tuple[str, str], gr.components.Component]
     tabs: gr.Tabs
-    dropped: gr.Image
-    second_dropped: gr.Image
+    upload: gr.Image
+    second_upload: gr.Image
     gallery: gr.Gallery
     pictures: gr.HTML
     code: gr.Code
@@ -57,167 +73,180 @@ class Components:
 
 
 def upload_image(**options: Any) -> gr.Image:
-    """A place for an image, which is handed on as the file it came in: Gradio does not open it.
+    """Creates an image component whose value is the path of the uploaded file.
+
+    Gradio does not decode the file.
 
     Args:
-      **options: of `gr.Image`.
+      **options: arguments of `gr.Image`.
     """
     image = gr.Image(type="filepath", buttons=[], **options)
-    # Of the object: of a subclass Gradio would write a file beside this one.
+    # Set on the instance: for a subclass, Gradio would write a stub file next to its module.
     image.preprocess = lambda payload: payload and payload.path
     return image
 
 
-# One picture at a time, which takes all cores; what waits for it is replaced by what comes later.
-_ONE = {
-    "concurrency_id": "inverters",
-    "concurrency_limit": 1,
-    "show_progress": "minimal",
-    "trigger_mode": "always_last",
-    "api_visibility": "private",
-}
-_KEYS = [(tab.name, control.name) for tab in TABS for control in tab.controls]
-# What a state is made of beside the controls of the tabs, in the order of `_show`'s arguments.
-_OUTER = ("tab", "example", "upload", "second", "second_upload", "map")
-# The address follows the page; nothing is loaded.
-_TO_LINK = """(query) => {
-  history.replaceState(null, "", location.pathname + (query ? "?" + query : ""));
-  return location.href;
-}"""
+def connect(page: gr.Blocks, components: Components) -> None:
+    """Connects the events of the components; called inside the page's `with` block.
 
-
-def connect(page: gr.Blocks, parts: Components) -> None:
-    """Makes the page answer; called where it is built.
-
-    Each event but the first is one call, which also shows what comes of it: a call costs a tenth of
-    a second.
+    Where possible, an event computes and shows its result in one call: each call takes a tenth of a
+    second.
     """
-    controls = [parts.controls[key] for key in _KEYS]
-    given = [parts.notice, *(getattr(parts, name) for name in _OUTER), *controls]
-    shown = [parts.pictures, parts.code, parts.query, parts.notice]
-    linking = {"fn": None, "inputs": [parts.query], "outputs": [parts.link], "js": _TO_LINK}
+    controls = [components.controls[key] for key in _CONTROL_KEYS]
+    inputs = [components.notice, *(getattr(components, name) for name in _COMMON), *controls]
+    outputs = [components.pictures, components.code, components.query, components.notice]
+    update_link = {
+        "fn": None,
+        "inputs": [components.query],
+        "outputs": [components.link],
+        "js": _UPDATE_ADDRESS,
+    }
 
-    bounding = _bounding(parts)
-    plain = [parts.controls[key].input for key in _KEYS if key not in bounding]
-    gr.on([*plain, parts.map.input], _show, given, shown, **_ONE).then(**linking)
-    for key, (tab, slider) in bounding.items():
-        own = [parts.controls[tab.name, control.name] for control in tab.controls]
-        bound = functools.partial(_bound, tab)
-        event = parts.controls[key].input(bound, own, slider, **_ONE)
-        event.then(_show, given, shown, **_ONE).then(**linking)
-    parts.tabs.select(_select_tab, given, [parts.tab, *shown], **_ONE).then(**linking)
-    chosen = [parts.example, parts.upload]
-    parts.gallery.select(_select_example, given, [*chosen, *shown], **_ONE).then(**linking)
-    parts.second.input(_select_second, given, [parts.second_upload, *shown], **_ONE).then(**linking)
-    for dropped, upload, example in (
-        ("dropped", "upload", "example"),
-        ("second_dropped", "second_upload", "second"),
+    limiting = _limiting_controls(components)
+    others = [components.controls[key].input for key in _CONTROL_KEYS if key not in limiting]
+    gr.on([*others, components.map.input], _update, inputs, outputs, **_EVENT_OPTIONS).then(
+        **update_link
+    )
+    for key, (tab, slider) in limiting.items():
+        tab_controls = [components.controls[tab.name, control.name] for control in tab.controls]
+        event = components.controls[key].input(
+            functools.partial(_limit_slider, tab), tab_controls, slider, **_EVENT_OPTIONS
+        )
+        event.then(_update, inputs, outputs, **_EVENT_OPTIONS).then(**update_link)
+    components.tabs.select(_select_tab, inputs, [components.tab, *outputs], **_EVENT_OPTIONS).then(
+        **update_link
+    )
+    components.gallery.select(
+        _select_example,
+        inputs,
+        [components.example, components.photograph, *outputs],
+        **_EVENT_OPTIONS,
+    ).then(**update_link)
+    components.second_example.input(
+        _select_second_example, inputs, [components.second_photograph, *outputs], **_EVENT_OPTIONS
+    ).then(**update_link)
+    for upload, photograph, example in (
+        ("upload", "photograph", "example"),
+        ("second_upload", "second_photograph", "second_example"),
     ):
-        place = getattr(parts, dropped)
-        changed = [place, getattr(parts, upload), getattr(parts, example)]
-        receive = functools.partial(_receive, upload, example)
-        place.input(receive, [place, *given], [*changed, *shown], **_ONE).then(**linking)
-    restored = [parts.tabs, parts.tab, parts.example, parts.gallery, parts.second, parts.map]
+        changed = [getattr(components, name) for name in (upload, photograph, example)]
+        changed[0].input(
+            functools.partial(_receive_upload, photograph, example),
+            [changed[0], *inputs],
+            [*changed, *outputs],
+            **_EVENT_OPTIONS,
+        ).then(**update_link)
+    restored = [
+        components.notice,
+        components.tabs,
+        components.tab,
+        components.example,
+        components.gallery,
+        components.second_example,
+        components.map,
+        *controls,
+    ]
     page.load(
-        _restore,
-        parts.link,
-        [parts.notice, *restored, *controls],
-        js="() => location.search",
-        **_ONE,
-    ).then(_show, given, shown, **_ONE).then(**linking)
+        _restore, components.link, restored, js="() => location.search", **_EVENT_OPTIONS
+    ).then(_update, inputs, outputs, **_EVENT_OPTIONS).then(**update_link)
 
 
-def _bounding(parts: Components) -> dict[tuple[str, str], tuple[Tab, gr.Slider]]:
-    """The choices that the highest value of a slider depends on, with their tab and that slider."""
-    found = {}
+def _limiting_controls(components: Components) -> dict[tuple[str, str], tuple[Tab, gr.Slider]]:
+    """Finds the choices that may change a slider's maximum, with their tab and that slider."""
+    limiting = {}
     for tab in TABS:
-        if tab.bounded:
-            slider = parts.controls[tab.name, tab.bounded[0]]
-            found |= {
-                (tab.name, control.name): (tab, slider)
-                for control in tab.controls
-                if isinstance(parts.controls[tab.name, control.name], gr.Dropdown | gr.Radio)
-            }
-    return found
+        if tab.slider_limit:
+            slider = components.controls[tab.name, tab.slider_limit[0]]
+            for control in tab.controls:
+                key = tab.name, control.name
+                if isinstance(components.controls[key], gr.Dropdown | gr.Radio):
+                    limiting[key] = tab, slider
+    return limiting
 
 
-def _bound(tab: Tab, *values: Value) -> dict[str, Any]:
-    """The slider with another highest value."""
-    own = {control.name: value for control, value in zip(tab.controls, values, strict=True)}
-    name, highest = tab.bounded[0], tab.bounded[1](own)
-    return gr.update(maximum=highest, value=min(own[name], highest))
+def _limit_slider(tab: Tab, *values: Value) -> dict[str, Any]:
+    """Updates a slider's maximum, and its value where that exceeds the maximum."""
+    values = {control.name: value for control, value in zip(tab.controls, values, strict=True)}
+    name, maximum = tab.slider_limit[0], tab.slider_limit[1](values)
+    return gr.update(maximum=maximum, value=min(values[name], maximum))
 
 
-def _select_tab(event: gr.SelectData, line: str, tab: str, *others: Any) -> tuple:
+def _select_tab(event: gr.SelectData, notice: str, tab: str, *inputs: Any) -> tuple:
     tab = next(each.name for each in TABS if each.title == event.value)
-    return tab, *_show(line, tab, *others)
+    return tab, *_update(notice, tab, *inputs)
 
 
-def _select_example(event: gr.SelectData, line: str, *given: Any) -> tuple:
-    chosen = {"example": EXAMPLES[event.index], "upload": None}
-    return *chosen.values(), *_show(line, *_with(given, **chosen))
+def _select_example(event: gr.SelectData, notice: str, *inputs: Any) -> tuple:
+    selected = {"example": EXAMPLES[event.index], "photograph": None}
+    return *selected.values(), *_update(notice, *_replace_common(inputs, **selected))
 
 
-def _select_second(line: str, *given: Any) -> tuple:
-    return None, *_show(line, *_with(given, second_upload=None))
+def _select_second_example(notice: str, *inputs: Any) -> tuple:
+    return None, *_update(notice, *_replace_common(inputs, second_photograph=None))
 
 
-def _receive(upload: str, example: str, path: str | None, line: str, *given: Any) -> tuple:
-    """An empty place to drop the next one, the photograph, no example's name, and what is shown."""
-    changed = {}
+def _receive_upload(
+    photograph: str, example: str, path: str | None, notice: str, *inputs: Any
+) -> tuple:
+    """Reads an uploaded file, empties the upload area and deselects the example.
+
+    An unreadable file only adds a notice.
+    """
+    changes = {}
     if path is not None:
         try:
-            changed = {upload: read_photograph(path), example: None}
+            changes = {photograph: read_photograph(path), example: None}
         except InputError as error:
-            line = str(error)
-    given = _with(given, **changed)
-    kept = (given[_OUTER.index(name)] for name in (upload, example))
-    return None, *kept, *_show(line, *given)
+            notice = str(error)
+    inputs = _replace_common(inputs, **changes)
+    current = (inputs[_COMMON.index(name)] for name in (photograph, example))
+    return None, *current, *_update(notice, *inputs)
 
 
-def _with(given: tuple, **changed: Any) -> tuple:
-    """What a state is made of, with other values of some of `_OUTER`."""
-    outer = dict(zip(_OUTER, given, strict=False)) | changed
-    return *outer.values(), *given[len(_OUTER) :]
+def _replace_common(inputs: tuple, **changes: Any) -> tuple:
+    """Replaces some of the `_COMMON` values at the beginning of the inputs."""
+    common = dict(zip(_COMMON, inputs, strict=False)) | changes
+    return *common.values(), *inputs[len(_COMMON) :]
 
 
 def _restore(query: str) -> list[Any]:
-    """A line, and the values of all components that a link tells of."""
+    """Returns a notice, and the values of all components that are part of a link."""
     try:
-        state, line = from_query(query), ""
+        state, notice = from_query(query), ""
     except InputError as error:
-        state, line = State(), f"This link cannot be followed: {error}"
-    at = EXAMPLES.index(state.photograph)
+        state, notice = State(), f"Invalid link: {error}"
+    index = EXAMPLES.index(state.photograph)
     restored = [gr.Tabs(selected=state.tab), state.tab, state.photograph]
-    restored += [gr.Gallery(selected_index=at), state.second, state.map]
-    own = {(state.tab, name): value for name, value in state.values.items()}
-    values = [own.get(key, gr.skip()) for key in _KEYS]
+    restored += [gr.Gallery(selected_index=index), state.second, state.map]
+    tab_values = {(state.tab, name): value for name, value in state.values.items()}
+    values = [tab_values.get(key, gr.skip()) for key in _CONTROL_KEYS]
     tab = TABS_BY_NAME[state.tab]
-    if tab.bounded:
-        name, highest = tab.bounded[0], tab.bounded[1](state.values)
-        update = gr.update(maximum=highest, value=state.values[name])
-        values[_KEYS.index((tab.name, name))] = update
-    return [line, *restored, *values]
+    if tab.slider_limit:
+        name, maximum = tab.slider_limit[0], tab.slider_limit[1](state.values)
+        update = gr.update(maximum=maximum, value=state.values[name])
+        values[_CONTROL_KEYS.index((tab.name, name))] = update
+    return [notice, *restored, *values]
 
 
-def _show(
-    line: str,
+def _update(
+    notice: str,
     tab: str,
     example: str | None,
-    upload: Photograph | None,
-    second: str | None,
-    second_upload: Photograph | None,
+    photograph: Photograph | None,
+    second_example: str | None,
+    second_photograph: Photograph | None,
     map: str,
     *values: Value,
 ) -> tuple[str, dict[str, Any], str, str]:
-    """Pictures, Python and link of a state, and that its line is said."""
-    own = {name: value for (of, name), value in zip(_KEYS, values, strict=True) if of == tab}
-    state = State(tab, own, example or UPLOADED, second or UPLOADED, map)
-    used = (upload, second_upload if tab == MIX else None)
-    notes = (line, *(each.note for each in used if each))
+    """Returns the pictures, code and query string of a state, and an empty notice."""
+    settings = zip(_CONTROL_KEYS, values, strict=True)
+    tab_values = {name: value for (key_tab, name), value in settings if key_tab == tab}
+    state = State(tab, tab_values, example or UPLOADED, second_example or UPLOADED, map)
+    photographs = (photograph, second_photograph if tab == MIX else None)
+    notes = (notice, *(each.note for each in photographs if each))
     try:
-        seen = render_view(state, *used)
+        view = render.render_view(state, *photographs)
     except InputError as error:
-        wrong = "".join(render.notice_html(each) for each in (*notes, str(error)) if each)
-        return wrong, gr.update(value=""), state.query(), ""
-    return render.view_html(seen, notes), gr.update(value=seen.code), state.query(), ""
+        notices = "".join(render.notice_html(note) for note in (*notes, str(error)) if note)
+        return notices, gr.update(value=""), state.query(), ""
+    return render.view_html(view, notes), gr.update(value=view.code), state.query(), ""

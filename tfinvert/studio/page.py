@@ -1,4 +1,4 @@
-"""The page: where Gradio's components stand; `events` says what they do."""
+"""The layout of the page: where its Gradio components are placed."""
 
 from typing import Any
 
@@ -11,60 +11,63 @@ from tfinvert.studio.photographs import EXAMPLES, load_example
 from tfinvert.studio.state import MAPS
 from tfinvert.studio.tabs import MIX, TABS, Tab
 
-_PEOPLE = 64  # that wait, at most
+_MAX_QUEUE = 64  # waiting requests
 _SESSION_SECONDS = 3600
 _LEAD = """# tfinvert
-What a visual representation keeps of a photograph, and what it throws away.
+See what a visual representation preserves of a photograph, and what it discards.
 """
 _PRIVACY = (
-    '<p class="privacy">JPEG or PNG. Your photograph is read, its file deleted within three '
-    "minutes, its pixels held in memory for this page alone, an hour at most. A link cannot hold "
-    "it: links are to the examples.</p>"
+    '<p class="privacy">JPEG or PNG. The file of your photograph is deleted within three minutes; '
+    "its pixels stay in memory, for this page only, for at most an hour. Links cannot contain your "
+    "photograph, only an example.</p>"
 )
 
 
 def build(file_seconds: int = 180) -> gr.Blocks:
-    """The page, to be launched.
+    """Builds the page.
 
     Args:
-      file_seconds: within which the file of an upload is deleted; it is read when its turn comes.
+      file_seconds: maximum age of uploaded files in seconds, after which they are deleted. A file
+        must be read within this time.
     """
-    age = 2 * file_seconds // 3  # looked at as often as makes up the rest
-    cleaning = (file_seconds - age, age)
-    with gr.Blocks(title="tfinvert", analytics_enabled=False, delete_cache=cleaning) as page:
+    max_age = 2 * file_seconds // 3
+    check_interval = file_seconds - max_age
+    with gr.Blocks(
+        title="tfinvert", analytics_enabled=False, delete_cache=(check_interval, max_age)
+    ) as page:
         gr.Markdown(_LEAD, elem_classes="lead")
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                dropped, gallery = _photographs()
+                upload, gallery = _photographs()
             with gr.Column(scale=3, min_width=320):
-                parts = Components(
+                components = Components(
                     **_tabs(),
                     **_states(),
-                    dropped=dropped,
+                    upload=upload,
                     gallery=gallery,
                     map=_component(MAPS),
                     pictures=gr.HTML(apply_default_css=False, min_height=220, elem_id="pictures"),
                     code=gr.Code(
                         language="python",
                         lines=3,
-                        label="The same in Python",
+                        label="Python code",
                         show_line_numbers=False,
                         wrap_lines=True,
                         interactive=False,
                         buttons=["copy"],
                         elem_id="code",
                     ),
-                    link=gr.Textbox(label="Link to this", buttons=["copy"], elem_id="link"),
-                    # Where the browser can read it, which a State's value never reaches.
+                    link=gr.Textbox(label="Link to this view", buttons=["copy"], elem_id="link"),
+                    # A Textbox, because the browser cannot read the value of a State.
                     query=gr.Textbox(visible="hidden", container=False),
                 )
-        events.connect(page, parts)
-    page.queue(max_size=_PEOPLE, default_concurrency_limit=1)
+        events.connect(page, components)
+    page.queue(max_size=_MAX_QUEUE, default_concurrency_limit=1)
     return page
 
 
 def _photographs() -> tuple[gr.Image, gr.Gallery]:
-    dropped = upload_image(
+    upload = upload_image(
         label="Photograph",
         sources=["upload", "webcam", "clipboard"],
         height=200,
@@ -83,54 +86,54 @@ def _photographs() -> tuple[gr.Image, gr.Gallery]:
         elem_id="examples",
     )
     gr.HTML(_PRIVACY, apply_default_css=False)
-    return dropped, gallery
+    return upload, gallery
 
 
 def _tabs() -> dict[str, Any]:
-    controls, found = {}, {}
+    controls, second = {}, {}
     with gr.Tabs(selected=TABS[0].name) as tabs:
         for tab in TABS:
             with gr.Tab(tab.title, id=tab.name):
-                gr.Markdown(tab.about, elem_classes="about")
+                gr.Markdown(tab.description, elem_classes="about")
                 for row in _rows(tab):
                     with gr.Row():
                         for control in row:
                             controls[tab.name, control.name] = _component(control)
                 if tab.name == MIX:
-                    found = _second()
-    return {"tabs": tabs, "controls": controls, **found}
+                    second = _second_photograph()
+    return {"tabs": tabs, "controls": controls, **second}
 
 
 def _rows(tab: Tab) -> list[list[Control]]:
-    """Radio buttons below the rest."""
-    low = [each for each in tab.controls if isinstance(each, Choice) and not each.many]
-    high = [each for each in tab.controls if each not in low]
-    return [row for row in (high, low) if row]
+    """Arranges the controls in rows, with radio buttons below the others."""
+    radio = [each for each in tab.controls if isinstance(each, Choice) and not each.dropdown]
+    others = [each for each in tab.controls if each not in radio]
+    return [row for row in (others, radio) if row]
 
 
-def _second() -> dict[str, Any]:
+def _second_photograph() -> dict[str, Any]:
     with gr.Row():
-        second = gr.Dropdown(
+        example = gr.Dropdown(
             [(load_example(name).title, name) for name in EXAMPLES],
             value=EXAMPLES[-1],
             label="Second photograph",
             elem_id="second-example",
         )
-        dropped = upload_image(
-            label="Or one of yours",
+        upload = upload_image(
+            label="Or upload your own",
             sources=["upload", "clipboard"],
             height=110,
             elem_id="second",
         )
-    return {"second": second, "second_dropped": dropped}
+    return {"second_example": example, "second_upload": upload}
 
 
 def _states() -> dict[str, gr.State]:
     return {
         "tab": gr.State(TABS[0].name),
         "example": gr.State(EXAMPLES[0]),
-        "upload": gr.State(None, time_to_live=_SESSION_SECONDS),
-        "second_upload": gr.State(None, time_to_live=_SESSION_SECONDS),
+        "photograph": gr.State(None, time_to_live=_SESSION_SECONDS),
+        "second_photograph": gr.State(None, time_to_live=_SESSION_SECONDS),
         "notice": gr.State(""),
     }
 
@@ -152,5 +155,5 @@ def _component(control: Control) -> gr.components.Component:
                 gr.HTML(render.tick_labels_html(control.names), apply_default_css=False)
         return slider
     choices = [(label, value) for value, label in control.options.items()]
-    kind = gr.Dropdown if control.many else gr.Radio
+    kind = gr.Dropdown if control.dropdown else gr.Radio
     return kind(choices, value=control.default, label=control.label, min_width=260)

@@ -1,4 +1,4 @@
-"""The photographs of the page: examples that come with libraries, and files that people give."""
+"""The page's photographs, examples and uploads, and the shipped inverters they are given to."""
 
 import dataclasses
 import functools
@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from tfinvert import inverter
+from tfinvert import inverter as inverters
 from tfinvert.data.augmentation import resize_uint8
 from tfinvert.data.decode import read_rgb
 from tfinvert.data.photos import SPLITS, load_photograph
@@ -15,29 +15,30 @@ from tfinvert.data.pipeline import center_crop_and_resize
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 
-# Both views of the motorcycle look the same.
+# The two views of the motorcycle look the same.
 EXAMPLES = tuple(name for name in SPLITS["all"] if name != "motorcycle_right")
-# Some seconds of an inverter that takes any size, and a screen full.
+# An inverter for any size takes some seconds for this many pixels, which fill a screen.
 MAX_PIXELS = 2**21
-# The end of the names of inverters that have learnt from thumbnails, also where any size is taken.
+# Suffix of the names of inverters trained on thumbnails, including those for any size.
 THUMBNAIL_SUFFIX = "-64"
 
-PHOTOS = "from tfinvert.data.photos import photograph"
-DECODE = "from tfinvert.data.decode import read_rgb"
-VIEWS = "from tfinvert.data.augmentation import resized"
-PIPELINE = "from tfinvert.data.pipeline import central_view"
+# Import lines of the code that the page shows.
+_IMPORT_PHOTOS = "from tfinvert.data.photos import load_photograph"
+_IMPORT_DECODE = "from tfinvert.data.decode import read_rgb"
+_IMPORT_RESIZE = "from tfinvert.data.augmentation import resize_uint8"
+_IMPORT_CROP = "from tfinvert.data.pipeline import center_crop_and_resize"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Photograph:
-    """A photograph, and how Python comes by it.
+    """A photograph, with the Python code that loads it.
 
     Attributes:
       pixels: uint8 `[H, W, 3]`.
-      title: what the page calls it.
-      expression: Python that gives `pixels`.
-      imports: lines that the expression needs.
-      note: what was done to it, for the reader of the page; may be empty.
+      title: caption on the page.
+      expression: Python expression for `pixels`.
+      imports: import lines that the expression needs.
+      note: notice for the user about changes to the photograph; may be empty.
     """
 
     pixels: np.ndarray
@@ -46,35 +47,45 @@ class Photograph:
     imports: tuple[str, ...]
     note: str = ""
 
-    def fitted(self, size: tuple[int, int] | None) -> np.ndarray:
-        """Float `[H, W, 3]` in [0, 1]: whole, or the largest central crop at a (height, width)."""
-        return (
-            self.pixels / 255 if size is None else center_crop_and_resize(self.pixels, size).numpy()
-        )
-
-    def fitting(self, size: str) -> tuple[str, tuple[str, ...]]:
-        """Python that gives `fitted`, and the lines that it needs.
+    def resize(self, size: tuple[int, int] | None) -> np.ndarray:
+        """Crops and resizes the photograph.
 
         Args:
-          size: Python that gives the (height, width), empty for the whole photograph.
+          size: (height, width) in pixels of the result, which is the largest central crop of that
+            shape; None for the photograph as it is.
+
+        Returns:
+          Float `[H, W, 3]` in [0, 1].
+        """
+        if size is None:
+            return self.pixels / 255
+        return center_crop_and_resize(self.pixels, size).numpy()
+
+    def resize_code(self, size: str) -> tuple[str, tuple[str, ...]]:
+        """Returns a Python expression for the result of `resize`, and the imports it needs.
+
+        Args:
+          size: Python expression for the (height, width); empty for the photograph as it is.
         """
         if not size:
             return f"{self.expression} / 255", self.imports
-        return f"central_view({self.expression}, {size}).numpy()", (*self.imports, PIPELINE)
+        expression = f"center_crop_and_resize({self.expression}, {size}).numpy()"
+        return expression, (*self.imports, _IMPORT_CROP)
 
 
 @functools.cache
 def load_example(name: str) -> Photograph:
-    """One of `EXAMPLES`."""
+    """Loads one of `EXAMPLES`."""
     title = name.partition("_")[0]
-    return Photograph(load_photograph(name), title, f'photograph("{name}")', (PHOTOS,))
+    expression = f'load_photograph("{name}")'
+    return Photograph(load_photograph(name), title, expression, (_IMPORT_PHOTOS,))
 
 
 def read_photograph(path: str | pathlib.Path) -> Photograph:
-    """A photograph from a JPEG or PNG file; one of more than `MAX_PIXELS` is reduced to that.
+    """Reads a photograph from a JPEG or PNG file, reducing it to at most `MAX_PIXELS` pixels.
 
     Raises:
-      InputError: it cannot be read; the line names the file without its folder.
+      InputError: the file cannot be read; the message names the file without its folder.
     """
     name = pathlib.Path(path).name
     try:
@@ -82,23 +93,26 @@ def read_photograph(path: str | pathlib.Path) -> Photograph:
     except InputError as error:
         raise InputError(str(error).replace(str(path), name, 1)) from error
     height, width = pixels.shape[:2]
-    expression, imports = f"read_rgb({name!r})", (DECODE,)
+    expression, imports = f"read_rgb({name!r})", (_IMPORT_DECODE,)
     if height * width <= MAX_PIXELS:
         return Photograph(pixels, name, expression, imports)
     scale = math.sqrt(MAX_PIXELS / (height * width))
     size = max(1, int(height * scale)), max(1, int(width * scale))
-    note = f"{name} has {width}×{height} pixels; the page works on {size[1]}×{size[0]} of them."
-    expression, imports = f"resized({expression}, {size})", (DECODE, VIEWS)
+    note = f"{name} was reduced from {width}×{height} to {size[1]}×{size[0]} pixels."
+    expression, imports = f"resize_uint8({expression}, {size})", (_IMPORT_DECODE, _IMPORT_RESIZE)
     return Photograph(resize_uint8(pixels, size), name, expression, imports, note)
 
 
 @functools.cache
 def load_inverter(name: str) -> Inverter:
-    """An inverter that ships, read when it is first asked for."""
-    return inverter.load(name)
+    """Loads a shipped inverter, once per process."""
+    return inverters.load(name)
 
 
-def required_size(name: str, chosen: Inverter) -> tuple[int, int] | None:
-    """The (height, width) of the photographs that an inverter is for; None for any."""
-    whole = chosen.any_size and not name.endswith(THUMBNAIL_SUFFIX)
-    return None if whole else chosen.feature.image_shape[:2]
+def required_size(name: str, inverter: Inverter) -> tuple[int, int] | None:
+    """Returns the (height, width) that an inverter needs, in pixels; None if it takes any size.
+
+    An inverter trained on thumbnails is given thumbnails, even if it takes any size.
+    """
+    any_size = inverter.any_size and not name.endswith(THUMBNAIL_SUFFIX)
+    return None if any_size else inverter.feature.image_shape[:2]

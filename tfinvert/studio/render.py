@@ -1,4 +1,7 @@
-"""What the page shows, as HTML: pictures lie in it, so that no file of them is written."""
+"""Renders a state of the page: pictures, error figures and Python code, also as HTML.
+
+Pictures are embedded in the HTML, so none of them is written to a file.
+"""
 
 import base64
 import dataclasses
@@ -17,157 +20,13 @@ from tfinvert.inverter import Inverter
 from tfinvert.reporting.grids import to_pillow, to_uint8
 from tfinvert.studio.photographs import Photograph, load_example, load_inverter, required_size
 from tfinvert.studio.state import UPLOADED, State
-from tfinvert.studio.tabs import MIX, TABS_BY_NAME, TabInput, TabOutput
+from tfinvert.studio.tabs import MIX, TABS_BY_NAME, Tab, TabInput, TabOutput, Values
 
-# The error, mean over colours, that an error map shows as brightest.
-_BRIGHTEST = 0.5
-_INFERNO = matplotlib.colormaps["inferno"]
 UNCERTAINTY = "uncertainty"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Picture:
-    """One picture of the page.
-
-    Attributes:
-      caption: below it.
-      pixels: uint8 `[H, W, 3]`.
-    """
-
-    caption: str
-    pixels: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class RenderedView:
-    """What the page shows of a state.
-
-    Attributes:
-      pictures: the photograph first, then what is rebuilt.
-      figures: how near it is, in a line.
-      code: Python that gives `rebuilt`, the second picture.
-      card: what made the inverter, where that is what is asked for.
-    """
-
-    pictures: tuple[Picture, ...]
-    figures: str
-    code: str
-    card: dict[str, object] | None = None
-
-
-def render_view(
-    state: State, photo: Photograph | None = None, second: Photograph | None = None
-) -> RenderedView:
-    """Pictures and lines of a state.
-
-    Args:
-      state: whose photographs are examples, unless these are given.
-      photo: the photograph that was uploaded, if one was.
-      second: likewise, to mix with.
-
-    Raises:
-      InputError: the inverter cannot do that, or takes no such photograph.
-    """
-    tab = TABS_BY_NAME[state.tab]
-    if tab.bounded:
-        name, highest = tab.bounded[0], tab.bounded[1](state.values)
-        if state.values[name] > highest:
-            (slider,) = (control for control in tab.controls if control.name == name)
-            raise InputError(
-                f"{name} goes up to {slider.text(highest)} here. "
-                f"Received: {slider.text(state.values[name])}"
-            )
-    name = tab.inverter_of(state.values)
-    chosen = load_inverter(name)
-    start = f'inverter = tfinvert.load("{name}")'
-    if tab.make is None:
-        return RenderedView((), "", _script((), (start, "card = inverter.card")), chosen.card)
-    photo = photo or _example(state.photograph)
-    if state.tab == MIX:
-        second = second or _example(state.second)
-    size = required_size(name, chosen)
-    fitted = photo.fitted(size)
-    made = tab.make(TabInput(name, chosen, fitted, second), state.values)
-    expression, imports = photo.fitting(str(size or ""))
-    code = _script((*imports, *made.imports), (start, f"photo = {expression}", *made.lines))
-    target = resize_images(fitted[np.newaxis], made.rebuilt.shape[:2])[0]
-    maps = _map(state.map, target, made)
-    without = ""
-    if state.map == UNCERTAINTY:
-        if chosen.spread:
-            maps = _uncertainty(chosen, fitted, made)
-        else:
-            without = f" {name} does not tell its uncertainty."
-    pictures = [(photo.title, fitted), (made.caption, made.rebuilt), *made.others.items()]
-    return RenderedView(
-        tuple(Picture(caption, to_uint8(pixels)) for caption, pixels in [*pictures, *maps.items()]),
-        _figures(chosen, target, made.rebuilt) + without,
-        code,
-    )
-
-
-def _example(name: str) -> Photograph:
-    if name == UPLOADED:
-        raise InputError("the photograph is no longer held: drop it again, or choose another")
-    return load_example(name)
-
-
-def normalized_error(chosen: Inverter, photo: np.ndarray, rebuilt: np.ndarray) -> float | None:
-    """‖x - x̂‖ / N of one photograph, `[H, W, 3]`; None where the card has no N.
-
-    N is that of the photographs which the inverter was evaluated on, as its card says; at another
-    size it grows with the root of the number of pixels.
-    """
-    scale = chosen.card.get("metrics", {}).get("mean_pairwise_distance")
-    if not scale:
-        return None
-    pixels, own = np.prod(photo.shape[:2]), np.prod(chosen.output_size)
-    distance = metrics.per_image_distance(photo[np.newaxis], rebuilt[np.newaxis])[0]
-    return float(distance / (scale * np.sqrt(pixels / own)))
-
-
-def _map(kind: str, photo: np.ndarray, made: TabOutput) -> dict[str, np.ndarray]:
-    difference = made.rebuilt - photo
-    if kind == "difference":
-        return {"difference (grey: none)": np.clip((difference + 1) / 2, 0.0, 1.0)}
-    if kind == "error":
-        error = np.abs(difference).mean(-1) / _BRIGHTEST
-        return {f"error (brightest: {_BRIGHTEST:g} or more)": _INFERNO(error)[..., :3]}
-    return {}
-
-
-def _uncertainty(chosen: Inverter, photo: np.ndarray, made: TabOutput) -> dict[str, np.ndarray]:
-    """As the error map, what it may be: one deviation, mean over colours."""
-    features = chosen.encode(photo[np.newaxis]) if made.features is None else made.features
-    height, width = made.rebuilt.shape[:2]
-    deviation = chosen.uncertainty(features)[0].mean(-1)[:height, :width]
-    colors = _INFERNO(deviation / _BRIGHTEST)[..., :3]
-    return {f"uncertainty (brightest: {_BRIGHTEST:g} or more)": colors}
-
-
-def _figures(chosen: Inverter, photo: np.ndarray, rebuilt: np.ndarray) -> str:
-    height, width = rebuilt.shape[:2]
-    normalized = normalized_error(chosen, photo, rebuilt)
-    return (
-        f"{width}×{height} pixels. Mean error of a pixel: {np.abs(rebuilt - photo).mean():.3f} of 1"
-        + (f"; normalised error: {normalized:.2f} of N." if normalized is not None else ".")
-    )
-
-
-def _script(imports: Iterable[str], lines: Iterable[str]) -> str:
-    """Imports, as the project sorts them, and lines."""
-    imports = sorted({"import tfinvert", *imports}, key=_order)
-    foreign = [line for line in imports if "tfinvert" not in line]
-    own = [line for line in imports if "tfinvert" in line]
-    blocks = ("\n".join(block) for block in (foreign, own, lines) if block)
-    return "\n\n".join(blocks) + "\n"
-
-
-def _order(line: str) -> tuple[bool, str]:
-    return line.startswith("from"), line
-
-
-_SMALL = 128  # pixels of a side below which each is to be seen as a square
+# The value, mean over colours, that error and uncertainty maps show as brightest.
+_MAP_MAXIMUM = 0.5
+_COLORMAP = matplotlib.colormaps["inferno"]
+_MIN_SMOOTH_SIDE = 128  # pixels; smaller pictures are enlarged without smoothing
 
 STYLE = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto; }
@@ -198,50 +57,212 @@ STYLE = """
 #examples .thumbnail-item { width: 100%; min-width: 0; aspect-ratio: 1; }
 .ticks { display: flex; justify-content: space-between; font-size: 0.68rem; opacity: 0.75;
   margin: -12px 0 0; color: var(--body-text-color); }
-/* Where the slider ends with the fifth layer, so do their names. */
+/* A slider that ends at the fifth layer shows the first five names only. */
 .gradio-container:has(.layer input[max="4"]) .ticks span:nth-child(n+6) { display: none; }
 .layer .tab-like-container, .layer .min_value, .layer .max_value { display: none; }
 @media (max-width: 480px) { button[role=tab] { padding: 0 7px !important; font-size: 0.85rem; } }
 """
-# The picture's own bytes, which are in the page already.
+# The browser downloads the picture's bytes from the page.
 _DOWNLOAD = "this.href = this.closest('figure').querySelector('img').src"
 
 
-def view_html(look: RenderedView, notes: tuple[str, ...] = ()) -> str:
-    """A look, with lines above it that must be read."""
-    parts = [notice_html(line) for line in notes if line]
-    if look.card is not None:
-        return "".join([*parts, _card(look.card)])
-    two = " two" if len(look.pictures) == 2 else ""
-    figures = "".join(map(_figure, look.pictures))
-    parts += [f'<div class="pictures{two}">{figures}</div>']
-    parts += [f'<p class="figures">{html.escape(look.figures)}</p>']
+@dataclasses.dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture with its caption.
+
+    Attributes:
+      caption: text below the picture.
+      pixels: uint8 `[H, W, 3]`.
+    """
+
+    caption: str
+    pixels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RenderedView:
+    """Everything that the page shows for a state.
+
+    Attributes:
+      pictures: the photograph, its reconstruction, and further pictures.
+      figures: size and errors of the reconstruction, in one line.
+      code: Python code that computes `reconstruction`, the second picture.
+      card: the inverter's card, on the tab that shows it.
+    """
+
+    pictures: tuple[Picture, ...]
+    figures: str
+    code: str
+    card: dict[str, object] | None = None
+
+
+def render_view(
+    state: State, photo: Photograph | None = None, second: Photograph | None = None
+) -> RenderedView:
+    """Computes the pictures, figures and code for a state.
+
+    Args:
+      state: the settings of the page.
+      photo: the uploaded photograph; None for the state's example.
+      second: the uploaded second photograph (tab "mix"); None for the state's second example.
+
+    Raises:
+      InputError: a setting is invalid for the inverter, or the inverter does not accept the
+        photograph.
+    """
+    tab = TABS_BY_NAME[state.tab]
+    _check_slider_limit(tab, state.values)
+    name = tab.inverter_name(state.values)
+    inverter = load_inverter(name)
+    load_line = f'inverter = tfinvert.load("{name}")'
+    if tab.compute is None:
+        return RenderedView((), "", _script((), (load_line, "card = inverter.card")), inverter.card)
+    photo = photo or _load_example(state.photograph)
+    if state.tab == MIX:
+        second = second or _load_example(state.second)
+    size = required_size(name, inverter)
+    pixels = photo.resize(size)
+    output = tab.compute(TabInput(name, inverter, pixels, second), state.values)
+    expression, imports = photo.resize_code(str(size or ""))
+    code = _script((*imports, *output.imports), (load_line, f"photo = {expression}", *output.lines))
+    target = resize_images(pixels[np.newaxis], output.reconstruction.shape[:2])[0]
+    maps = _error_map(state.map, target, output)
+    remark = ""
+    if state.map == UNCERTAINTY:
+        if inverter.uncertainty_head:
+            maps = _uncertainty_map(inverter, pixels, output)
+        else:
+            remark = f" {name} does not predict uncertainty."
+    pictures = [
+        (photo.title, pixels),
+        (output.caption, output.reconstruction),
+        *output.others.items(),
+        *maps.items(),
+    ]
+    return RenderedView(
+        tuple(Picture(caption, to_uint8(each)) for caption, each in pictures),
+        _figures(inverter, target, output.reconstruction) + remark,
+        code,
+    )
+
+
+def normalized_error(
+    inverter: Inverter, photo: np.ndarray, reconstruction: np.ndarray
+) -> float | None:
+    """Computes ‖x - x̂‖ / N of one photograph `[H, W, 3]`; None if the card has no N.
+
+    N is the mean distance between two of the images that the inverter was evaluated on, according
+    to its card. For another image size it is scaled by the square root of the number of pixels.
+    """
+    scale = inverter.card.get("metrics", {}).get("mean_pairwise_distance")
+    if not scale:
+        return None
+    pixels, evaluation_pixels = np.prod(photo.shape[:2]), np.prod(inverter.output_size)
+    distance = metrics.per_image_distance(photo[np.newaxis], reconstruction[np.newaxis])[0]
+    return float(distance / (scale * np.sqrt(pixels / evaluation_pixels)))
+
+
+def view_html(view: RenderedView, notes: tuple[str, ...] = ()) -> str:
+    """Formats a view as HTML, with notices above it.
+
+    Args:
+      view: the view.
+      notes: texts of the notices; empty ones are omitted.
+    """
+    parts = [notice_html(note) for note in notes if note]
+    if view.card is not None:
+        return "".join([*parts, _card_html(view.card)])
+    two = " two" if len(view.pictures) == 2 else ""
+    pictures = "".join(map(_picture_html, view.pictures))
+    parts += [f'<div class="pictures{two}">{pictures}</div>']
+    parts += [f'<p class="figures">{html.escape(view.figures)}</p>']
     return "".join(parts)
 
 
 def tick_labels_html(names: Sequence[str]) -> str:
-    """The names of a slider's values, below it."""
+    """Formats the names of a slider's values, which are shown below it."""
     return f'<div class="ticks">{"".join(f"<span>{name}</span>" for name in names)}</div>'
 
 
-def notice_html(line: str) -> str:
-    """A line that must be read."""
-    return f'<p class="notice" role="alert">{html.escape(line)}</p>'
+def notice_html(text: str) -> str:
+    """Formats a notice."""
+    return f'<p class="notice" role="alert">{html.escape(text)}</p>'
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """The PNG file of uint8 `[H, W, 3]`, fast rather than small."""
+    """Encodes uint8 `[H, W, 3]` as PNG, with fast rather than strong compression."""
     file = io.BytesIO()
     to_pillow(pixels).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
-def _figure(picture: Picture) -> str:
+def _check_slider_limit(tab: Tab, values: Values) -> None:
+    if tab.slider_limit is None:
+        return
+    name, maximum = tab.slider_limit[0], tab.slider_limit[1](values)
+    if values[name] > maximum:
+        (slider,) = (control for control in tab.controls if control.name == name)
+        raise InputError(
+            f"{name} must be at most {slider.text(maximum)} with these settings. "
+            f"Received: {slider.text(values[name])}"
+        )
+
+
+def _load_example(name: str) -> Photograph:
+    if name == UPLOADED:
+        raise InputError("the uploaded photograph has expired; upload it again")
+    return load_example(name)
+
+
+def _error_map(kind: str, photo: np.ndarray, output: TabOutput) -> dict[str, np.ndarray]:
+    difference = output.reconstruction - photo
+    if kind == "difference":
+        return {"difference (grey: zero)": np.clip((difference + 1) / 2, 0.0, 1.0)}
+    if kind == "error":
+        error = np.abs(difference).mean(-1) / _MAP_MAXIMUM
+        return {f"absolute error (brightest: {_MAP_MAXIMUM:g} or more)": _COLORMAP(error)[..., :3]}
+    return {}
+
+
+def _uncertainty_map(
+    inverter: Inverter, photo: np.ndarray, output: TabOutput
+) -> dict[str, np.ndarray]:
+    """Maps the predicted standard deviation, mean over colours, to the error map's colours."""
+    features = inverter.encode(photo[np.newaxis]) if output.features is None else output.features
+    height, width = output.reconstruction.shape[:2]
+    std = inverter.uncertainty(features)[0].mean(-1)[:height, :width]
+    colors = _COLORMAP(std / _MAP_MAXIMUM)[..., :3]
+    return {f"uncertainty (brightest: {_MAP_MAXIMUM:g} or more)": colors}
+
+
+def _figures(inverter: Inverter, photo: np.ndarray, reconstruction: np.ndarray) -> str:
+    height, width = reconstruction.shape[:2]
+    mean_error = np.abs(reconstruction - photo).mean()
+    normalized = normalized_error(inverter, photo, reconstruction)
+    return f"{width}×{height} pixels. Mean absolute error: {mean_error:.3f} (range 0 to 1)" + (
+        f"; normalised error: {normalized:.2f} N." if normalized is not None else "."
+    )
+
+
+def _script(imports: Iterable[str], lines: Iterable[str]) -> str:
+    """Joins imports, sorted as in this project, and lines."""
+    imports = sorted({"import tfinvert", *imports}, key=_import_order)
+    third_party = [line for line in imports if "tfinvert" not in line]
+    first_party = [line for line in imports if "tfinvert" in line]
+    blocks = ("\n".join(block) for block in (third_party, first_party, lines) if block)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _import_order(line: str) -> tuple[bool, str]:
+    return line.startswith("from"), line
+
+
+def _picture_html(picture: Picture) -> str:
     height, width = picture.pixels.shape[:2]
     caption = html.escape(picture.caption)
     name = "".join(x if x.isalnum() else "-" for x in picture.caption).strip("-")
     source = f"data:image/png;base64,{base64.b64encode(encode_png(picture.pixels)).decode()}"
-    small = ' class="small"' if min(height, width) <= _SMALL else ""
+    small = ' class="small"' if min(height, width) <= _MIN_SMOOTH_SIDE else ""
     return (
         f'<figure><img{small} src="{source}" alt="{caption}" width="{width}" height="{height}">'
         f'<figcaption><span>{caption}</span><a href="#" download="{html.escape(name)}.png" '
@@ -249,18 +270,18 @@ def _figure(picture: Picture) -> str:
     )
 
 
-def _card(card: dict[str, object]) -> str:
+def _card_html(card: dict[str, object]) -> str:
     rows = "".join(
         f"<tr><th>{html.escape(key.replace('_', ' '))}</th>"
-        f"<td>{html.escape(_text(value))}</td></tr>"
+        f"<td>{html.escape(_card_text(value))}</td></tr>"
         for key, value in card.items()
     )
     return f'<table class="card">{rows}</table>'
 
 
-def _text(value: object) -> str:
+def _card_text(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(each)}" for key, each in value.items())
+        return ", ".join(f"{key} {_card_text(each)}" for key, each in value.items())
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,38 +1,38 @@
-"""What the page shows, as a link says it."""
+"""The state of the page, and its conversion to and from a link's query string."""
 
 import dataclasses
 import urllib.parse
 from collections.abc import Mapping
 
 from tfinvert.errors import InputError
-from tfinvert.studio.controls import Choice, Control
+from tfinvert.studio.controls import Choice, Control, Value
 from tfinvert.studio.photographs import EXAMPLES
 from tfinvert.studio.tabs import MIX, TABS, TABS_BY_NAME, Tab, Values
 
 MAPS = Choice(
     "map",
-    "Beside it",
+    "Map",
     {
-        "none": "nothing more",
+        "none": "none",
         "difference": "difference",
-        "error": "error map",
+        "error": "absolute error",
         "uncertainty": "uncertainty",
     },
     "none",
 )
-# A photograph that was uploaded has no name, and is in no link.
+# Stands for an uploaded photograph, which has no name and is in no link.
 UPLOADED = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What is shown.
+    """The settings of the page.
 
     Attributes:
       tab: the tab's name.
-      values: of the tab's controls.
-      photograph: the example, or `UPLOADED`.
-      second: likewise, of the photograph to mix with.
+      values: control name → value, for the tab's controls.
+      photograph: name of the example, or `UPLOADED`.
+      second: name of the second example (tab "mix"), or `UPLOADED`.
       map: a key of `MAPS.options`.
     """
 
@@ -43,51 +43,53 @@ class State:
     map: str = MAPS.default
 
     def query(self) -> str:
-        """The part of a link behind the question mark."""
+        """Formats the state as a query string, without the question mark."""
         tab = TABS_BY_NAME[self.tab]
-        said = {"tab": self.tab}
-        if tab.make:
-            said |= {"photograph": self.photograph}
+        parameters = {"tab": self.tab}
+        if tab.compute:
+            parameters |= {"photograph": self.photograph}
         if tab.name == MIX:
-            said |= {"second": self.second}
-        said |= {control.name: control.text(self.values[control.name]) for control in tab.controls}
-        if tab.make and self.map != MAPS.default:
-            said |= {"map": self.map}
-        return urllib.parse.urlencode({key: text for key, text in said.items() if text})
+            parameters |= {"second": self.second}
+        parameters |= {each.name: each.text(self.values[each.name]) for each in tab.controls}
+        if tab.compute and self.map != MAPS.default:
+            parameters |= {"map": self.map}
+        return urllib.parse.urlencode({key: text for key, text in parameters.items() if text})
 
 
 def from_query(query: str) -> State:
-    """The state that a link says; what it leaves out is as at the beginning.
+    """Parses a query string; parameters that it omits have their defaults.
 
     Args:
-      query: the part behind the question mark, with or without it.
+      query: the query string, with or without the question mark.
 
     Raises:
-      InputError: it names something that there is not.
+      InputError: a parameter is unknown, or its value is invalid.
     """
-    said = dict(urllib.parse.parse_qsl(query.removeprefix("?")))
-    names = Choice("tab", "", {tab.name: tab.title for tab in TABS}, TABS[0].name)
-    tab = TABS_BY_NAME[_value(names, said)]
+    parameters = dict(urllib.parse.parse_qsl(query.removeprefix("?")))
+    tabs = Choice("tab", "", {tab.name: tab.title for tab in TABS}, TABS[0].name)
+    tab = TABS_BY_NAME[_value(tabs, parameters)]
     controls = _controls(tab)
-    if unknown := said.keys() - {*controls, "tab"}:
+    if unknown := parameters.keys() - {*controls, "tab"}:
         raise InputError(
-            f"the tab {tab.name} has no {', '.join(sorted(unknown))}; a link to it says "
+            f"the tab {tab.name} has no parameter {', '.join(sorted(unknown))}; use "
             f"{', '.join(controls)}"
         )
-    values = {name: _value(control, said) for name, control in controls.items()}
-    outer = {name: values.pop(name) for name in ("photograph", "second", "map")}
-    return State(tab.name, values, **outer)
+    values = {name: _value(control, parameters) for name, control in controls.items()}
+    common = {name: values.pop(name) for name in ("photograph", "second", "map")}
+    return State(tab.name, values, **common)
 
 
 def _controls(tab: Tab) -> dict[str, Control]:
     photographs = {name: name for name in EXAMPLES}
-    outer = (
+    common = (
         Choice("photograph", "", photographs, EXAMPLES[0]),
         Choice("second", "", photographs, EXAMPLES[-1]),
         MAPS,
     )
-    return {control.name: control for control in (*outer, *tab.controls)}
+    return {control.name: control for control in (*common, *tab.controls)}
 
 
-def _value(control: Control, said: Mapping[str, str]):
-    return control.parse(said[control.name]) if control.name in said else control.default
+def _value(control: Control, parameters: Mapping[str, str]) -> Value:
+    if control.name not in parameters:
+        return control.default
+    return control.parse(parameters[control.name])

@@ -1,4 +1,4 @@
-"""What the page can do with a photograph: each tab's settings, pictures and lines of Python."""
+"""The tabs of the page: their controls, computations and Python code."""
 
 import dataclasses
 import functools
@@ -20,18 +20,18 @@ Values = Mapping[str, Value]
 ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8", "probabilities")
 SMALL, LARGE = "64", "224"
 MIX = "mix"
-_MOST_UNITS = 4096
-_NUMPY = "import numpy as np"
+_MAX_UNITS = 4096
+_IMPORT_NUMPY = "import numpy as np"
 
 
 class TabInput(NamedTuple):
-    """What a tab works on.
+    """The input of a tab's computation.
 
     Attributes:
-      name: the inverter's.
+      name: the inverter's name.
       inverter: the inverter.
-      photo: `[H, W, 3]` in [0, 1], as the inverter takes it.
-      second: another photograph, where the tab takes one.
+      photo: the photograph, `[H, W, 3]` in [0, 1], in the size that the inverter needs.
+      second: the second photograph on the tab "mix", else None.
     """
 
     name: str
@@ -41,18 +41,18 @@ class TabInput(NamedTuple):
 
 
 class TabOutput(NamedTuple):
-    """What a tab made.
+    """The result of a tab's computation.
 
     Attributes:
-      rebuilt: `[H, W, 3]` in [0, 1].
-      caption: what the page calls it.
-      lines: Python that gives `rebuilt` from `inverter` and `photo`.
-      imports: lines that these need.
-      others: further pictures by caption, likewise.
-      features: `[1, ...]` of `rebuilt`; None for those of the photograph as it is.
+      reconstruction: `[H, W, 3]` in [0, 1].
+      caption: caption of the reconstruction.
+      lines: Python code that computes `reconstruction` from `inverter` and `photo`.
+      imports: import lines that the code needs.
+      others: caption → further picture, `[H, W, 3]` in [0, 1].
+      features: the inverted features, `[1, ...]`; None for those of the photograph.
     """
 
-    rebuilt: np.ndarray
+    reconstruction: np.ndarray
     caption: str
     lines: tuple[str, ...]
     imports: tuple[str, ...] = ()
@@ -65,61 +65,68 @@ class Tab:
     """A tab of the page.
 
     Attributes:
-      name: in a link.
-      title: on the page.
-      about: what it shows, in a sentence.
-      controls: its settings. The one called "inverter" is the inverter's name, where there is one.
-      make: its pictures; none where it shows no photograph.
-      inverter_of: the inverter's name, from the values of the controls.
-      bounded: the slider whose highest value depends on the others, and that value.
+      name: parameter value in links.
+      title: title on the page.
+      description: one sentence about the tab.
+      controls: the tab's controls; the one called "inverter", if any, selects the inverter.
+      compute: the tab's computation; None if the tab shows no photograph.
+      inverter_name: returns the inverter's name for the values of the controls.
+      slider_limit: name of the slider whose maximum depends on the other controls, and a function
+        that returns the maximum for the values of the controls.
     """
 
     name: str
     title: str
-    about: str
+    description: str
     controls: tuple[Control, ...]
-    make: Callable[[TabInput, Values], TabOutput] | None
-    inverter_of: Callable[[Values], str] = lambda values: str(values["inverter"])
-    bounded: tuple[str, Callable[[Values], int]] | None = None
+    compute: Callable[[TabInput, Values], TabOutput] | None
+    inverter_name: Callable[[Values], str] = lambda values: str(values["inverter"])
+    slider_limit: tuple[str, Callable[[Values], int]] | None = None
 
     @property
     def defaults(self) -> dict[str, Value]:
-        """The values that the page begins with."""
+        """Initial values of the controls."""
         return {control.name: control.default for control in self.controls}
 
 
-def _inverters(
+def _inverter_choice(
     default: str,
-    fits: Callable[[str], bool] = lambda name: True,
-    drawing: tuple[bool, ...] = (False,),
+    accepts: Callable[[str], bool] = lambda name: True,
+    sampling: tuple[bool, ...] = (False,),
 ) -> Choice:
-    """Those that draw rebuild as those they are around, and are offered where they draw."""
-    entries = [entry for entry in list_inverters() if entry.draws in drawing and fits(entry.name)]
-    sizes = {entry.name: _size(entry) for entry in entries}
-    names = sorted(sizes, key=lambda name: (name.endswith(THUMBNAIL_SUFFIX), name[:7]))
-    return Choice(
-        "inverter", "Representation", {x: f"{x} ({sizes[x]})" for x in names}, default, many=True
-    )
+    """Creates the choice of an inverter.
+
+    Args:
+      default: name of the initially selected inverter.
+      accepts: returns whether the inverter of a name is offered.
+      sampling: which inverters are offered: with a sampler (True), without (False), or both. An
+        inverter with a sampler has the same reconstructions as the one it was trained from.
+    """
+    entries = [e for e in list_inverters() if e.supports_sampling in sampling and accepts(e.name)]
+    labels = {entry.name: f"{entry.name} ({_size_text(entry)})" for entry in entries}
+    names = sorted(labels, key=lambda name: (name.endswith(THUMBNAIL_SUFFIX), name[:7]))
+    options = {name: labels[name] for name in names}
+    return Choice("inverter", "Representation", options, default, dropdown=True)
 
 
-def _size(entry: ShippedInverter) -> str:
-    whole = entry.any_size and not entry.name.endswith(THUMBNAIL_SUFFIX)
-    return "any size" if whole else f"{entry.height} pixels"
+def _size_text(entry: ShippedInverter) -> str:
+    any_size = entry.any_size and not entry.name.endswith(THUMBNAIL_SUFFIX)
+    return "any size" if any_size else f"{entry.height} pixels"
 
 
-def _rebuilt(scene: TabInput, values: Values) -> TabOutput:
+def _reconstruct(tab_input: TabInput, values: Values) -> TabOutput:
     del values
     return TabOutput(
-        scene.inverter.reconstruct(scene.photo[np.newaxis])[0],
-        f"rebuilt from {scene.name}",
-        ("rebuilt = inverter.reconstruct(photo[None])[0]",),
+        tab_input.inverter.reconstruct(tab_input.photo[np.newaxis])[0],
+        f"reconstruction from {tab_input.name}",
+        ("reconstruction = inverter.reconstruct(photo[None])[0]",),
     )
 
 
-def _drawn(scene: TabInput, values: Values) -> TabOutput:
+def _sample(tab_input: TabInput, values: Values) -> TabOutput:
     count, seed = values["count"], values["seed"]
-    features = scene.inverter.encode(scene.photo[np.newaxis])
-    samples = scene.inverter.sample(features, count, seed=seed)[0]
+    features = tab_input.inverter.encode(tab_input.photo[np.newaxis])
+    samples = tab_input.inverter.sample(features, count, seed=seed)[0]
     others = {f"sample {k}": sample for k, sample in enumerate(samples[1:], 2)}
     return TabOutput(
         samples[0],
@@ -127,148 +134,167 @@ def _drawn(scene: TabInput, values: Values) -> TabOutput:
         (
             "features = inverter.encode(photo[None])",
             f"samples = inverter.sample(features, {count}, seed={seed})[0]",
-            "rebuilt = samples[0]",
+            "reconstruction = samples[0]",
         ),
-        others=others | {"the network's mean": scene.inverter.invert(features)[0]},
+        others=others | {"reconstruction": tab_input.inverter.invert(features)[0]},
     )
 
 
-_CHANGES: dict[str, tuple[Callable[[np.ndarray, float], np.ndarray], str, str]] = {
-    "binarise": (lambda f, _: perturbations.binarize(f), "binarize(features)", "binarised"),
+# Value of the control → function of (features, amount), its Python code, caption.
+_PERTURBATIONS: dict[str, tuple[Callable[[np.ndarray, float], np.ndarray], str, str]] = {
+    "binarise": (
+        lambda features, _: perturbations.binarize(features),
+        "binarize(features)",
+        "binarised",
+    ),
     "dropout": (
-        lambda f, share: perturbations.dropout(f, np.random.default_rng(0), share),
-        "dropout(features, np.random.default_rng(0), {share:g})",
+        lambda features, rate: perturbations.dropout(features, np.random.default_rng(0), rate),
+        "dropout(features, np.random.default_rng(0), {fraction:g})",
         "{percent} % dropped",
     ),
     "keep": (
         perturbations.keep_largest,
-        "keep_largest(features, {share:g})",
+        "keep_largest(features, {fraction:g})",
         "largest {percent} % kept",
     ),
     "noise": (
-        lambda f, share: perturbations.add_noise(f, np.random.default_rng(0), share),
-        "add_noise(features, np.random.default_rng(0), {share:g})",
-        "noise of {percent} %",
+        lambda features, level: perturbations.add_noise(features, np.random.default_rng(0), level),
+        "add_noise(features, np.random.default_rng(0), {fraction:g})",
+        "{percent} % noise",
     ),
 }
 
 
-def _perturbed(scene: TabInput, values: Values) -> TabOutput:
-    change, line, caption = _CHANGES[values["change"]]
+def _perturb(tab_input: TabInput, values: Values) -> TabOutput:
+    perturbation, code, caption = _PERTURBATIONS[values["change"]]
     percent = values["amount"]
-    said = {"percent": percent, "share": percent / 100}
-    features = scene.inverter.encode(scene.photo[np.newaxis])
-    changed = change(features, percent / 100)
+    amounts = {"percent": percent, "fraction": percent / 100}
+    features = tab_input.inverter.encode(tab_input.photo[np.newaxis])
+    perturbed = perturbation(features, percent / 100)
     return TabOutput(
-        scene.inverter.invert(changed)[0],
-        f"{scene.name}, {caption.format(**said)}",
+        tab_input.inverter.invert(perturbed)[0],
+        f"{tab_input.name}, {caption.format(**amounts)}",
         (
             "features = inverter.encode(photo[None])",
-            f"changed = perturbations.{line.format(**said)}",
-            "rebuilt = inverter.invert(changed)[0]",
+            f"features = perturbations.{code.format(**amounts)}",
+            "reconstruction = inverter.invert(features)[0]",
         ),
-        ("from tfinvert.analysis import perturbations", *([_NUMPY] if "np." in line else [])),
-        {"unchanged": scene.inverter.invert(features)[0]},
-        changed,
+        ("from tfinvert.analysis import perturbations", *([_IMPORT_NUMPY] * ("np." in code))),
+        {"unperturbed": tab_input.inverter.invert(features)[0]},
+        perturbed,
     )
 
 
-def _mixed(scene: TabInput, values: Values) -> TabOutput:
-    height, width = scene.photo.shape[:2]
-    second = scene.second.fitted((height, width))
-    start, end = (scene.inverter.encode(each[np.newaxis]) for each in (scene.photo, second))
-    t, keep = values["mix"] / 100, values["path"] == "norm"
-    features = feature_interpolation.interpolate_features(start, end, t, keep)
-    expression, imports = scene.second.fitting(f"({height}, {width})")
-    crop = "" if required_size(scene.name, scene.inverter) else f"[:{height}, :{width}]"
+def _interpolate(tab_input: TabInput, values: Values) -> TabOutput:
+    height, width = tab_input.photo.shape[:2]
+    second = tab_input.second.resize((height, width))
+    first_features, second_features = (
+        tab_input.inverter.encode(photo[np.newaxis]) for photo in (tab_input.photo, second)
+    )
+    t, keep_norm = values["mix"] / 100, values["path"] == "norm"
+    features = feature_interpolation.interpolate_features(
+        first_features, second_features, t, keep_norm
+    )
+    expression, imports = tab_input.second.resize_code(f"({height}, {width})")
+    arguments = f"{t:g}{', keep_norm=True' if keep_norm else ''}"
+    crop = "" if required_size(tab_input.name, tab_input.inverter) else f"[:{height}, :{width}]"
     return TabOutput(
-        scene.inverter.invert(features)[0][:height, :width],
-        f"{scene.name}, {100 - values['mix']} % and {values['mix']} %",
+        tab_input.inverter.invert(features)[0][:height, :width],
+        f"{tab_input.name}, {100 - values['mix']} % and {values['mix']} %",
         (
             f"second = {expression}",
-            "ends = [inverter.encode(each[None]) for each in (photo, second)]",
-            f"mixed = paths.between(*ends, {t:g}{', keep_norm=True' if keep else ''})",
-            f"rebuilt = inverter.invert(mixed)[0]{crop}",
+            "endpoints = [inverter.encode(each[None]) for each in (photo, second)]",
+            f"features = interpolate_features(*endpoints, {arguments})",
+            f"reconstruction = inverter.invert(features)[0]{crop}",
         ),
-        ("from tfinvert.analysis import paths", *imports),
-        {scene.second.title: second},
+        ("from tfinvert.analysis.feature_interpolation import interpolate_features", *imports),
+        {tab_input.second.title: second},
         features,
     )
 
 
-_CLASSES = {
-    "keep_top": "the top alone",
-    "remove_top": "all but the top",
-    "even_out_rest": "all but the top evened out",
-    "even_out_top": "the top evened out",
+# Value of the control → function of `class_scores`, label of the option, caption.
+_CLASS_CHANGES = {
+    "keep_top": (class_scores.keep_top, "top classes only", "{top} only"),
+    "remove_top": (class_scores.remove_top, "all but the top classes", "all but the {top}"),
+    "even_out_rest": (
+        class_scores.equalize_rest,
+        "top classes, the rest equalised",
+        "{top}, the rest equalised",
+    ),
+    "even_out_top": (class_scores.equalize_top, "top classes equalised", "{top} equalised"),
 }
 
 
-def _some_classes(scene: TabInput, values: Values) -> TabOutput:
-    name, count = values["classes"], values["count"]
-    change = functools.partial(getattr(class_scores, name), count=count)
-    features = scene.inverter.encode(scene.photo[np.newaxis])
-    if scene.inverter.feature.log_floor:
+def _change_classes(tab_input: TabInput, values: Values) -> TabOutput:
+    function, _, caption = _CLASS_CHANGES[values["classes"]]
+    count, name = values["count"], function.__name__
+    change = functools.partial(function, count=count)
+    features = tab_input.inverter.encode(tab_input.photo[np.newaxis])
+    if tab_input.inverter.feature.log_floor:
         changed = change(features)
-        line = f"changed = class_scores.{name}(features, {count})"
-    else:  # scores, which are changed as the probabilities that they stand for
+        line = f"features = class_scores.{name}(features, {count})"
+    else:  # logits, which are changed by way of their probabilities
         changed = class_scores.apply_to_logits(change, features)
         line = (
-            f"changed = class_scores.on_logits(lambda p: class_scores.{name}(p, {count}), features)"
+            "features = class_scores.apply_to_logits("
+            f"lambda p: class_scores.{name}(p, {count}), features)"
         )
-    caption = _CLASSES[name].replace("top", "top class" if count == 1 else f"top {count}")
+    caption = caption.format(top="top class" if count == 1 else f"top {count}")
     return TabOutput(
-        scene.inverter.invert(changed)[0],
-        f"{scene.name}, {caption}",
+        tab_input.inverter.invert(changed)[0],
+        f"{tab_input.name}, {caption}",
         (
             "features = inverter.encode(photo[None])",
             line,
-            "rebuilt = inverter.invert(changed)[0]",
+            "reconstruction = inverter.invert(features)[0]",
         ),
         ("from tfinvert.analysis import class_scores",),
-        {"all classes": scene.inverter.invert(features)[0]},
+        {"all classes": tab_input.inverter.invert(features)[0]},
         changed,
     )
 
 
 @functools.cache
-def _of_photographs(name: str) -> np.ndarray:
-    """The features of the photographs that come with libraries: `[n, ...]`."""
-    chosen = load_inverter(name)
-    return chosen.encode(read_images(open_source("photos"), required_size(name, chosen)))
+def _encode_photographs(name: str) -> np.ndarray:
+    """Encodes the example photographs of the libraries: `[n, ...]`."""
+    inverter = load_inverter(name)
+    return inverter.encode(read_images(open_source("photos"), required_size(name, inverter)))
 
 
-def _one_unit(scene: TabInput, values: Values) -> TabOutput:
-    features = _of_photographs(scene.name)
+def _isolate_unit(tab_input: TabInput, values: Values) -> TabOutput:
+    inverter = tab_input.inverter
+    features = _encode_photographs(tab_input.name)
     unit, factor = values["unit"], values["strength"] / 100
-    cell, said = None, ""
+    cell, cell_argument = None, ""
     if features.ndim == 4 and values["where"] == "middle":
         cell = features.shape[1] // 2, features.shape[2] // 2
-        said = f", {cell}"
-    alone = single_units.isolate_units(features, np.array([unit]), factor, cell)
-    alone = single_units.clip_probabilities(scene.inverter, alone)
-    size = required_size(scene.name, scene.inverter)
+        cell_argument = f", {cell}"
+    isolated = single_units.isolate_units(features, np.array([unit]), factor, cell)
+    isolated = single_units.clip_probabilities(inverter, isolated)
+    size = required_size(tab_input.name, inverter)
     lines = [
         f'features = inverter.encode(read_images(open_source("photos"), {size}))',
-        f"unit = single_units.only(features, np.array([{unit}]), {factor:g}{said})",
+        "unit = single_units.isolate_units("
+        f"features, np.array([{unit}]), {factor:g}{cell_argument})",
     ]
-    if scene.inverter.feature.log_floor:
-        lines += ["unit = single_units.possible(inverter, unit)"]
+    if inverter.feature.log_floor:
+        lines += ["unit = single_units.clip_probabilities(inverter, unit)"]
     if values["with"] == "photograph":
-        own = scene.inverter.encode(scene.photo[np.newaxis])
-        features = np.where(alone, alone, own)
+        photo_features = inverter.encode(tab_input.photo[np.newaxis])
+        features = np.where(isolated, isolated, photo_features)
         lines += ["unit = np.where(unit, unit, inverter.encode(photo[None]))"]
-        caption, before = "in the photograph", scene.inverter.invert(own)[0]
-        others = {"unchanged": before}
+        caption = "in the photograph"
+        others = {"unchanged": inverter.invert(photo_features)[0]}
     else:
-        features, caption = alone, "alone"
-        others = {"zeros": scene.inverter.invert(np.zeros_like(alone))[0]}
+        features, caption = isolated, "only"
+        others = {"all units zero": inverter.invert(np.zeros_like(isolated))[0]}
     return TabOutput(
-        scene.inverter.invert(features)[0],
-        f"{scene.name}, unit {unit} {caption}",
-        (*lines, "rebuilt = inverter.invert(unit)[0]"),
+        inverter.invert(features)[0],
+        f"{tab_input.name}, unit {unit} {caption}",
+        (*lines, "reconstruction = inverter.invert(unit)[0]"),
         (
-            _NUMPY,
+            _IMPORT_NUMPY,
             "from tfinvert.analysis import single_units",
             "from tfinvert.data.open_source import open_source",
             "from tfinvert.metrics.evaluation import read_images",
@@ -278,112 +304,133 @@ def _one_unit(scene: TabInput, values: Values) -> TabOutput:
     )
 
 
-def _of_alexnet(name: str) -> bool:
+def _alexnet_name(values: Values) -> str:
+    suffix = THUMBNAIL_SUFFIX if values["set"] == SMALL else ""
+    return f"alexnet-{ALEXNET_LAYERS[values['layer']]}{suffix}"
+
+
+def _is_alexnet(name: str) -> bool:
     return name.startswith("alexnet-")
 
 
 TABS = (
     Tab(
         "rebuild",
-        "Rebuild",
-        "What a representation keeps of the photograph: what is sharp it holds, what is blurred "
-        "it has thrown away.",
-        (_inverters("hog"),),
-        _rebuilt,
+        "Reconstruct",
+        "Reconstructs the photograph from a representation: details that are sharp are preserved "
+        "by the representation, blurred ones are discarded.",
+        (_inverter_choice("hog"),),
+        _reconstruct,
     ),
     Tab(
         "layers",
         "Layers",
-        "From the first layer of AlexNet to its class probabilities.",
+        "Reconstructs the photograph from each layer of AlexNet, up to the class probabilities.",
         (
             Choice(
                 "set",
-                "Photographs of",
+                "Image size",
                 {SMALL: "64 pixels", LARGE: "224 pixels (conv1 to conv5)"},
                 SMALL,
             ),
             Slider("layer", "Layer", 0, len(ALEXNET_LAYERS) - 1, 0, ALEXNET_LAYERS),
         ),
-        _rebuilt,
-        lambda values: (
-            f"alexnet-{ALEXNET_LAYERS[values['layer']]}{'-64' * (values['set'] == SMALL)}"
-        ),
+        _reconstruct,
+        _alexnet_name,
         ("layer", lambda values: (len(ALEXNET_LAYERS) if values["set"] == SMALL else 5) - 1),
     ),
     Tab(
         "perturb",
         "Perturb",
-        "Which part of a feature carries the image. All but the noise keep the feature's norm.",
+        "Perturbs the feature, to show which part of it carries the image. All perturbations "
+        "except noise preserve the feature's norm.",
         (
-            _inverters(
-                "alexnet-conv5", lambda name: _of_alexnet(name) and "probabilities" not in name
+            _inverter_choice(
+                "alexnet-conv5", lambda name: _is_alexnet(name) and "probabilities" not in name
             ),
             Choice(
                 "change",
-                "Change",
+                "Perturbation",
                 {
                     "binarise": "binarise",
-                    "dropout": "drop at random",
-                    "keep": "keep the largest",
+                    "dropout": "drop entries at random",
+                    "keep": "keep the largest entries",
                     "noise": "add noise",
                 },
                 "keep",
             ),
-            Slider("amount", "Per cent: dropped, kept, or noise by the feature's norm", 0, 100, 25),
+            Slider(
+                "amount",
+                "Amount in per cent: entries dropped or kept, or noise relative to the norm",
+                0,
+                100,
+                25,
+            ),
         ),
-        _perturbed,
+        _perturb,
     ),
     Tab(
         MIX,
         "Mix",
-        "What lies between the features of two photographs.",
+        "Interpolates between the features of two photographs.",
         (
-            _inverters("alexnet-conv5"),
-            Slider("mix", "Per cent of the second photograph", 0, 100, 50),
-            Choice("path", "Path", {"straight": "straight", "norm": "norm kept"}, "straight"),
+            _inverter_choice("alexnet-conv5"),
+            Slider("mix", "Weight of the second photograph in per cent", 0, 100, 50),
+            Choice(
+                "path",
+                "Interpolation",
+                {"straight": "linear", "norm": "norm-preserving"},
+                "straight",
+            ),
         ),
-        _mixed,
+        _interpolate,
     ),
     Tab(
         "classes",
         "Classes",
-        "What the most probable classes tell of the image, and what all others do.",
+        "Changes the class scores, to show how much of the image the most probable classes "
+        "determine, and how much all others.",
         (
-            _inverters(
+            _inverter_choice(
                 "alexnet-probabilities-64", lambda name: "probabilities" in name or "fc8" in name
             ),
-            Choice("classes", "Classes left", _CLASSES, "keep_top"),
-            Slider("count", "Classes that are the top", 1, 100, 5),
+            Choice(
+                "classes",
+                "Classes",
+                {key: label for key, (_, label, _) in _CLASS_CHANGES.items()},
+                "keep_top",
+            ),
+            Slider("count", "Number of top classes", 1, 100, 5),
         ),
-        _some_classes,
+        _change_classes,
     ),
     Tab(
         "units",
         "Units",
-        "One unit, or one channel of a grid, at so many per cent of its largest value over some "
+        "Sets one unit, or one channel of a grid, to a percentage of its maximum over a set of "
         "photographs.",
         (
-            _inverters(
+            _inverter_choice(
                 "alexnet-fc8-64",
-                lambda name: _of_alexnet(name) or name in ("hog-64", "lbp-64"),
+                lambda name: _is_alexnet(name) or name in ("hog-64", "lbp-64"),
             ),
-            Slider("unit", "Unit", 0, _MOST_UNITS - 1, 0),
-            Slider("strength", "Per cent of its largest value", 0, 400, 200),
+            Slider("unit", "Unit", 0, _MAX_UNITS - 1, 0),
+            Slider("strength", "Value in per cent of the unit's maximum", 0, 400, 200),
             Choice(
                 "with",
                 "Other units",
-                {"zeros": "zero", "photograph": "those of the photograph"},
+                {"zeros": "zero", "photograph": "as in the photograph"},
                 "zeros",
             ),
             Choice(
                 "where",
-                "On a grid",
-                {"everywhere": "in every cell", "middle": "in the middle"},
+                "Cells of a grid",
+                {"everywhere": "all", "middle": "the central one"},
                 "everywhere",
             ),
         ),
-        _one_unit,
-        bounded=(
+        _isolate_unit,
+        slider_limit=(
             "unit",
             lambda values: load_inverter(str(values["inverter"])).feature.spec.shape[-1] - 1,
         ),
@@ -391,17 +438,21 @@ TABS = (
     Tab(
         "samples",
         "Samples",
-        "Other images that have the same feature, drawn at random: what they share it holds, and "
-        "where they differ it has thrown something away.",
+        "Draws random images that have the same feature: the feature determines what they share, "
+        "and leaves open where they differ.",
         (
-            _inverters("hog-samples-64", drawing=(True,)),
-            Slider("count", "Samples", 1, 8, 4),
-            Slider("seed", "Seed: another one draws others", 0, 99, 0),
+            _inverter_choice("hog-samples-64", sampling=(True,)),
+            Slider("count", "Number of samples", 1, 8, 4),
+            Slider("seed", "Random seed", 0, 99, 0),
         ),
-        _drawn,
+        _sample,
     ),
     Tab(
-        "card", "Card", "What made an inverter.", (_inverters("hog", drawing=(False, True)),), None
+        "card",
+        "Card",
+        "Shows the card of an inverter: training data, settings, errors and versions.",
+        (_inverter_choice("hog", sampling=(False, True)),),
+        None,
     ),
 )
 TABS_BY_NAME = {tab.name: tab for tab in TABS}

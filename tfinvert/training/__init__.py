@@ -1,1 +1,1 @@
-"""Fitting an inversion network: one explicit loop for every tf.distribute strategy."""
+"""Training of inverters, samplers and classifiers, with a custom loop for all strategies."""

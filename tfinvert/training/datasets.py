@@ -1,6 +1,7 @@
-"""What a run trains on: views of photographs and, where the device does not compute them, features.
+"""Training datasets: augmented views of photographs with their features, or with class labels.
 
-`TrainingDataset` computes features anew for every view; `CachedTrainingDataset` reads them from disk.
+`TrainingDataset` computes features anew for every view; `CachedTrainingDataset` reads fixed views
+and features from disk. A classifier trains on `LabelledImageDataset` or `LabelledFeatureDataset`.
 """
 
 import concurrent.futures
@@ -26,16 +27,18 @@ from tfinvert.features.base import Feature
 from tfinvert.training.settings import Settings
 
 STATISTICS_IMAGES = 2048
-_AT_ONCE = 64  # views whose features are computed together for a cache
+IN_MEMORY_BYTES = 6e9
+_FEATURE_BATCH = 64  # views whose features are computed together for a cache
+_READ_BATCH = 1024  # cached features that a thread reads at a time
 
 
 def augmentation_for(
     settings: Settings, source: type[Source] | Source, size: Size
 ) -> RandomAugmentation:
-    """How a run cuts views: as its settings say and, where they do not, as suits the source.
+    """Creates the augmentation of a run; settings that are None take the source's defaults.
 
     Raises:
-      InputError: min_crop, shift or jitter is out of range.
+      InputError: min_crop, shift or color_jitter is out of range.
     """
     min_crop = source.min_crop if settings.min_crop is None else settings.min_crop
     jitter = source.jitter if settings.color_jitter is None else settings.color_jitter
@@ -45,71 +48,75 @@ def augmentation_for(
 def image_cache_for(
     settings: Settings, size: Size, memory_gb: float = MEMORY_GB
 ) -> DecodedImageCache:
-    """Where photographs to train on are held, no larger than their views need."""
-    return DecodedImageCache(augmentation_for(settings, Source, size).reduced, memory_gb)
+    """Creates a cache of decoded photographs, downscaled as far as the run's views permit."""
+    return DecodedImageCache(augmentation_for(settings, Source, size).shrink, memory_gb)
 
 
 class TrainingDataset:
-    """Fresh views for ever, their features computed as they come.
+    """An endless stream of new augmented views with their features.
 
     Args:
-      feature: the representation.
-      source: photographs to train on.
+      feature: the feature to invert.
+      source: training photographs.
       settings: batch size, seed and augmentation.
 
     Attributes:
-      rest: TensorFlow ops from the features that `batches` gives to the whole, for the device.
+      tail: TensorFlow function from the features in `batches` to the complete ones, which the
+        training step applies.
 
     Raises:
-      InputError: min_crop, shift or jitter is out of range.
+      InputError: min_crop, shift or color_jitter is out of range.
     """
 
     def __init__(self, feature: Feature, source: Source, settings: Settings):
-        self.rest: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+        self.tail: Callable[[tf.Tensor], tf.Tensor] = tf.identity
         self._feature, self._source, self._settings = feature, source, settings
-        self._views = augmentation_for(settings, source, feature.image_shape[:2])
+        self._augmentation = augmentation_for(settings, source, feature.image_shape[:2])
 
-    def batches(self, start_step: int = 0, part: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
-        """The endless batches a run trains on, without the first `start_step`.
+    def batches(self, start_step: int = 0, shard: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
+        """Returns the endless batches of a run.
 
-        `(images,)` for a feature that runs on the device, `(images, features)` for one that is
-        computed here; images `[batch_size / of, *feature.image_shape]` in [0, 1].
+        Elements are `(images,)` if the training step can compute the feature itself, otherwise
+        `(images, features)`. Images are `[batch_size / shards, *feature.image_shape]` in [0, 1].
 
         Args:
-          start_step: batches to leave out.
-          part: (index, of): which of so many equal parts of every batch.
+          start_step: number of batches to skip.
+          shard: (index, number) of equal shards of each batch.
         """
-        images = self._images(start_step, part)
+        images = self._images(start_step, shard)
         if self._feature.in_graph:
             return images.map(lambda batch: (batch,))
         return images.map(lambda batch: (batch, self._feature(batch))).prefetch(tf.data.AUTOTUNE)
 
-    def first(self) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
-        """Batches of images and features to measure before training: 2 048 images, or an epoch."""
-        count = max(1, min(STATISTICS_IMAGES, len(self._source)) // self._settings.batch_size)
+    def statistics_batches(self) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
+        """Yields images and features to compute statistics from: 2048 images, or an epoch."""
+        images = min(STATISTICS_IMAGES, len(self._source))
+        count = max(1, images // self._settings.batch_size)
         for images in self._images().take(count):
-            # Eagerly, where a feature that is not as it says raises a plain error.
+            # Eagerly: a feature that violates its specification raises a readable error.
             yield images.numpy(), self._feature(images)
 
-    def _images(self, start_step: int = 0, part: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
+    def _images(self, start_step: int = 0, shard: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
         settings = self._settings
         return pipeline.training_batches(
-            self._source, self._views, settings.batch_size, settings.seed, start_step, part
+            self._source, self._augmentation, settings.batch_size, settings.seed, start_step, shard
         )
 
 
 class CachedTrainingDataset(TrainingDataset):
-    """As many fixed views of each photograph as the settings say, with their features, on disk.
+    """Fixed views of each photograph, `settings.cached_views` each, with features on disk.
 
-    Where features begin alike, that part is what is kept, and one cache serves them all (see
-    `Feature.stem`). Views are rounded to 8 bits, as a file would hold them, and features are those
-    of the rounded views. They are found or made at first use, which raises what
-    `data.cache.open_cache` does.
-    Arguments as `TrainingDataset`, and:
+    Features that share a stem share one cache, which holds the stem's output (see `Feature.stem`).
+    Views are rounded to 8 bits, as in an image file, and features are computed from the rounded
+    views. The cache is opened, or computed, at first use, with the errors of
+    `feature_cache.open_cache`.
 
     Args:
-      folder: where caches lie.
-      fill: how the cache's files are written, as `open_cache` takes it.
+      feature: the feature to invert.
+      source: training photographs.
+      settings: batch size, seed, augmentation and number of cached views.
+      folder: directory of the caches.
+      write_shards: writes the files of a new cache; see `open_cache`.
     """
 
     def __init__(
@@ -118,93 +125,94 @@ class CachedTrainingDataset(TrainingDataset):
         source: Source,
         settings: Settings,
         folder: str | pathlib.Path,
-        fill: WriteShards | None = None,
+        write_shards: WriteShards | None = None,
     ):
         super().__init__(feature, source, settings)
-        self._folder, self._fill = folder, fill
-        self._stem, self.rest = feature.stem()
+        self._folder, self._write_shards = folder, write_shards
+        self._stem, self.tail = feature.stem()
 
     @functools.cached_property
     def cache(self) -> FeatureCache:
-        """Every view and its feature, in the order of a run with fresh ones."""
-        feature, source, settings = self._stem, self._source, self._settings
+        """All views and their stem features, in the order in which a run would draw them."""
+        stem, source, settings = self._stem, self._source, self._settings
         key = {
-            "feature": feature.identity(),
+            "feature": stem.identity(),
             "photographs": source.identity(),
             "seed": settings.seed,
-            "min_crop": self._views.min_crop,
-            "jitter": self._views.jitter,
-            "shift": self._views.shift,
+            "min_crop": self._augmentation.min_crop,
+            "jitter": self._augmentation.jitter,
+            "shift": self._augmentation.shift,
             "versions": library_versions(),
         }
         count = settings.cached_views * len(source)
-        cache = open_cache(self._folder, feature.name, key, count, self.compute, self._fill)
+        cache = open_cache(
+            self._folder, stem.name, key, count, self.compute_views, self._write_shards
+        )
         source.release()
         return cache
 
-    def batches(self, start_step: int = 0, part: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
-        """As `Examples.batches`, always `(images, features)`, of these what the cache keeps."""
+    def batches(self, start_step: int = 0, shard: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
+        """Returns endless batches `(images, stem features)`; see `TrainingDataset.batches`."""
         settings = self._settings
-        return self.cache.batches(settings.batch_size, settings.seed, start_step, part)
+        return self.cache.batches(settings.batch_size, settings.seed, start_step, shard)
 
-    def first(self) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
-        """As `Examples.first`, of 2 048 evenly spaced views."""
+    def statistics_batches(self) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
+        """Yields 2048 evenly spaced views and their complete features, in batches."""
         size = self._settings.batch_size
         indices = evenly_spaced_indices(len(self.cache), STATISTICS_IMAGES)
         for begin in range(0, len(indices), size):
             images, features = self.cache.read(indices[begin : begin + size])
-            yield images / np.float32(255), self.rest(features)
+            yield images / np.float32(255), self.tail(features)
 
-    def compute(self, begin: int, end: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The views [begin, end), uint8, and their features, computed a few at a time.
+    def compute_views(self, begin: int, end: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Computes the views [begin, end), uint8, and their stem features, in batches of 64.
 
-        Where `begin` is a multiple of 64, as in every shard of a cache, they are computed in the
-        same batches wherever that is done, and equal to the last bit.
+        If `begin` is a multiple of 64, as for all shards of a cache, the batches and hence the
+        features are bit-identical wherever they are computed.
         """
-        at = tf.data.Dataset.range(begin, end).batch(_AT_ONCE)
-        for images in pipeline.augmented_batches(
-            at, self._source, self._views, self._settings.seed
-        ):
+        positions = tf.data.Dataset.range(begin, end).batch(_FEATURE_BATCH)
+        seed = self._settings.seed
+        for images in pipeline.augmented_batches(positions, self._source, self._augmentation, seed):
             images = images.numpy()
-            yield images, np.asarray(self._to_keep(images / np.float32(255)))
+            yield images, np.asarray(self._compiled_stem(images / np.float32(255)))
 
     @functools.cached_property
-    def _to_keep(self) -> Callable[[np.ndarray], tf.Tensor]:
+    def _compiled_stem(self) -> Callable[[np.ndarray], tf.Tensor]:
         return tf.function(self._stem) if self._stem.in_graph else self._stem
 
 
 def open_training_dataset(
     feature: Feature, source: Source, settings: Settings, cache: str | pathlib.Path | None = None
 ) -> TrainingDataset:
-    """Cached examples if the settings ask for cached views, else fresh ones.
+    """Creates a dataset of cached views if the settings ask for them, otherwise of new ones.
 
     Args:
-      feature: the representation.
-      source: photographs to train on.
-      settings: how.
-      cache: the folder for caches; needed if, and only if, views are to be cached.
+      feature: the feature to invert.
+      source: training photographs.
+      settings: batch size, seed, augmentation and number of cached views.
+      cache: directory of the caches; required for cached views, and for them only.
 
     Raises:
-      InputError: one is given without the other; or see `TrainingDataset`.
+      InputError: `cache` and `settings.cached_views` do not go together, the encoder is trained, or
+        see `TrainingDataset`.
     """
     if bool(settings.cached_views) != bool(cache):
         raise InputError(
-            "caching takes both a folder (cache) and the number of fixed views of each photograph "
-            f"(cached_views). Received: cache={cache}, cached_views={settings.cached_views}"
+            "--cache, a directory, and --cached_views, the number of fixed views per photograph, "
+            f"require each other. Received: --cache={cache} --cached_views={settings.cached_views}"
         )
     if cache and settings.train_encoder:
-        raise InputError("a trained encoder's features change, so they cannot be cached")
+        raise InputError(
+            "--cache cannot be combined with --train_encoder, as the features change during "
+            f"training; omit one of them. Received: --cache={cache}"
+        )
     if cache:
         return CachedTrainingDataset(feature, source, settings, cache)
     return TrainingDataset(feature, source, settings)
 
 
-IN_MEMORY_BYTES = 6e9
-_PART = 1024  # features unpacked at once
-
-
 class LabelledImageDataset:
-    """Fresh views for ever, with their labels.
+    """An endless stream of new augmented views with their class labels.
 
     Args:
       source: photographs with classes.
@@ -212,83 +220,101 @@ class LabelledImageDataset:
       settings: batch size, seed and augmentation.
 
     Raises:
-      InputError: the source has no classes, or min_crop, shift or jitter is out of range.
+      InputError: the source has no classes, or min_crop, shift or color_jitter is out of range.
     """
 
     def __init__(self, source: Source, size: Size, settings: Settings):
         self._source, self._settings = source, settings
-        self._views = augmentation_for(settings, source, size)
-        self._labels = tf.constant(source.once_labels())
+        self._augmentation = augmentation_for(settings, source, size)
+        self._labels = tf.constant(source.evaluation_labels())
 
-    def batches(self, start_step: int = 0, part: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
-        """Endless `(images [B / of, *size, 3] in [0, 1], labels int64 [B / of])`.
+    def batches(self, start_step: int = 0, shard: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
+        """Returns endless `(images [B, *size, 3] in [0, 1], labels int64 [B])`.
 
-        Without the first `start_step` batches; `part` is (index, of).
+        Args:
+          start_step: number of batches to skip.
+          shard: (index, number) of equal shards of each batch; B is the size of one.
         """
         size, seed = self._settings.batch_size, self._settings.seed
-        images = pipeline.training_batches(self._source, self._views, size, seed, start_step, part)
-        indices = batch_indices(len(self._source), seed, size, start_step, part)
-        labels = indices.map(lambda at: tf.gather(self._labels, at))
+        images = pipeline.training_batches(
+            self._source, self._augmentation, size, seed, start_step, shard
+        )
+        indices = batch_indices(len(self._source), seed, size, start_step, shard)
+        labels = indices.map(lambda batch: tf.gather(self._labels, batch))
         return tf.data.Dataset.zip(images, labels)
 
 
 class LabelledFeatureDataset:
-    """The features of a cache with their labels, an epoch after another, each in its own order.
+    """Cached features with their class labels, reshuffled in every epoch.
 
-    They are unpacked once and held in memory as float16 where that takes less than 6 GB; else
-    every batch is read from disk.
+    Features that take less than 6 GB as float16 are read once and kept in memory; others are read
+    from disk for every batch.
 
     Args:
       cache: features of views in the order of `settings.seed`.
-      source: the photographs they are of.
+      source: the photographs of the cached views, with classes.
       settings: batch size and seed.
 
+    Attributes:
+      labels: class of each cached view, int64 `[n]`.
+      shape: shape of a feature.
+
     Raises:
-      InputError: the source has no classes, or the cache is damaged.
+      InputError: the source has no classes, the cache is damaged, or a value exceeds float16.
     """
 
     def __init__(self, cache: FeatureCache, source: Source, settings: Settings):
         self._cache, self._settings = cache, settings
         views = shuffled_indices(len(source), settings.seed, np.arange(len(cache)))
-        self.labels = source.once_labels()[views]
+        self.labels = source.evaluation_labels()[views]
         self.shape = tuple(cache.card["feature_shape"])
         size = 2 * len(cache) * int(np.prod(self.shape))
-        self._held = _unpack(cache, self.shape) if size < IN_MEMORY_BYTES else None
-        where = "read from disk every time" if self._held is None else "held in memory"
-        print(f"{len(cache)} cached features, {size / 1e9:.2f} GB as float16: {where}")
+        self._features = _read_features(cache, self.shape) if size < IN_MEMORY_BYTES else None
+        place = "read from disk for every batch" if self._features is None else "kept in memory"
+        print(f"{len(cache)} cached features, {size / 1e9:.2f} GB as float16, {place}")
 
-    def batches(self, start_step: int = 0, part: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
-        """As `LabelledImages.batches`: `(features float32 [B / of, *shape], labels)`."""
+    def batches(self, start_step: int = 0, shard: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
+        """Returns endless `(features float32 [B, *shape], labels int64 [B])`.
+
+        Args:
+          start_step: number of batches to skip.
+          shard: (index, number) of equal shards of each batch; B is the size of one.
+        """
         size, seed = self._settings.batch_size, self._settings.seed
 
         def load(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            kinds = (tf.float32 if self._held is None else tf.float16, tf.int64)
-            features, labels = tf.numpy_function(self.read, [indices], kinds)
+            dtypes = (tf.float32 if self._features is None else tf.float16, tf.int64)
+            features, labels = tf.numpy_function(self.read, [indices], dtypes)
             features = tf.ensure_shape(features, (*indices.shape, *self.shape))
             return tf.cast(features, tf.float32), tf.ensure_shape(labels, indices.shape)
 
         return (
-            batch_indices(len(self.labels), seed, size, start_step, part)
+            batch_indices(len(self.labels), seed, size, start_step, shard)
             .map(load, num_parallel_calls=2, deterministic=True)
             .prefetch(2)
         )
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Features `[n, *shape]`, as they are held, and labels `[n]`."""
-        held = self._held
-        features = self._cache.read(indices)[1] if held is None else held[indices]
-        return features, self.labels[indices]
+        """Returns features `[n, *shape]`, float16 from memory or float32, and labels `[n]`."""
+        if self._features is None:
+            return self._cache.read(indices)[1], self.labels[indices]
+        return self._features[indices], self.labels[indices]
 
 
-def _unpack(cache: FeatureCache, shape: tuple[int, ...]) -> np.ndarray:
-    held = np.empty((len(cache), *shape), np.float16)
+def _read_features(cache: FeatureCache, shape: tuple[int, ...]) -> np.ndarray:
+    """Reads all features of a cache as float16, in parallel."""
+    result = np.empty((len(cache), *shape), np.float16)
 
-    def part(begin: int) -> None:
-        features = cache.read(np.arange(begin, min(begin + _PART, len(cache))))[1]
-        if np.abs(features).max() > np.finfo(np.float16).max:
-            raise InputError(f"{cache.path} holds features that float16 cannot; give no --cache")
-        held[begin : begin + _PART] = features
+    def read_batch(begin: int) -> None:
+        features = cache.read(np.arange(begin, min(begin + _READ_BATCH, len(cache))))[1]
+        largest = np.abs(features).max()
+        if largest > np.finfo(np.float16).max:
+            raise InputError(
+                f"{cache.path} holds values beyond the range of float16; train without --cache. "
+                f"Received: {largest:.3g}"
+            )
+        result[begin : begin + _READ_BATCH] = features
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(part, range(0, len(cache), _PART)))
-    return held
+        list(pool.map(read_batch, range(0, len(cache), _READ_BATCH)))
+    return result

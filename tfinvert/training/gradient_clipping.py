@@ -1,66 +1,89 @@
-"""What stands between a gradient and the weights: clipping, spikes, and float16's loss scale."""
+"""Gradient clipping, spike suppression and float16 loss scaling."""
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
-_RATE = 0.02  # of the running mean of the norm: it remembers some fifty steps
-_FIRST_SCALE, _GROW_AFTER = 2.0**15, 2000
+_MEAN_NORM_RATE = 0.02  # of the running mean of the norm: a memory of about fifty steps
+_INITIAL_SCALE, _GROWTH_INTERVAL = 2.0**15, 2000
 
 
-class GradientClipper(tf.Module):
-    """Bounds the gradient's norm, also by what is usual, and leaves out what is not finite.
+class GradientClipper:
+    """Bounds the global norm of the gradient and discards gradients that are not finite.
 
-    A norm may be at most `clip_norm`, and at most `spike` times its running mean: a batch or a
-    rounding that makes one gradient far larger than those before cannot throw Adam off its way,
-    since the step it gets is one of the usual size. In that mean a larger norm counts as the
-    bound, so that it follows when norms stay large. A gradient that is not finite counts as zero.
+    The norm is limited to `clip_norm` and to `spike_threshold` times its running mean. The second
+    limit keeps one abnormal batch or rounding error from derailing Adam, since the resulting step
+    has the usual size. Norms above the limit enter the running mean as the limit, so that the mean
+    follows a lasting increase. A gradient that is not finite becomes zero.
 
-    With `scaled`, losses are multiplied by a scale before the gradient is taken, so that small
-    gradients are numbers in float16 too: it is halved when a gradient is not finite and doubled
-    after 2 000 steps without.
+    With `loss_scaling`, losses are multiplied by a dynamic scale before differentiation, so that
+    small gradients do not underflow in float16. The scale is halved after a gradient that is not
+    finite and doubled after 2000 finite ones.
 
-    Its variables are part of a checkpoint; made in a strategy's scope, updated outside of replicas.
+    Create it in a strategy's scope; call `update` outside of the replicas.
+
+    Args:
+      clip_norm: largest global norm; inf disables the limit.
+      spike_threshold: largest global norm as a multiple of its running mean; inf disables it.
+      loss_scaling: whether to scale losses, for float16.
 
     Attributes:
-      typical: the running mean of the norm; 0 before the first step.
-      held_back: gradients so far that were a spike, or not finite.
-      scale: what losses are multiplied by.
+      enabled: whether there is anything to do.
+      mean_norm: running mean of the norm, float32 `[]`; 0 before the first step.
+      num_suppressed: number of gradients so far that were spikes or not finite, int64 `[]`.
+      scale: multiplier of the losses, float32 `[]`.
     """
 
-    def __init__(self, clip_norm: float = math.inf, spike: float = math.inf, scaled: bool = False):
-        super().__init__()
-        self._clip_norm, self._spike, self._scaled = clip_norm, spike, scaled
-        self.needed = scaled or min(clip_norm, spike) < math.inf
-        self.typical = tf.Variable(0.0, trainable=False)
-        self.held_back = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.scale = tf.Variable(_FIRST_SCALE if scaled else 1.0, trainable=False)
-        self._good = tf.Variable(0, dtype=tf.int64, trainable=False)
+    def __init__(
+        self,
+        clip_norm: float = math.inf,
+        spike_threshold: float = math.inf,
+        loss_scaling: bool = False,
+    ):
+        self._clip_norm, self._spike_threshold = clip_norm, spike_threshold
+        self._loss_scaling = loss_scaling
+        self.enabled = loss_scaling or min(clip_norm, spike_threshold) < math.inf
+        self.mean_norm = tf.Variable(0.0, trainable=False)
+        self.num_suppressed = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.scale = tf.Variable(_INITIAL_SCALE if loss_scaling else 1.0, trainable=False)
+        self._finite_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    @property
+    def trackables(self) -> dict[str, Any]:
+        """Variables by their key in checkpoints."""
+        return {
+            "typical": self.mean_norm,
+            "held_back": self.num_suppressed,
+            "scale": self.scale,
+            "_good": self._finite_steps,
+        }
 
     def factor(self, norm: tf.Tensor) -> tf.Tensor:
-        """What to multiply a gradient of that norm with; 0 where it is not finite."""
-        factor = tf.minimum(1.0, tf.minimum(self._clip_norm, self._usual()) / norm)
+        """Returns the factor that clips a gradient of this norm; 0 if it is not finite."""
+        factor = tf.minimum(1.0, tf.minimum(self._clip_norm, self._spike_limit()) / norm)
         return tf.where(tf.math.is_finite(norm), factor, 0.0)
 
     def update(self, norm: tf.Tensor) -> None:
-        """Takes a step's norm into account; after the step."""
-        finite, usual = tf.math.is_finite(norm), self._usual()
-        self.held_back.assign_add(tf.cast(tf.logical_or(~finite, norm > usual), tf.int64))
-        seen = tf.where(finite, tf.minimum(norm, usual), self.typical)
-        rate = tf.where(self.typical > 0, _RATE, 1.0)
-        if self._scaled:
-            good = tf.where(finite, self._good + 1, 0)
-            grow = tf.logical_and(finite, good >= _GROW_AFTER)
-            changed = tf.where(finite, tf.where(grow, 2.0, 1.0), 0.5)
-            self.scale.assign(tf.maximum(self.scale * changed, 1.0))
-            self._good.assign(tf.where(grow, tf.zeros_like(good), good))
-        self.typical.assign_add(rate * (seen - self.typical))
+        """Updates running mean, counter and loss scale with the norm of a step."""
+        finite, limit = tf.math.is_finite(norm), self._spike_limit()
+        suppressed = tf.logical_or(~finite, norm > limit)
+        self.num_suppressed.assign_add(tf.cast(suppressed, tf.int64))
+        limited = tf.where(finite, tf.minimum(norm, limit), self.mean_norm)
+        rate = tf.where(self.mean_norm > 0, _MEAN_NORM_RATE, 1.0)
+        if self._loss_scaling:
+            count = tf.where(finite, self._finite_steps + 1, 0)
+            grow = tf.logical_and(finite, count >= _GROWTH_INTERVAL)
+            change = tf.where(finite, tf.where(grow, 2.0, 1.0), 0.5)
+            self.scale.assign(tf.maximum(self.scale * change, 1.0))
+            self._finite_steps.assign(tf.where(grow, tf.zeros_like(count), count))
+        self.mean_norm.assign_add(rate * (limited - self.mean_norm))
 
-    def notes(self) -> dict[str, float]:
-        """For the history: how many gradients were held back so far, if any."""
-        count = int(self.held_back.numpy())
+    def log_values(self) -> dict[str, float]:
+        """Returns the number of suppressed gradients for the history, if there were any."""
+        count = int(self.num_suppressed.numpy())
         return {"held_back": count} if count else {}
 
-    def _usual(self) -> tf.Tensor:
-        """The largest norm that is no spike; none is before the first step."""
-        return tf.where(self.typical > 0, self._spike * self.typical, math.inf)
+    def _spike_limit(self) -> tf.Tensor:
+        """The largest norm that is not a spike; infinite before the first step."""
+        return tf.where(self.mean_norm > 0, self._spike_threshold * self.mean_norm, math.inf)

@@ -1,4 +1,4 @@
-"""What a run writes down of its steps: `history.jsonl`, one JSON object a line."""
+"""The training history, `history.jsonl`: one JSON object per line."""
 
 import json
 import pathlib
@@ -10,17 +10,18 @@ Entry = dict[str, float]
 
 
 class History:
-    """The entries of a run up to a step, on disk and in memory.
+    """Log entries of a run, in memory and on disk.
 
     Args:
-      path: the file; made by the first entry.
-      done: entries after this step, of a run that was interrupted, are dropped.
+      path: the file, which the first entry creates.
+      done: number of completed steps; entries of later steps, left by an interrupted run, are
+        dropped.
 
     Attributes:
-      entries: mappings with "step" and other figures, in the order of the steps.
+      entries: mappings of "step" and other values, in order of steps.
 
     Raises:
-      InputError: a whole line of the file cannot be read.
+      InputError: a complete line of the file is not a valid entry.
     """
 
     def __init__(self, path: pathlib.Path, done: int):
@@ -30,10 +31,12 @@ class History:
             return
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         try:
-            whole = [json.loads(line) for line in lines if line.endswith("\n")]
-            self.entries = [entry for entry in whole if entry["step"] <= done]
+            entries = [json.loads(line) for line in lines if line.endswith("\n")]
+            self.entries = [entry for entry in entries if entry["step"] <= done]
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} is damaged: {error}") from error
+            raise InputError(
+                f"{path} is damaged; use another --workdir. Received: {error}"
+            ) from error
         if len(self.entries) < len(lines):
             with atomic_path(path) as temporary:
                 temporary.write_text("".join(map(_line, self.entries)), encoding="utf-8")
@@ -46,12 +49,12 @@ class History:
 
 
 def throughput(images: int, seconds: float) -> float:
-    """Images a second, to three digits; above 0 however slow, since `training_minutes` divides by it."""
+    """Returns images per second to three significant digits, positive however slow the run."""
     return float(f"{images / seconds:.3g}")
 
 
 def training_minutes(entries: list[Entry], batch_size: int) -> float:
-    """The time the steps took, over every session of a run."""
+    """Returns the time spent in training steps, summed over all interruptions of a run."""
     total, last = 0.0, 0
     for entry in entries:
         total += (entry["step"] - last) * batch_size / entry["images_per_second"]

@@ -1,4 +1,4 @@
-"""`--optimizer` values → Keras optimisers, and the learning rate they all follow."""
+"""Keras optimisers by `--optimizer` value, including Muon, and their learning-rate schedule."""
 
 import math
 from collections.abc import Sequence
@@ -9,76 +9,14 @@ import tensorflow as tf
 from keras import ops
 
 MUON_MOMENTUM = 0.95
-_ITERATIONS, _COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
-UPDATE_RMS = 0.2  # of an update, in learning rates: about what Adam's is
-_LAST = ("image/", "spread/")  # the layers that give something, and no maps
-MAX_MUON_SIDE = 1024  # rows or columns, whichever are fewer, of what is made orthogonal
-
-
-class Muon(keras.optimizers.AdamW):
-    """Kernels move by their gradient's momentum with all singular values made about equal.
-
-    Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks", scaled as by Liu
-    et al. 2025, "Muon is scalable for LLM training", section 2.2, so that Adam's learning rates and
-    decays serve. A convolution's kernel counts as the matrix from its window to its channels. What
-    is no kernel, the layers that give the image and its spread, and kernels of more than 1024 rows
-    and columns, as in fully connected layers, on which the iterations would take long, get AdamW.
-    `keras.optimizers.Muon` is for matrices alone.
-    """
-
-    def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Makes a momentum for each variable, and Adam's second moment for what is no kernel."""
-        if self.built:
-            return
-        keras.optimizers.Optimizer.build(self, variables)  # Adam's own would make both for all
-        self._momentums = [self.add_variable_from_reference(v, "momentum") for v in variables]
-        self._velocities = [
-            None if uses_muon(v.path, v.shape) else self.add_variable_from_reference(v, "velocity")
-            for v in variables
-        ]
-
-    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
-        """Moves one variable."""
-        index = self._get_variable_index(variable)
-        if self._velocities[index] is not None:
-            super().update_step(gradient, variable, learning_rate)
-            return
-        momentum = self._momentums[index]
-        rate = ops.cast(learning_rate, variable.dtype)
-        gradient = ops.cast(gradient, variable.dtype)
-        moved = gradient + MUON_MOMENTUM * momentum
-        self.assign(momentum, moved)
-        matrix = ops.reshape(gradient + MUON_MOMENTUM * moved, (-1, variable.shape[-1]))
-        scale = UPDATE_RMS * math.sqrt(max(matrix.shape))
-        self.assign_sub(variable, ops.reshape(rate * scale * orthogonalize(matrix), variable.shape))
-
-
-def uses_muon(path: str, shape: Sequence[int], largest: int = MAX_MUON_SIDE) -> bool:
-    """Whether a variable, by its path and shape, gets orthogonal updates."""
-    if len(shape) < 2 or path.startswith(_LAST):
-        return False
-    return min(math.prod(shape[:-1]), shape[-1]) <= largest
-
-
-@tf.function(autograph=False)  # so that kernels of one shape are traced once
-def orthogonalize(matrix: tf.Tensor) -> tf.Tensor:
-    """Nearly the nearest matrix with orthonormal rows or columns: singular values of 0.7 to 1.2.
-
-    By Newton-Schulz iterations of the fifth degree; singular values far below the largest stay
-    below that.
-    """
-    a, b, c = _COEFFICIENTS
-    tall = matrix.shape[0] > matrix.shape[1]
-    wide = tf.transpose(matrix) if tall else matrix
-    wide /= tf.norm(wide) + 1e-7
-    for _ in range(_ITERATIONS):
-        square = tf.matmul(wide, wide, transpose_b=True)
-        wide = a * wide + tf.matmul(b * square + c * tf.matmul(square, square), wide)
-    return tf.transpose(wide) if tall else wide
+UPDATE_RMS = 0.2  # of a Muon update, in units of the learning rate: about that of an Adam update
+MAX_MUON_SIDE = 1024  # largest smaller side of a matrix that Muon orthogonalises
+_NEWTON_SCHULZ_STEPS, _NEWTON_SCHULZ_COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
+_OUTPUT_LAYERS = ("image/", "spread/")  # path prefixes of the output layers' variables
 
 
 class ScheduleSettings(Protocol):
-    """The settings that say how the learning rate goes."""
+    """Settings that define the learning-rate schedule."""
 
     steps: int
     learning_rate: float
@@ -86,7 +24,7 @@ class ScheduleSettings(Protocol):
 
 
 class OptimizerSettings(ScheduleSettings, Protocol):
-    """And how strongly weights are drawn to 0, as a multiple of the rate."""
+    """Settings of an optimiser with decoupled weight decay, a multiple of the learning rate."""
 
     weight_decay: float
 
@@ -94,7 +32,7 @@ class OptimizerSettings(ScheduleSettings, Protocol):
 def learning_rate_schedule(
     settings: ScheduleSettings,
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate: a linear warm-up, then a cosine that ends at 0 with the last step."""
+    """Returns a linear warm-up followed by a cosine decay to 0 at the last step."""
     warmup = min(settings.warmup_steps, settings.steps // 5)
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=settings.learning_rate / 100,
@@ -104,18 +42,89 @@ def learning_rate_schedule(
     )
 
 
+class Muon(keras.optimizers.AdamW):
+    """Muon for convolutional networks: orthogonalised momentum for kernels, AdamW for the rest.
+
+    Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks". Updates are
+    scaled as in Liu et al. 2025, "Muon is scalable for LLM training", section 2.2, so that learning
+    rates and weight decays tuned for Adam apply. The kernel of a convolution is reshaped to a
+    matrix of shape [window × input channels, output channels].
+
+    AdamW updates biases and other vectors, the output layers (image and uncertainty), and kernels
+    whose smaller side exceeds 1024, such as those of large fully connected layers, for which the
+    Newton-Schulz iterations would be slow. `keras.optimizers.Muon` supports 2-D kernels only.
+    """
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Creates a momentum per variable and, for AdamW's variables, a second moment."""
+        if self.built:
+            return
+        # Not AdamW's own build, which would create both for all variables.
+        keras.optimizers.Optimizer.build(self, variables)
+        self._momentums = [self.add_variable_from_reference(v, "momentum") for v in variables]
+        self._velocities = [
+            None if uses_muon(v.path, v.shape) else self.add_variable_from_reference(v, "velocity")
+            for v in variables
+        ]
+
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        """Updates one variable."""
+        index = self._get_variable_index(variable)
+        if self._velocities[index] is not None:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        momentum = self._momentums[index]
+        rate = ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        accumulated = gradient + MUON_MOMENTUM * momentum
+        self.assign(momentum, accumulated)
+        nesterov = gradient + MUON_MOMENTUM * accumulated
+        matrix = ops.reshape(nesterov, (-1, variable.shape[-1]))
+        scale = UPDATE_RMS * math.sqrt(max(matrix.shape))
+        self.assign_sub(variable, ops.reshape(rate * scale * orthogonalize(matrix), variable.shape))
+
+
+def uses_muon(path: str, shape: Sequence[int], max_side: int = MAX_MUON_SIDE) -> bool:
+    """Returns whether a variable of this path and shape gets Muon's updates, not AdamW's."""
+    if len(shape) < 2 or path.startswith(_OUTPUT_LAYERS):
+        return False
+    return min(math.prod(shape[:-1]), shape[-1]) <= max_side
+
+
+@tf.function(autograph=False)  # traced once for all kernels of one shape
+def orthogonalize(matrix: tf.Tensor) -> tf.Tensor:
+    """Approximates the nearest matrix with orthonormal rows or columns.
+
+    Five quintic Newton-Schulz iterations map most singular values into [0.7, 1.2]; those far below
+    the largest stay smaller.
+
+    Args:
+      matrix: `[m, n]`.
+
+    Returns:
+      `[m, n]`.
+    """
+    a, b, c = _NEWTON_SCHULZ_COEFFICIENTS
+    tall = matrix.shape[0] > matrix.shape[1]
+    wide = tf.transpose(matrix) if tall else matrix
+    wide /= tf.norm(wide) + 1e-7
+    for _ in range(_NEWTON_SCHULZ_STEPS):
+        gram = tf.matmul(wide, wide, transpose_b=True)
+        wide = a * wide + tf.matmul(b * gram + c * tf.matmul(gram, gram), wide)
+    return tf.transpose(wide) if tall else wide
+
+
 def make_adam(settings: ScheduleSettings) -> keras.optimizers.Optimizer:
-    """Adam as the paper has it: β 0.9 and 0.999."""
+    """Creates the paper's optimiser: Adam with β₁ = 0.9 and β₂ = 0.999."""
     return keras.optimizers.Adam(learning_rate_schedule(settings))
 
 
 def make_adamw(settings: OptimizerSettings) -> keras.optimizers.Optimizer:
-    """Adam with a weight decay of its own (Loshchilov & Hutter 2019), of weights and biases."""
-    return keras.optimizers.AdamW(
-        learning_rate_schedule(settings), weight_decay=settings.weight_decay
-    )
+    """Creates AdamW (Loshchilov & Hutter 2019), which also decays biases."""
+    rate = learning_rate_schedule(settings)
+    return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
 
 
 def make_muon(settings: OptimizerSettings) -> keras.optimizers.Optimizer:
-    """Orthogonal updates of kernels, with that decay; see `make_muon`."""
+    """Creates `Muon`, whose decoupled weight decay also applies to biases."""
     return Muon(learning_rate_schedule(settings), weight_decay=settings.weight_decay)

@@ -1,7 +1,7 @@
-"""`--precision` values: what a network computes in while it trains.
+"""Hardware support for the `--precision` values, the compute precisions of training.
 
-Weights, their average, standardisation, loss and the layer that gives the image or the logits are
-float32 whatever the precision.
+In every precision the weights, their moving average, the standardisation, the loss and the output
+layer are float32.
 """
 
 import pathlib
@@ -10,39 +10,41 @@ import tensorflow as tf
 
 from tfinvert.errors import InputError
 
-_BFLOAT16_CAPABILITY = (8, 0)  # of NVIDIA GPUs: Ampere
+_BFLOAT16_CAPABILITY = (8, 0)  # of NVIDIA GPUs since Ampere
+CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
 
 def check_precision(precision: str) -> None:
-    """Whether the devices here can train in that precision; prints a line where it does not pay.
+    """Checks that the devices support a precision; prints a line if it would be slow.
 
     Raises:
-      InputError: they cannot.
+      InputError: they do not.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if precision == "float16" and not gpus:
         raise InputError(
-            "precision float16 takes a GPU, and there is none; a CPU takes float32 or bfloat16"
+            "--precision=float16 requires a GPU; use --precision=float32 or bfloat16 on a CPU. "
+            "Received: no GPU"
         )
     if precision != "bfloat16":
         return
     for gpu in gpus:
-        found = tf.config.experimental.get_device_details(gpu)
-        capability = found.get("compute_capability", _BFLOAT16_CAPABILITY)
+        details = tf.config.experimental.get_device_details(gpu)
+        capability = details.get("compute_capability", _BFLOAT16_CAPABILITY)
         if capability < _BFLOAT16_CAPABILITY:
             raise InputError(
-                f"precision bfloat16 takes a GPU of compute capability 8.0; "
-                f"{found.get('device_name', 'this one')} has {'.'.join(map(str, capability))} and "
-                "takes float32 or float16"
+                "--precision=bfloat16 requires a GPU of compute capability 8.0 or higher; use "
+                f"float32 or float16. Received: {details.get('device_name', 'a GPU')} of "
+                f"compute capability {'.'.join(map(str, capability))}"
             )
-    if not gpus and not _cpu_has_bfloat16():
-        print("this CPU has no bfloat16 instructions: float32 is likely faster")
+    if not gpus and not _cpu_supports_bfloat16():
+        print("this CPU has no bfloat16 instructions; --precision=float32 is probably faster")
 
 
-def _cpu_has_bfloat16() -> bool:
-    """As Linux tells; taken for granted elsewhere."""
+def _cpu_supports_bfloat16() -> bool:
+    """Reads the CPU's flags on Linux; assumes support elsewhere."""
     try:
-        flags = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+        flags = CPU_INFO.read_text(encoding="utf-8").split()
     except OSError:
         return True
     return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags))

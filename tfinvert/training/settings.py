@@ -1,4 +1,4 @@
-"""The numbers a training run is made with."""
+"""Training hyperparameters and the logging, validation and checkpoint intervals."""
 
 import dataclasses
 import math
@@ -15,47 +15,52 @@ _CHOICES = {
     "uncertainty": UNCERTAINTY_MODES,
     "jit": JIT,
 }
+_POSITIVE = ("steps", "batch_size", "learning_rate", "clip_norm", "width", "accumulation_steps")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What, with the data and the feature, determines a trained network.
+    """Hyperparameters: together with data and feature they determine the trained network.
 
     Attributes:
-      steps: optimiser steps in all.
-      batch_size: images a step, over all devices.
-      learning_rate: the optimiser's peak rate, after the warm-up.
-      warmup_steps: steps over which the rate rises linearly from almost 0; then it falls to 0
-        along a cosine until the last step. At most a fifth of all steps.
-      clip_norm: the most the norm of the whole gradient may be; inf does not clip.
-      spike_threshold: the most it may be as a multiple of its running mean; inf does not look.
-      ema_decay: decay of the moving average of the weights, which is what is kept; 0 keeps the
-        last weights.
-      min_crop: the smallest random crop, as a fraction of the largest; None leaves it to the
-        data source.
-      shift: pixels by which a view is moved at random, in each direction; what comes in at the
-        border is mirrored. Makes new images without making them smoother, as enlarged crops do.
-      color_jitter: how strongly colours, contrast and brightness vary, in [0, 1]; None leaves it
-        to the data source.
-      cached_views: fixed views of each photograph that are computed once, with their features, and
-        kept on disk; 0 computes a fresh view for every step.
-      network: a key of `inversion.NETWORKS`.
-      width: scales the channels of the network.
-      hidden_units: of the first two fully connected layers of a network for vectors; 0 for 4096 ×
-        width.
-      train_encoder: whether the model that gives the feature is trained too, from its own weights:
-        an autoencoder.
-      uncertainty: whether a second output learns how far each pixel may be from the truth: "none",
-        "joint" with the image, or "frozen", on a network that stays as it is.
-      loss: keys of `losses.LOSSES`, with weights where there are several: see `loss_terms`.
+      steps: total number of optimiser steps.
+      batch_size: images per step, over all devices.
+      learning_rate: peak learning rate, reached at the end of the warm-up.
+      warmup_steps: steps of linear warm-up, at most a fifth of all steps. A cosine decay to 0 at
+        the last step follows.
+      clip_norm: largest global norm of the gradient; inf disables clipping.
+      spike_threshold: largest global norm of the gradient as a multiple of its running mean; inf
+        disables spike suppression.
+      ema_decay: decay of the exponential moving average (EMA) of the weights. The averaged weights
+        are the ones saved; 0 saves the last weights instead.
+      min_crop: side of the smallest random crop, as a fraction of the largest; None uses the data
+        source's default.
+      shift: largest random translation in each direction, in pixels, with reflection padding.
+        Unlike enlarging a crop, it does not smooth the image.
+      color_jitter: strength of the random changes of colour, contrast and brightness, in [0, 1];
+        None uses the data source's default.
+      cached_views: fixed augmented views per photograph that are computed once and kept on disk
+        with their features; 0 draws a new view at every step.
+      network: architecture, a key of `inversion.NETWORKS`.
+      width: multiplier of the network's channels.
+      hidden_units: units of each of the first two fully connected layers (vector features only);
+        0 means 4096 × width.
+      train_encoder: whether to fine-tune the model that computes the feature as well, which makes
+        the two networks an autoencoder.
+      uncertainty: "none"; "joint" trains an uncertainty head together with the network; "frozen"
+        trains only the head, on a network whose weights are frozen.
+      loss: names of losses (keys of `losses.LOSSES`) with optional weights; see
+        `loss_spec.parse_loss`.
       optimizer: a key of `optimizers.OPTIMIZERS`.
-      weight_decay: of adamw and muon, apart from the gradient: a step takes this share, times the
-        learning rate, of every weight and bias. `ClassifierSettings` has another.
-      precision: what the network computes in: see `precision`.
-      accumulation_steps: parts a device takes its share of a batch in, one after the other, to need
-        less memory; the result is the same to rounding.
-      jit: whether XLA compiles the gradient: "on", "off", or "auto" for where it pays.
-      seed: of the weights and of the order and crops of the images.
+      weight_decay: decoupled weight decay of adamw and muon. Each step shrinks all weights and
+        biases by this factor times the learning rate. `ClassifierSettings.weight_decay` is an L2
+        penalty instead.
+      precision: compute precision of the network; see the module `precision`.
+      accumulation_steps: number of micro-batches into which each device splits its share of a
+        batch; more need less memory. The result is equal up to rounding.
+      jit: whether XLA compiles the gradient computation: "on", "off", or "auto", which compiles on
+        a single GPU.
+      seed: seed of the initial weights, the image order and the augmentation.
 
     Raises:
       InputError: a value is out of range.
@@ -86,50 +91,53 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        positive = ("steps", "batch_size", "learning_rate", "clip_norm", "width")
-        for name in (*positive, "accumulation_steps"):
+        for name in _POSITIVE:
             if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be positive. Received: {getattr(self, name)}")
+                raise InputError(f"--{name} must be positive. Received: {getattr(self, name)}")
         for name in ("learning_rate", "width"):
             if math.isinf(getattr(self, name)):
-                raise InputError(f"{name} must be finite. Received: {getattr(self, name)}")
+                raise InputError(f"--{name} must be finite. Received: {getattr(self, name)}")
         if not self.spike_threshold > 1:
-            raise InputError(f"spike_threshold must be above 1. Received: {self.spike_threshold}")
+            raise InputError(f"--spike_threshold must exceed 1. Received: {self.spike_threshold}")
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise InputError(
-                    f"{name} must be one of {', '.join(known)}. Received: {getattr(self, name)!r}"
+                    f"--{name} must be one of {', '.join(known)}. Received: {getattr(self, name)!r}"
                 )
         parse_loss(self.loss)
         check_weight_decay(self.weight_decay)
         if not 0 <= self.ema_decay < 1:
-            raise InputError(f"ema_decay must be in [0, 1). Received: {self.ema_decay}")
-        if self.warmup_steps < 0:
-            raise InputError(f"warmup_steps must not be negative. Received: {self.warmup_steps}")
-        if self.cached_views < 0:
-            raise InputError(f"cached_views must not be negative. Received: {self.cached_views}")
+            raise InputError(f"--ema_decay must be in [0, 1). Received: {self.ema_decay}")
+        for name in ("warmup_steps", "cached_views"):
+            if getattr(self, name) < 0:
+                raise InputError(f"--{name} must not be negative. Received: {getattr(self, name)}")
         if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed must be from 0 to 2**32 - 1. Received: {self.seed}")
+            raise InputError(f"--seed must be between 0 and 2**32 - 1. Received: {self.seed}")
 
 
 def check_weight_decay(weight_decay: float) -> None:
-    """Whether weights can be drawn to 0 so strongly, in whichever of the two ways.
+    """Checks the range of a weight decay, decoupled or L2.
 
     Raises:
       InputError: it is negative or not finite.
     """
     if not 0 <= weight_decay < math.inf:
-        raise InputError(f"weight_decay must be finite and not negative. Received: {weight_decay}")
+        raise InputError(
+            f"--weight_decay must be finite and not negative. Received: {weight_decay}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Intervals:
-    """How often the loop stops to look; has no part in what is learnt.
+    """Logging, validation and checkpoint intervals; they do not affect the trained weights.
 
     Attributes:
-      log: steps between entries of the history and of TensorBoard's scalars.
-      validate: steps between validations and image summaries.
+      log: steps between entries of `history.jsonl` and of TensorBoard's scalars.
+      validate: steps between validations, each with an image summary.
       checkpoint: steps between checkpoints.
+
+    Raises:
+      InputError: an interval is not positive.
     """
 
     log: int = 50
@@ -137,8 +145,9 @@ class Intervals:
     checkpoint: int = 1000
 
     def __post_init__(self) -> None:
-        if min(self.log, self.validate, self.checkpoint) < 1:
-            raise InputError(f"log, validate and checkpoint must be positive. Received: {self}")
+        for name, steps in dataclasses.asdict(self).items():
+            if steps < 1:
+                raise InputError(f"--{name}_every must be positive. Received: {steps}")
 
 
 DEFAULT_INTERVALS = Intervals()

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run."""
+"""TensorBoard summaries of a run."""
 
 import pathlib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ NUM_IMAGES = 8
 
 
 class ScalarWriter:
-    """The figures of a run.
+    """Writes the scalars of a run.
 
     Args:
       folder: TensorBoard's log directory.
@@ -21,8 +21,8 @@ class ScalarWriter:
     def __init__(self, folder: pathlib.Path):
         self._writer = tf.summary.create_file_writer(str(folder))
 
-    def scalars(self, entry: Mapping[str, float]) -> None:
-        """An entry of the history, each value under its own name."""
+    def write_scalars(self, entry: Mapping[str, float]) -> None:
+        """Writes each value of a history entry under its name."""
         with self._writer.as_default(step=int(entry["step"])):
             for name, value in entry.items():
                 if name != "step":
@@ -31,22 +31,28 @@ class ScalarWriter:
 
 
 class SummaryWriter(ScalarWriter):
-    """Scalars, and fixed validation images beside their reconstructions.
+    """Writes scalars, and eight validation images next to their reconstructions.
 
     Args:
       folder: TensorBoard's log directory.
-      validation: `[n, H, W, 3]` in [0, 1]; eight evenly spaced ones are shown.
+      validation: validation images `[n, H, W, 3]` in [0, 1], of which eight evenly spaced ones are
+        written.
       output_size: (height, width) of the reconstructions.
     """
 
     def __init__(self, folder: pathlib.Path, validation: np.ndarray, output_size: tuple[int, int]):
         super().__init__(folder)
-        self._shown = evenly_spaced_indices(len(validation), NUM_IMAGES)
-        self._originals = resize_images(validation[self._shown], output_size)
+        self._indices = evenly_spaced_indices(len(validation), NUM_IMAGES)
+        self._originals = resize_images(validation[self._indices], output_size)
 
-    def images(self, reconstructions: np.ndarray, step: int) -> None:
-        """Original and reconstruction side by side; the reconstructions of all of `validation`."""
-        pairs = np.concatenate([self._originals, reconstructions[self._shown]], axis=2)
+    def write_images(self, reconstructions: np.ndarray, step: int) -> None:
+        """Writes pairs of original and reconstruction.
+
+        Args:
+          reconstructions: reconstructions of all validation images, `[n, *output_size, 3]`.
+          step: current step.
+        """
+        pairs = np.concatenate([self._originals, reconstructions[self._indices]], axis=2)
         with self._writer.as_default(step=step):
             tf.summary.image("original | reconstruction", pairs, max_outputs=NUM_IMAGES)
         self._writer.flush()

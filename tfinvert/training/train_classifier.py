@@ -1,4 +1,4 @@
-"""Training AlexNet as a classifier: its head on what the frozen convolutions give, or all of it."""
+"""Trains AlexNet as a classifier: its head on frozen convolutional features, or all layers."""
 
 import dataclasses
 import functools
@@ -19,30 +19,34 @@ from tfinvert.training.datasets import LabelledFeatureDataset, LabelledImageData
 from tfinvert.training.gradient_clipping import GradientClipper
 from tfinvert.training.history import Entry
 from tfinvert.training.optimizers import learning_rate_schedule
-from tfinvert.training.settings import DEFAULT_INTERVALS, Intervals, Settings, check_weight_decay
+from tfinvert.training.settings import (
+    DEFAULT_INTERVALS,
+    Intervals,
+    Settings,
+    check_weight_decay,
+)
 from tfinvert.training.summaries import ScalarWriter
 from tfinvert.training.train_loop import restore_or_initialize, train_loop
 from tfinvert.training.train_step import check_step_settings, compile_train_step
 
 TRAINABLE_PARTS = ("head", "all")
-_OTHER = {"hidden_units", "weight_decay"}  # which are of other things in `Settings`
-_AT_ONCE = 125  # images scored in one go
+_BATCH = 125  # images scored at a time
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierSettings:
-    """What, with the data and the weights it starts from, determines a trained classifier.
+    """Hyperparameters: with data and initial weights they determine the trained classifier.
+
+    Attributes not listed here are those of `Settings`.
 
     Attributes:
-      train: "head" for fc6, fc7 and fc8 alone, on what the frozen convolutions give; "all" for
+      train: "head" trains fc6, fc7 and fc8 on the output of the frozen convolutions; "all" trains
         every layer.
-      hidden_units: of fc6 and fc7.
-      momentum: of stochastic gradient descent.
-      dropout: share of the units of fc6 and fc7 that a step leaves out.
-      weight_decay: of kernels and not of biases, in the gradient: this share of them is added to
-        it, and so is in the momentum too. `Settings` has another.
-
-    The other attributes are those of `Settings`.
+      units: units of each of fc6 and fc7.
+      momentum: momentum of stochastic gradient descent.
+      dropout: dropout rate of fc6 and fc7.
+      weight_decay: L2 penalty on kernels, not biases: this multiple of a kernel is added to its
+        gradient, and thus enters the momentum. `Settings.weight_decay` is decoupled instead.
 
     Raises:
       InputError: a value is out of range.
@@ -67,35 +71,34 @@ class ClassifierSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _ = self.views  # checks what is its own
+        _ = self.data_settings  # checks the shared fields
         if self.train not in TRAINABLE_PARTS:
-            raise InputError(
-                f"train must be one of {', '.join(TRAINABLE_PARTS)}. Received: {self.train!r}"
-            )
+            known = ", ".join(TRAINABLE_PARTS)
+            raise InputError(f"--train must be one of {known}. Received: {self.train!r}")
         check_weight_decay(self.weight_decay)
-        if self.hidden_units < 1:
-            raise InputError(f"hidden_units must be positive. Received: {self.hidden_units}")
+        if self.units < 1:
+            raise InputError(f"--units must be positive. Received: {self.units}")
         for name in ("momentum", "dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} must be in [0, 1). Received: {getattr(self, name)}")
+                raise InputError(f"--{name} must be in [0, 1). Received: {getattr(self, name)}")
 
     @property
-    def views(self) -> Settings:
-        """The part that says which views are seen, and when."""
-        names = {field.name for field in dataclasses.fields(Settings)} - _OTHER
-        return Settings(**{k: v for k, v in dataclasses.asdict(self).items() if k in names})
+    def data_settings(self) -> Settings:
+        """The fields shared with `Settings`, which determine order and augmentation of images."""
+        shared = {field.name for field in dataclasses.fields(Settings)} - {"weight_decay"}
+        return Settings(**{k: v for k, v in dataclasses.asdict(self).items() if k in shared})
 
 
 @dataclasses.dataclass(frozen=True)
 class InitialClassifier:
-    """The AlexNet that training starts from.
+    """An AlexNet to start training from.
 
     Attributes:
       variant: a key of `alexnet.VARIANTS`.
       image_size: (height, width) of the images.
-      input_size: side of what the network sees.
-      classes: how many.
-      layers: (kernel, bias) by layer; those that are not there start from the seed.
+      input_size: side to which the network resizes them.
+      classes: number of classes.
+      layers: (kernel, bias) by layer; absent layers get random weights.
     """
 
     variant: str
@@ -105,8 +108,8 @@ class InitialClassifier:
     layers: dict[str, tuple[np.ndarray, np.ndarray]]
 
     def build(self, settings: ClassifierSettings) -> keras.Model:
-        """The network, from images to probabilities."""
-        units = (settings.hidden_units, settings.hidden_units, self.classes)
+        """Builds the network, from images to probabilities."""
+        units = (settings.units, settings.units, self.classes)
         with precision_scope(settings.precision):
             network = alexnet.build(
                 self.variant,
@@ -122,163 +125,177 @@ class InitialClassifier:
 
 
 class ClassifierState:
-    """Network, optimiser and step; made in a strategy's scope.
+    """Network, optimiser and step; create it in a strategy's scope.
+
+    Args:
+      initial: the network to start from.
+      settings: hyperparameters.
 
     Attributes:
-      whole: the network from images to probabilities.
-      frozen: from images to what `fitted` takes; None where that is images.
-      fitted: the part that is trained, to the logits of fc8.
-      optimizer: stochastic gradient descent with its schedule.
-      guard: scales the loss for float16.
-      step: steps done.
+      network: the network from images to probabilities.
+      frozen: the frozen part, from images to pool5; None if all layers are trained.
+      trained: the trained part, from pool5 or images to the logits of fc8.
+      optimizer: stochastic gradient descent with a learning-rate schedule.
+      clipper: scales the loss in float16.
+      step: number of completed steps.
     """
 
-    def __init__(self, start: InitialClassifier, settings: ClassifierSettings):
+    def __init__(self, initial: InitialClassifier, settings: ClassifierSettings):
         keras.utils.set_random_seed(settings.seed)
-        self.whole = start.build(settings)
-        images, logits = self.whole.input, self.whole.get_layer("fc8").output
+        self.network = initial.build(settings)
+        images, logits = self.network.input, self.network.get_layer("fc8").output
         self.frozen = None
         if settings.train == "head":
-            middle = self.whole.get_layer("pool5").output
-            self.frozen, self.fitted = keras.Model(images, middle), keras.Model(middle, logits)
+            pool5 = self.network.get_layer("pool5").output
+            self.frozen, self.trained = keras.Model(images, pool5), keras.Model(pool5, logits)
         else:
-            self.fitted = keras.Model(images, logits)
-        self.optimizer = keras.optimizers.SGD(learning_rate_schedule(settings), settings.momentum)
+            self.trained = keras.Model(images, logits)
+        schedule = learning_rate_schedule(settings)
+        self.optimizer = keras.optimizers.SGD(schedule, settings.momentum)
         self.optimizer.build(self.variables)
-        self.guard = GradientClipper(scaled=settings.precision == "float16")
+        self.clipper = GradientClipper(loss_scaling=settings.precision == "float16")
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """What the optimiser fits."""
-        return self.fitted.trainable_variables
+        """Variables that the optimiser updates."""
+        return self.trained.trainable_variables
 
     @property
     def trackables(self) -> dict[str, Any]:
-        """See `state.CheckpointedState`; Keras leaves out where dropout stands in its random numbers."""
-        dropouts = [x for x in self.fitted.layers if isinstance(x, keras.layers.Dropout) and x.rate]
+        """Checkpointed objects but for the step, by their key in checkpoints.
+
+        They include the states of the dropout layers' random generators, which Keras does not
+        save.
+        """
+        layers = self.trained.layers
+        dropouts = [x for x in layers if isinstance(x, keras.layers.Dropout) and x.rate]
         seeds = {layer.name: layer.seed_generator.state.value for layer in dropouts}
-        parts = {"network": self.fitted, "optimizer": self.optimizer, "guard": self.guard}
-        return parts | seeds
+        objects = {"network": self.trained, "optimizer": self.optimizer}
+        return objects | {"guard": self.clipper.trackables} | seeds
 
     def is_finite(self) -> bool:
-        """Whether every weight is a finite number."""
-        return all(np.isfinite(weight).all() for weight in self.fitted.get_weights())
+        """Returns whether all trained weights are finite."""
+        return all(np.isfinite(weight).all() for weight in self.trained.get_weights())
 
-    def notes(self) -> dict[str, float]:
-        """See `state.CheckpointedState`."""
-        return self.guard.notes()
+    def log_values(self) -> dict[str, float]:
+        """Returns values for the history besides the loss."""
+        return self.clipper.log_values()
 
 
 def train_classifier(
-    start: InitialClassifier,
+    initial: InitialClassifier,
     training: LabelledImageDataset | LabelledFeatureDataset,
     validation: tuple[np.ndarray, np.ndarray],
     settings: ClassifierSettings,
     workdir: pathlib.Path,
     strategy: tf.distribute.Strategy,
-    pace: Intervals = DEFAULT_INTERVALS,
+    intervals: Intervals = DEFAULT_INTERVALS,
 ) -> tuple[keras.Model, list[Entry]]:
-    """Trains a classifier, from where `workdir` left off.
+    """Trains a classifier; resumes an interrupted run.
 
     Args:
-      start: the network to start from.
-      training: what to train on; features only of the frozen part, where only the head is trained.
-      validation: images `[n, H, W, 3]` in [0, 1] and labels `[n]`, scored now and then.
-      settings: what is learnt.
-      workdir: an existing directory; gets `checkpoints/`, `summaries/` and `history.jsonl`.
-      strategy: from `strategies.make_strategy`.
-      pace: how often to log, validate and save.
+      initial: the network to start from.
+      training: training images or, if only the head is trained, features of the frozen part.
+      validation: images `[n, H, W, 3]` in [0, 1] and labels `[n]`, scored during training.
+      settings: hyperparameters.
+      workdir: existing directory, which receives `checkpoints/`, `summaries/` and `history.jsonl`.
+      strategy: the devices, from `strategies.make_strategy`.
+      intervals: logging, validation and checkpoint intervals.
 
     Returns:
-      The network, from images to probabilities, and the history: a list of entries with step, loss
-      (since the entry before), images_per_second and at times validation_top1 and validation_top5.
+      The network, from images to probabilities, and the history: entries with step, loss (mean
+      since the previous entry), images_per_second and, at validations, validation_top1 and
+      validation_top5.
 
     Raises:
-      InputError: the batch cannot be shared among the devices, a checkpoint is damaged, an image
-        cannot be had, or the loss or a weight is no longer finite; the last good checkpoint is
-        kept.
+      InputError: the devices cannot share a batch, a checkpoint is damaged, an image is
+        unavailable, or the loss or a weight is not finite. The last good checkpoint is kept.
+      Interrupted: see `train_loop`.
     """
     check_step_settings(settings, strategy)
-    team = strategies.worker_group(strategy)
+    workers = strategies.worker_group(strategy)
     with strategy.scope():
-        state = ClassifierState(start, settings)
-    begun = restore_or_initialize(state, workdir, strategy)
-    if begun.done >= settings.steps:
-        return state.whole, begun.entries
+        state = ClassifierState(initial, settings)
+    resume_point = restore_or_initialize(state, workdir, strategy)
+    if resume_point.done >= settings.steps:
+        return state.network, resume_point.entries
     inputs, labels = validation
-    if state.frozen and team.chief:
-        inputs = compile_predict(state.frozen)(_in_batches(inputs))
-    predict = compile_predict(state.fitted)
-    images_given = isinstance(training, LabelledImageDataset)
+    if state.frozen and workers.is_chief:
+        inputs = compile_predict(state.frozen)(_split(inputs))
+    predict = compile_predict(state.trained)
 
     def validate(step: int) -> dict[str, float]:
-        scores = top_k_accuracy(predict(_in_batches(inputs)), labels)
+        scores = top_k_accuracy(predict(_split(inputs)), labels)
         tqdm.tqdm.write(f"step {step}: {format_accuracy(scores)}")
         return {f"validation_{name}": value for name, value in scores.items()}
 
+    from_images = isinstance(training, LabelledImageDataset)
     train_loop(
-        make_train_step(state, settings, strategy, state.frozen if images_given else None),
-        training.batches(begun.done, team.part),
+        make_train_step(state, settings, strategy, state.frozen if from_images else None),
+        training.batches(resume_point.done, workers.shard),
         validate,
-        begun,
+        resume_point,
         length=settings,
         strategy=strategy,
-        summaries=ScalarWriter(workdir / "summaries") if team.chief else None,
-        pace=pace,
+        summaries=ScalarWriter(workdir / "summaries") if workers.is_chief else None,
+        intervals=intervals,
     )
-    return state.whole, begun.entries
+    return state.network, resume_point.entries
 
 
 def make_train_step(
     state: ClassifierState,
     settings: ClassifierSettings,
     strategy: tf.distribute.Strategy,
-    before: keras.Model | None,
+    frozen: keras.Model | None,
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """A compiled function of one distributed batch that trains once and returns the loss.
+    """Compiles a function that trains on one distributed batch and returns the loss.
 
-    The loss is the cross-entropy alone, without the weight decay. `before` is what is applied to
-    the batch first, and not trained.
+    The loss is the cross-entropy, without the weight decay. `frozen` is applied to the batch first;
+    None if the batch is its output already, or all layers are trained.
     """
     decay = settings.weight_decay / strategy.num_replicas_in_sync  # the optimiser sums replicas
 
     def losses(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        if before is not None:
-            inputs = tf.stop_gradient(before(inputs, training=False))
-        logits = tf.cast(state.fitted(inputs, training=True), tf.float32)
+        if frozen is not None:
+            inputs = tf.stop_gradient(frozen(inputs, training=False))
+        logits = tf.cast(state.trained(inputs, training=True), tf.float32)
         return [tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)]
 
-    def decayed(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    def add_weight_decay(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         return [
             gradient + decay * variable.value if decay and len(variable.shape) > 1 else gradient
             for gradient, variable in zip(gradients, state.variables, strict=True)
         ]
 
-    return compile_train_step(losses, [state], settings, strategy, penalty=decayed)
+    return compile_train_step(losses, [state], settings, strategy, regularize=add_weight_decay)
 
 
 def compile_predict(model: keras.Model) -> Callable[[Iterable[Any]], np.ndarray]:
-    """A compiled function from batches of inputs to a model's outputs in inference: `[n, ...]`."""
+    """Compiles a function from batches of inputs to a model's outputs in inference, `[n, ...]`."""
     call = tf.function(functools.partial(model, training=False), reduce_retracing=True)
     return lambda batches: np.concatenate(
         [call(tf.convert_to_tensor(batch)).numpy() for batch in batches]
     )
 
 
-def _in_batches(array: np.ndarray) -> Iterable[np.ndarray]:
-    return (array[i : i + _AT_ONCE] for i in range(0, len(array), _AT_ONCE))
+def _split(array: np.ndarray) -> Iterable[np.ndarray]:
+    return (array[i : i + _BATCH] for i in range(0, len(array), _BATCH))
 
 
 def top_k_accuracy(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The share of images whose class is the best scored one (top1) or among the best five (top5).
+    """Computes top-1 and top-5 accuracy.
 
-    Of equal scores the first class counts as the better one, so that a network which tells nothing
-    apart is right no more often than chance.
+    Ties are broken in favour of the lower class index, so that a constant network is no better than
+    chance.
 
     Args:
       scores: logits or probabilities, `[n, classes]`.
-      labels: `[n]`.
+      labels: class indices, `[n]`.
+
+    Returns:
+      The accuracies, in [0, 1], as "top1" and "top5".
     """
     own = np.take_along_axis(scores, labels[:, np.newaxis], 1)
     earlier = np.arange(scores.shape[1]) < labels[:, np.newaxis]
@@ -286,6 +303,6 @@ def top_k_accuracy(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {"top1": float((rank < 1).mean()), "top5": float((rank < 5).mean())}
 
 
-def format_accuracy(scores: dict[str, float]) -> str:
-    """For people."""
-    return f"top-1 {scores['top1']:.1%}, top-5 {scores['top5']:.1%}"
+def format_accuracy(accuracy: dict[str, float]) -> str:
+    """Formats the result of `top_k_accuracy` as percentages."""
+    return f"top-1 {accuracy['top1']:.1%}, top-5 {accuracy['top5']:.1%}"

@@ -1,4 +1,4 @@
-"""Training the network that inverts a feature, and for an autoencoder the feature's too."""
+"""Trains an inversion network and, for an autoencoder, the model of its feature."""
 
 import pathlib
 from collections.abc import Iterator
@@ -28,13 +28,13 @@ VALIDATION_IMAGES = 512
 
 
 class TrainingResult(NamedTuple):
-    """What a training leaves.
+    """The result of a training run.
 
     Attributes:
-      inverter: with the averaged weights, without a card.
-      history: entries with step, loss (since the entry before), images_per_second and at times
-        validation_error.
-      mean_image: of the first training images, `[*feature.image_shape]` in [0, 1].
+      inverter: inverter with the averaged weights and an empty card.
+      history: entries with step, loss (mean since the previous entry), images_per_second and, at
+        validations, validation_error.
+      mean_image: mean of the first training images, `[*feature.image_shape]` in [0, 1].
     """
 
     inverter: Inverter
@@ -49,98 +49,101 @@ def train_inverter(
     settings: Settings,
     workdir: pathlib.Path,
     strategy: tf.distribute.Strategy,
-    pace: Intervals = DEFAULT_INTERVALS,
-    start: Inverter | None = None,
+    intervals: Intervals = DEFAULT_INTERVALS,
+    init_from: Inverter | None = None,
 ) -> TrainingResult:
-    """Trains the inversion network of a feature, from where `workdir` left off.
+    """Trains the inversion network of a feature; resumes an interrupted run.
 
     Args:
-      feature: the representation to invert.
-      training: what to train on, of the same feature and settings.
-      validation: `[n, *feature.image_shape]` in [0, 1]; up to 512 of them, evenly spaced, are
-        scored while training, and eight of those shown; a spread is calibrated on them.
-      settings: what is learnt.
-      workdir: an existing directory; gets `checkpoints/`, `summaries/` and `history.jsonl`.
-      strategy: from `strategies.make_strategy`.
-      pace: how often to log, validate and save.
-      start: whose weights and standardisation to begin with, see `warm_start.check_initial_inverter`; None begins
-        with fresh ones.
+      feature: the feature to invert.
+      training: training data, with the same feature and settings.
+      validation: images `[n, *feature.image_shape]` in [0, 1]. Up to 512 evenly spaced ones are
+        scored during training, and eight of them written to TensorBoard; an uncertainty head is
+        calibrated on them.
+      settings: hyperparameters.
+      workdir: existing directory, which receives `checkpoints/`, `summaries/` and `history.jsonl`.
+      strategy: the devices, from `strategies.make_strategy`.
+      intervals: logging, validation and checkpoint intervals.
+      init_from: inverter whose weights and standardisation training starts from, see
+        `warm_start.check_initial_inverter`; None for random weights.
 
     Raises:
-      InputError: the batch cannot be shared among the devices, a checkpoint is damaged, an image
-        or its feature cannot be had, or the loss or a weight is no longer finite; the last good
-        checkpoint is kept.
+      InputError: the devices cannot share a batch, a checkpoint is damaged, an image or its feature
+        is unavailable, or the loss or a weight is not finite. The last good checkpoint is kept.
+      Interrupted: see `train_loop`.
     """
     check_step_settings(settings, strategy)
-    team = strategies.worker_group(strategy)
+    workers = strategies.worker_group(strategy)
     validation = validation[evenly_spaced_indices(len(validation), VALIDATION_IMAGES)]
     with strategy.scope():
         state = TrainingState(feature, settings)
 
-    def fresh() -> None:
-        _measure(state, training)
-        if start:
-            state.standardization = start.standardization
-            for network in (state.network, state.averaged):
-                network.set_weights(start.network.get_weights())
-            if start.spread and state.head is not None:
-                for head in (state.head, state.averaged_head):
-                    head.set_weights(start.spread.head.get_weights())
+    def initialize() -> None:
+        _compute_statistics(state, training)
+        if init_from:
+            _copy_weights(init_from, state)
 
-    begun = restore_or_initialize(state, workdir, strategy, fresh)
-    inverter = Inverter(state.averaged_feature, state.standardization, state.averaged)
+    resume_point = restore_or_initialize(state, workdir, strategy, initialize)
+    inverter = Inverter(state.ema_feature, state.standardization, state.ema_network)
     if state.head is not None:
-        inverter.spread = UncertaintyHead(state.averaged_head, np.ones(3, np.float32))
-    fitted = TrainingResult(inverter, begun.entries, state.mean_image.numpy())
-    if begun.done >= settings.steps:
-        return _calibrated(fitted, validation, team.chief)
-    summaries = None
-    if team.chief:
-        summaries = SummaryWriter(workdir / "summaries", validation, inverter.output_size)
-    train_loop(
-        make_train_step(state, settings, strategy, training.rest),
-        training.batches(begun.done, team.part),
-        lambda step: {"validation_error": _validate(inverter, validation, summaries, step)},
-        begun,
-        length=settings,
-        strategy=strategy,
-        summaries=summaries,
-        pace=pace,
-    )
-    return _calibrated(fitted, validation, team.chief)
+        inverter.uncertainty_head = UncertaintyHead(state.ema_head, np.ones(3, np.float32))
+    result = TrainingResult(inverter, resume_point.entries, state.mean_image.numpy())
+    if resume_point.done < settings.steps:
+        summaries = None
+        if workers.is_chief:
+            summaries = SummaryWriter(workdir / "summaries", validation, inverter.output_size)
+
+        def validate(step: int) -> dict[str, float]:
+            reconstructions = inverter.reconstruct(validation)
+            summaries.write_images(reconstructions, step)
+            targets = resize_images(validation, inverter.output_size)
+            return {"validation_error": metrics.normalized_error(targets, reconstructions)}
+
+        train_loop(
+            make_train_step(state, settings, strategy, training.tail),
+            training.batches(resume_point.done, workers.shard),
+            validate,
+            resume_point,
+            length=settings,
+            strategy=strategy,
+            summaries=summaries,
+            intervals=intervals,
+        )
+    return _calibrate(result, validation) if workers.is_chief else result
 
 
-def _calibrated(fitted: TrainingResult, validation: np.ndarray, chief: bool) -> TrainingResult:
-    """With the factors of its spread, if it has one."""
-    inverter = fitted.inverter
-    if inverter.spread and chief:
-        factors = fit_std_scale(inverter, validation)
-        # Another, since its graphs hold the factors they were made with.
-        again = Inverter(inverter.feature, inverter.standardization, inverter.network)
-        again.spread = inverter.spread._replace(calibration=factors)
-        fitted = fitted._replace(inverter=again)
-    return fitted
+def _copy_weights(inverter: Inverter, state: TrainingState) -> None:
+    """Copies an inverter's weights and standardisation, and its uncertainty head if it has one."""
+    state.standardization = inverter.standardization
+    for network in (state.network, state.ema_network):
+        network.set_weights(inverter.network.get_weights())
+    if inverter.uncertainty_head and state.head is not None:
+        for head in (state.head, state.ema_head):
+            head.set_weights(inverter.uncertainty_head.head.get_weights())
 
 
-def _measure(state: TrainingState, training: TrainingDataset) -> None:
-    """Standardisation and mean image, from one pass over the first training images."""
+def _calibrate(result: TrainingResult, validation: np.ndarray) -> TrainingResult:
+    """Calibrates the inverter's uncertainty head, if it has one."""
+    inverter = result.inverter
+    if not inverter.uncertainty_head:
+        return result
+    factors = fit_std_scale(inverter, validation)
+    # A new inverter, as the old one's graphs contain the factors they were traced with.
+    calibrated = Inverter(inverter.feature, inverter.standardization, inverter.network)
+    calibrated.uncertainty_head = inverter.uncertainty_head._replace(calibration=factors)
+    return result._replace(inverter=calibrated)
+
+
+def _compute_statistics(state: TrainingState, training: TrainingDataset) -> None:
+    """Sets standardisation and mean image from one pass over the first training images."""
     total, count = np.zeros(state.feature.image_shape), 0
 
     def features() -> Iterator[tf.Tensor]:
         nonlocal total, count
         with pipeline.convert_pipeline_errors():
-            for images, values in training.first():
+            for images, values in training.statistics_batches():
                 total, count = total + images.sum(0, np.float64), count + len(images)
                 yield values
 
     state.standardization = Standardization.measure(state.feature, features())
     state.mean_image.assign(total / count)
-
-
-def _validate(
-    inverter: Inverter, validation: np.ndarray, summaries: SummaryWriter, step: int
-) -> float:
-    reconstructions = inverter.reconstruct(validation)
-    summaries.images(reconstructions, step)
-    targets = resize_images(validation, inverter.output_size)
-    return metrics.normalized_error(targets, reconstructions)

@@ -1,4 +1,4 @@
-"""Steps one after the other: batches in, history, summaries and checkpoints out."""
+"""The training loop, with logging, checkpoints and graceful shutdown."""
 
 import contextlib
 import math
@@ -25,56 +25,20 @@ from tfinvert.training.summaries import ScalarWriter
 SHUTDOWN_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class ShutdownRequest:
-    """What was asked.
-
-    Attributes:
-      signal: that arrived; 0 while none has.
-    """
-
-    signal = 0
-
-
-@contextlib.contextmanager
-def graceful_shutdown() -> Iterator[ShutdownRequest]:
-    """In the block, the first SIGTERM or Ctrl-C is noted only; the next does what it did before.
-
-    Signals reach the main thread alone: in another one nothing changes.
-    """
-    stopping = ShutdownRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopping
-        return
-    before = {number: signal.getsignal(number) for number in SHUTDOWN_SIGNALS}
-
-    def note(number: int, frame: object) -> None:
-        stopping.signal = number
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    for number in SHUTDOWN_SIGNALS:
-        signal.signal(number, note)
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class RunLength(Protocol):
-    """The settings that say how long a run is."""
+    """Settings that define the length of a run."""
 
     steps: int
     batch_size: int
 
 
 class ResumePoint(NamedTuple):
-    """A run where it begins, or goes on.
+    """Where a run starts or resumes.
 
     Attributes:
-      checkpoints: of what is trained.
-      history: None for all but the chief.
-      done: steps done already.
+      checkpoints: the run's checkpoints.
+      history: the run's history; None except on the chief.
+      done: number of completed steps.
     """
 
     checkpoints: Checkpoints
@@ -83,7 +47,7 @@ class ResumePoint(NamedTuple):
 
     @property
     def entries(self) -> list[Entry]:
-        """Of the history."""
+        """Entries of the history; empty except on the chief."""
         return self.history.entries if self.history else []
 
 
@@ -91,28 +55,28 @@ def restore_or_initialize(
     state: CheckpointedState,
     workdir: pathlib.Path,
     strategy: tf.distribute.Strategy,
-    fresh: Callable[[], None] = lambda: None,
+    initialize: Callable[[], None] = lambda: None,
 ) -> ResumePoint:
-    """Restores the newest checkpoint, or makes a fresh run ready; all workers have it then.
+    """Restores the newest checkpoint, or initialises a new run, and broadcasts it to all workers.
 
-    Called outside of the strategy's scope, where variables are made by all workers together.
+    Call it outside of the strategy's scope.
 
     Args:
-      state: made in that scope.
-      workdir: of the run.
+      state: created in that scope.
+      workdir: directory of the run.
       strategy: the devices.
-      fresh: done by the chief where there is no checkpoint.
+      initialize: called on the chief if there is no checkpoint.
 
     Raises:
-      InputError: as `Checkpoints.restore`, or `fresh`.
+      InputError: see `Checkpoints.restore`; or raised by `initialize`.
     """
-    team = strategies.worker_group(strategy)
+    workers = strategies.worker_group(strategy)
     checkpoints = Checkpoints(state, workdir)
-    if team.chief and not checkpoints.restore():
-        fresh()
+    if workers.is_chief and not checkpoints.restore():
+        initialize()
     strategies.broadcast_variables(strategy, checkpoint_variables(state))
     done = int(state.step.numpy())
-    history = History(workdir / "history.jsonl", done) if team.chief else None
+    history = History(workdir / "history.jsonl", done) if workers.is_chief else None
     return ResumePoint(checkpoints, history, done)
 
 
@@ -120,94 +84,100 @@ def train_loop(
     step: Callable[..., tf.Tensor],
     batches: tf.data.Dataset,
     validate: Callable[[int], dict[str, float]],
-    begun: ResumePoint,
+    resume_point: ResumePoint,
     *,
     length: RunLength,
     strategy: tf.distribute.Strategy,
     summaries: ScalarWriter | None,
-    pace: Intervals,
+    intervals: Intervals,
 ) -> None:
     """Trains until the last step.
 
-    Where several processes train together, only the chief validates and writes.
+    If several processes train together, only the chief validates and writes.
 
     Args:
       step: trains on one distributed batch and returns the loss.
-      batches: endless, from step `begun.done` on; this process' part of each.
-      validate: what the history and TensorBoard are to hold of the network after a step.
-      begun: of the state that `step` changes. Its history gets step, loss (since the entry before),
-        images_per_second and, at times, what `validate` gives.
-      length: of the run.
-      strategy: the devices that share a batch.
-      summaries: get the same; None for all but the chief.
-      pace: how often.
+      batches: this process' shards of the endless batches, from step `resume_point.done` on.
+      validate: called with the step; returns validation metrics for the history.
+      resume_point: the state that `step` changes. Its history receives entries with step, loss
+        (mean since the previous entry), images_per_second and, at validations, their metrics.
+      length: number of steps and batch size.
+      strategy: the devices.
+      summaries: receives the entries of the history; None except on the chief.
+      intervals: logging, validation and checkpoint intervals.
 
     Raises:
-      InputError: an image or its feature cannot be had, the loss or a weight is no longer finite,
-        or a checkpoint cannot be written; the last good checkpoint is kept.
-      Interrupted: the process was told to stop (SIGTERM or Ctrl-C); the step it was at is saved.
+      InputError: an image or its feature is unavailable, the loss or a weight is not finite, or a
+        checkpoint cannot be written. The last good checkpoint is kept.
+      Interrupted: SIGTERM or Ctrl-C arrived; the current step was completed and saved.
     """
-    team, (checkpoints, history, done) = strategies.worker_group(strategy), begun
+    workers = strategies.worker_group(strategy)
+    checkpoints, history, done = resume_point
     iterator = iter(strategies.distribute_dataset(strategy, batches, length.batch_size))
     losses: list[float | tf.Tensor] = [*checkpoints.losses]
     last_time, last_step = time.perf_counter(), done
-    with _progress(done, length.steps, not team.chief) as bar, graceful_shutdown() as stopping:
+    bar = _progress_bar(done, length.steps, hidden=not workers.is_chief)
+    with bar, graceful_shutdown() as shutdown:
         for number in range(done + 1, length.steps + 1):
             with pipeline.convert_pipeline_errors():
                 batch = next(iterator)
             losses.append(step(*batch))
             bar.update()
             last = number == length.steps
-            checkpoint = last or number % pace.checkpoint == 0
-            validation = last or number % pace.validate == 0
-            # Asked by all workers after every step, so that they stop after the same one.
-            stop = team.stop(bool(stopping.signal))
-            if checkpoint or validation or number % pace.log == 0:
+            checkpoint_due = last or number % intervals.checkpoint == 0
+            validation_due = last or number % intervals.validate == 0
+            # Called by all workers after every step, so that all stop after the same one.
+            stop = workers.should_stop(bool(shutdown.signal))
+            if checkpoint_due or validation_due or number % intervals.log == 0:
                 loss = float(np.mean([float(loss) for loss in losses]))
                 losses.clear()
-                if not math.isfinite(loss) or checkpoint and not checkpoints.state.is_finite():
-                    problem = _diverged(number, loss, checkpoints.latest)
-                    # All of them say the same, and the chief knows what was saved.
-                    raise InputError(problem if stop else team.exchange(problem)[0])
+                finite = math.isfinite(loss)
+                if not finite or (checkpoint_due and not checkpoints.state.is_finite()):
+                    problem = _describe_divergence(number, loss, checkpoints.latest)
+                    # The chief's message on all workers, as it knows the last checkpoint.
+                    raise InputError(problem if stop else workers.all_gather(problem)[0])
                 if history and summaries:
                     images = (number - last_step) * length.batch_size
                     rate = throughput(images, time.perf_counter() - last_time)
                     entry: Entry = {"step": number, "loss": loss}
-                    entry |= {"images_per_second": rate} | checkpoints.state.notes()
+                    entry |= {"images_per_second": rate} | checkpoints.state.log_values()
                     bar.set_postfix_str(f"loss {loss:.5f}, {rate:.0f} images/s")
-                    if validation:
+                    if validation_due:
                         entry |= validate(number)
                     history.add(entry)
-                    summaries.scalars(entry)
-                    if checkpoint:
+                    summaries.write_scalars(entry)
+                    if checkpoint_due:
                         checkpoints.losses = []
                         checkpoints.save(number)
                 last_time, last_step = time.perf_counter(), number
             if stop:
-                if team.chief and not checkpoint:
-                    _save_at_once(checkpoints, number, losses)
-                raise _stopped(number, length, stopping.signal or signal.SIGTERM)
-        if stopping.signal:  # it came while the last step was validated and saved
-            raise _stopped(length.steps, length, stopping.signal)
+                if workers.is_chief and not checkpoint_due:
+                    _save_between_entries(checkpoints, number, losses)
+                raise _interrupted(number, length, shutdown.signal or signal.SIGTERM)
+        if shutdown.signal:  # it arrived during the last validation or checkpoint
+            raise _interrupted(length.steps, length, shutdown.signal)
 
 
-def _save_at_once(checkpoints: Checkpoints, step: int, losses: Sequence[float | tf.Tensor]) -> None:
-    """A checkpoint between two entries of the history, with the losses for the next of them."""
+def _save_between_entries(
+    checkpoints: Checkpoints, step: int, losses: Sequence[float | tf.Tensor]
+) -> None:
+    """Saves a checkpoint, with the losses that the next entry of the history averages."""
     if not checkpoints.state.is_finite():
-        raise InputError(_diverged(step, 0.0, checkpoints.latest))
+        raise InputError(_describe_divergence(step, 0.0, checkpoints.latest))
     checkpoints.losses = [float(loss) for loss in losses]
     checkpoints.save(step)
 
 
-def _stopped(step: int, length: RunLength, number: int) -> Interrupted:
+def _interrupted(step: int, length: RunLength, number: int) -> Interrupted:
     return Interrupted(
-        f"stopped after step {step} of {length.steps}, which is saved; the same command goes on",
+        f"stopped after step {step} of {length.steps}, which is saved; run the same command to "
+        "resume",
         number,
     )
 
 
-def _progress(done: int, steps: int, hidden: bool) -> tqdm.tqdm:
-    """A bar on standard error; sparing where nobody looks at it."""
+def _progress_bar(done: int, steps: int, hidden: bool) -> tqdm.tqdm:
+    """A progress bar on standard error, updated rarely unless that is a terminal."""
     return tqdm.tqdm(
         initial=done,
         total=steps,
@@ -219,11 +189,53 @@ def _progress(done: int, steps: int, hidden: bool) -> tqdm.tqdm:
     )
 
 
-def _diverged(step: int, loss: float, latest: str | None) -> str:
-    """What to say where the loss or, if that is finite, a weight is no longer finite."""
-    what = "a weight is no longer finite" if math.isfinite(loss) else f"the loss became {loss}"
-    kept = f"the last good checkpoint is {latest}" if latest else "no checkpoint was written yet"
+def _describe_divergence(step: int, loss: float, latest: str | None) -> str:
+    """Describes a loss or, if the loss is finite, a weight that is not finite."""
+    problem = "a weight is not finite" if math.isfinite(loss) else f"the loss became {loss}"
+    kept = f"the last good checkpoint is {latest}" if latest else "no checkpoint has been written"
     return (
-        f"{what} by step {step}; {kept}; try a lower --learning_rate or more --warmup_steps in "
+        f"{problem} by step {step}; {kept}; try a lower --learning_rate or more --warmup_steps in "
         "another --workdir"
     )
+
+
+class ShutdownRequest:
+    """A request to stop the process.
+
+    Attributes:
+      signal: number of the signal that arrived; 0 until then.
+    """
+
+    signal = 0
+
+
+@contextlib.contextmanager
+def graceful_shutdown() -> Iterator[ShutdownRequest]:
+    """Records the first SIGTERM or Ctrl-C instead of ending the process.
+
+    A second one has its usual effect. Outside of the main thread, which alone receives signals,
+    nothing changes.
+
+    Yields:
+      The request, whose `signal` the caller polls.
+    """
+    request = ShutdownRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    handlers = {number: signal.getsignal(number) for number in SHUTDOWN_SIGNALS}
+
+    def restore_handlers() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    def record(number: int, frame: object) -> None:
+        request.signal = number
+        restore_handlers()
+
+    for number in SHUTDOWN_SIGNALS:
+        signal.signal(number, record)
+    try:
+        yield request
+    finally:
+        restore_handlers()

@@ -1,4 +1,4 @@
-"""Learning to draw images around those of an inverter, which stays as it is: flow matching."""
+"""Trains a flow-matching sampler of images around the reconstructions of a frozen inverter."""
 
 import pathlib
 from collections.abc import Callable
@@ -22,172 +22,215 @@ from tfinvert.training.state import TrainingState
 from tfinvert.training.summaries import NUM_IMAGES, SummaryWriter
 from tfinvert.training.train_inverter import VALIDATION_IMAGES, TrainingResult
 from tfinvert.training.train_loop import restore_or_initialize, train_loop
-from tfinvert.training.train_step import check_step_settings as check_step
-from tfinvert.training.train_step import compile_train_step, update_ema
+from tfinvert.training.train_step import check_step_settings, compile_train_step, update_ema
 from tfinvert.training.warm_start import check_same_feature
 
-_TRAINING, _VALIDATION = 1, 2  # kinds of noise, so that one tells nothing of another
-_AT_ONCE = 64  # validation images
-# What says how a regression network is made or fitted.
-_OTHERS = ("loss", "network", "hidden_units", "train_encoder", "uncertainty")
+_TRAINING, _VALIDATION = 1, 2  # independent streams of random numbers
+_BATCH = 64  # validation images scored at a time
+# Settings of the inverter's own training, which have no effect here.
+_INVERTER_SETTINGS = ("loss", "network", "hidden_units", "train_encoder", "uncertainty")
 
 
-def check_sampler_settings(start: Inverter, feature: Feature, settings: Settings) -> None:
-    """Whether drawing can be learnt around an inverter.
+def check_sampler_settings(inverter: Inverter, feature: Feature, settings: Settings) -> None:
+    """Checks that a sampler can be trained for an inverter.
 
     Raises:
-      InputError: it is of another feature or size than `feature`, its images have another size or
-        none that can be drawn, or a setting is about its own network.
+      InputError: the inverter has another feature or image size, its images cannot be sampled, or a
+        setting concerns the training of the inverter itself.
     """
-    changed = [x for x in _OTHERS if getattr(settings, x) != getattr(Settings(1), x)]
+    defaults = Settings(steps=1)
+    changed = [x for x in _INVERTER_SETTINGS if getattr(settings, x) != getattr(defaults, x)]
     if changed:
+        values = " ".join(f"--{name}={getattr(settings, name)}" for name in changed)
         raise InputError(
-            "learning to draw samples changes nothing of the inverter it starts from. Received: "
-            f"{', '.join(f'{name}={getattr(settings, name)}' for name in changed)}"
+            "--train_sampler keeps the --init_from inverter as it is; omit the flags of its "
+            f"training. Received: {values}"
         )
-    check_same_feature(start, feature)
-    sizes = start.feature.image_shape[:2], start.output_size, feature.image_shape[:2]
+    check_same_feature(inverter, feature)
+    sizes = inverter.feature.image_shape[:2], inverter.output_size, feature.image_shape[:2]
     if len({*sizes}) > 1:
-        words = [f"{height}×{width}" for height, width in sizes]
+        image, output, wanted = (f"{height}×{width}" for height, width in sizes)
         raise InputError(
-            "samples are drawn at the image size of the inverter they start from, which must be "
-            f"that of its reconstructions. Received: one for {words[0]} that makes {words[1]}, and "
-            f"images of {words[2]}"
+            "--train_sampler requires that --image_size equals the inverter's image size and the "
+            f"size of its reconstructions. Received: images of {wanted} for an inverter of {image} "
+            f"that reconstructs {output}"
         )
     velocity.build(feature, settings.width)
 
 
 class FlowState(TrainingState):
-    """As `TrainingState`, whose network is the velocity's; made in a strategy's scope.
+    """A `TrainingState` whose network predicts the velocity; create it in a strategy's scope.
+
+    Args:
+      inverter: the inverter to sample around.
+      settings: hyperparameters.
 
     Attributes:
-      mean_network: of the inverter that is drawn around; not trained.
-      deviation: of images from its images.
+      mean_network: the inverter's network, which is not trained.
+      deviation: root mean square of the residuals between images and reconstructions.
     """
 
-    def __init__(self, start: Inverter, settings: Settings):
+    def __init__(self, inverter: Inverter, settings: Settings):
         super().__init__(
-            start.feature,
+            inverter.feature,
             settings,
-            lambda precision: velocity.build(start.feature, settings.width, precision),
+            lambda precision: velocity.build(inverter.feature, settings.width, precision),
         )
-        self.mean_network = keras.models.clone_model(start.network)
-        self.mean_network.set_weights(start.network.get_weights())
+        self.mean_network = keras.models.clone_model(inverter.network)
+        self.mean_network.set_weights(inverter.network.get_weights())
         self.deviation = tf.Variable(1.0, trainable=False)
-        self.standardization = start.standardization
+        self.standardization = inverter.standardization
 
     @property
     def trackables(self) -> dict[str, Any]:
-        """The inverter's network too: what goes on is what began, whatever `start` says by then."""
+        """Checkpointed objects, including the inverter's network.
+
+        A run thus resumes with the network it started from, even if the inverter's files change.
+        """
         return super().trackables | {
             "mean_network": self.mean_network,
             "deviation": self.deviation,
         }
 
-    def mean_of(self, features: tf.Tensor, standardization: Standardization) -> Any:
-        """Standardised features and the inverter's images, clipped."""
+    def reconstruct(
+        self, features: tf.Tensor, standardization: Standardization
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns standardised features and the inverter's images, clipped to [0, 1]."""
         features = standardization(features)
         images = tf.cast(self.mean_network(features, training=False), tf.float32)
         return features, tf.clip_by_value(images, 0.0, 1.0)
 
 
 def train_sampler(
-    start: Inverter,
+    inverter: Inverter,
     training: TrainingDataset,
     validation: np.ndarray,
     settings: Settings,
     workdir: pathlib.Path,
     strategy: tf.distribute.Strategy,
-    pace: Intervals = DEFAULT_INTERVALS,
+    intervals: Intervals = DEFAULT_INTERVALS,
 ) -> TrainingResult:
-    """Trains the velocity network of a flow around an inverter, from where `workdir` left off.
+    """Trains the velocity network of a sampler; resumes an interrupted run.
 
-    Arguments, directory and errors as `train_inverter.train_inverter`; the history has `validation_velocity`, the loss
-    on validation images. The inverter that comes back is `start` and draws.
+    Directory and errors are those of `train_inverter`.
+
+    Args:
+      inverter: the inverter to sample around, which stays as it is.
+      training: training data, with the inverter's feature and the same settings.
+      validation: images `[n, *feature.image_shape]` in [0, 1]; up to 512 evenly spaced ones are
+        scored during training.
+      settings: hyperparameters, checked by `check_sampler_settings`.
+      workdir: existing directory.
+      strategy: the devices, from `strategies.make_strategy`.
+      intervals: logging, validation and checkpoint intervals.
+
+    Returns:
+      The inverter with the sampler. The history has `validation_velocity`, the loss on validation
+      images, in place of `validation_error`.
     """
-    check_step(settings, strategy)
-    team = strategies.worker_group(strategy)
+    check_step_settings(settings, strategy)
+    workers = strategies.worker_group(strategy)
     validation = validation[evenly_spaced_indices(len(validation), VALIDATION_IMAGES)]
     with strategy.scope():
-        state = FlowState(start, settings)
-    begun = restore_or_initialize(state, workdir, strategy, lambda: _measure(state, training))
-    drawing = flow_matching.FlowSampler(state.averaged, float(state.deviation.numpy()))
-    parts = start.feature, state.standardization, state.mean_network
-    inverter = Inverter(*parts, spread=start.spread, flow=drawing)
-    fitted = TrainingResult(inverter, begun.entries, state.mean_image.numpy())
-    if begun.done >= settings.steps:
-        return fitted
+        state = FlowState(inverter, settings)
+    resume_point = restore_or_initialize(
+        state, workdir, strategy, lambda: _compute_statistics(state, training)
+    )
+    sampler = flow_matching.FlowSampler(state.ema_network, float(state.deviation.numpy()))
+    trained = Inverter(
+        inverter.feature,
+        state.standardization,
+        state.mean_network,
+        uncertainty_head=inverter.uncertainty_head,
+        flow=sampler,
+    )
+    result = TrainingResult(trained, resume_point.entries, state.mean_image.numpy())
+    if resume_point.done >= settings.steps:
+        return result
     summaries = None
     shown = validation[evenly_spaced_indices(len(validation), NUM_IMAGES)]
-    if team.chief:
-        summaries = SummaryWriter(workdir / "summaries", shown, inverter.output_size)
-    score = _scorer(state, validation)
+    if workers.is_chief:
+        summaries = SummaryWriter(workdir / "summaries", shown, trained.output_size)
+    score = _make_scorer(state, validation)
 
     def validate(step: int) -> dict[str, float]:
-        summaries.images(inverter.sample(inverter.encode(shown), 1)[:, 0], step)
+        summaries.write_images(trained.sample(trained.encode(shown), 1)[:, 0], step)
         return {"validation_velocity": score()}
 
+    batches = training.batches(resume_point.done, workers.shard)
     train_loop(
-        make_train_step(state, settings, strategy, training.rest),
-        _with_noise(
-            training.batches(begun.done, team.part), settings, state, begun.done, team.part
-        ),
+        make_train_step(state, settings, strategy, training.tail),
+        _add_noise_and_times(batches, settings, state, resume_point.done, workers.shard),
         validate,
-        begun,
+        resume_point,
         length=settings,
         strategy=strategy,
         summaries=summaries,
-        pace=pace,
+        intervals=intervals,
     )
-    return fitted
+    return result
 
 
 def make_train_step(
     state: FlowState,
     settings: Settings,
     strategy: tf.distribute.Strategy,
-    rest: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+    feature_tail: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
 ) -> Callable[..., tf.Tensor]:
-    """As `train_step.make_train_step`, of batches that end with noise `[B, H, W, 3]` and times `[B, 1]`."""
-    losses = _losses_of(state, state.network, rest)
+    """Compiles a function that trains on one distributed batch and returns the loss.
 
-    def after(_: tf.Tensor) -> None:
+    Batches are those of `train_step.make_train_step`, followed by noise `[B, H, W, 3]` and times
+    `[B, 1]`.
+    """
+    loss = make_velocity_loss(state, state.network, feature_tail)
+
+    def after_step(_: tf.Tensor) -> None:
         update_ema(state, settings.ema_decay)
 
-    return compile_train_step(lambda *batch: [losses(*batch)], [state], settings, strategy, after)
+    return compile_train_step(
+        lambda *batch: [loss(*batch)], [state], settings, strategy, after_step
+    )
 
 
-def _losses_of(
-    state: FlowState, network: keras.Model, rest: Callable[[tf.Tensor], tf.Tensor]
+def make_velocity_loss(
+    state: FlowState,
+    network: keras.Model,
+    feature_tail: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
 ) -> Callable[..., tf.Tensor]:
-    """From a batch to each image's mean squared error of the velocity, `[B]`."""
+    """Creates the loss of a velocity network: its mean squared error for each image.
+
+    Args:
+      state: inverter, standardisation and deviation.
+      network: velocity network, `state.network` or its moving average.
+      feature_tail: completes features that the input pipeline computed.
+
+    Returns:
+      A function of images `[B, H, W, 3]`, optional features, noise `[B, H, W, 3]` and times
+      `[B, 1]`, with values `[B]`.
+    """
     standardization = state.standardization
 
-    def losses(images: tf.Tensor, *more: tf.Tensor) -> tf.Tensor:
-        *given, noise, time = more
-        features = rest(given[0]) if given else state.feature(images)
-        features, mean = state.mean_of(features, standardization)
+    def loss(images: tf.Tensor, *inputs: tf.Tensor) -> tf.Tensor:
+        *computed, noise, time = inputs
+        features = feature_tail(computed[0]) if computed else state.feature(images)
+        features, mean = state.reconstruct(features, standardization)
         residual = (resize_batch(images, mean.shape[1:3]) - mean) / state.deviation
-        place, direction = flow_matching.interpolant(noise, residual, time)
-        known = [tf.stop_gradient(each) for each in (place, time, mean, features)]
-        found = tf.cast(network(known, training=True), tf.float32)
-        return tf.reduce_mean(tf.square(found - direction), (1, 2, 3))
+        point, target = flow_matching.interpolant(noise, residual, time)
+        fixed = [tf.stop_gradient(each) for each in (point, time, mean, features)]
+        predicted = tf.cast(network(fixed, training=True), tf.float32)
+        return tf.reduce_mean(tf.square(predicted - target), (1, 2, 3))
 
-    return losses
+    return loss
 
 
-def _with_noise(
+def _add_noise_and_times(
     batches: tf.data.Dataset,
     settings: Settings,
     state: FlowState,
     done: int,
-    part: shuffling.BatchShard,
+    shard: shuffling.BatchShard,
 ) -> tf.data.Dataset:
-    """Batches with noise and times behind, which the seed and an image's position decide.
-
-    Times are sigmoids of normal numbers: most in the middle, where the velocity is hardest to tell
-    (Esser et al. 2024, "Scaling Rectified Flow Transformers").
-    """
+    """Appends noise and times, which seed and position determine, to each batch."""
     shape = state.network.output_shape[1:]
 
     def draw(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -198,53 +241,67 @@ def _with_noise(
         count = positions.shape
         return tf.ensure_shape(noise, (*count, *shape)), tf.ensure_shape(time, (*count, 1))
 
-    drawn = shuffling.batch_positions(settings.batch_size, done, part).map(load).prefetch(2)
-    return tf.data.Dataset.zip(batches, drawn).map(lambda batch, more: (*batch, *more))
+    drawn = shuffling.batch_positions(settings.batch_size, done, shard).map(load).prefetch(2)
+    return tf.data.Dataset.zip(batches, drawn).map(lambda batch, noise: (*batch, *noise))
 
 
 def draw_noise_and_times(
-    kind: int, seed: int, positions: np.ndarray, shape: tuple[int, ...]
+    stream: int, seed: int, positions: np.ndarray, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Noise `[n, *shape]` and times in (0, 1) `[n, 1]` of some positions."""
+    """Draws Gaussian noise and logit-normal times for positions in the training order.
+
+    Most times are in the middle of (0, 1), where the velocity is hardest to predict (Esser et al.
+    2024, "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis").
+
+    Args:
+      stream: selects one of several independent streams of random numbers.
+      seed: seed of the run.
+      positions: `[n]`.
+      shape: shape of the noise of one image.
+
+    Returns:
+      Noise `[n, *shape]` and times in (0, 1), `[n, 1]`, both float32.
+    """
     size = int(np.prod(shape))
-    each = np.stack(
-        [flow_matching.seeded_noise((kind, seed, at), (size + 1,)) for at in positions.tolist()]
+    values = np.stack(
+        [
+            flow_matching.seeded_noise((stream, seed, position), (size + 1,))
+            for position in positions.tolist()
+        ]
     )
-    return each[:, 1:].reshape(-1, *shape), 1 / (1 + np.exp(-each[:, :1]))
+    return values[:, 1:].reshape(-1, *shape), 1 / (1 + np.exp(-values[:, :1]))
 
 
-def _scorer(state: FlowState, validation: np.ndarray) -> Callable[[], float]:
-    """The loss of the averaged network on images, always with the same noise and times."""
-    losses = tf.function(_losses_of(state, state.averaged, tf.identity), reduce_retracing=True)
+def _make_scorer(state: FlowState, validation: np.ndarray) -> Callable[[], float]:
+    """Creates a function that scores the averaged network with fixed noise and times."""
+    loss = tf.function(make_velocity_loss(state, state.ema_network), reduce_retracing=True)
     shape = state.network.output_shape[1:]
 
     def score() -> float:
-        found = []
-        for first in range(0, len(validation), _AT_ONCE):
-            images = validation[first : first + _AT_ONCE]
-            at = np.arange(first, first + len(images))
-            found.append(
-                losses(
-                    images, state.feature(images), *draw_noise_and_times(_VALIDATION, 0, at, shape)
-                )
-            )
-        return float(np.concatenate(found).mean())
+        values = []
+        for begin in range(0, len(validation), _BATCH):
+            images = validation[begin : begin + _BATCH]
+            positions = np.arange(begin, begin + len(images))
+            drawn = draw_noise_and_times(_VALIDATION, 0, positions, shape)
+            values.append(loss(images, state.feature(images), *drawn))
+        return float(np.concatenate(values).mean())
 
     return score
 
 
-def _measure(state: FlowState, training: TrainingDataset) -> None:
-    """Deviation and mean image, from one pass over the first training images."""
+def _compute_statistics(state: FlowState, training: TrainingDataset) -> None:
+    """Sets deviation and mean image from one pass over the first training images."""
     total, squares, count = np.zeros(state.feature.image_shape), 0.0, 0
     standardization = state.standardization
-    mean_of = tf.function(
-        lambda features: state.mean_of(features, standardization)[1], reduce_retracing=True
+    reconstruct = tf.function(
+        lambda features: state.reconstruct(features, standardization)[1], reduce_retracing=True
     )
     with pipeline.convert_pipeline_errors():
-        for images, features in training.first():
+        for images, features in training.statistics_batches():
             total, count = total + images.sum(0, np.float64), count + len(images)
-            squares += float(np.square(images - mean_of(features).numpy(), dtype=np.float64).sum())
+            residual = images - reconstruct(features).numpy()
+            squares += float(np.square(residual, dtype=np.float64).sum())
     if not count:
-        raise InputError("there are no training images to measure")
+        raise InputError("there are no training images; check --data. Received: 0 images")
     state.mean_image.assign(total / count)
     state.deviation.assign(max(np.sqrt(squares / total.size / count), 1e-6))

@@ -1,4 +1,4 @@
-"""One step under a strategy: gradient, guard and optimiser, of each that is trained."""
+"""One training step under a strategy: gradients, clipping, optimisers and moving average."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -19,15 +19,15 @@ _Gradients = list[tf.Tensor]
 
 
 class Trainable(Protocol):
-    """What a step changes."""
+    """Variables with their optimiser and gradient clipper."""
 
     variables: list[keras.Variable]
     optimizer: keras.optimizers.Optimizer
-    guard: GradientClipper
+    clipper: GradientClipper
 
 
 class StepSettings(Protocol):
-    """The settings of a step."""
+    """Settings of the execution of a step."""
 
     batch_size: int
     accumulation_steps: int
@@ -38,164 +38,175 @@ def make_train_step(
     state: TrainingState,
     settings: Settings,
     strategy: tf.distribute.Strategy,
-    rest: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+    feature_tail: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
 ) -> Callable[..., tf.Tensor]:
-    """A compiled function of one distributed batch that trains once and returns the loss.
+    """Compiles a function that trains on one distributed batch and returns the loss.
 
-    The batch is `(images,)` for an in-graph feature, which then runs on the device, or
-    `(images, features)` for one that was computed in the input pipeline, up to the `rest`.
+    The batch is `(images,)` if the step computes the feature, otherwise `(images, features)`, where
+    `feature_tail` completes features that the input pipeline computed.
     """
     standardization, loss = state.standardization, state.loss
     output_size = state.network.output_shape[1:3]
-    both = uncertainty.attach_head(state.network, state.head) if state.head is not None else None
+    joint = uncertainty.attach_head(state.network, state.head) if state.head is not None else None
 
     def losses(images: tf.Tensor, features: tf.Tensor | None = None) -> list[tf.Tensor]:
-        features = state.feature(images) if features is None else rest(features)
+        features = state.feature(images) if features is None else feature_tail(features)
         if not settings.train_encoder:
             features = tf.stop_gradient(features)
         features, images = standardization(features), resize_batch(images, output_size)
-        if both is None:
-            reconstructions, unlikely = state.network(features, training=True), 0.0
+        if joint is None:
+            reconstructions, nll = state.network(features, training=True), 0.0
         else:
-            reconstructions, log_variance = both(features, training=True)
-            unlikely = gaussian_nll(images, reconstructions, log_variance)
-        # Learners see the features as they are: an encoder does not learn to please them.
-        given = [images, *map(tf.stop_gradient, (reconstructions, features))]
-        own = [learner.own(*given) for learner in loss.learners]
+            reconstructions, log_variance = joint(features, training=True)
+            nll = gaussian_nll(images, reconstructions, log_variance)
+        # Without a gradient to the features, so that an encoder is not trained by these losses.
+        fixed = [images, *map(tf.stop_gradient, (reconstructions, features))]
+        model_losses = [each.model_loss(*fixed) for each in loss.trainable_losses]
         if settings.uncertainty == "frozen":
-            return [unlikely, *own]
-        return [loss(images, reconstructions, given[2]) + NLL_WEIGHT * unlikely, *own]
+            return [nll, *model_losses]
+        return [loss(images, reconstructions, fixed[2]) + NLL_WEIGHT * nll, *model_losses]
 
-    def after(_: tf.Tensor, *own: tf.Tensor) -> None:
-        for learner, value in zip(loss.learners, own, strict=True):
-            learner.update(value)
+    def after_step(_: tf.Tensor, *model_losses: tf.Tensor) -> None:
+        for each, value in zip(loss.trainable_losses, model_losses, strict=True):
+            each.update(value)
         update_ema(state, settings.ema_decay)
 
-    return compile_train_step(losses, [state, *loss.learners], settings, strategy, after)
+    trainables = [state, *loss.trainable_losses]
+    return compile_train_step(losses, trainables, settings, strategy, after_step)
 
 
 def compile_train_step(
     losses: Callable[..., Sequence[tf.Tensor]],
-    trained: Sequence[Trainable],
+    trainables: Sequence[Trainable],
     settings: StepSettings,
     strategy: tf.distribute.Strategy,
-    after: Callable[..., None] = lambda *losses: None,
-    penalty: Callable[[_Gradients], _Gradients] = lambda gradients: gradients,
+    after_step: Callable[..., None] = lambda *losses: None,
+    regularize: Callable[[_Gradients], _Gradients] = lambda gradients: gradients,
 ) -> Callable[..., tf.Tensor]:
-    """A compiled function of one distributed batch that trains once and returns the loss.
+    """Compiles a function that trains on one distributed batch and returns the loss.
 
     Args:
-      losses: from a batch's tensors to the loss of each image, `[B]`, for each that is trained.
-      trained: what is trained, each by a loss of its own; the loss of the first is returned.
+      losses: maps a batch's tensors to one loss per image, `[B]`, for each of the trainables.
+      trainables: variables to train, each by its own loss; the first loss is returned.
       settings: batch size, micro-batches and compilation.
       strategy: the devices.
-      after: done after the step, outside of the replicas, with the losses.
-      penalty: from a replica's gradients of each to what the optimiser gets, guarded already.
+      after_step: called with the losses after the step, outside of the replicas.
+      regularize: applied to the clipped gradients of each trainable in each replica.
 
     Raises:
-      InputError: as `check_sampler_settings`.
+      InputError: see `check_step_settings`.
     """
     check_step_settings(settings, strategy)
-    variables = [each.variables for each in trained]
+    variables = [each.variables for each in trainables]
 
-    def gradients_of(*batch: tf.Tensor) -> tuple[list[tf.Tensor], list[_Gradients]]:
-        with tf.GradientTape(persistent=len(trained) > 1) as tape:
+    def compute_gradients(*batch: tf.Tensor) -> tuple[list[tf.Tensor], list[_Gradients]]:
+        with tf.GradientTape(persistent=len(trainables) > 1) as tape:
             means = [
                 tf.nn.compute_average_loss(values, global_batch_size=settings.batch_size)
                 for values in losses(*batch)
             ]
-            scaled = [x * each.guard.scale for x, each in zip(means, trained, strict=True)]
+            scaled = [x * each.clipper.scale for x, each in zip(means, trainables, strict=True)]
         return means, [tape.gradient(*each) for each in zip(scaled, variables, strict=True)]
 
-    if _compiles(settings.jit, strategy):
-        gradients_of = tf.function(gradients_of, jit_compile=True)
+    if _uses_xla(settings.jit, strategy):
+        compute_gradients = tf.function(compute_gradients, jit_compile=True)
 
     def replica_step(*batch: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        means, gradients = _accumulated(gradients_of, batch, settings.accumulation_steps, variables)
+        means, gradients = _accumulate(
+            compute_gradients, batch, settings.accumulation_steps, variables
+        )
         norms = []
-        for each, own in zip(trained, gradients, strict=True):
-            own, norm = _guarded(each.guard, own)
+        for each, own_gradients in zip(trainables, gradients, strict=True):
+            clipped, norm = _clip(each.clipper, own_gradients)
             norms.append(norm)
-            each.optimizer.apply(penalty(own), each.variables)
+            each.optimizer.apply(regularize(clipped), each.variables)
         return means, norms
 
     @tf.function
     def step(*batch: tf.Tensor) -> tf.Tensor:
         means, norms = strategy.run(replica_step, args=batch)
-        for each, norm in zip(trained, norms, strict=True):
-            if each.guard.needed:
-                each.guard.update(strategy.reduce("mean", norm, axis=None))
-        sums = [strategy.reduce("sum", mean, axis=None) for mean in means]
-        after(*sums)
-        return sums[0]
+        for each, norm in zip(trainables, norms, strict=True):
+            if each.clipper.enabled:
+                each.clipper.update(strategy.reduce("mean", norm, axis=None))
+        totals = [strategy.reduce("sum", mean, axis=None) for mean in means]
+        after_step(*totals)
+        return totals[0]
 
     return step
 
 
 def check_step_settings(settings: StepSettings, strategy: tf.distribute.Strategy) -> None:
-    """Whether the devices can take such a step.
+    """Checks that the devices support the settings of a step.
 
     Raises:
-      InputError: they cannot share the batch evenly, their parts do not split into so many
-        micro-batches, or compilation by XLA is asked for on several devices.
+      InputError: the devices cannot share a batch evenly, their shares cannot be split into
+        micro-batches, or XLA is requested on several devices.
     """
     strategies.check_batch_size(strategy, settings.batch_size)
     devices = strategy.num_replicas_in_sync
     if settings.batch_size % (devices * settings.accumulation_steps):
         raise InputError(
-            f"accumulation_steps must divide a device's part of the batch, {settings.batch_size} over "
-            f"{devices} device(s). Received: {settings.accumulation_steps}"
+            "--accumulation_steps must divide each device's share of the batch, "
+            f"{settings.batch_size} images over {devices} device(s). "
+            f"Received: {settings.accumulation_steps}"
         )
-    _compiles(settings.jit, strategy)
+    _uses_xla(settings.jit, strategy)
 
 
-def _compiles(jit: str, strategy: tf.distribute.Strategy) -> bool:
-    alone = strategy.num_replicas_in_sync == 1
-    if jit == "on" and not alone:
-        raise InputError("jit=on takes one device; give jit=auto or off, or strategy=one")
+def _uses_xla(jit: str, strategy: tf.distribute.Strategy) -> bool:
+    devices = strategy.num_replicas_in_sync
+    if jit == "on" and devices > 1:
+        raise InputError(
+            "--jit=on supports one device; use --jit=auto or off, or --strategy=one. "
+            f"Received: {devices} devices"
+        )
     on_gpu = bool(tf.config.list_logical_devices("GPU"))
-    return jit == "on" or (jit == "auto" and alone and on_gpu)
+    return jit == "on" or (jit == "auto" and devices == 1 and on_gpu)
 
 
-def _guarded(guard: GradientClipper, gradients: _Gradients) -> tuple[_Gradients, tf.Tensor]:
-    """A replica's gradients as the optimiser gets them, and the norm of those over all replicas."""
-    if not guard.needed:
+def _clip(clipper: GradientClipper, gradients: _Gradients) -> tuple[_Gradients, tf.Tensor]:
+    """Returns a replica's clipped gradients, and the norm of the gradient over all replicas."""
+    if not clipper.enabled:
         return gradients, tf.zeros(())
-    gradients = [gradient / guard.scale for gradient in gradients]
-    # The norm is that of the gradient over all replicas, so that clipping does not depend on their
-    # number; the optimiser sums the clipped parts.
-    whole = tf.distribute.get_replica_context().all_reduce("sum", gradients)
-    norm = tf.linalg.global_norm(whole)
-    factor = guard.factor(norm)
+    gradients = [gradient / clipper.scale for gradient in gradients]
+    # The norm of the sum over all replicas, so that clipping does not depend on their number. The
+    # optimiser sums the clipped gradients.
+    total = tf.distribute.get_replica_context().all_reduce("sum", gradients)
+    norm = tf.linalg.global_norm(total)
+    factor = clipper.factor(norm)
     return [tf.math.multiply_no_nan(gradient, factor) for gradient in gradients], norm
 
 
-def _accumulated(
-    gradients_of: Callable[..., tuple[list[tf.Tensor], list[_Gradients]]],
+def _accumulate(
+    compute_gradients: Callable[..., tuple[list[tf.Tensor], list[_Gradients]]],
     batch: Sequence[tf.Tensor],
-    parts: int,
+    steps: int,
     variables: Sequence[Sequence[Any]],
 ) -> tuple[list[tf.Tensor], list[_Gradients]]:
-    """Losses and gradients of a batch, summed over parts that are taken one after the other."""
-    if parts == 1:
-        return gradients_of(*batch)
-    split = [tf.reshape(x, (parts, x.shape[0] // parts, *x.shape[1:])) for x in batch]
+    """Sums losses and gradients over the micro-batches of a batch."""
+    if steps == 1:
+        return compute_gradients(*batch)
+    parts = [tf.reshape(x, (steps, x.shape[0] // steps, *x.shape[1:])) for x in batch]
 
     def add(i: tf.Tensor, sums: Any) -> tuple[Any, ...]:
-        return i + 1, tf.nest.map_structure(tf.add, sums, gradients_of(*(x[i] for x in split)))
+        results = compute_gradients(*(x[i] for x in parts))
+        return i + 1, tf.nest.map_structure(tf.add, sums, results)
 
     zeros = [[tf.zeros(variable.shape, tf.float32) for variable in each] for each in variables]
     start = tf.constant(0), ([tf.zeros(()) for _ in variables], zeros)
-    # One at a time: that only one part's activations are in memory is what it is for.
-    return tf.while_loop(lambda i, _: i < parts, add, start, parallel_iterations=1)[1]
+    # Sequentially, so that memory holds the activations of one micro-batch only.
+    return tf.while_loop(lambda i, _: i < steps, add, start, parallel_iterations=1)[1]
 
 
 def update_ema(state: TrainingState, decay: float) -> None:
-    """Moves the averaged weights; the first steps count for less, as they are soon far off."""
-    done = tf.cast(state.optimizer.iterations, tf.float32)
-    rate = 1.0 - tf.minimum(decay, (1.0 + done) / (10.0 + done))
-    for model, averaged in state.models:
-        for average, weight in zip(averaged.weights, model.weights, strict=True):
+    """Updates the moving average of the weights.
+
+    The decay of step n is at most (1 + n) / (10 + n), so that the initial weights fade quickly.
+    """
+    steps = tf.cast(state.optimizer.iterations, tf.float32)
+    rate = 1.0 - tf.minimum(decay, (1.0 + steps) / (10.0 + steps))
+    for model, ema_model in state.models:
+        for average, weight in zip(ema_model.weights, model.weights, strict=True):
             if decay:
                 average.value.assign_add(rate * (weight.value - average.value))
             else:

@@ -1,61 +1,63 @@
-"""How the spread is learnt: by the likelihood of what is left between image and reconstruction."""
+"""Uncertainty head: Gaussian negative log-likelihood (NLL) of the residual, and calibration."""
 
 import numpy as np
 import tensorflow as tf
 
 from tfinvert.common.images import resize_images
 from tfinvert.inverter import Inverter
-from tfinvert.networks import uncertainty
-from tfinvert.networks.uncertainty import COLOR_AXES
+from tfinvert.networks.uncertainty import COLOR_AXES, MAX_LOG_VARIANCE, MIN_LOG_VARIANCE
 
-NLL_WEIGHT = 0.01  # of it beside an image's loss, so that a bound on the gradient is the image's
+# Weight of the NLL when it is added to an image loss: small, so that the norm of the gradient, and
+# hence its clipping, is determined by the image loss.
+NLL_WEIGHT = 0.01
+COVERAGE = 0.6827  # of the interval of ± one standard deviation of a Gaussian
+_PIXEL_STRIDE = 7  # every seventh pixel counts, as neighbours are correlated
+_BATCH = 64
 
 
 def gaussian_nll(
     images: tf.Tensor, reconstructions: tf.Tensor, log_variance: tf.Tensor
 ) -> tf.Tensor:
-    """The negative logarithm of a Gaussian's density at the residual, of each image: `[B]`.
+    """Computes the Gaussian negative log-likelihood of each image's residual.
 
-    Along `uncertainty.COLOR_AXES`, mean over them and the pixels, without the constant ½ log 2π and counted
-    from the least variance there is, so that it is never negative. Nothing of it reaches the
-    reconstructions.
+    The mean over pixels and the colour axes `uncertainty.COLOR_AXES`. The constant ½ log 2π is
+    omitted and ½ of the smallest log-variance subtracted, so that it is never negative. No gradient
+    flows to the reconstructions.
 
     Args:
       images: `[B, H, W, 3]`.
-      reconstructions: likewise.
-      log_variance: along the axes, likewise.
+      reconstructions: `[B, H, W, 3]`.
+      log_variance: along the colour axes, `[B, H, W, 3]`.
+
+    Returns:
+      `[B]`.
     """
     residual = tf.stop_gradient(reconstructions) - images
-    squares = tf.square(tf.linalg.matmul(residual, uncertainty.COLOR_AXES, transpose_b=True))
-    logarithm = tf.clip_by_value(
-        log_variance, uncertainty.MIN_LOG_VARIANCE, uncertainty.MAX_LOG_VARIANCE
-    )
-    values = 0.5 * (logarithm - uncertainty.MIN_LOG_VARIANCE + squares * tf.exp(-logarithm))
+    squares = tf.square(tf.linalg.matmul(residual, COLOR_AXES, transpose_b=True))
+    clipped = tf.clip_by_value(log_variance, MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
+    values = 0.5 * (clipped - MIN_LOG_VARIANCE + squares * tf.exp(-clipped))
     return tf.reduce_mean(values, axis=(1, 2, 3))
 
 
-COVERAGE = 0.6827  # of what is Gaussian, within one deviation
-_EVERY = 7  # pixel that counts: neighbours know of each other
-_AT_ONCE = 64  # images
-
-
 def fit_std_scale(inverter: Inverter, images: np.ndarray) -> np.ndarray:
-    """A factor for each axis by which 68 % of the residuals are within one deviation.
+    """Fits a factor per colour axis that calibrates predicted standard deviations.
+
+    With it, 68.27 % of the residuals are within one standard deviation.
 
     Args:
-      inverter: with a spread, whose own factors are left out.
-      images: `[n, *feature.image_shape]` in [0, 1], none of which it was trained on: of those it
-        errs less than of others.
+      inverter: an inverter with an uncertainty head, whose own factors are ignored.
+      images: held-out images, `[n, *feature.image_shape]` in [0, 1]; on training images the
+        residuals are smaller.
 
     Returns:
-      float32 `[3]`, positive.
+      Positive factors, float32 `[3]`.
     """
     ratios = []
-    for begin in range(0, len(images), _AT_ONCE):
-        some = images[begin : begin + _AT_ONCE]
-        features, targets = inverter.encode(some), resize_images(some, inverter.output_size)
+    for begin in range(0, len(images), _BATCH):
+        batch = images[begin : begin + _BATCH]
+        features, targets = inverter.encode(batch), resize_images(batch, inverter.output_size)
         residual = np.abs((inverter.invert(features) - targets) @ COLOR_AXES.T)
-        deviations = inverter.uncertainty(features, along="axes") / inverter.spread.calibration
-        ratios.append((residual / deviations).reshape(-1, 3)[::_EVERY])
+        std = inverter.uncertainty(features, along="axes") / inverter.uncertainty_head.calibration
+        ratios.append((residual / std).reshape(-1, 3)[::_PIXEL_STRIDE])
     factors = np.quantile(np.concatenate(ratios), COVERAGE, axis=0)
     return np.maximum(factors, 1e-6).astype(np.float32)

@@ -35,7 +35,7 @@ def inverter_of(arrays: Mapping[str, np.ndarray], feature: str | None = None) ->
     made = json.loads(str(arrays["made"]))
     chosen = features.get(feature or made["feature"], image_shape=(made["size"], made["size"], 3))
     if made["train_encoder"]:
-        chosen = chosen.to_train()
+        chosen = chosen.trainable_copy()
         _fill(chosen.model.trainable_variables, arrays, lambda i, _: f"encoder/{i}")
     size = made["output_size"]
     network = inversion.build(

@@ -24,8 +24,7 @@ from tfinvert.common.files import atomic_directory
 from tfinvert.data.augmentation import RandomAugmentation
 from tfinvert.data.shuffling import shuffled_indices
 from tfinvert.errors import InputError
-from tfinvert.features.sift import Sift
-from tfinvert.features.sift import CHANNELS, DESCRIPTOR_SIZE, DESCRIPTOR_UNIT, occupied_cells
+from tfinvert.features.sift import CHANNELS, DESCRIPTOR_SIZE, DESCRIPTOR_UNIT, Sift, occupied_cells
 
 _AT_ONCE = 256
 NAMES = ("views", "cells", "descriptors", "places")
@@ -72,7 +71,7 @@ def fill(
     photos = photograph_arrays.load(data)
     positions = np.arange(begin, end)
     indices = shuffled_indices(len(photos.pixels), 0, positions)
-    cut = views.cut([photograph_arrays.upright(photos, i) for i in indices], positions, 0)
+    cut = views.apply([photograph_arrays.upright(photos, i) for i in indices], positions, 0)
     grids = Sift((*views.size, 3)).compute(cut / np.float32(255))
     found = [sparse(grid, keep) for grid in np.asarray(grids)]
     for name, array in zip(NAMES, (cut, *map(np.stack, zip(*found, strict=True))), strict=True):

@@ -82,7 +82,7 @@ class Job:
         self._cut = views.Cut(settings.size, settings.min_crop, settings.shift, settings.mix)
         keras.utils.set_random_seed(settings.seed)
         feature = features.get(settings.feature, image_shape=(settings.size, settings.size, 3))
-        self.feature = feature.to_train() if settings.train_encoder else feature
+        self.feature = feature.trainable_copy() if settings.train_encoder else feature
         self.network = inversion.build(
             self.feature,
             (settings.output_size,) * 2 if settings.output_size else None,

@@ -1,6 +1,7 @@
-"""AlexNet weights in Caffe's `.caffemodel` files: a NetParameter, of now or of before 2015.
+"""Reads AlexNet weights from Caffe's `.caffemodel` files.
 
-Only the messages and fields that hold weights are declared; the parser passes over the others.
+Such a file is a NetParameter message in the current format or in the one used before 2015. Only the
+messages and fields that contain weights are declared; the parser skips all others.
 """
 
 import functools
@@ -15,8 +16,8 @@ from tfinvert.errors import InputError
 from tfinvert.networks.weights.layouts import CAFFE, DENSE, FileContents
 
 _PACKAGE = "tfinvert.caffe"
-# (name, number, type) of each field. Packed numbers are declared as what they are on the wire, a
-# run of bytes, which spares a Python number for each of 61 million weights.
+# (name, number, type) of each field; * marks a repeated one. Packed numbers are declared as bytes,
+# their wire format, which avoids a Python object for each of 61 million weights.
 _MESSAGES = {
     "Shape": [("dim", 1, "int64*")],
     "Blob": [
@@ -35,13 +36,13 @@ _MESSAGES = {
 
 
 def read_caffemodel(path: pathlib.Path) -> FileContents:
-    """The blobs of every layer that has any, as conv1.weight, conv1.bias, … fc8.bias.
+    """Reads the blobs of all layers as conv1.weight, conv1.bias, … fc8.bias.
 
     Raises:
-      InputError: a layer has other blobs than a kernel and a bias.
+      InputError: a layer's blobs are not a kernel and a bias.
       google.protobuf.message.DecodeError: the file is damaged.
     """
-    net = _net()()
+    net = _net_parameter_class()()
     net.ParseFromString(path.read_bytes())
     tensors: dict[str, np.ndarray] = {}
     for layer in (*net.layers, *net.layer):
@@ -49,45 +50,49 @@ def read_caffemodel(path: pathlib.Path) -> FileContents:
             continue
         name = layer.name.decode("utf-8", "replace")
         if f"{name}.weight" in tensors:
-            raise InputError(f"it has two layers {name[:80]!a}")
+            raise InputError(f"it has two layers named {name[:80]!a}")
         if len(layer.blobs) != 2:
             raise InputError(
-                f"its layer {name[:80]!a} has {len(layer.blobs)} blobs; expected a kernel, a bias"
+                f"its layer {name[:80]!a} has {len(layer.blobs)} blobs; expected a kernel and a "
+                "bias"
             )
-        dimensions = 2 if name in DENSE else 4
-        tensors[f"{name}.weight"] = _array(f"{name}.weight", layer.blobs[0], dimensions)
-        tensors[f"{name}.bias"] = _array(f"{name}.bias", layer.blobs[1], 1)
+        rank = 2 if name in DENSE else 4
+        tensors[f"{name}.weight"] = _to_array(f"{name}.weight", layer.blobs[0], rank)
+        tensors[f"{name}.bias"] = _to_array(f"{name}.bias", layer.blobs[1], 1)
     if not tensors:
-        raise InputError("it holds no layers with weights; not a .caffemodel of weights")
+        raise InputError("it has no layers with weights; expected a .caffemodel of trained weights")
     return FileContents(tensors, CAFFE)
 
 
-def _array(name: str, blob: Any, dimensions: int) -> np.ndarray:
-    """A blob's values; old ones always have four dimensions, the first ones 1."""
-    raw, kind = (blob.data, "<f4") if blob.data else (blob.double_data, "<f8")
+def _to_array(name: str, blob: Any, rank: int) -> np.ndarray:
+    """Converts a blob to an array of at most `rank` dimensions.
+
+    Old blobs always have four dimensions, the superfluous leading ones being 1.
+    """
+    raw, dtype = (blob.data, "<f4") if blob.data else (blob.double_data, "<f8")
     if blob.HasField("shape"):
         shape = list(blob.shape.dim[:9])
     else:
         shape = [blob.num, blob.channels, blob.height, blob.width]
-    while len(shape) > dimensions and shape[0] == 1:
+    while len(shape) > rank and shape[0] == 1:
         shape = shape[1:]
-    size = int(kind[-1])
+    size = int(dtype[-1])
     if len(shape) > 8 or min(shape, default=1) < 0 or math.prod(shape) * size != len(raw):
         raise InputError(
-            f"{name[:80]!a} has shape {shape[:8]} and {len(raw) // size} values; they do not fit"
+            f"{name[:80]!a} has shape {shape[:8]} and {len(raw) // size} values, which do not match"
         )
-    return np.frombuffer(raw, kind).reshape(shape)
+    return np.frombuffer(raw, dtype).reshape(shape)
 
 
 @functools.cache
-def _net() -> type:
-    """The class of a NetParameter."""
+def _net_parameter_class() -> type:
+    """Creates the message class NetParameter."""
     types = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="weights.proto", package=_PACKAGE)
-    for message, fields in _MESSAGES.items():
-        declared = file.message_type.add(name=message)
+    for message_name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=message_name)
         for name, number, kind in fields:
-            field = declared.field.add(name=name, number=number)
+            field = message.field.add(name=name, number=number)
             field.label = types.LABEL_REPEATED if kind[-1] == "*" else types.LABEL_OPTIONAL
             kind = kind.rstrip("*")
             if kind in _MESSAGES:

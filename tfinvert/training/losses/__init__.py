@@ -1,7 +1,9 @@
-"""What reconstructions are fitted by: `--loss` values → functions of images and reconstructions.
+"""Reconstruction losses by `--loss` name.
 
-A loss takes two of `[B, H, W, 3]`, float32 in units around [0, 1], and gives `[B]`. Its factory,
-in `config.registry.LOSSES`, takes the (height, width) of the images and the names of layers. A loss that learns while the inverter does is a `TrainableLoss`.
+A loss maps images and reconstructions, both `[B, H, W, 3]`, float32, nominally in [0, 1], to one
+value per image, `[B]`. `config.registry.LOSSES` lists their factories, each called with the images'
+(height, width) and the layers of a perceptual loss. A loss with a model that trains along with the
+inverter is a `TrainableLoss`.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,36 +22,45 @@ class CombinedLoss:
     """A weighted sum of losses.
 
     Args:
-      terms: each with its weight.
+      terms: pairs of weight and loss.
 
     Attributes:
-      learners: those of them that learn; to be built before the loss is taken.
+      trainable_losses: the terms that have a model; call their `build` before the loss.
     """
 
     def __init__(self, terms: Sequence[tuple[float, Callable[..., tf.Tensor]]]):
         self._terms = terms
-        self.learners = [each for _, each in terms if isinstance(each, TrainableLoss)]
+        self.trainable_losses = [loss for _, loss in terms if isinstance(loss, TrainableLoss)]
 
     def __call__(
         self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """The loss of each image, `[B]`; standardised features are for those that learn."""
+        """Computes the loss of each image.
+
+        Args:
+          images: `[B, H, W, 3]`.
+          reconstructions: `[B, H, W, 3]`.
+          features: standardised features of the images; only trainable losses need them.
+
+        Returns:
+          `[B]`.
+        """
         values = []
-        for weight, term in self._terms:
-            more = (features,) if term in self.learners else ()
-            values.append(weight * term(images, reconstructions, *more))
+        for weight, loss in self._terms:
+            extra = (features,) if loss in self.trainable_losses else ()
+            values.append(weight * loss(images, reconstructions, *extra))
         return tf.add_n(values)
 
 
 def make_loss(text: str, size: Size) -> CombinedLoss:
-    """The loss that `--loss` names.
+    """Creates the loss of a `--loss` value.
 
     Args:
       text: see `loss_spec.parse_loss`.
-      size: (height, width) of the images that are compared.
+      size: (height, width) of the compared images.
 
     Raises:
-      InputError: the text is no loss, the images are too small for it, or a layer does not exist.
+      InputError: the value is invalid, the images are too small, or a layer does not exist.
     """
     return CombinedLoss(
         [(term.weight, LOSSES[term.name](size, term.layers)) for term in parse_loss(text)]

@@ -1,10 +1,10 @@
-"""What a discriminator, trained in the same steps, can still tell from a photograph.
+"""Adversarial loss of a discriminator that is conditioned on the feature.
 
 After Dosovitskiy & Brox 2016, "Generating Images with Perceptual Similarity Metrics based on Deep
-Networks": the discriminator sees an image and the feature. Here it compares: a photograph and its
-reconstruction are a pair, and its loss and the inverter's are of the difference of its verdicts
-(Jolicoeur-Martineau 2019), with a penalty on their slope at both (Huang et al. 2024), so that it
-cannot run away from an inverter that is behind.
+Networks", where the discriminator also takes the feature as an input. The losses here are
+relativistic (Jolicoeur-Martineau 2019): they depend on the difference between the discriminator's
+logits of a photograph and of its reconstruction. Zero-centred gradient penalties on both (R1 and
+R2, Huang et al. 2024) keep the discriminator from outpacing the inverter.
 """
 
 import dataclasses
@@ -19,12 +19,15 @@ from tfinvert.training.losses.trainable import TrainableLoss
 from tfinvert.training.optimizers import learning_rate_schedule
 from tfinvert.training.settings import Settings
 
-_SLOPE = 0.1  # weight of the squared norm of the verdicts' gradient in the pixels, halved
-_RATE = 0.4  # the discriminator's learning rate over the inverter's
+_PENALTY_WEIGHT = 0.1  # γ: the penalty is γ/2 times the squared norm of the gradient
+_LEARNING_RATE_FACTOR = 0.4  # of the discriminator's learning rate, relative to the inverter's
 
 
 class AdversarialLoss(TrainableLoss):
-    """The loss that a discriminator gives. Both losses are log 2 where it tells nothing apart.
+    """Relativistic adversarial loss.
+
+    The inverter's and the discriminator's loss are both log 2 if the discriminator's logits of
+    photographs and reconstructions are equal.
 
     Args:
       size: (height, width) of the images.
@@ -39,39 +42,46 @@ class AdversarialLoss(TrainableLoss):
     def __call__(
         self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor
     ) -> tf.Tensor:
-        """See `TrainableLoss`: how sure the discriminator is which of a pair is the reconstruction."""
-        return self._wrong(reconstructions, images, features)
+        """Computes the inverter's loss; see `TrainableLoss`."""
+        return self._relativistic_loss(reconstructions, images, features)
 
-    def own(self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-        """See `TrainableLoss`: how wrong the discriminator is about that, and how steep at both."""
-        slopes = [self._slope(x, features) for x in (images, reconstructions)]
-        return self._wrong(images, reconstructions, features) + 0.5 * _SLOPE * tf.add_n(slopes)
+    def model_loss(
+        self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor
+    ) -> tf.Tensor:
+        """Computes the discriminator's loss, with both penalties; see `TrainableLoss`."""
+        penalties = [self._gradient_norm(x, features) for x in (images, reconstructions)]
+        loss = self._relativistic_loss(images, reconstructions, features)
+        return loss + 0.5 * _PENALTY_WEIGHT * tf.add_n(penalties)
 
-    def _make(
+    def _build_model(
         self, feature: Feature, settings: Settings
     ) -> tuple[keras.Model, keras.optimizers.Optimizer]:
         model = discriminator.build(feature, self._size, settings.width, settings.precision)
-        rate = dataclasses.replace(settings, learning_rate=_RATE * settings.learning_rate)
-        return model, keras.optimizers.Adam(learning_rate_schedule(rate), beta_1=0.0, beta_2=0.99)
+        rate = _LEARNING_RATE_FACTOR * settings.learning_rate
+        schedule = learning_rate_schedule(dataclasses.replace(settings, learning_rate=rate))
+        return model, keras.optimizers.Adam(schedule, beta_1=0.0, beta_2=0.99)
 
-    def _verdicts(self, images: tf.Tensor, features: tf.Tensor) -> list[tf.Tensor]:
+    def _logits(self, images: tf.Tensor, features: tf.Tensor) -> list[tf.Tensor]:
+        """The discriminator's maps of logits, each `[B, rows, columns, 1]`."""
         inputs = [tf.convert_to_tensor(x) for x in (images, features)]
         return tf.nest.flatten(self.model(inputs, training=True))
 
-    def _wrong(self, better: tf.Tensor, worse: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-        """By how much the first does not look more like a photograph than the second, `[B]`."""
-        pairs = zip(*(self._verdicts(x, features) for x in (better, worse)), strict=True)
-        maps = [tf.reduce_mean(tf.nn.softplus(b - a), (1, 2, 3)) for a, b in pairs]
-        return tf.add_n(maps) / len(maps)
+    def _relativistic_loss(
+        self, preferred: tf.Tensor, other: tf.Tensor, features: tf.Tensor
+    ) -> tf.Tensor:
+        """Softplus of the other images' logits minus the preferred ones', `[B]`."""
+        pairs = zip(*(self._logits(x, features) for x in (preferred, other)), strict=True)
+        means = [tf.reduce_mean(tf.nn.softplus(b - a), (1, 2, 3)) for a, b in pairs]
+        return tf.add_n(means) / len(means)
 
-    def _slope(self, images: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-        """The squared norm of the gradient of the verdicts in the pixels, `[B]`."""
+    def _gradient_norm(self, images: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        """Squared norm of the gradient of the logits with respect to the pixels, `[B]`."""
         with tf.GradientTape() as tape:
             tape.watch(images)
-            # Over the root of their number: as if they were independent.
+            # Divided by the square root of their number, as for independent logits.
             sums = [
                 tf.reduce_sum(x) / math.sqrt(x.shape[1] * x.shape[2])
-                for x in self._verdicts(images, features)
+                for x in self._logits(images, features)
             ]
             total = tf.add_n(sums)
         return tf.reduce_sum(tf.square(tape.gradient(total, images)), (1, 2, 3))

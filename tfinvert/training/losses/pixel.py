@@ -1,4 +1,4 @@
-"""The loss whose best answer is the median of what is possible, where the square's is the mean."""
+"""Pixel losses: mean squared error, mean absolute error and structural similarity."""
 
 from collections.abc import Callable
 
@@ -7,44 +7,66 @@ import tensorflow as tf
 from tfinvert.errors import InputError
 from tfinvert.metrics import SSIM_WINDOW
 
-
-def mae(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
-    """The mean absolute difference over an image's pixels: two of `[B, H, W, 3]` become `[B]`."""
-    return tf.reduce_mean(tf.abs(reconstructions - images), axis=(1, 2, 3))
+Size = tuple[int, int]
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def mse(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
-    """The paper's loss, per image, over its pixels' mean: two of `[B, H, W, 3]` become `[B]`.
+    """Computes the mean squared error of each image, the paper's loss.
 
-    The mean and not the sum, so that the figure means the same at every image size.
+    The paper sums over pixels; the mean is comparable between image sizes.
+
+    Args:
+      images: `[B, H, W, 3]`.
+      reconstructions: `[B, H, W, 3]`.
+
+    Returns:
+      `[B]`.
     """
     return tf.reduce_mean(tf.square(reconstructions - images), axis=(1, 2, 3))
 
 
-def make_mse(size: tuple[int, int], layers: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """`mse`, for images of any size."""
+def mae(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
+    """Computes the mean absolute error of each image.
+
+    Its optimum is the conditional median of each pixel, that of `mse` the conditional mean.
+
+    Args:
+      images: `[B, H, W, 3]`.
+      reconstructions: `[B, H, W, 3]`.
+
+    Returns:
+      `[B]`.
+    """
+    return tf.reduce_mean(tf.abs(reconstructions - images), axis=(1, 2, 3))
+
+
+def make_mse(size: Size, layers: str = "") -> Loss:
+    """Returns `mse`; images may have any size."""
     del size, layers
     return mse
 
 
-def make_mae(size: tuple[int, int], layers: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """`mae`, for images of any size."""
+def make_mae(size: Size, layers: str = "") -> Loss:
+    """Returns `mae`; images may have any size."""
     del size, layers
     return mae
 
 
-def ssim_loss(
-    size: tuple[int, int], layers: str = ""
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """1 less the structural similarity that `metrics.ssim` measures, for images of that size.
+def ssim_loss(size: Size, layers: str = "") -> Loss:
+    """Creates the loss 1 − SSIM, with SSIM as in `metrics.ssim`.
+
+    Args:
+      size: (height, width) of the images.
+      layers: unused.
 
     Raises:
-      InputError: they are smaller than its window.
+      InputError: the images are smaller than the window of SSIM.
     """
     del layers
     if min(size) < SSIM_WINDOW:
         raise InputError(
-            f"the loss ssim takes images of at least {SSIM_WINDOW}×{SSIM_WINDOW} pixels. "
+            f"--loss=ssim requires images of at least {SSIM_WINDOW}×{SSIM_WINDOW} pixels. "
             f"Received: {size[0]}×{size[1]}"
         )
 

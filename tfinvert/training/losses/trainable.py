@@ -1,4 +1,4 @@
-"""A loss with a model of its own, which learns in the same steps as the inverter."""
+"""Base class of losses with a model that trains along with the inverter."""
 
 import abc
 from typing import Any
@@ -11,82 +11,91 @@ from tfinvert.networks.common import Feature
 from tfinvert.training.gradient_clipping import GradientClipper
 from tfinvert.training.settings import Settings
 
-_NEWEST = 0.02  # share of a step in the loss that the history gets: some fifty steps
+_MEAN_LOSS_RATE = 0.02  # of the running mean of the model's loss: a memory of about fifty steps
 
 
 class TrainableLoss(abc.ABC):
-    """A loss that also takes the feature, and has a model to train by a loss of the model's own.
+    """A loss that depends on the feature and has a model, trained by a loss of its own.
+
+    `build` creates all attributes but `name`.
 
     Attributes:
-      name: of the model, in checkpoints and in the history.
-      model: what learns; this and the following are made by `build`.
-      optimizer: the model's own.
-      guard: bounds its gradient, as the inverter's is bounded.
-      loss: its loss, the running mean of some fifty steps; 0 before the first.
+      name: name of the model in checkpoints and in the history.
+      model: the trained model.
+      optimizer: the model's optimiser.
+      clipper: clips the model's gradient with the inverter's limits.
+      mean_loss: running mean of `model_loss` over about fifty steps, float32 `[]`; 0 before the
+        first step.
     """
 
     name: str
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
-    guard: GradientClipper
-    loss: tf.Variable
+    clipper: GradientClipper
+    mean_loss: tf.Variable
 
     def build(self, feature: Feature, settings: Settings) -> None:
-        """Makes all that a step changes, in a strategy's scope, from the random numbers' state."""
-        self.model, self.optimizer = self._make(feature, settings)
+        """Creates model, optimiser and variables; call it in a strategy's scope, after seeding."""
+        self.model, self.optimizer = self._build_model(feature, settings)
         self.optimizer.build(self.variables)
-        self.guard = GradientClipper(
+        self.clipper = GradientClipper(
             settings.clip_norm, settings.spike_threshold, settings.precision == "float16"
         )
-        self.loss = tf.Variable(0.0, trainable=False)
+        self.mean_loss = tf.Variable(0.0, trainable=False)
 
     @abc.abstractmethod
     def __call__(
         self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor
     ) -> tf.Tensor:
-        """What the inverter is to make small.
+        """Computes the inverter's loss.
 
         Args:
           images: `[B, H, W, 3]` in [0, 1].
-          reconstructions: of the same shape.
-          features: of the images, standardised.
+          reconstructions: `[B, H, W, 3]`.
+          features: standardised features of the images.
 
         Returns:
           `[B]`.
         """
 
     @abc.abstractmethod
-    def own(self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-        """What the model is to make small, of the same: `[B]`."""
+    def model_loss(
+        self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor
+    ) -> tf.Tensor:
+        """Computes the model's loss; arguments and result as in `__call__`."""
 
     @abc.abstractmethod
-    def _make(
+    def _build_model(
         self, feature: Feature, settings: Settings
     ) -> tuple[keras.Model, keras.optimizers.Optimizer]:
-        """The model and its optimiser."""
+        """Creates the model and its optimiser."""
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """What the optimiser fits."""
+        """Trainable variables of the model."""
         return self.model.trainable_variables
 
     @property
     def trackables(self) -> dict[str, Any]:
-        """What a checkpoint holds, by the names there."""
-        parts = {"optimizer": self.optimizer, "guard": self.guard, "loss": self.loss}
-        return {self.name: self.model} | {f"{self.name}_{k}": part for k, part in parts.items()}
+        """Checkpointed objects by their key in checkpoints."""
+        objects = {
+            "optimizer": self.optimizer,
+            "guard": self.clipper.trackables,
+            "loss": self.mean_loss,
+        }
+        return {self.name: self.model} | {f"{self.name}_{k}": v for k, v in objects.items()}
 
     def update(self, loss: tf.Tensor) -> None:
-        """Takes a step's own loss into account; after the step, outside of replicas."""
-        rate = tf.where(self.loss > 0, _NEWEST, 1.0)
-        seen = tf.where(tf.math.is_finite(loss), loss, self.loss)
-        self.loss.assign_add(rate * (seen - self.loss))
+        """Updates the running mean with the model's loss in a step; call it outside of replicas."""
+        rate = tf.where(self.mean_loss > 0, _MEAN_LOSS_RATE, 1.0)
+        finite = tf.where(tf.math.is_finite(loss), loss, self.mean_loss)
+        self.mean_loss.assign_add(rate * (finite - self.mean_loss))
 
     def is_finite(self) -> bool:
-        """Whether every weight of the model is a finite number."""
+        """Returns whether all weights of the model are finite."""
         return all(np.isfinite(weight).all() for weight in self.model.get_weights())
 
-    def notes(self) -> dict[str, float]:
-        """For the history: its loss, and what its guard says."""
-        notes = {"loss": float(self.loss.numpy())} | self.guard.notes()
-        return {f"{self.name}_{key}": value for key, value in notes.items()}
+    def log_values(self) -> dict[str, float]:
+        """Returns the model's mean loss and its clipper's values, for the history."""
+        values = {"loss": float(self.mean_loss.numpy())} | self.clipper.log_values()
+        return {f"{self.name}_{key}": value for key, value in values.items()}

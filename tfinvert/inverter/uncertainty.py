@@ -1,0 +1,24 @@
+"""Predicts the standard deviation of every pixel of a reconstruction."""
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from tfinvert.errors import InputError
+from tfinvert.inverter.predictor import Predictor
+from tfinvert.networks.uncertainty import rgb_std
+
+Axes = Literal["rgb", "axes"]
+
+
+def predict_std(predictor: Predictor, features: Any, along: Axes = "rgb") -> Any:
+    """Features → standard deviations; see `Inverter.uncertainty`."""
+    if along not in get_args(Axes):
+        raise InputError(f"along must be rgb or axes. Received: {along!r}")
+    predictor.decoder.require_uncertainty()
+    std = predictor.decode(features, predictor.decoder.decode_std)
+    if along == "axes":
+        return std
+    if isinstance(std, list):
+        return [np.asarray(rgb_std(one)) for one in std]
+    return np.asarray(rgb_std(std))
