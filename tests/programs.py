@@ -7,6 +7,7 @@
 import atexit
 import contextlib
 import functools
+import gc
 import io
 import json
 import logging
@@ -57,12 +58,14 @@ def run(program, *arguments, cwd="."):
 def _restored_process_state():
     """Restores the directory, arguments, flags and signal handlers at the end of a block."""
     folder, argv, defined = os.getcwd(), sys.argv, {*flags.FLAGS}
+    gc.freeze()  # so that the collection after an error, of all that TensorFlow loaded, is quick
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             yield
     finally:
+        gc.unfreeze()
         os.chdir(folder)
         sys.argv = argv
         flags.FLAGS.remove_flag_values([name for name in flags.FLAGS if name not in defined])

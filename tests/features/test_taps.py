@@ -245,7 +245,10 @@ def test_a_file_without_input_size_gets_the_published_one(network, folder):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("variant=alexnet", "unknown AlexNet variant; choose one of caffenet, bvlc, torchvision. Rec"),
+        (
+            "variant=alexnet",
+            "unknown AlexNet variant; choose one of caffenet, bvlc, torchvision. Rec",
+        ),
         ("input_size=62", "the input of AlexNet is too small: pool5 would be empty; 63×63 pixels"),
         ("input_size=-1", "the input of AlexNet is too small: conv1 would be empty; 63×63 pixels"),
         ("input_size=-300", "the input of AlexNet is too small: conv1 would be empty; 63×63"),

@@ -24,7 +24,8 @@ def main() -> None:
             size = "any" if entry.any_size else f"{entry.height}×{entry.width}"
             megabytes = f"{entry.size_bytes / 1e6:.1f}"
             print(
-                f"  {entry.versioned_name:{width}}  {size:7}  {entry.normalized_error:.3f}  {megabytes}"
+                f"  {entry.versioned_name:{width}}  {size:7}  {entry.normalized_error:.3f}  "
+                f"{megabytes}"
             )
         print()
     print("input: height × width of the photographs in pixels")
