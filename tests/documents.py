@@ -159,23 +159,28 @@ def flag_errors(program: str, argument_lists: Sequence[Sequence[str]]) -> list[s
       argument_lists: each without the program.
 
     Returns:
-      One error message for each list; empty if the program accepts it and no name is deprecated.
+      One error message for each list; empty if the program accepts it.
     """
     errors = []
-    with _defined_flags(program):
+    with defined_flags(program):
         for arguments in argument_lists:
             try:
                 copy.deepcopy(flags.FLAGS)([program, *arguments])
-                names = [x.lstrip("-").partition("=")[0] for x in arguments if x.startswith("-")]
-                old = [x for x in names if x in flags.FLAGS and deprecated.is_alias(x)]
-                errors.append(f"deprecated flags: {', '.join(old)}" if old else "")
+                errors.append("")
             except flags.Error as error:
                 errors.append(" ".join(str(error).split()))
     return errors
 
 
+def deprecated_flags(program: str, arguments: Sequence[str]) -> list[str]:
+    """Returns the deprecated names of flags among the arguments of a program."""
+    names = [x.lstrip("-").partition("=")[0] for x in arguments if x.startswith("-")]
+    with defined_flags(program):
+        return [x for x in names if x in flags.FLAGS and deprecated.is_alias(x)]
+
+
 @contextlib.contextmanager
-def _defined_flags(program: str) -> Iterator[None]:
+def defined_flags(program: str) -> Iterator[None]:
     """Defines the flags of a program in this process, without running it."""
     before = {*flags.FLAGS}
     name = program.removeprefix("tfinvert ")

@@ -21,6 +21,7 @@ from tests.documents import (
     ROOT,
     blocks_in,
     code_blocks,
+    deprecated_flags,
     docstring_commands,
     flag_errors,
     inline_commands,
@@ -105,6 +106,7 @@ REDUCED = {
         "--optimizer=adam",
     ],
 }
+HISTORY = {"CHANGELOG.md"}  # may show flags by their former names
 TESTED_LANGUAGES = ("json", "python", "shell", "text", "yaml")
 REST, GRPC = "localhost:8501", "localhost:8500"  # addresses in the documents
 PROGRAMS = [
@@ -337,6 +339,8 @@ def test_program_accepts_documented_arguments(program, documented_arguments):
         errors = [CHECK_ARGUMENTS[program](arguments) for arguments in lists]
     else:
         errors = flag_errors(program, lists)
+        current = [y for x, y in zip(locations, lists, strict=True) if x not in HISTORY]
+        assert not deprecated_flags(program, [x for arguments in current for x in arguments])
     assert not [x for x in zip(locations, lists, errors, strict=True) if x[-1]]
 
 
