@@ -29,7 +29,7 @@ def build(
       width: width multiplier for the channels of every layer but the last.
       hidden_units: units of each of the first two fully connected layers (vector features only);
         0 means 4096 × width.
-      network: the architecture, a key of `NETWORKS`.
+      network: the architecture, a key of `config.registry.NETWORKS`.
       precision: compute precision of all layers but the last, "float32", "bfloat16" or "float16";
         weights are float32.
 
