@@ -205,7 +205,7 @@ def _load_initial_inverter(
         train_sampler.check_sampler_settings(initial, feature, settings)
         return initial
     network = inversion.build(
-        feature, width=settings.width, units=settings.hidden_units, network=settings.network
+        feature, width=settings.width, hidden_units=settings.hidden_units, network=settings.network
     )
     make_loss(settings.loss, network.output_shape[1:3])
     if config.init_from and settings.train_encoder:
