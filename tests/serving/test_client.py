@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.in_process import run_program
+from tests.programs import run as run_program
 from tfinvert.serving.client import Client
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import tfinvert
-from tests.in_process import run_program
 from tests.programs import error_line
+from tests.programs import run as run_program
 from tfinvert.serving import client, export_savedmodel
 from tfinvert.serving.client_features import build_invert_request, compute_file_features
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.in_process import run_program
 from tests.programs import call, error_line
+from tests.programs import run as run_program
 
 
 @pytest.mark.parametrize("run", [run_program, pytest.param(call, marks=pytest.mark.slow)])
