@@ -46,6 +46,7 @@ def run(program, *arguments, cwd="."):
             if program == "tfinvert":
                 runpy.run_module("tfinvert", run_name="__main__", alter_sys=True)
             else:
+                sys.path.insert(0, os.path.dirname(path))
                 runpy.run_path(path, run_name="__main__")
             status = 0
         except SystemExit as ended:
@@ -56,8 +57,9 @@ def run(program, *arguments, cwd="."):
 
 @contextlib.contextmanager
 def _restored_process_state():
-    """Restores the directory, arguments, flags and signal handlers at the end of a block."""
-    folder, argv, defined = os.getcwd(), sys.argv, {*flags.FLAGS}
+    """Restores directory, arguments, module path, flags and signal handlers after a block."""
+    folder, argv, paths, defined = os.getcwd(), sys.argv, sys.path, {*flags.FLAGS}
+    sys.path = [*paths]
     gc.freeze()  # so that the collection after an error, of all that TensorFlow loaded, is quick
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -67,7 +69,7 @@ def _restored_process_state():
     finally:
         gc.unfreeze()
         os.chdir(folder)
-        sys.argv = argv
+        sys.argv, sys.path = argv, paths
         flags.FLAGS.remove_flag_values([name for name in flags.FLAGS if name not in defined])
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -41,7 +41,7 @@ def folder(tmp_path):
 def open_as_training(job, folder):
     """Opens the dataset as a training program does."""
     size = (job.image_size, job.image_size)
-    source = open_source(job.data, job.part, image_cache_for(job.settings, size))
+    source = open_source(job.data, job.split, image_cache_for(job.settings, size))
     feature = features.get(job.feature, image_shape=(*size, 3))
     return CachedTrainingDataset(feature, source, job.settings, folder)
 

@@ -382,7 +382,7 @@ UPCONVOLUTIONS = {
 
 @pytest.mark.parametrize("name", UPCONVOLUTIONS)
 def test_up_convolutions_of_the_paper(name):
-    network = build(fake_alexnet_layer(227, name, 227), units=8 if name == "fc6" else 0)
+    network = build(fake_alexnet_layer(227, name, 227), hidden_units=8 if name == "fc6" else 0)
     table = []
     for each in network.layers:
         if isinstance(each, keras.layers.Conv2DTranspose):
@@ -473,7 +473,7 @@ def test_units_set_the_first_two_layers():
 @pytest.mark.parametrize("name", ["conv2", "fc7"])
 def test_width_scales_the_networks_for_layers(name):
     feature = fake_alexnet_layer(127, name, 64)
-    full, half = (build(feature, width=width, units=0) for width in (0.125, 0.0625))
+    full, half = (build(feature, width=width, hidden_units=0) for width in (0.125, 0.0625))
     for layer, narrow in zip(full.layers, half.layers, strict=True):
         for count in ("filters", "units"):
             if hasattr(layer, count) and layer.name != "image":
@@ -486,24 +486,28 @@ def test_width_scales_the_networks_for_layers(name):
     [
         (
             fake_layer((7, 7, 8), 64, "conv2"),
-            {"units": 8},
-            "the network for alexnet/conv2 has no fully connected layers, so units must be 0. "
-            "Received: 8",
+            {"hidden_units": 8},
+            "the network for alexnet/conv2 has no fully connected layers, so --hidden_units must "
+            "be 0. Received: 8",
         ),
-        (hog(64), {"units": 8}, "the network for hog has no fully connected layers"),
-        (sift(64), {"units": 8}, "the network for sift has no fully connected layers"),
-        (fake_layer((16,), 64), {"units": -1}, "units must not be negative. Received: -1"),
+        (hog(64), {"hidden_units": 8}, "the network for hog has no fully connected layers"),
+        (sift(64), {"hidden_units": 8}, "the network for sift has no fully connected layers"),
+        (
+            fake_layer((16,), 64),
+            {"hidden_units": -1},
+            "must not be negative. Received: -1",
+        ),
         (
             fake_layer((7, 9, 8), 64, "conv2"),
             {"output_size": (65, 64)},
-            "the network for alexnet/conv2 on 7×9 cells makes images with even sides from 14×18 "
+            "the network for alexnet/conv2 on 7×9 cells produces images with even sides from 14×18 "
             "up. Received: 65×64",
         ),
         (fake_layer((7, 9, 8), 64), {"output_size": (64, 16)}, "from 14×18 up. Received: 64×16"),
         (
             fake_layer((16,), 64, "fc6"),
             {"output_size": (100, 100)},
-            "the network for alexnet/fc6 upsamples 4 times and makes images whose sides are "
+            "the network for alexnet/fc6 upsamples 4 times and produces images whose sides are "
             "multiples of 16. Received: 100×100",
         ),
         (

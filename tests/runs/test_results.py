@@ -78,7 +78,7 @@ def test_missing_and_damaged_results(tmp_path, result):
             load_result(tmp_path / "a")
     path.write_text(json.dumps(values))
     (tmp_path / "a" / "02-moving.gif").unlink()
-    with pytest.raises(tfinvert.InputError, match="results.json is damaged: .* has no picture"):
+    with pytest.raises(tfinvert.InputError, match="results.json is damaged: .* needs an image"):
         load_result(tmp_path / "a")
 
 

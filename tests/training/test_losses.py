@@ -206,9 +206,9 @@ def test_terms():
         ("mse:-1", "finite weight above 0"),
         ("mse:inf", "finite weight above 0"),
         ("mse:nan", "finite weight above 0"),
-        ("mse,ssim,mse:2", "names one twice"),
-        ("ssim=alexnet/conv1", "only perceptual takes layers"),
-        ("perceptual=", "only perceptual takes layers"),
+        ("mse,ssim,mse:2", "--loss repeats a name; give it the sum"),
+        ("ssim=alexnet/conv1", "only the loss perceptual takes layers"),
+        ("perceptual=", "only the loss perceptual takes layers"),
     ],
 )
 def test_an_invalid_loss_is_refused_in_one_line(text, message):

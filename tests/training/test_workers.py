@@ -241,41 +241,23 @@ def test_a_port_in_use_is_one_line():
     assert "\n" not in message
 
 
-@pytest.fixture
-def client_sockets(monkeypatch):
-    """The sockets of workers that connect to the chief, by their number of connection attempts."""
-    create_connection, sockets = socket.create_connection, []
-
-    def recording(*arguments, **options):
-        sockets.append(create_connection(*arguments, **options))
-        return sockets[-1]
-
-    monkeypatch.setattr(socket, "create_connection", recording)
-    return sockets
+CONNECT = """
+import sys, time
+from tfinvert.training.workers import connect_workers, read_tf_config
+connect_workers(read_tf_config(sys.argv[1]), {"steps": 1})
+time.sleep(60)
+"""
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_lost_worker_ends_the_others(client_sockets, lost):
+def test_a_killed_worker_ends_the_others(lost):
     cluster = Cluster(3)
-    tasks = [read_tf_config(tf_config(cluster.addresses, index)) for index in range(3)]
-    chief = cluster.connect(tasks[:1])
-    others = []
-    for index in (1, 2):  # one after the other, so that the last socket is that of the last worker
-        before = len(client_sockets)
-        fail = cluster.failures[index].set_result
-        others.append(
-            cluster.pool.submit(
-                connect_workers, tasks[index], {"steps": 1}, HASTY, lambda *x, f=fail: f(x)
-            )
-        )
-        while len(client_sockets) == before:
-            time.sleep(0.02)
-    results([*chief, *others])
-    # Without a message, as the kernel closes the connections of a process that is killed.
-    for sock in client_sockets if lost == 0 else client_sockets[:1]:
-        sock.shutdown(socket.SHUT_RDWR)
-    for index in {0, 1, 2} - {lost}:
-        line, status = cluster.failures[index].result(timeout=10)
+    configs = [tf_config(cluster.addresses, index) for index in range(3)]
+    with subprocess.Popen([sys.executable, "-c", CONNECT, configs.pop(lost)], cwd=ROOT) as process:
+        results(cluster.connect([read_tf_config(config) for config in configs]))
+        process.kill()
+    for failure in cluster.failures[:2]:
+        line, status = failure.result(timeout=10)
         assert f"{cluster.name(lost)} has disconnected; checkpoints saved so far are kept" in line
         assert status == EXIT_WORKER_LOST
 

@@ -92,12 +92,12 @@ class ClassCorrelations:
 
     @property
     def is_sufficient(self) -> bool:
-        """Whether there are at least `MIN_CLASSES` classes."""
+        """True if there are at least `MIN_CLASSES` classes."""
         return len(self.classes) >= MIN_CLASSES
 
 
 def has_class_units(inverter: Inverter) -> bool:
-    """Whether the feature has one score or probability for each class of a classifier."""
+    """True if the feature has one score or probability for each class of a classifier."""
     is_vector = len(inverter.feature.spec.shape) == 1
     has_classes = layer_name(inverter) in CLASS_SCORES or bool(inverter.feature.log_floor)
     return is_vector and has_classes and inverter_kind(inverter) == NETWORK

@@ -82,9 +82,8 @@ def _operations() -> dict[str, Any]:
         "matmul": _matmul,
         "newaxis": None,
         "norm": jnp.linalg.norm,
-        "random": types.SimpleNamespace(
-            set_seed=lambda seed: None
-        ),  # Keras seeds all backends it finds
+        # Keras seeds all backends that it finds.
+        "random": types.SimpleNamespace(set_seed=lambda seed: None),
         "range": jnp.arange,
         "reduce_mean": _over_axes(jnp.mean),
         "reduce_sum": _over_axes(jnp.sum),

@@ -53,7 +53,7 @@ class Settings:
     rate: float = 3e-3
     decay: float = 0.02
     adam: float = 1.0
-    largest: int = muon.LARGEST
+    largest: int = muon.MAX_MUON_SIDE
     network: str = inversion.DEFAULT
     width: float = 1.0
     units: int = 0
@@ -249,7 +249,9 @@ if __name__ == "__main__":
     flags.DEFINE_float("rate", 3e-3, "Peak learning rate of Muon.")
     flags.DEFINE_float("decay", 0.02, "Decoupled weight decay, a multiple of the learning rate.")
     flags.DEFINE_float("adam", 1.0, "Multiplier of the learning rate for variables with AdamW.")
-    flags.DEFINE_integer("largest", muon.LARGEST, "Largest smaller side of a kernel with Muon.")
+    flags.DEFINE_integer(
+        "largest", muon.MAX_MUON_SIDE, "Largest smaller side of a kernel with Muon."
+    )
     flags.DEFINE_enum("network", inversion.DEFAULT, list(inversion.NETWORKS), "Architecture.")
     flags.DEFINE_float("width", 1.0, "Multiplier of the network's channels.")
     flags.DEFINE_integer("units", 0, "Units per fully connected layer; 0 means 4096 x width.")
