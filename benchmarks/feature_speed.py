@@ -1,4 +1,4 @@
-"""Images a second of our HOG and LBP beside VLFeat's C code and scikit-image's, at 256×256 pixels.
+"""Speed of HOG and LBP at 256×256 pixels, compared with VLFeat and scikit-image.
 
 python benchmarks/feature_speed.py
 """
@@ -20,14 +20,14 @@ SIDE, BATCH, SECONDS = 256, 32, 3.0
 
 
 def grey_crops() -> np.ndarray:
-    """A batch of crops of a photograph: `[32, 256, 256, 1]` in [0, 1]."""
+    """Returns a batch of grey crops of a photograph, `[32, 256, 256, 1]` in [0, 1]."""
     image = rgb_to_luma(load_photograph("astronaut")[np.newaxis] / np.float32(255))[0]
     corners = np.linspace(0, len(image) - SIDE, BATCH).astype(int)
     return np.stack([image[i : i + SIDE, i : i + SIDE] for i in corners])
 
 
 def images_per_second(run: Callable[[], object], images: int) -> float:
-    """The speed of calls that treat so many images each, after one call that is not counted."""
+    """Measures the speed of a function of `images` images, after a warm-up call."""
     run()
     calls, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < SECONDS:
@@ -37,7 +37,7 @@ def images_per_second(run: Callable[[], object], images: int) -> float:
 
 
 def ours(feature: Callable[[tf.Tensor], tf.Tensor]) -> dict[str, Callable[[tf.Tensor], object]]:
-    """The ways to run one of our features on a batch."""
+    """Returns the execution modes of a feature of this package."""
     graph = tf.function(feature)
     compiled = tf.function(feature, jit_compile=True)
     return {
@@ -47,12 +47,12 @@ def ours(feature: Callable[[tf.Tensor], tf.Tensor]) -> dict[str, Callable[[tf.Te
 
 
 def skimage_lbp(plane: np.ndarray) -> np.ndarray:
-    """scikit-image's labels of one 8-bit plane, without the histograms."""
+    """Computes scikit-image's labels of an 8-bit plane, without histograms."""
     return skimage.feature.local_binary_pattern(plane, P=8, R=1, method="nri_uniform")
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Prints one table per feature."""
     images = grey_crops()
     batch, one = tf.constant(images), images[0]
     plane = np.round(255 * one[..., 0]).astype(np.uint8)

@@ -1,9 +1,9 @@
-"""Top-1 and top-5 of a network on photographs sorted into folders named by ImageNet's WNIDs.
+"""Top-1 and top-5 accuracy of a network on photographs in folders named by ImageNet's WNIDs.
 
 python benchmarks/network_accuracy.py --data=folder:PATH --feature=squeezenet/logits --size=227
 
-The feature is a vector of one value for each of the 1 000 classes, in ImageNet's order. PATH holds
-n01440764/…, n01443537/…; each photograph's largest central square is resized to the size.
+The feature is a vector of one value per class of ImageNet's 1000, in its order. PATH has the
+folders n01440764, n01443537, …; the largest central square of each photograph is resized.
 """
 
 import importlib.util
@@ -19,48 +19,53 @@ from tfinvert.data.folder import ImageFolder
 from tfinvert.data.pipeline import center_crop_and_resize
 from tfinvert.errors import InputError
 
-_DATA = flags.DEFINE_string("data", None, "folder:PATH, with one folder a class.", required=True)
-_FEATURE = flags.DEFINE_string("feature", "squeezenet/logits", "With its options.")
-_SIZE = flags.DEFINE_integer("size", 227, "Side of the images, best that of the network's input.")
+_DATA = flags.DEFINE_string(
+    "data", None, "Photographs: folder:PATH, with one folder per class.", required=True
+)
+_FEATURE = flags.DEFINE_string("feature", "squeezenet/logits", "Feature, with its options.")
+_SIZE = flags.DEFINE_integer(
+    "size", 227, "Side of the images in pixels, best that of the network's input."
+)
 
 _BATCH = 50
 
 
 def wnids() -> list[str]:
-    """The 1 000 classes of ILSVRC-2012 in the order of the network's outputs, which is sorted."""
+    """Returns the 1000 classes of ILSVRC-2012 in the order of the network's outputs, sorted."""
     package = importlib.util.find_spec("tensorflow_datasets").submodule_search_locations[0]
     path = pathlib.Path(package, "datasets", "imagenet2012", "labels.txt")
     return sorted(path.read_text(encoding="utf-8").split())
 
 
 def photographs(data: str) -> list[tuple[int, ImageFolder]]:
-    """The class of each folder of photographs.
+    """Opens the folders of photographs, each with its class index.
 
     Raises:
-      InputError: the folder is not there or has a sub-folder that is not a class of ILSVRC-2012.
+      InputError: the folder does not exist, or a subfolder is not a class of ILSVRC-2012.
     """
     kind, _, path = data.partition(":")
     root = pathlib.Path(path)
     if kind != "folder" or not path or not root.is_dir():
-        raise InputError(f"--data must be folder:PATH of a folder that is there. Received: {data}")
+        raise InputError(f"--data must be folder:PATH of an existing folder. Received: {data}")
     classes = wnids()
     found = sorted(folder for folder in root.iterdir() if folder.is_dir())
     wrong = [folder.name for folder in found if folder.name not in classes]
     if wrong or not found:
         raise InputError(
-            f"{root} must have folders named by WNIDs of ILSVRC-2012, as {classes[0]}. "
+            f"--data must contain folders named by WNIDs of ILSVRC-2012, such as {classes[0]}. "
             f"Received: {', '.join(wrong[:3]) or 'no folder'}"
         )
     return [(classes.index(folder.name), ImageFolder(folder)) for folder in found]
 
 
 def main() -> None:
-    """Prints the two figures."""
+    """Prints both accuracies."""
     size = (_SIZE.value, _SIZE.value)
     feature = features.get(_FEATURE.value, image_shape=(*size, 3))
     if feature.spec.shape != (len(wnids()),):
         raise InputError(
-            f"{_FEATURE.value} has shape {list(feature.spec.shape)}; expected one value a class"
+            "--feature must have one value per class. Received: "
+            f"{_FEATURE.value} of shape {list(feature.spec.shape)}"
         )
     pairs = [
         (label, source, index)

@@ -68,7 +68,7 @@ PROGRAMS = {
 }
 # Phase → the program that is killed while it runs a function.
 PHASES = {
-    "training": ("training", "tfinvert.training.train_inverter:fit"),
+    "training": ("training", "tfinvert.training.train_inverter:train_inverter"),
     "evaluation": ("training", "tfinvert.runs.training:evaluate"),
     "saving": ("training", "tfinvert.inverter:Inverter.save"),
     "report": ("training", "tfinvert.runs.training:write_run_report"),
@@ -81,7 +81,7 @@ _VARYING_KEYS = re.compile(r"second|minute|memory|date|created|^inverters$")
 _IGNORED = re.compile(r"\..*|checkpoints|summaries")
 _OUTPUT = ".output"
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tfinvert.runs.training", "tfinvert.analysis.experiment"])
+_CONTEXT.set_forkserver_preload(["tfinvert.runs.training", "tfinvert.runs.analyses"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""PyTorch training the identical network on the same images: what our loop is measured against."""
+"""Trains the same network on the same images with PyTorch, as a speed reference."""
 
 import importlib.util
 import os
@@ -20,7 +20,11 @@ from tfinvert.training.settings import Settings
 def images_per_second(
     feature: Feature, source: Source, settings: Settings, seconds: float
 ) -> float | None:
-    """Of a plain PyTorch training loop; None without torch or libvl, or for another feature."""
+    """Measures a plain PyTorch training loop on HOG.
+
+    Returns:
+      Images per second; None without torch or libvl, or for other features.
+    """
     vl = vlfeat.library()
     if not importlib.util.find_spec("torch") or vl is None or not isinstance(feature, Hog):
         return None
@@ -34,8 +38,8 @@ def images_per_second(
     batches = torch.utils.data.DataLoader(
         _Crops(feature, source),
         settings.batch_size,
-        # In this process: forking one that runs TensorFlow may hang, and on two cores worker
-        # processes would take from the step what they give.
+        # Forking a process that runs TensorFlow may hang; and on two cores, worker processes would
+        # slow the step down as much as they speed the loading up.
         num_workers=0,
         shuffle=True,
         drop_last=True,
@@ -65,7 +69,7 @@ def images_per_second(
 
 
 class _Crops:
-    """Random crops and their HOG, one at a time, as a PyTorch data set gives them."""
+    """A PyTorch dataset of random crops and their HOG."""
 
     def __init__(self, feature: Feature, source: Source):
         self._side, self._source = feature.image_shape[0], source
@@ -88,11 +92,11 @@ class _Crops:
 
 
 def _port(network: keras.Model) -> Any:
-    """The PyTorch module of a two-stream network: the same layers with the same weights' shapes."""
+    """Builds a PyTorch module with the layers of a Keras inversion network."""
     import torch
 
-    class Same(torch.nn.Module):
-        """Padding as Keras has it, before a convolution; cropping after a transposed one."""
+    class SamePadding(torch.nn.Module):
+        """Keras' "same" padding: before a convolution; cropping after a transposed one."""
 
         def __init__(self, layer: torch.nn.Module, sides: tuple[int, int]):
             super().__init__()
@@ -142,10 +146,10 @@ def _port(network: keras.Model) -> Any:
         total = max(kernel - stride, 0)
         sides = total // 2, total - total // 2
         if isinstance(layer, keras.layers.Conv2DTranspose):
-            made = torch.nn.ConvTranspose2d(channels, filters, kernel, stride)
+            module = torch.nn.ConvTranspose2d(channels, filters, kernel, stride)
         else:
-            made = torch.nn.Conv2d(channels, filters, kernel, stride)
-        return Same(made, sides)
+            module = torch.nn.Conv2d(channels, filters, kernel, stride)
+        return SamePadding(module, sides)
 
     ported = Ported()
     ours = sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)

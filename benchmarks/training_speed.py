@@ -1,22 +1,22 @@
-"""How much of training is the step: real runs beside the same step on one synthetic batch.
+"""Training speed: whole runs compared with their step on one batch, and with PyTorch.
 
     python benchmarks/training_speed.py --data=folder:/images
 
-prints, for each feature, images a second
+prints, for each feature, images per second
 
 - of the bare step: network, loss, gradient and optimiser on one batch of random numbers, without
-  the feature, standardisation, clipping and averaging;
-- of our step on one batch of random images or, for features from a cache, of cached ones;
-- of a whole run's loop on real photographs: views, features, steps, averaging, logging;
+  feature, standardisation, clipping and moving average;
+- of the complete step on one batch of images or, for cached features, of cached features;
+- of a run's loop on photographs: augmentation, features, steps, moving average and logging;
 
-and what the loop and the step cost beside each other: the median of rounds, in each of which the
-loop runs between two runs of the step, since a machine's speed drifts. Validations and checkpoints,
-of which a run has one every thousand steps, are left out. Where torch is installed, and for HOG
-also VLFeat's C library, PyTorch trains the identical network on the same images: a DataLoader cuts
-crops and computes HOG, and the step is forward, backward, clipping and Adam, without an average.
+and the ratio of the loop's time to the step's: the median of rounds, in each of which the loop runs
+between two runs of the step, as a machine's speed drifts. Validations and checkpoints, of which a
+run has one every thousand steps, are omitted. For HOG, if torch and VLFeat's C library are
+installed, PyTorch trains the same network on the same images: a DataLoader crops and computes HOG,
+and the step is forward, backward, clipping and Adam, without a moving average.
 """
 
-import tfinvert  # isort: skip  # before TensorFlow, for which it sets variables
+import tfinvert  # isort: skip  # before TensorFlow, as it sets its environment variables
 
 import dataclasses
 import pathlib
@@ -41,22 +41,22 @@ from tfinvert.training.state import TrainingState
 from tfinvert.training.train_step import make_train_step
 
 _DATA = flags.DEFINE_string("data", "photos", f"Training photographs: {SOURCE_FORMATS}.")
-_SECONDS = flags.DEFINE_float("seconds", 8.0, "For each measurement.")
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "Runs of the loop between runs of the step.", 1)
-_ROWS = flags.DEFINE_list("rows", None, "Some rows of the table, by name; all where not given.")
-_PRECISION = flags.DEFINE_string("precision", "float32", "Of the step.")
+_SECONDS = flags.DEFINE_float("seconds", 8.0, "Seconds per measurement.")
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Number of rounds.", 1)
+_ROWS = flags.DEFINE_list("rows", None, "Names of the rows to measure; default: all.")
+_PRECISION = flags.DEFINE_string("precision", "float32", "Compute precision.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What is trained.
+    """A configuration to measure.
 
     Attributes:
-      feature: its name.
-      side: of the images, in pixels.
-      batch: images a step.
-      width: of the network.
-      cached: views of each photograph whose features come from a cache; 0 computes them.
+      feature: name of the feature.
+      side: side of the images in pixels.
+      batch: images per step.
+      width: width of the network.
+      cached: number of cached views per photograph; 0 computes the features.
     """
 
     feature: str
@@ -83,9 +83,7 @@ def main() -> None:
     print(
         f"{_PRECISION.value}, images/s; medians of {_ROUNDS.value} rounds of {_SECONDS.value:.0f} s"
     )
-    print(
-        "| run | bare step | our step | loop | loop time ÷ step time | PyTorch | loop ÷ PyTorch |"
-    )
+    print("| run | bare step | step | loop | loop time ÷ step time | PyTorch | loop ÷ PyTorch |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
@@ -93,13 +91,13 @@ def main() -> None:
 
 
 def measure(row: Row, folder: pathlib.Path) -> list[str]:
-    """The cells of a row."""
+    """Measures a row; returns its cells."""
     feature = tfinvert.features.get(row.feature, image_shape=(row.side, row.side, 3))
     settings = Settings(
         steps=10**6,
         batch_size=row.batch,
         width=row.width,
-        network="paper",  # this and Adam are what the peer can be given too
+        network="paper",  # PyTorch's peer supports this network and Adam
         optimizer="adam",
         cached_views=row.cached,
         precision=_PRECISION.value,
@@ -108,13 +106,13 @@ def measure(row: Row, folder: pathlib.Path) -> list[str]:
         _DATA.value, "training", image_cache_for(settings, feature.image_shape[:2])
     )
     cache = folder / "cache" if row.cached else None
-    examples = open_training_dataset(feature, source, settings, cache)
+    dataset = open_training_dataset(feature, source, settings, cache)
     validation = read_images(open_source(_DATA.value, "validation"), (row.side, row.side), 512)
     bare = _speed(_bare_step(feature, settings), row.batch)
-    step = _our_step(feature, examples, settings)
+    step = _complete_step(feature, dataset, settings)
     steps, loops = [_speed(step, row.batch)], []
     for _ in range(_ROUNDS.value):
-        loops.append(_loop_speed(feature, examples, validation, settings, folder, steps[-1]))
+        loops.append(_loop_speed(feature, dataset, validation, settings, folder, steps[-1]))
         steps.append(_speed(step, row.batch))
     around = zip(steps, steps[1:], loops, strict=False)
     ratio = statistics.median((before + after) / 2 / loop for before, after, loop in around)
@@ -157,30 +155,30 @@ def _bare_step(feature: Feature, settings: Settings) -> Callable[[], tf.Tensor]:
     return step
 
 
-def _our_step(
-    feature: Feature, examples: TrainingDataset, settings: Settings
+def _complete_step(
+    feature: Feature, dataset: TrainingDataset, settings: Settings
 ) -> Callable[[], tf.Tensor]:
     state, strategy = _state(feature, settings)
-    batch = next(iter(examples.batches()))
-    step = make_train_step(state, settings, strategy, examples.tail)
+    batch = next(iter(dataset.batches()))
+    step = make_train_step(state, settings, strategy, dataset.tail)
     return lambda: step(*batch)
 
 
 def _loop_speed(
     feature: Feature,
-    examples: TrainingDataset,
+    dataset: TrainingDataset,
     validation: np.ndarray,
     settings: Settings,
     folder: pathlib.Path,
     expected: float,
 ) -> float:
-    """Of the loop after its first entry of the history, in which the compilation is."""
+    """Images per second of the loop, without the history's first entry, which has the tracing."""
     steps = max(60, round(_SECONDS.value * expected / settings.batch_size))
     settings = dataclasses.replace(settings, steps=steps)
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
         _, history, _ = train_inverter.train_inverter(
             feature,
-            examples,
+            dataset,
             validation,
             settings,
             pathlib.Path(workdir),

@@ -1,4 +1,4 @@
-"""VLFeat's C library through ctypes: the reference our HOG and LBP are measured against.
+"""VLFeat's C library through ctypes, the reference implementation of HOG and LBP.
 
 On Debian and Ubuntu: `apt-get install libvlfeat1`.
 """
@@ -12,7 +12,7 @@ _FLOATS = np.ctypeslib.ndpointer(np.float32, flags="C_CONTIGUOUS")
 
 
 def library() -> ctypes.CDLL | None:
-    """The library with its HOG and LBP functions declared, or None where it is not installed."""
+    """Loads the library and declares its HOG and LBP functions; None if it is not installed."""
     try:
         vl = ctypes.CDLL(ctypes.util.find_library("vl") or "libvl.so.1")
     except OSError:
@@ -31,7 +31,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def hog(vl: ctypes.CDLL, image: np.ndarray, cell_size: int = 8) -> np.ndarray:
-    """UoCTTI HOG of one image: `[H, W, C]` becomes `[rows, columns, 31]` float32."""
+    """Computes UoCTTI HOG of an image `[H, W, C]`: `[rows, columns, 31]` float32."""
     height, width, channels = image.shape
     planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
     handle = vl.vl_hog_new(1, 9, 0)  # variant UoCTTI, orientations, rows first
@@ -50,7 +50,7 @@ def hog(vl: ctypes.CDLL, image: np.ndarray, cell_size: int = 8) -> np.ndarray:
 
 
 def lbp(vl: ctypes.CDLL, image: np.ndarray, cell_size: int = 16) -> np.ndarray:
-    """Uniform LBP of one grey image: `[H, W, 1]` becomes `[rows, columns, 58]` float32."""
+    """Computes uniform LBP of a grey image `[H, W, 1]`: `[rows, columns, 58]` float32."""
     height, width, _ = image.shape
     features = np.empty((58, height // cell_size, width // cell_size), np.float32)
     handle = vl.vl_lbp_new(0, 0)  # the uniform patterns, rows first

@@ -1,4 +1,4 @@
-"""What the paper found beside what finished runs of `recipes/analyze.py` show, as Markdown.
+"""Markdown page of the paper's findings and the numbers of finished runs that test them.
 
     python recipes/claims.py --runs=AlexNet=runs/all,SqueezeNet=runs/squeezenet \\
         --output=docs/claims.md
@@ -14,15 +14,15 @@ from tfinvert.runs.results import claims_page
 from tfinvert.runs.run_directory import parse_named_paths
 
 _RUNS = flags.DEFINE_list(
-    "runs", None, "Work directories of analyze.py, each as NAME=DIRECTORY.", required=True
+    "runs", None, "Work directories of recipes/analyze.py, each as NAME=DIRECTORY.", required=True
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "The page that is written; one there before is replaced.", required=True
+    "output", None, "Page to write; an existing one is replaced.", required=True
 )
 
 
 def main() -> None:
-    """From results to a table."""
+    """Writes the page and prints its path."""
     page = claims_page(parse_named_paths(_RUNS.value, _RUNS.name))
     with atomic_path(pathlib.Path(_OUTPUT.value)) as temporary:
         temporary.write_text(page, encoding="utf-8")

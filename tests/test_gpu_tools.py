@@ -1,5 +1,4 @@
-"""The programs for machines with JAX and without TensorFlow, on JAX's processor, in a process of
-their own: there `tensorflow` is something else."""
+"""The GPU programs, which run on JAX without TensorFlow, on a CPU, in a process of their own."""
 
 import importlib.util
 import json
@@ -22,7 +21,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAMS = ROOT / "tools" / "gpu"
 SIZE = 32
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="there is no jax")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None, reason="jax is not installed"
+)
 
 ON_JAX = """
 import on_jax, pathlib, runpy, sys
@@ -77,12 +78,12 @@ np.savez("results.npz", **results)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, photos):
-    """What the programs made in a folder, and some images to compare by."""
+    """A folder with the programs' results, and images to compare them on."""
     folder = tmp_path_factory.mktemp("gpu")
     images = np.ascontiguousarray(photos[:4, :SIZE, :SIZE])
     feature = features.get("hog", image_shape=images.shape[1:])
     network = inversion.build(feature, width=0.05)
-    for i, variable in enumerate(network.weights):  # also where it begins with zeros
+    for i, variable in enumerate(network.weights):  # also those initialised to zero
         draws = np.random.default_rng(i).normal(0, 0.1, variable.shape)
         variable.assign(draws.astype(np.float32))
     given = {variable.path: variable.numpy() for variable in network.weights}
@@ -92,7 +93,7 @@ def folder(tmp_path_factory, photos):
     for i, photo in enumerate((photos[:4] * 255).astype(np.uint8)):
         cropped = photo[:, :48] if i % 2 else photo[:48]  # tall, wide
         Image.fromarray(cropped).save(folder / "images" / f"{i}.png")
-    # One process for all: most of the time goes into starting, and into compiling.
+    # One process for all programs, as starting and compiling dominate the time.
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(PROGRAMS), *sys.path[1:]]),
         "JAX_PLATFORMS": "cpu",
@@ -121,7 +122,7 @@ def test_a_network_on_jax_gives_the_images_of_tensorflow(folder, results):
     np.testing.assert_allclose(results["network"], np.load(folder / "expected.npy"), atol=1e-4)
 
 
-def test_what_was_trained_on_jax_comes_back_as_the_same_inverter(folder, results, tmp_path):
+def test_an_inverter_trained_on_jax_gives_the_same_reconstructions(folder, results, tmp_path):
     arrays = read_arrays(folder / "hog.npz")
     made = json.loads(str(arrays["made"]))
     assert made["steps"] == 3 and made["training_images_per_second"] >= 0 and made["device"]
@@ -135,7 +136,7 @@ def test_what_was_trained_on_jax_comes_back_as_the_same_inverter(folder, results
     np.testing.assert_allclose(inverter.reconstruct(images), expected, atol=1e-4)
 
 
-def test_arrays_of_something_else_are_no_inverter(folder):
+def test_arrays_of_other_programs_are_refused(folder):
     arrays = read_arrays(folder / "hog.npz")
     with pytest.raises(collect.InputError, match="train.py"):
         collect.inverter_of({})
@@ -144,12 +145,12 @@ def test_arrays_of_something_else_are_no_inverter(folder):
         collect.inverter_of(arrays)
 
 
-def test_sift_comes_back_from_its_occupied_cells(results):
+def test_sift_is_rebuilt_from_its_occupied_cells(results):
     np.testing.assert_allclose(results["sift"], results["sift_before"], atol=2e-3)
     assert results["sift"].any()
 
 
-def test_views_are_of_the_photographs(folder, results):
+def test_views_are_crops_of_the_photographs(folder, results):
     views = results["views"]
     assert views.shape == (8, 16, 16, 3) and views.min() >= 0 and views.max() <= 1
     extents = np.load(folder / "photos" / "extents.npy")
@@ -158,7 +159,7 @@ def test_views_are_of_the_photographs(folder, results):
     assert abs(views.mean() - pixels.mean()) < 0.2
 
 
-def test_the_head_is_fitted(results):
+def test_the_head_is_trained(results):
     assert results["steps"] > 0
 
 
@@ -168,7 +169,7 @@ def test_flags_in_the_document_are_flags_of_the_programs(program):
     known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source))
     text = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8").replace("\\\n", " ")
     commands = re.findall(rf"python tools/gpu/{program}\.py([^`\n]*)", text)
-    if program == "train":  # of the table, and what is in its variables
+    if program == "train":  # those in the table and in shell variables
         commands += re.findall(r"`(--feature[^`]*)`|^\w+=\"(--[^\"]*)\"", text, re.MULTILINE)
     used = set(re.findall(r"--(\w+)", str(commands)))
     assert used and used <= known

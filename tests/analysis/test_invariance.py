@@ -1,12 +1,12 @@
 """Transformations with known answers, and how far reconstructions follow them."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import tfinvert
+from tests.analysis.stubs import echo, stub_inverter
 from tfinvert.analysis.equivariance import (
     blur,
     equivariance_projection,
@@ -18,24 +18,11 @@ from tfinvert.analysis.equivariance import (
     scale,
     shift,
 )
-from tfinvert.analysis.experiments.invariance import invariance
+from tfinvert.analysis.experiments.invariance import EXPERIMENT
 from tfinvert.errors import InputError
 
-ONE = {"turns": (20.0,), "shifts": (0.25,), "scales": (1.5,), "blurs": (1 / 16,)}
-TURNS = {"turns": (20.0,), "shifts": (), "scales": (), "blurs": ()}
-
-
-def stub(rebuild, layer="fc8", shape=(64 * 64 * 3,), **card):
-    """An inverter whose features are the images themselves."""
-    feature = SimpleNamespace(
-        name=f"net/{layer}",
-        spec=SimpleNamespace(shape=shape),
-        model=rebuild,
-        get_config=dict,
-    )
-    return SimpleNamespace(
-        feature=feature, card=card, encode=np.asarray, invert=rebuild, reconstruct=rebuild
-    )
+ALL = {"rotations": (20.0,), "shifts": (0.25,), "scales": (1.5,), "blurs": (1 / 16,)}
+ROTATION = {"rotations": (20.0,), "shifts": (), "scales": (), "blurs": ()}
 
 
 def test_a_quarter_turn_and_a_shift_move_whole_pixels():
@@ -66,7 +53,7 @@ def test_blurring_is_in_parts_of_the_width():
 
 def test_transformations_go_either_way_if_they_can():
     images = np.random.default_rng(0).random((2, 16, 16, 3)).astype(np.float32)
-    known = {each.label: each for each in make_transformations(**ONE)}
+    known = {each.label: each for each in make_transformations(**ALL)}
     assert list(known) == [
         "turned 20°",
         "shifted 0.25 widths",
@@ -83,7 +70,7 @@ def test_transformations_go_either_way_if_they_can():
     )
 
 
-def test_following_is_1_for_the_whole_change_and_0_for_none():
+def test_the_projection_is_1_for_the_whole_change_and_0_for_none():
     rng = np.random.default_rng(0)
     rebuilt, moved = rng.random((2, 3, 4, 4, 3)).astype(np.float32)
     for part in (0.0, 0.4, 1.0):
@@ -109,41 +96,44 @@ def test_ratios_of_sums_and_the_error_that_leaving_images_out_gives():
 
 
 def test_what_gives_the_photograph_back_follows_exactly(photos):
-    result = invariance({"echo": stub(lambda images: images)}, photos[:8], **ONE)
-    assert [row["coefficient"] for row in result.rows] == pytest.approx([1.0] * 5)
-    assert [row["standard error"] for row in result.rows] == pytest.approx([0.0] * 5, abs=1e-6)
+    result = EXPERIMENT.run({"echo": stub_inverter(echo)}, photos[:8], ALL)
+    assert [row["equivariance"] for row in result.rows] == pytest.approx([1.0] * 5)
+    assert [row["equivariance_se"] for row in result.rows] == pytest.approx([0.0] * 5, abs=1e-6)
     assert result.findings[0] == (
-        "Averaged over transformations, reconstructions follow by fc8 1.000 ± 0.000 (1: exactly, "
-        "0: they stay)."
+        "Equivariance score, averaged over transformations (1: reconstructions follow exactly, 0: "
+        "they stay): fc8 1.000 ± 0.000."
     )
 
 
 def test_the_claim_holds_where_less_and_less_follows(photos):
-    def network(**parts):
-        """Layers that mix a part of the image into one that stays."""
-        return {
-            layer: stub(
+    def judge(**parts):
+        """Claims on layers that mix a part of the image into one that stays."""
+        inverters = {
+            layer: stub_inverter(
                 lambda images, part=part: part * images + (1 - part) * photos[-1],
                 layer,
                 (64, 64, 3) if layer.startswith("conv") else (10,),
             )
             for layer, part in parts.items()
         }
+        return EXPERIMENT.judge(EXPERIMENT.measure(inverters, photos[:8], **ROTATION))
 
-    (claim,) = invariance(network(conv1=1.0, conv2=0.5, fc6=0.1), photos[:8], **TURNS).claims
+    (claim,) = judge(conv1=1.0, conv2=0.5, fc6=0.1)
     assert claim.holds and claim.value.startswith("conv1 1.000 ± 0.000, fc6 0.")
     assert claim.value.endswith("rank correlation -1.00")
-    (claim,) = invariance(network(conv1=0.1, conv2=0.5, fc6=1.0), photos[:8], **TURNS).claims
+    (claim,) = judge(conv1=0.1, conv2=0.5, fc6=1.0)
     assert not claim.holds and claim.value.endswith("rank correlation 1.00")
-    assert invariance(network(conv1=1.0, fc6=0.1), photos[:8], **TURNS).claims == []
-    assert invariance(network(fc6=1.0, fc7=0.5, fc8=0.1), photos[:8], **TURNS).claims == []
+    assert judge(conv1=1.0, fc6=0.1) == judge(fc6=1.0, fc7=0.5, fc8=0.1) == []
 
 
-def test_a_shipped_inverter_as_computed_by_hand(photos):
+@pytest.mark.parametrize("shipped", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_an_inverter_as_computed_by_hand(photos, shipped):
     photos = photos[:16]
-    inverter = tfinvert.load("alexnet-conv2-64")
-    settings = {"turns": (), "shifts": (0.125, 0.25), "scales": (), "blurs": (), "seed": 3}
-    result = invariance({"alexnet-conv2-64": inverter}, photos, **settings)
+    inverter = stub_inverter(lambda images: 0.8 * images + 0.2 * photos[-1], "conv2")
+    if shipped:
+        inverter = tfinvert.load("alexnet-conv2-64")
+    settings = {"rotations": (), "shifts": (0.125, 0.25), "scales": (), "blurs": (), "seed": 3}
+    result = EXPERIMENT.run({"conv2": inverter}, photos, settings)
     near, far, mirrored = result.rows
     assert (near["strength"], far["strength"], mirrored["strength"]) == (0.125, 0.25, None)
     rebuilt, features = inverter.reconstruct(photos), inverter.encode(photos)
@@ -156,23 +146,25 @@ def test_a_shipped_inverter_as_computed_by_hand(photos):
         change += np.linalg.norm(inverter.encode(flipped)[0] - features[i]) / 16
     flat = features.reshape(16, -1)
     pairs = [np.linalg.norm(flat[i] - flat[j]) for i in range(16) for j in range(i)]
-    assert mirrored["coefficient"] == pytest.approx(above / below, rel=1e-3)
-    assert mirrored["change of the feature"] == pytest.approx(change / np.mean(pairs), rel=1e-3)
-    assert near["change of the feature"] < far["change of the feature"]
-    assert 0.5 < mirrored["coefficient"] < 1.2
+    assert mirrored["equivariance"] == pytest.approx(above / below, rel=1e-3)
+    assert mirrored["feature_change"] == pytest.approx(change / np.mean(pairs), rel=1e-3)
+    assert near["feature_change"] < far["feature_change"]
+    assert 0.5 < mirrored["equivariance"] < 1.2
     assert len(result.figures) == 3  # by layer, by shift, the photograph
     assert all(figure.image.ndim == 3 for figure in result.figures)
-    again = invariance({"alexnet-conv2-64": inverter}, photos, **settings)
-    assert dataclasses.replace(again, figures=[]) == dataclasses.replace(result, figures=[])
+    assert EXPERIMENT.measure({"conv2": inverter}, photos, **settings).rows == result.rows
+    if shipped:
+        again = EXPERIMENT.run({"conv2": inverter}, photos, settings)
+        assert dataclasses.replace(again, figures=[]) == dataclasses.replace(result, figures=[])
 
 
-@pytest.mark.parametrize("settings", [{"most": 1}, {"scales": (0.0,)}, {"blurs": (-1.0,)}])
+@pytest.mark.parametrize("settings", [{"max_images": 1}, {"scales": (0.0,)}, {"blurs": (-1.0,)}])
 def test_settings_out_of_range_are_refused(photos, settings):
     with pytest.raises(InputError, match="at least 2 images, and scales and blurs above 0"):
-        invariance({"echo": stub(lambda images: images)}, photos[:4], **settings)
+        EXPERIMENT.run({"echo": stub_inverter(echo)}, photos[:4], settings)
 
 
 def test_reconstructions_that_nothing_changes_are_refused(photos):
-    grey = stub(lambda images: np.full_like(images, 0.5))
-    with pytest.raises(InputError, match="grey: no reconstruction is changed by being turned 20°"):
-        invariance({"grey": grey}, photos[:4], **ONE)
+    grey = stub_inverter(lambda images: np.full_like(images, 0.5))
+    with pytest.raises(InputError, match="Received: grey, unchanged when turned 20°"):
+        EXPERIMENT.run({"grey": grey}, photos[:4], ALL)

@@ -34,8 +34,7 @@ def test_different_sizes_are_one_line(inverter):
         common_size({})
 
 
-def test_what_pictures_call_them(inverter):
-    fc6 = tfinvert.load("alexnet-fc6-64")
+def test_labels(inverter, fc6):
     twin = tfinvert.Inverter(fc6.feature, fc6.standardization, fc6.network, {"train_encoder": True})
     assert (layer_name(fc6), inverter_kind(fc6), inverter_kind(twin)) == (
         "fc6",
@@ -52,6 +51,6 @@ def test_what_pictures_call_them(inverter):
 
 def test_an_autoencoder_from_scratch():
     feature = features.get("alexnet/fc6", weights="random", input_size=67, units=8)
-    network = inversion.build(feature, width=0.0625, units=8)
+    network = inversion.build(feature, width=0.0625, hidden_units=8)
     twin = tfinvert.Inverter(feature, Standardization(0.0, 1.0), network, {"train_encoder": True})
     assert inverter_kind(twin) == FROM_SCRATCH

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 import tfinvert
+from tests.analysis.stubs import echo, stub_inverter
 from tfinvert import metrics
 from tfinvert.analysis import claims
-from tfinvert.analysis.experiments.layers import MEAN, layers
+from tfinvert.analysis.experiment import Measurement, make_table
+from tfinvert.analysis.experiments.layers import EXPERIMENT, MEAN
 from tfinvert.analysis.inversion_methods import GRADIENT
 from tfinvert.analysis.inverters import NETWORK
-from tfinvert.analysis.scores import COARSE, brightness_error, coarse_r2, color_error, image_scores
+from tfinvert.analysis.scores import brightness_error, coarse_r2, color_error, image_scores
 from tfinvert.common.images import resize_images
 from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import Tap
@@ -63,7 +65,7 @@ def inverters():
 
 @pytest.fixture(scope="module")
 def result(inverters, images):
-    return layers(inverters, images, gradient_images=4, gradient_steps=3)
+    return EXPERIMENT.run(inverters, images, {"gradient_images": 4, "gradient_steps": 3})
 
 
 def test_a_row_for_each_inverter_and_method_in_the_layers_order(result):
@@ -98,10 +100,10 @@ def test_scores_are_taken_at_the_images_size(result, images, name, cell, shrink)
     pairs = [np.linalg.norm(a - b) for i, a in enumerate(images) for b in images[:i]]
     error = np.mean([np.linalg.norm(a - b) for a, b in zip(images, rebuilt, strict=True)])
     (row,) = [x for x in result.rows if x["inverter"] == name and x["method"] != GRADIENT]
-    assert row["normalised error"] == pytest.approx(error / np.mean(pairs), rel=1e-4)
+    assert row["normalized_error"] == pytest.approx(error / np.mean(pairs), rel=1e-4)
     squares = np.square(images - rebuilt).mean((1, 2, 3))
-    assert row["PSNR (dB)"] == pytest.approx(np.mean(-10 * np.log10(squares)), rel=1e-4)
-    assert row["SSIM"] == pytest.approx(metrics.ssim(images, rebuilt), rel=1e-4)
+    assert row["psnr"] == pytest.approx(np.mean(-10 * np.log10(squares)), rel=1e-4)
+    assert row["ssim"] == pytest.approx(metrics.ssim(images, rebuilt), rel=1e-4)
     assert f"N = {np.mean(pairs):.2f}" in result.lead
 
 
@@ -112,14 +114,16 @@ def test_the_mean_image_is_the_last_row(result, images):
 
 
 def test_gradient_based_inversion_has_no_network(result, inverters, images):
-    found = [row["normalised error"] for row in result.rows if row["method"] == GRADIENT]
+    found = [row["normalized_error"] for row in result.rows if row["method"] == GRADIENT]
     assert all(np.isfinite(found)) and len({*found}) == 3
-    other = layers({"first": inverters["first"]}, images, gradient_images=4, gradient_steps=9)
-    assert other.rows[1]["normalised error"] != found[0]
+    other = EXPERIMENT.measure(
+        {"first": inverters["first"]}, images, gradient_images=4, gradient_steps=9
+    )
+    assert other.rows[1]["normalized_error"] != found[0]
 
 
 def test_findings_of_errors_that_rise(result):
-    errors = {(row["layer"], row["method"]): row["normalised error"] for row in result.rows}
+    errors = {(row["layer"], row["method"]): row["normalized_error"] for row in result.rows}
     ours = [errors[layer, NETWORK] for layer in ("conv1", "conv4", "fc6")]
     assert ours == sorted(ours)
     first, gradient, auto, scratch = result.findings
@@ -138,13 +142,12 @@ def test_findings_of_errors_that_rise(result):
 
 
 def test_findings_of_errors_that_fall(images):
+    sizes = {"conv1": 12, "conv2": 4, "conv3": 8, "fc6": 2}
     falling = {
-        "a": inverter("conv1", 12),
-        "b": inverter("conv2", 4),
-        "c": inverter("conv3", 8),
-        "d": inverter("fc6", 2),
+        layer: stub_inverter(lambda images, cell=cell: cells(images, cell), layer)
+        for layer, cell in sizes.items()
     }
-    result = layers(falling, images, gradient_images=0)
+    result = EXPERIMENT.run(falling, images, {"gradient_images": 0})
     assert len(result.findings) == 1
     assert "at conv1 to " in result.findings[0]
     assert result.findings[0].endswith(" at fc6; it falls at conv2, fc6.")
@@ -175,7 +178,7 @@ def test_pictures_of_each_method_down_the_layers(result, inverters, images):
 
 
 def test_without_gradient_based_inversion(inverters, images):
-    result = layers({"only": inverters["third"]}, images, gradient_images=0)
+    result = EXPERIMENT.run({"only": inverters["third"]}, images, {"gradient_images": 0})
     assert [row["method"] for row in result.rows] == [NETWORK, MEAN]
     assert len(result.figures) == 2
     assert result.findings == []
@@ -183,9 +186,9 @@ def test_without_gradient_based_inversion(inverters, images):
 
 
 def test_features_without_a_derivative_have_no_gradient_based_inversion(images):
-    shipped = {"lbp": tfinvert.load("lbp-64")}
-    result = layers(shipped, images, gradient_images=4, gradient_steps=1)
-    assert [(row["layer"], row["method"]) for row in result.rows] == [
+    lbp = stub_inverter(echo, "lbp")  # without a derivative
+    measurement = EXPERIMENT.measure({"lbp": lbp}, images, gradient_images=4, gradient_steps=1)
+    assert [(row["layer"], row["method"]) for row in measurement.rows] == [
         ("lbp", NETWORK),
         ("none", MEAN),
     ]
@@ -203,7 +206,7 @@ def test_scores_of_brightness_and_colour_are_those_of_bt601(images):
     assert color_error(images, others) == pytest.approx(
         np.sqrt(np.square(difference[..., 1:]).mean()), rel=1e-4
     )
-    assert image_scores(images, images, 1.0)["normalised error"] == 0
+    assert image_scores(images, images, 1.0)["normalized_error"] == 0
 
 
 def texts(svg):
@@ -212,8 +215,10 @@ def texts(svg):
 
 def test_two_inverters_of_one_layer(inverters, images):
     twice = {"first": inverters["first"], "again": inverters["first"]}
-    with pytest.raises(tfinvert.InputError, match="first and again are both the inversion network"):
-        layers(twice, images, gradient_images=0)
+    with pytest.raises(
+        tfinvert.InputError, match="Received: first and again, both the inversion network of conv1"
+    ):
+        EXPERIMENT.run(twice, images, {"gradient_images": 0})
 
 
 def test_rough_colours_in_rough_places(images):
@@ -232,13 +237,17 @@ def row(layer, method, error, coarse=0.3):
         "layer": layer,
         "method": method,
         "inverter": layer,
-        "normalised error": error,
-        COARSE: coarse,
+        "normalized_error": error,
+        "coarse_r2": coarse,
     }
 
 
+def judge(rows, compared=()):
+    return claims.layers(Measurement(make_table(rows), {}, {"network_errors": dict(compared)}))
+
+
 def verdicts(rows, compared=()):
-    return [claim.holds for claim in claims.layers(rows, dict(compared))]
+    return [claim.holds for claim in judge(rows, compared)]
 
 
 def test_claims_both_ways():
@@ -252,4 +261,4 @@ def test_claims_both_ways():
     assert verdicts(own[::-1]) == [False, True]
     assert verdicts([row("fc8", NETWORK, 0.6, 0.2)]) == [False]
     assert verdicts(auto) == verdicts(own[:1]) == []
-    assert claims.layers(own, {})[1].value == "fc8 30%"
+    assert judge(own)[1].value == "fc8 30%"

@@ -15,20 +15,26 @@ from tfinvert.analysis.class_scores import (
     keep_top,
     remove_top,
 )
-from tfinvert.analysis.experiments.probabilities import check, probabilities
+from tfinvert.analysis.experiment import Measurement, make_table
+from tfinvert.analysis.experiments.probabilities import EXPERIMENT
 
 P = np.float32([[0.1, 0.5, 0.0, 0.4], [0.25, 0.25, 0.25, 0.25]])
 
 
 @pytest.fixture(scope="module")
-def ours():
-    return tfinvert.load("alexnet-probabilities-64")
+def images(photos):
+    return photos[::5]
 
 
 @pytest.fixture(scope="module")
-def result(ours, photos):
-    inverters = {"p": ours, "z": tfinvert.load("alexnet-fc8-64")}
-    return probabilities(inverters, photos, counts=(20, 5, 500), temperatures=(1, 2))
+def ours(load_shipped):
+    return load_shipped("alexnet-probabilities-64")
+
+
+@pytest.fixture(scope="module")
+def result(ours, load_shipped, images):
+    inverters = {"p": ours, "z": load_shipped("alexnet-fc8-64")}
+    return EXPERIMENT.run(inverters, images, {"counts": (20, 5, 500), "temperatures": (1, 2)})
 
 
 def row(result, inverter, variant, setting=None):
@@ -102,9 +108,9 @@ def test_a_zero_is_the_smallest_logit():
     np.testing.assert_allclose(changed, [[-2, total, -2]], atol=1e-6)
 
 
-def test_numbers_by_hand(result, ours, photos):
-    scale = metrics.mean_pairwise_distance(photos)
-    features = ours.encode(photos)
+def test_numbers_by_hand(result, ours, images):
+    scale = metrics.mean_pairwise_distance(images)
+    features = ours.encode(images)
     everything = ours.invert(features)
     without = features.copy()
     for p in without:
@@ -113,27 +119,27 @@ def test_numbers_by_hand(result, ours, photos):
     rebuilt = ours.invert(without)
     distance = metrics.per_image_distance(everything, rebuilt) / scale
     found = row(result, "p", class_scores.TOP_REMOVED, 5)
-    assert found["distance to all"] == pytest.approx(distance.mean(), rel=1e-3)
-    deviation = np.std(distance, ddof=1) / len(photos) ** 0.5
-    assert found["standard error of the distance"] == pytest.approx(deviation, rel=1e-3)
-    error = metrics.normalized_error(photos, rebuilt)
-    assert found["normalised error"] == pytest.approx(error, rel=1e-3)
+    assert found["distance_to_all"] == pytest.approx(distance.mean(), rel=1e-3)
+    deviation = np.std(distance, ddof=1) / len(images) ** 0.5
+    assert found["distance_to_all_se"] == pytest.approx(deviation, rel=1e-3)
+    error = metrics.normalized_error(images, rebuilt)
+    assert found["normalized_error"] == pytest.approx(error, rel=1e-3)
     own = row(result, "p", class_scores.ALL)
-    assert own["distance to all"] == 0
-    error = metrics.normalized_error(photos, everything)
-    assert own["normalised error"] == pytest.approx(error, rel=1e-4)
+    assert own["distance_to_all"] == 0
+    error = metrics.normalized_error(images, everything)
+    assert own["normalized_error"] == pytest.approx(error, rel=1e-4)
 
 
 def test_the_temperature_one_changes_nothing(result):
     for name in ("p", "z"):
-        assert row(result, name, class_scores.TEMPERED, 1)["distance to all"] < 1e-5
-        assert row(result, name, class_scores.TEMPERED, 2)["distance to all"] > 0.01
+        assert row(result, name, class_scores.TEMPERED, 1)["distance_to_all"] < 1e-5
+        assert row(result, name, class_scores.TEMPERED, 2)["distance_to_all"] > 0.01
 
 
 def test_evening_out_the_top_changes_less_than_zeroing_it(result):
     for name in ("p", "z"):
-        evened = row(result, name, class_scores.TOP_EQUALIZED, 5)["distance to all"]
-        assert evened < row(result, name, class_scores.TOP_REMOVED, 5)["distance to all"]
+        evened = row(result, name, class_scores.TOP_EQUALIZED, 5)["distance_to_all"]
+        assert evened < row(result, name, class_scores.TOP_REMOVED, 5)["distance_to_all"]
         assert any(f"{evened:.3f}" in finding for finding in result.findings)
 
 
@@ -148,7 +154,7 @@ def test_rows_figures_and_claims(result):
         (class_scores.REST_EQUALIZED, class_scores.TOP_EQUALIZED),
     )
     for claim, variants in zip(result.claims, pairs, strict=True):
-        small, top = (row(result, "p", x, 5)["distance to all"] for x in variants)
+        small, top = (row(result, "p", x, 5)["distance_to_all"] for x in variants)
         assert claim.value.startswith(f"p nearer by {small - top:+.3f}")
         assert "z nearer" not in claim.value  # which is of logits
 
@@ -165,30 +171,35 @@ def distances(kept, removed):
     }
 
 
+def judge(own):
+    facts = {"probability_inverters": list(own)}
+    return claims.probabilities(Measurement(make_table([]), {"distances": own}, facts))
+
+
 def test_the_claim_both_ways():
     spread = np.random.default_rng(0).normal(0, 0.1, 100)
-    zeroed, evened = claims.probabilities({"p": distances(0.5 + spread, 0.3 + spread)})
+    zeroed, evened = judge({"p": distances(0.5 + spread, 0.3 + spread)})
     assert zeroed.holds and "+0.200" in zeroed.value
     assert not evened.holds and "-0.200" in evened.value
-    zeroed, evened = claims.probabilities({"p": distances(0.3 + spread, 0.5 + spread)})
+    zeroed, evened = judge({"p": distances(0.3 + spread, 0.5 + spread)})
     assert evened.holds and not zeroed.holds
     barely = spread - spread.mean() + spread.std(ddof=1) / 10 * 1.9
     close = {"p": distances(0.3 + barely, np.full(100, 0.3))}
-    assert not claims.probabilities(close)[0].holds
-    assert claims.probabilities({"p": {}}) == claims.probabilities({}) == []
+    assert not judge(close)[0].holds
+    assert judge({"p": {}}) == judge({}) == []
 
 
-def test_what_is_refused(ours, inverter, photos):
+def test_what_is_refused(ours, fc6, inverter, photos):
     with pytest.raises(tfinvert.InputError, match="fc8 or logits. Received: mine, .* of hog"):
-        probabilities({"mine": inverter}, photos)
+        EXPERIMENT.run({"mine": inverter}, photos)
     with pytest.raises(tfinvert.InputError, match="Received: a, .* of alexnet/fc6"):
-        check("a", tfinvert.load("alexnet-fc6-64"))
+        EXPERIMENT.check("a", fc6)
     coded = tfinvert.Inverter(
         ours.feature, ours.standardization, ours.network, {"train_encoder": 1}
     )
     with pytest.raises(tfinvert.InputError, match="Received: b, autoencoder"):
-        check("b", coded)
+        EXPERIMENT.check("b", coded)
     with pytest.raises(tfinvert.InputError, match="below the 200 classes"):
-        probabilities({"p": ours}, photos, counts=(200, 500))
+        EXPERIMENT.run({"p": ours}, photos, {"counts": (200, 500)})
     with pytest.raises(tfinvert.InputError, match="must be positive"):
-        probabilities({"p": ours}, photos, temperatures=(0.0,))
+        EXPERIMENT.run({"p": ours}, photos, {"temperatures": (0.0,)})

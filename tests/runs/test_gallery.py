@@ -1,7 +1,6 @@
 """The gallery of a short run."""
 
-import dataclasses
-import functools
+import json
 import re
 
 import numpy as np
@@ -9,38 +8,41 @@ import pytest
 from PIL import Image
 
 import tfinvert
-from tfinvert.analysis import interpolate, units
-from tfinvert.analysis.experiment import Experiment
-from tfinvert.analysis.experiments import color
-from tfinvert.analysis.result import Claim
-from tfinvert.runs.analyses import run_experiments
-from tfinvert.runs.exhibits import EXHIBITS
-from tfinvert.runs.gallery import write_gallery
+from tests.analysis.stubs import echo, stub_inverter
+from tfinvert.analysis.experiment import Claim, Result
+from tfinvert.config.registry import EXPERIMENTS
+from tfinvert.reporting.image_rows import image_rows
+from tfinvert.runs.gallery import exhibits_in_order, write_gallery
+from tfinvert.runs.results import save_result
 
 FINDING = "Between two images' features, all is well."
 SHOWN = ["color", "interpolate", "interpolate", "units"]  # interpolate has two pictures
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, photos, inverter):
-    """Three of the experiments, as short as they can be."""
-
-    def between(inverters, images):
-        result = interpolate.interpolate(inverters, images, steps=2, pairs=2)
-        return dataclasses.replace(result, claims=[Claim(FINDING, "", "", True)])
-
-    asked = {
-        "units": (functools.partial(units.units, shown=2), "hog"),
-        "color": (functools.partial(color.color, angles=2), "mine"),
-        "interpolate": (between, "mine"),
-    }
-    experiments = {
-        name: (Experiment(ask, []), {label: inverter}) for name, (ask, label) in asked.items()
-    }
-    workdir = tmp_path_factory.mktemp("user") / "runs" / "small"
-    facts = {"data": "photos", "gradient_images": None, "seed": 0}
-    run_experiments(workdir, experiments, photos[::9], {}, facts)
+def save_run(workdir, photos, facts):
+    """A run of three experiments: one real, two with the figures that the gallery shows."""
+    workdir.mkdir(parents=True)
+    (workdir / "flags.json").write_text(json.dumps(facts))
+    color = EXPERIMENTS["color"].run({"mine": stub_inverter(echo)}, photos[::9], {"angles": 2})
+    save_result(workdir / "color", color, inverters={"mine": ""})
+    for name, titles, label, claims in (
+        ("units", ["Single units", "Another"], "hog", []),
+        (
+            "interpolate",
+            [f"From one photograph to another, pair {i}" for i in range(3)],
+            "mine",
+            [Claim(FINDING, "", "", True)],
+        ),
+    ):
+        figures = [image_rows({"a": photos[:2]}, title=x, caption="Same.") for x in titles]
+        save_result(workdir / name, Result("", "", [], [], figures, claims), inverters={label: ""})
     return workdir
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, photos):
+    workdir = tmp_path_factory.mktemp("user") / "runs" / "small"
+    return save_run(workdir, photos, {"data": "photos", "gradient_images": None, "seed": 0})
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +55,18 @@ def pictures(page):
     return re.findall(r"^!\[.+\]\((\S+\.webp)\)$", text, re.MULTILINE)
 
 
-def test_what_there_is_comes_in_order_with_its_pictures(page):
+def test_sections_come_in_order_with_their_pictures(page):
     text = page.read_text(encoding="utf-8")
-    shown = [exhibit for exhibit in EXHIBITS if f"### {exhibit.heading}\n\n{exhibit.text}" in text]
-    assert [exhibit.experiment for exhibit in shown] == ["color", "interpolate", "units"]
+    shown = [x for x in exhibits_in_order() if f"### {x[1].heading}\n\n{x[1].text}" in text]
+    assert [name for name, _ in shown] == ["color", "interpolate", "units"]
     assert re.findall(r"^Experiment `(\w+)`", text, re.MULTILINE) == list(dict.fromkeys(SHOWN))
     assert len(pictures(page)) == len(SHOWN)
     there = (page.parent / "gallery").iterdir()
     assert {f"gallery/{path.name}" for path in there} == set(pictures(page))
+    assert text.count("*Same.*") == 2  # once for the pair of pictures, once for the units
 
 
-def test_pictures_are_the_experiments_made_small(page, run):
+def test_pictures_are_reduced_figures(page, run):
     name = "one-photograph-with-its-hue-turned"
     with Image.open(page.parent / "gallery" / f"{name}.webp") as opened:
         assert opened.format == "WEBP"
@@ -74,7 +77,7 @@ def test_pictures_are_the_experiments_made_small(page, run):
     assert np.abs(small - np.asarray(expected)).mean() < 15  # noise, at that quality
 
 
-def test_what_makes_the_run_again_is_said(page):
+def test_the_page_has_the_commands_that_reproduce_the_run(page):
     text = page.read_text(encoding="utf-8").replace(" \\\n   ", "")
     flags = "--data=photos --seed=0 --workdir=small"
     command = "python recipes/analyze.py --experiment"
@@ -100,14 +103,15 @@ def test_two_runs_have_their_own_pictures(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("facts", "message"),
+    ("data", "message"),
     [
-        ({"data": "folder:val"}, "anybody may publish: of runs with --data=photos. Received"),
-        ({"data": "photos"}, "has no experiment that the gallery shows"),
+        ("folder:val", "may be published; run the experiments with --data=photos. Received"),
+        ("photos", "the gallery takes runs with one of its experiments"),
     ],
 )
-def test_wrong_input(tmp_path, facts, message, photos):
-    run_experiments(tmp_path / "run", {}, photos[:2], {}, facts)
+def test_unsuitable_runs_are_refused(tmp_path, data, message):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "flags.json").write_text(json.dumps({"data": data}))
     with pytest.raises(tfinvert.InputError, match=message):
         write_gallery({"A": tmp_path / "run"}, tmp_path / "gallery")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

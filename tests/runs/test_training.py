@@ -11,7 +11,7 @@ import skimage.data
 from PIL import Image
 
 import tfinvert
-from tests.training.runs import few_measured
+from tests.training.runs import fewer_statistics_images
 from tfinvert import features
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
@@ -25,7 +25,7 @@ SETTINGS = {"steps": 4, "batch_size": 8, "width": 0.125, "network": "paper", "op
 INTERVALS = Intervals(log=2, validate=4, checkpoint=4)
 
 
-@few_measured()
+@fewer_statistics_images()
 def run(workdir, strategy="one", cache=None, **changes):
     config, settings = (
         kind(**{k: v for k, v in (defaults | changes).items() if k in kind.__annotations__})
@@ -147,7 +147,7 @@ def bomb():
         ({"steps": -3}, "steps must be positive"),
         ({"validation_images": 1}, "validation_images must be at least 2"),
         ({"train_sampler": True}, "--train_sampler needs an inverter; give --init_from=INVERTER"),
-        ({"train_sampler": True, "init_from": "hog-64"}, "Received: network=paper"),
+        ({"train_sampler": True, "init_from": "hog-64"}, "Received: --network=paper"),
         (
             {
                 "train_sampler": True,
@@ -155,7 +155,7 @@ def bomb():
                 "network": "residual",
                 "image_size": 128,
             },
-            "64×64.* 128×128",
+            "128×128 for an inverter of 64×64",
         ),
         ({"min_crop": 0.0}, r"min_crop must be in \(0, 1\]"),
         ({"color_jitter": 1.5}, r"jitter must be in \[0, 1\]"),
@@ -164,13 +164,13 @@ def bomb():
             {"batch_size": 8, "accumulation_steps": 3},
             "accumulation_steps must divide .* Received: 3",
         ),
-        ({"strategy": "mirrored", "batch_size": 8, "jit": "on"}, "jit=on takes one device"),
+        ({"strategy": "mirrored", "batch_size": 8, "jit": "on"}, "--jit=on supports one device"),
         ({"data": "folder:nowhere"}, "no such folder: nowhere"),
         ({"data": "camera"}, "data must be photos, folder:PATH or tfds:NAME"),
         ({"data": "tfds:no_such_data_set"}, "no data set 'no_such_data_set'"),
         ({"validation_data": "folder:nowhere"}, "no such folder: nowhere"),
         ({"init_from": "nowhere"}, "no inverter at nowhere"),
-        ({"init_from": "lbp-64"}, r"the same feature.* Received: .*lbp .*hog"),
+        ({"init_from": "lbp-64"}, r"the same --feature.* Received: .*lbp .*hog"),
         ({"init_from": "hog-64", "train_encoder": True}, "cannot be combined with --train_encoder"),
         ({"init_from": "hog-64", "width": 0.5}, "the same network.* 1222035 weights"),
     ],

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ SETTINGS = Settings(
     ema_decay=0.9,
     network="paper",
     optimizer="adam",
+    clip_norm=math.inf,
+    spike_threshold=math.inf,
 )
 EVERY_STEP = Intervals(log=1, validate=3, checkpoint=2)
 

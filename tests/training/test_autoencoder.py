@@ -200,7 +200,7 @@ def test_a_layer_of_a_file_is_saved_with_its_model(small_alexnet, small_photos, 
     assert (loaded.feature.name, loaded.feature.spec) == (feature.name, feature.spec)
     assert loaded.feature.standardize == feature.standardize
     assert not loaded.feature.portable
-    with pytest.raises(tfinvert.InputError, match="no weights"):
+    with pytest.raises(tfinvert.InputError, match="no such AlexNet weights"):
         features.from_description(features.describe(loaded.feature))
 
 
@@ -230,7 +230,7 @@ def test_a_copy_to_train_has_weights_of_its_own(conv2, small_photos):
 
 
 def test_representations_without_weights_are_refused(train, small_alexnet):
-    with pytest.raises(tfinvert.InputError, match="hog has no weights to train; auto") as error:
+    with pytest.raises(tfinvert.InputError, match="hog has no weights to train; an auto") as error:
         train(feature=features.get("hog"), name="hog")
     assert "\n" not in str(error.value)
     padded = features.get(f"alexnet/conv1_pad:weights={small_alexnet}")

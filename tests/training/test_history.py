@@ -1,4 +1,4 @@
-"""What a run writes down of its steps, and what is left of it after an interruption."""
+"""The history of a run, also after an interruption."""
 
 import json
 
@@ -23,13 +23,13 @@ def test_entries_are_appended_and_read_again(tmp_path):
     assert History(path, 2).entries == first.entries == [json.loads(line) for line in lines]
 
 
-def test_what_came_after_the_checkpoint_is_dropped(tmp_path):
+def test_entries_after_the_checkpoint_are_dropped(tmp_path):
     path = written(tmp_path / "history.jsonl", 1, 2, 3)
     assert [entry["step"] for entry in History(path, 2).entries] == [1, 2]
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
-def test_a_line_that_was_being_written_is_dropped(tmp_path):
+def test_an_incomplete_line_is_dropped(tmp_path):
     path = written(tmp_path / "history.jsonl", 1, 2)
     with path.open("a") as file:
         file.write('{"step": 3')
@@ -38,7 +38,7 @@ def test_a_line_that_was_being_written_is_dropped(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["garbled", "[1]", "{}"])
-def test_a_damaged_line_is_named_and_nothing_changed(tmp_path, line):
+def test_a_damaged_line_is_reported_and_nothing_changed(tmp_path, line):
     path = tmp_path / "history.jsonl"
     path.write_text(f'{{"step": 1}}\n{line}\n')
     with pytest.raises(tfinvert.InputError, match="history.jsonl is damaged"):
@@ -46,7 +46,7 @@ def test_a_damaged_line_is_named_and_nothing_changed(tmp_path, line):
     assert path.read_text() == f'{{"step": 1}}\n{line}\n'
 
 
-def test_minutes_of_every_session():
+def test_minutes_are_summed_over_interruptions():
     entries = [
         {"step": 60, "images_per_second": 10.0},  # 60 steps of 10 images: 60 s
         {"step": 90, "images_per_second": 5.0},  # 30 steps: another 60 s
@@ -55,7 +55,7 @@ def test_minutes_of_every_session():
     assert training_minutes([], 10) == 0.0
 
 
-def test_a_run_that_is_very_slow_has_a_speed_too():
+def test_a_very_slow_run_has_a_positive_throughput():
     rate = throughput(2, 115.0)
     assert rate == 0.0174
     assert training_minutes([{"step": 3, "images_per_second": rate}], 2) == pytest.approx(

@@ -1,4 +1,4 @@
-"""Each loss against a loop, their sum, what they do to a network, and losses that are none."""
+"""Losses: each against a loop, their weighted sum, their gradients, and invalid losses."""
 
 import dataclasses
 import itertools
@@ -34,8 +34,14 @@ def pair(photos):
 
 
 @pytest.fixture(scope="module")
+def perceptual():
+    """LPIPS for the images of `pair`."""
+    return losses.make_loss("perceptual", SIZE)
+
+
+@pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """A model of a user's, of images of 20×20 pixels: its path, and itself."""
+    """A user's model of 20×20 pixels: path and model."""
     keras.utils.set_random_seed(0)
     convolutions = [
         keras.layers.Conv2D(channels, 3, 2, activation="relu", name=name)
@@ -47,19 +53,19 @@ def own(tmp_path_factory):
     return path, model
 
 
-def test_squared_and_absolute_are_means_over_pixels(pair):
+def test_mse_and_mae_are_means_over_pixels(pair):
     flat = [x.reshape(3, -1).astype(np.float64) for x in pair]
-    expected = {"squared": [], "absolute": []}
+    expected = {"mse": [], "mae": []}
     for image, other in zip(*flat, strict=True):
-        expected["squared"].append(sum((a - b) ** 2 for a, b in zip(image, other, strict=True)))
-        expected["absolute"].append(sum(abs(a - b) for a, b in zip(image, other, strict=True)))
+        expected["mse"].append(sum((a - b) ** 2 for a, b in zip(image, other, strict=True)))
+        expected["mae"].append(sum(abs(a - b) for a, b in zip(image, other, strict=True)))
     for name, sums in expected.items():
         np.testing.assert_allclose(
             losses.make_loss(name, SIZE)(*pair), np.divide(sums, len(flat[0][0])), rtol=1e-5
         )
 
 
-def test_ssim_is_1_less_that_of_a_loop_over_windows(pair):
+def test_the_ssim_loss_is_1_minus_ssim_of_a_loop_over_windows(pair):
     line = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
     window = np.outer(line, line)[..., np.newaxis] / line.sum() ** 2
     image, other = (x[0].astype(np.float64) for x in pair)
@@ -83,7 +89,7 @@ def test_ssim_is_1_less_that_of_a_loop_over_windows(pair):
 
 
 def loop_over_layers(pair, layers):
-    """The sum over layers of the mean over places of the distance of unit vectors."""
+    """Sums over layers the mean over cells of the squared distance of unit vectors."""
     total = np.zeros(len(pair[0]))
     for layer in layers:
         for i, (a, b) in enumerate(zip(*(layer(x) for x in pair), strict=True)):
@@ -93,7 +99,7 @@ def loop_over_layers(pair, layers):
     return total
 
 
-def test_perceptual_compares_layers_of_a_model_of_yours(pair, own):
+def test_perceptual_compares_layers_of_a_users_model(pair, own):
     path, model = own
 
     def layer(depth):
@@ -112,7 +118,7 @@ def test_perceptual_compares_layers_of_a_model_of_yours(pair, own):
 
 
 @pytest.mark.parametrize("name", ["squeezenet/fire3", "alexnet/conv3"])
-def test_perceptual_compares_layers_that_ship_at_the_images_own_size(photos, name):
+def test_perceptual_compares_layers_of_shipped_networks_at_the_images_own_size(photos, name):
     images = photos[:2], photos[2:4]
     feature = features.get(name, image_shape=(64, 64, 3), input_size=64)
     found = losses.make_loss(f"perceptual={name}", (64, 64))(*images)
@@ -120,18 +126,18 @@ def test_perceptual_compares_layers_that_ship_at_the_images_own_size(photos, nam
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
-def test_perceptual_alone_is_lpips(pair):
+def test_perceptual_without_layers_is_lpips(pair, perceptual):
     images, others = pair
-    found = losses.make_loss("perceptual", SIZE)(images, others)
+    found = perceptual(images, others)
     assert np.mean(found) == pytest.approx(lpips(images, others), rel=1e-4)
 
 
-def test_losses_are_added_up_by_weight_and_have_finite_gradients(pair, own):
-    parts = ["squared", "absolute", "ssim", "perceptual", f"perceptual={own[0]}/first"]
+def test_losses_are_summed_by_weight_and_have_finite_gradients(pair, own, perceptual):
+    parts = ["mse", "mae", "ssim", "perceptual", f"perceptual={own[0]}/first"]
     images, others = pair[0], tf.constant(pair[1])
     total, gradient = np.zeros(3), np.zeros(others.shape)
     for weight, text in enumerate(parts, 1):
-        loss = losses.make_loss(text, SIZE)
+        loss = perceptual if text == "perceptual" else losses.make_loss(text, SIZE)
         with tf.GradientTape() as tape:
             tape.watch(others)
             value = loss(images, others)
@@ -147,24 +153,23 @@ def test_losses_are_added_up_by_weight_and_have_finite_gradients(pair, own):
     np.testing.assert_allclose(tape.gradient(value, others), gradient, atol=1e-4)
 
 
-def test_black_images_have_finite_gradients():
+def test_black_images_have_finite_gradients(perceptual):
     black = tf.zeros((1, 34, 40, 3))
     for text in losses.LOSSES:
-        loss = losses.make_loss(text, SIZE)
-        if loss.learners:
-            continue  # which take a feature too: test_adversarial.py
+        loss = perceptual if text == "perceptual" else losses.make_loss(text, SIZE)
+        if loss.trainable_losses:
+            continue  # these also depend on a feature, see test_adversarial.py
         with tf.GradientTape() as tape:
             tape.watch(black)
             value = loss(np.zeros(black.shape, np.float32), black)
         assert np.isfinite(tape.gradient(value, black)).all(), text
 
 
+@pytest.mark.slow
 def test_steps_with_a_perceptual_loss_lower_lpips(photos):
     feature = features.get("hog", image_shape=(64, 64, 3))
     devices = strategies.make_strategy("one")
-    settings = dataclasses.replace(
-        SETTINGS, loss="squared:1,perceptual:1", steps=100, warmup_steps=0
-    )
+    settings = dataclasses.replace(SETTINGS, loss="mse:1,perceptual:1", steps=100, warmup_steps=0)
     with devices.scope():
         state = TrainingState(feature, settings)
         state.standardization = Standardization.measure(feature, [feature(photos[:8])])
@@ -182,38 +187,38 @@ def test_steps_with_a_perceptual_loss_lower_lpips(photos):
 
 
 def test_terms():
-    assert parse_loss("squared") == [LossTerm("squared", "", 1.0)]
-    assert parse_loss("squared:10,perceptual=squeezenet/fire3+fire9:0.5,perceptual") == [
-        LossTerm("squared", "", 10.0),
+    assert parse_loss("mse") == [LossTerm("mse", "", 1.0)]
+    assert parse_loss("mse:10,perceptual=squeezenet/fire3+fire9:0.5,perceptual") == [
+        LossTerm("mse", "", 10.0),
         LossTerm("perceptual", "squeezenet/fire3+fire9", 0.5),
         LossTerm("perceptual", "", 1.0),
     ]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("best", "loss must be one of squared, .* Received: 'best'"),
+        ("best", "loss must be one of mse, .* Received: 'best'"),
         ("", "loss must be one of"),
-        ("squared,", "loss must be one of"),
-        ("squared:much", "finite weight above 0. Received: 'squared:much'"),
-        ("squared:0", "finite weight above 0"),
-        ("squared:-1", "finite weight above 0"),
-        ("squared:inf", "finite weight above 0"),
-        ("squared:nan", "finite weight above 0"),
-        ("squared,ssim,squared:2", "names one twice"),
-        ("ssim=alexnet/conv1", "only perceptual takes layers"),
-        ("perceptual=", "only perceptual takes layers"),
+        ("mse,", "loss must be one of"),
+        ("mse:much", "finite weight above 0. Received: 'mse:much'"),
+        ("mse:0", "finite weight above 0"),
+        ("mse:-1", "finite weight above 0"),
+        ("mse:inf", "finite weight above 0"),
+        ("mse:nan", "finite weight above 0"),
+        ("mse,ssim,mse:2", "--loss repeats a name; give it the sum"),
+        ("ssim=alexnet/conv1", "only the loss perceptual takes layers"),
+        ("perceptual=", "only the loss perceptual takes layers"),
     ],
 )
-def test_what_is_no_loss_is_refused_in_a_line(text, said):
-    with pytest.raises(InputError, match=said) as caught:
+def test_an_invalid_loss_is_refused_in_one_line(text, message):
+    with pytest.raises(InputError, match=message) as caught:
         Settings(steps=1, loss=text)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "size", "said"),
+    ("text", "size", "message"),
     [
         ("ssim", (32, 10), "at least 11×11 pixels. Received: 32×10"),
         ("perceptual", (30, 64), "at least 31×31 pixels. Received: 30×64"),
@@ -221,14 +226,18 @@ def test_what_is_no_loss_is_refused_in_a_line(text, said):
         ("perceptual=squeezenet/fire99", SIZE, "no layer 'fire99'; choose one of .*fire9"),
         ("perceptual=squeezenet/", SIZE, "no layer ''; choose one of"),
         ("perceptual=alexnet/conv1+fc6", SIZE, "no layer 'fc6'; choose one of .*relu5$"),
-        ("perceptual=alexnet/conv5", (48, 64), "conv5 takes .* 63×63 pixels. Received: 48×64"),
-        ("perceptual=vgg/conv1", SIZE, "perceptual takes alexnet/LAYER.* Received: vgg/conv1"),
-        ("perceptual=alexnet", SIZE, "perceptual takes alexnet/LAYER.* Received: alexnet"),
+        ("perceptual=alexnet/conv5", (48, 64), "conv5 requires .* 63×63 pixels. Received: 48×64"),
+        (
+            "perceptual=vgg/conv1",
+            SIZE,
+            "--loss=perceptual=… takes alexnet/LAYER.* Received: vgg/conv1",
+        ),
+        ("perceptual=alexnet", SIZE, "--loss=perceptual=… takes alexnet/LAYER.* Received: alexnet"),
         ("perceptual=none.keras/conv1", SIZE, "FILE.keras/LAYER.* Received: none.keras"),
         ("perceptual={own}/third", SIZE, "no layer 'third'; choose one of first, second"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_in_a_line(own, text, size, said):
-    with pytest.raises(InputError, match=said) as caught:
+def test_incomparable_images_and_layers_are_refused_in_one_line(own, text, size, message):
+    with pytest.raises(InputError, match=message) as caught:
         losses.make_loss(text.format(own=own[0]), size)
     assert "\n" not in str(caught.value)

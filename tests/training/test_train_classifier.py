@@ -21,18 +21,18 @@ from tfinvert.training.datasets import (
     LabelledFeatureDataset,
     LabelledImageDataset,
 )
+from tfinvert.training.settings import Intervals
 from tfinvert.training.train_classifier import (
     ClassifierSettings,
     InitialClassifier,
     top_k_accuracy,
 )
-from tfinvert.training.train_inverter import Intervals
 
 TRUNK = features.get(
     "alexnet/conv5", image_shape=(32, 32, 3), weights="random", input_size=63, variant="torchvision"
 )
 SETTINGS = ClassifierSettings(
-    steps=6, batch_size=8, units=16, warmup_steps=2, min_crop=0.9, weight_decay=5e-4, seed=3
+    steps=6, batch_size=8, hidden_units=16, warmup_steps=2, min_crop=0.9, weight_decay=5e-4, seed=3
 )
 CLASSES = 3
 
@@ -159,6 +159,10 @@ def test_two_devices_learn_what_one_does(train):
     two, second = train(settings, name="two", strategy="mirrored")
     np.testing.assert_allclose(losses(second), losses(first), atol=1e-5)
     assert_same_weights(one, two, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_devices_train_with_dropout(train):
     fresh, _ = train(SETTINGS, fresh=True, name="dropout", strategy="mirrored")
     assert all(np.isfinite(weight).all() for weight in fresh.get_weights())
 
@@ -286,7 +290,7 @@ def test_a_rate_far_too_high_is_reported(train):
     [
         ({"steps": 0}, "--steps must be positive. Received: 0"),
         ({"train": "tail"}, "train must be one of head, all. Received: 'tail'"),
-        ({"units": 0}, "units must be positive. Received: 0"),
+        ({"hidden_units": 0}, "--hidden_units must be positive. Received: 0"),
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\). Received: 1.0"),
         ({"dropout": -0.1}, r"dropout must be in \[0, 1\)"),
         ({"dropout": float("nan")}, r"dropout must be in \[0, 1\)"),

@@ -43,13 +43,14 @@ def plain(taken):
 
 
 @pytest.mark.parametrize(
-    ("micro_batches", "strategy"), [pytest.param(8, "one", marks=pytest.mark.slow), (4, "mirrored")]
+    ("micro_batches", "strategy"), [(8, "one"), pytest.param(4, "mirrored", marks=pytest.mark.slow)]
 )
 def test_micro_batches_give_the_step_of_the_whole_batch(taken, plain, micro_batches, strategy):
     losses, state = taken(strategy=strategy, accumulation_steps=micro_batches)
     np.testing.assert_allclose(losses, plain[0], rtol=1e-4)
     for one, other in zip(state.network.get_weights(), plain[1].network.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5)
+    assert plain[1].log_values() == state.log_values() == {}  # ordinary gradients are not spikes
 
 
 def test_micro_batches_must_divide_a_devices_share():
@@ -72,9 +73,13 @@ def test_half_precision_follows_float32_with_float32_weights(taken, plain, kind)
     assert tf.keras.mixed_precision.global_policy().name == "float32"
 
 
+@pytest.mark.slow
 def test_xla_makes_the_same_step(taken, plain):
     losses, _ = taken(jit="on")
     np.testing.assert_allclose(losses, plain[0], rtol=1e-3)
+
+
+def test_xla_supports_one_device(taken):
     with pytest.raises(InputError, match="--jit=on supports one device; .* Received: 2 devices"):
         taken(jit="on", strategy="mirrored")
 
@@ -144,21 +149,36 @@ def test_gradients_that_are_not_finite_are_discarded_and_halve_the_loss_scale():
     assert GradientClipper().log_values() == {}
 
 
-def test_poisoned_batches_do_not_derail_training(taken, batch):
+@pytest.fixture(scope="module")
+def poisoned_batches(batch):
     def poisoned(bad):
         return np.where(np.arange(8)[:, None, None, None] == 3, bad, batch).astype(np.float32)
 
     good = batch.numpy()
-    batches = [good] * 5 + [poisoned(np.nan)] + [good] * 3 + [poisoned(1e12)] + [good] * 6
-    losses, state = taken(batches=batches, clip_norm=float("inf"))
+    return [good] * 5 + [poisoned(np.nan)] + [good] * 3 + [poisoned(1e12)] + [good] * 6
+
+
+@pytest.fixture(scope="module")
+def clipped(taken, poisoned_batches):
+    return taken(batches=poisoned_batches, clip_norm=float("inf"))
+
+
+def test_poisoned_batches_do_not_derail_training(clipped):
+    losses, state = clipped
     assert state.is_finite()
     assert state.log_values()["held_back"] >= 2
     assert max(losses[6:9] + losses[10:]) < losses[0]
-    # Without the threshold the same batches derail training.
-    wild, _ = taken(batches=batches[6:], clip_norm=float("inf"), spike_threshold=float("inf"))
-    assert max(wild[4:]) > max(losses[10:])
 
 
+@pytest.mark.slow
+def test_without_the_threshold_a_poisoned_batch_derails_training(taken, clipped, poisoned_batches):
+    wild, _ = taken(
+        batches=poisoned_batches[6:], clip_norm=float("inf"), spike_threshold=float("inf")
+    )
+    assert max(wild[4:]) > max(clipped[0][10:])
+
+
+@pytest.mark.slow
 def test_ordinary_training_is_not_clipped(taken, plain):
     losses, state = taken(spike_threshold=float("inf"))
     np.testing.assert_allclose(losses, plain[0], rtol=1e-5)

@@ -1,7 +1,6 @@
-"""A second output that learns how far each pixel may be from the truth."""
+"""The uncertainty head: likelihood, joint and frozen training, and calibration."""
 
 import dataclasses
-import math
 import shutil
 
 import keras
@@ -15,17 +14,10 @@ from tests.training.runs import EVERY_STEP, SETTINGS, losses
 from tfinvert.networks import inversion, uncertainty
 from tfinvert.training.uncertainty import fit_std_scale, gaussian_nll
 
-BESIDE = dataclasses.replace(SETTINGS, spread="beside", clip_norm=math.inf, spike=math.inf)
+JOINT = dataclasses.replace(SETTINGS, uncertainty="joint")
 
 
-@pytest.fixture(scope="module")
-def start(inverter):
-    feature, standardization = inverter.feature, inverter.standardization
-    network = inversion.build(feature, width=SETTINGS.width, network=SETTINGS.network)
-    return tfinvert.Inverter(feature, standardization, network)
-
-
-def test_the_likelihood_is_that_of_a_gaussian_along_the_axes():
+def test_the_loss_is_the_likelihood_of_a_gaussian_along_the_color_axes():
     rng = np.random.default_rng(0)
     images, reconstructions = rng.random((2, 2, 3, 4, 3), np.float32)
     log_variance = rng.normal(-3, 1, images.shape).astype(np.float32)
@@ -36,7 +28,7 @@ def test_the_likelihood_is_that_of_a_gaussian_along_the_axes():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_the_likelihood_has_no_gradient_in_the_image_and_is_best_at_the_truth():
+def test_the_loss_has_no_gradient_in_the_image_and_is_minimal_at_the_squared_residual():
     images = tf.zeros((1, 4, 4, 3))
     reconstructions = tf.random.stateless_normal((1, 4, 4, 3), (0, 1)) * 0.1
     square = tf.square(tf.linalg.matmul(reconstructions, uncertainty.COLOR_AXES, transpose_b=True))
@@ -51,30 +43,27 @@ def test_the_likelihood_has_no_gradient_in_the_image_and_is_best_at_the_truth():
 
 @pytest.fixture(scope="module")
 def whole(train_in, tmp_path_factory):
-    """The directory of a run that learnt it beside the image, and what came of it."""
+    """The directory of a joint run, its inverter and its history."""
     workdir = tmp_path_factory.mktemp("spread") / "run"
-    return workdir, *train_in(workdir, BESIDE)
+    return workdir, *train_in(workdir, JOINT)
 
 
-def test_the_image_is_what_it_would_be_without(train, whole):
-    plain = dataclasses.replace(BESIDE, spread="none")
-    without, _ = train(plain)
-    _, beside, history = whole
-    for a, b in zip(without.network.get_weights(), beside.network.get_weights(), strict=True):
+def test_joint_training_does_not_change_the_image(unbroken_hog, whole):
+    without = unbroken_hog.inverter
+    _, joint, history = whole
+    for a, b in zip(without.network.get_weights(), joint.network.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-6)
     assert without.uncertainty_head is None
     assert all(entry["loss"] > 0 for entry in history)
-    assert np.std(beside.uncertainty_head.head.get_layer("spread").get_weights()[0]) > 0
-    assert (
-        beside.uncertainty_head.calibration.shape == (3,)
-        and (beside.uncertainty_head.calibration > 0).all()
-    )
+    head, calibration = joint.uncertainty_head
+    assert np.std(head.get_layer("spread").get_weights()[0]) > 0
+    assert calibration.shape == (3,) and (calibration > 0).all()
 
 
 @pytest.mark.slow
 def test_two_devices_learn_what_one_does(train, whole):
     _, one, first = whole
-    two, second = train(BESIDE, strategy="mirrored")
+    two, second = train(JOINT, strategy="mirrored")
     np.testing.assert_allclose(losses(second), losses(first), rtol=1e-4)
     for a, b in zip(
         one.uncertainty_head.head.get_weights(),
@@ -84,36 +73,64 @@ def test_two_devices_learn_what_one_does(train, whole):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-def test_a_run_that_was_broken_ends_as_a_whole_one(train, whole, tmp_path):
+@pytest.mark.slow
+def test_a_resumed_run_ends_as_an_unbroken_one(train, whole, tmp_path):
     workdir, inverter, _ = whole
     broken = shutil.copytree(workdir, tmp_path / "run")
     for path in (broken / "checkpoints").glob("step-6*"):
         path.unlink()
-    spread, again = inverter.uncertainty_head, train(BESIDE)[0].uncertainty_head
-    for a, b in zip(spread.head.get_weights(), again.head.get_weights(), strict=True):
+    head, again = inverter.uncertainty_head, train(JOINT)[0].uncertainty_head
+    for a, b in zip(head.head.get_weights(), again.head.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
-    np.testing.assert_allclose(spread.calibration, again.calibration, rtol=1e-4)
+    np.testing.assert_allclose(head.calibration, again.calibration, rtol=1e-4)
 
 
-def test_alone_leaves_the_image_as_it_is_and_learns_where_it_errs(train, start, photos):
-    settings = dataclasses.replace(
-        SETTINGS, spread="alone", steps=40, optimizer="muon", averaging=0.5, learning_rate=1e-2
+def test_frozen_training_keeps_the_image_and_predicts_its_errors(
+    train_hog, small_inverter, small_photos, tmp_path
+):
+    keras.utils.set_random_seed(1)  # not the seed of the run
+    given = uncertainty.build_head(small_inverter.network)
+    initial = tfinvert.Inverter(
+        small_inverter.feature,
+        small_inverter.standardization,
+        small_inverter.network,
+        uncertainty_head=uncertainty.UncertaintyHead(given, np.ones(3, np.float32)),
     )
-    settings = dataclasses.replace(settings, jitter=0.0, min_crop=1.0)
-    pace = dataclasses.replace(EVERY_STEP, log=5, validate=100, checkpoint=100)
-    found, history = train(settings, start=start, pace=pace)
-    for a, b in zip(start.network.get_weights(), found.network.get_weights(), strict=True):
+    settings = dataclasses.replace(
+        SETTINGS,
+        uncertainty="frozen",
+        steps=120,
+        optimizer="muon",
+        ema_decay=0.5,
+        learning_rate=1e-2,
+        color_jitter=0.0,
+        min_crop=1.0,
+    )
+    heads = []
+
+    def record(step, state):
+        heads.extend(head.get_weights() for head in (state.head, state.ema_head))
+        return step
+
+    intervals = dataclasses.replace(EVERY_STEP, log=5, validate=1000, checkpoint=1000)
+    run = train_hog(tmp_path / "run", intervals, record, settings=settings, init_from=initial)
+    assert len(heads) == 2
+    for weights in heads:  # training starts from the head of the initial inverter
+        for a, b in zip(weights, given.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+    found, history = run.inverter, run.history
+    for a, b in zip(small_inverter.network.get_weights(), found.network.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert history[-1]["loss"] < history[0]["loss"] - 0.1
-    along = found.uncertainty(found.encode(photos), along="axes")
-    residual = np.abs((found.reconstruct(photos) - photos) @ uncertainty.COLOR_AXES.T)
+    along = found.uncertainty(found.encode(small_photos), along="axes")
+    residual = np.abs((found.reconstruct(small_photos) - small_photos) @ uncertainty.COLOR_AXES.T)
     within = (residual <= along).mean((0, 1, 2))
     np.testing.assert_allclose(within, 0.68, atol=0.05)
     assert np.corrcoef(along[..., 0].ravel(), residual[..., 0].ravel())[0, 1] > 0.05
 
 
 class Noisy:
-    """An inverter of which the truth is known: it gives grey, and tells half the noise there is."""
+    """An inverter that reconstructs grey and predicts half the standard deviation of the noise."""
 
     output_size = (8, 8)
     deviation = np.array([0.1, 0.02, 0.05], np.float32)
@@ -127,8 +144,8 @@ class Noisy:
 
     def uncertainty(self, values, along):
         assert along == "axes"
-        told = self.deviation / 2 * self.uncertainty_head.calibration
-        return np.broadcast_to(told, (len(values), 8, 8, 3))
+        predicted = self.deviation / 2 * self.uncertainty_head.calibration
+        return np.broadcast_to(predicted, (len(values), 8, 8, 3))
 
 
 def test_calibration_finds_the_factor_of_known_noise():
@@ -138,18 +155,7 @@ def test_calibration_finds_the_factor_of_known_noise():
     np.testing.assert_allclose(fit_std_scale(Noisy(), images), 2.0, rtol=0.05)
 
 
-def test_start_goes_on_with_a_spread(train, start):
-    head = uncertainty.build_head(start.network)
-    head.set_weights([np.full_like(w, 0.01) for w in head.get_weights()])
-    given = tfinvert.Inverter(start.feature, start.standardization, start.network)
-    given.uncertainty_head = uncertainty.UncertaintyHead(head, np.ones(3, np.float32))
-    settings = dataclasses.replace(SETTINGS, spread="alone", steps=1, learning_rate=1e-9)
-    found, _ = train(settings, start=given)
-    for a in found.uncertainty_head.head.get_weights():
-        np.testing.assert_allclose(a, 0.01, atol=1e-5)
-
-
-def test_a_network_that_is_cropped_has_a_spread_of_the_size_of_its_image():
+def test_the_head_of_a_cropped_network_has_the_size_of_its_image():
     sift = tfinvert.features.get("sift", image_shape=(72, 72, 3))
     network = inversion.build(sift, width=0.03, network="paper")
     assert isinstance(network.layers[-1], keras.layers.Cropping2D)
@@ -160,7 +166,7 @@ def test_a_network_that_is_cropped_has_a_spread_of_the_size_of_its_image():
     np.testing.assert_allclose(image, network(features), atol=1e-5)
 
 
-def test_deviations_of_colours_are_those_of_their_covariance():
+def test_rgb_deviations_are_those_of_the_covariance():
     along = np.array([0.3, 0.02, 0.05], np.float32)
     draws = np.random.default_rng(0).normal(size=(200_000, 3)) * along @ uncertainty.COLOR_AXES
     np.testing.assert_allclose(uncertainty.rgb_std(along), draws.std(0), rtol=0.01)

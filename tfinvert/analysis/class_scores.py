@@ -1,10 +1,11 @@
-"""What is done to class probabilities to see which classes carry the image.
+"""Changes of class probabilities that show which classes carry information about the image.
 
-Zeros lie far from anything that a network saw in training, the more so where it is given logarithms
-(`Feature.log_floor`). So classes are also evened out: what tells them apart goes, their sum stays.
+Zeros are far from anything a network was trained on, even more so where it takes logarithms
+(`Feature.log_floor`). Classes are therefore also evened out: differences among them vanish, and
+their sum stays.
 
-All take probabilities, `[B, classes]` of rows that sum to one, and give such; the top are the
-`count` most probable classes, 1 … classes. Of equal ones the first is the larger.
+All functions take probabilities, `[B, classes]` with rows that sum to one, and return such. The top
+are the `count` most probable classes, 1 … classes; among equal ones, the first.
 """
 
 import functools
@@ -20,12 +21,19 @@ ALL = "all classes"
 TEMPERED = "temperature"
 
 Change = Callable[[np.ndarray], np.ndarray]
-# What was changed, and how many classes were the top or which temperature it was.
+# The name of a variant, and its number of top classes or its temperature.
 Key = tuple[str, int | float | None]
 
 
 class Variant(NamedTuple):
-    """One of the changes that are compared; `count` classes are the top, where that matters."""
+    """A change of class probabilities.
+
+    Attributes:
+      name: what is changed, the same for all counts or temperatures.
+      count: number of top classes, where it has one.
+      temperature: temperature, where it has one.
+      change: the change.
+    """
 
     name: str
     count: int | None = None
@@ -34,62 +42,62 @@ class Variant(NamedTuple):
 
     @property
     def setting(self) -> int | float | None:
-        """Of variants of one name, what tells them apart."""
+        """The count or temperature, which distinguishes variants of one name."""
         return self.count or self.temperature
 
     @property
     def label(self) -> str:
-        """What its row of images is called."""
+        """Label of its row of images."""
         if self.temperature is not None:
             return f"{self.name} {self.temperature:g}"
         return self.name.replace("top", f"top {self.count}")
 
 
 def keep_top(probabilities: np.ndarray, count: int) -> np.ndarray:
-    """The top alone: the others are zero, and the sum is one again."""
-    return _shares(np.where(_top(probabilities, count), probabilities, 0.0))
+    """Zeroes all but the top, and scales the sum back to one."""
+    return _normalize(np.where(_is_top(probabilities, count), probabilities, 0.0))
 
 
 def remove_top(probabilities: np.ndarray, count: int) -> np.ndarray:
-    """All but the top, fewer than all: these are zero, and the sum is one again.
+    """Zeroes the top, fewer than all classes, and scales the sum back to one.
 
-    Where the others' probabilities are all zero, they share the sum evenly: nothing is known.
+    Where all other probabilities are zero, they share the sum evenly.
     """
-    top = _top(probabilities, count)
+    top = _is_top(probabilities, count)
     rest = np.where(top, 0.0, probabilities)
-    return _shares(np.where(rest.sum(1, keepdims=True) > 0, rest, ~top))
+    return _normalize(np.where(rest.sum(1, keepdims=True) > 0, rest, ~top))
 
 
 def equalize_rest(probabilities: np.ndarray, count: int) -> np.ndarray:
-    """The top as they are; the others share what is left evenly."""
-    return _evened(probabilities, ~_top(probabilities, count))
+    """Keeps the top, and sets all others to their mean."""
+    return _equalize(probabilities, ~_is_top(probabilities, count))
 
 
 def equalize_top(probabilities: np.ndarray, count: int) -> np.ndarray:
-    """The top share their sum evenly; the others are as they are."""
-    return _evened(probabilities, _top(probabilities, count))
+    """Sets the top to their mean, and keeps all others."""
+    return _equalize(probabilities, _is_top(probabilities, count))
 
 
 def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """p^(1/T), with the sum one again: a T above 1 makes classes more alike, one below less."""
+    """p^(1/T), scaled to a sum of one: T above 1 flattens, T below 1 sharpens."""
     return scipy.special.softmax(_log(probabilities) / temperature, 1)
 
 
 def apply_to_logits(change: Change, logits: np.ndarray) -> np.ndarray:
-    """Changes the probabilities that logits stand for, and gives logits again.
+    """Changes the probabilities that logits, `[B, classes]`, stand for, and returns logits.
 
-    These are log p' + log Σ exp(logit), so that unchanged probabilities give unchanged logits. What
-    became zero gets the smallest logit of its row: no class of that image was less probable, and a
-    network has seen such values, if never of so many classes at once. All are `[B, classes]`.
+    These are log p' + log Σ exp(logit), so unchanged probabilities give unchanged logits. Where p'
+    is zero, it is the smallest logit of the row: a value that occurs in training, though never for
+    that many classes at once.
     """
     logits = np.asarray(logits, np.float64)
-    back = _log(change(scipy.special.softmax(logits, 1)))
-    back += scipy.special.logsumexp(logits, 1, keepdims=True)
-    return np.where(np.isfinite(back), back, logits.min(1, keepdims=True))
+    changed = _log(change(scipy.special.softmax(logits, 1)))
+    changed += scipy.special.logsumexp(logits, 1, keepdims=True)
+    return np.where(np.isfinite(changed), changed, logits.min(1, keepdims=True))
 
 
 def make_variants(counts: Sequence[int], temperatures: Sequence[float]) -> list[Variant]:
-    """All that are compared, beginning with no change."""
+    """All variants, of which the first changes nothing."""
     changes = {
         TOP_ONLY: keep_top,
         TOP_REMOVED: remove_top,
@@ -114,23 +122,23 @@ def make_variants(counts: Sequence[int], temperatures: Sequence[float]) -> list[
     ]
 
 
-def _top(probabilities: np.ndarray, count: int) -> np.ndarray:
-    """Which classes are the `count` most probable ones: bool `[B, classes]`."""
+def _is_top(probabilities: np.ndarray, count: int) -> np.ndarray:
+    """Mask of the `count` most probable classes: bool `[B, classes]`."""
     order = np.argsort(-probabilities, 1, kind="stable")
     top = np.zeros(probabilities.shape, bool)
     np.put_along_axis(top, order[:, :count], True, 1)
     return top
 
 
-def _shares(values: np.ndarray) -> np.ndarray:
+def _normalize(values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, np.float64)
     return values / values.sum(1, keepdims=True)
 
 
-def _evened(probabilities: np.ndarray, which: np.ndarray) -> np.ndarray:
+def _equalize(probabilities: np.ndarray, mask: np.ndarray) -> np.ndarray:
     values = np.asarray(probabilities, np.float64)
-    total = np.where(which, values, 0.0).sum(1, keepdims=True)
-    return np.where(which, total / np.maximum(which.sum(1, keepdims=True), 1), values)
+    total = np.where(mask, values, 0.0).sum(1, keepdims=True)
+    return np.where(mask, total / np.maximum(mask.sum(1, keepdims=True), 1), values)
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:

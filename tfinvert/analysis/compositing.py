@@ -1,4 +1,4 @@
-"""Objects put into photographs at known places, and where a change says that they are."""
+"""Objects pasted into photographs at known positions, and where reconstructions change."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,29 @@ import numpy as np
 from tfinvert.analysis.result_cache import Arrays
 from tfinvert.inverter import Inverter
 
-_CANDIDATES = 8  # photographs drawn for each background, of which the most unlike gives the object
+_CANDIDATES = 8  # photographs drawn for each background; the most dissimilar gives the object
+
+
+def soft_disc(height: int, width: int, diameter: float, edge: float) -> np.ndarray:
+    """A centred disc with a soft edge: 1 inside, 0 from the rim outwards.
+
+    Args:
+      height: height of the mask in pixels.
+      width: width of the mask in pixels.
+      diameter: diameter of the rim in pixels.
+      edge: width of the edge in pixels, above 0, over which the disc falls linearly, inwards from
+        the rim.
+
+    Returns:
+      `[height, width]`, float32 in [0, 1].
+    """
+    y, x = np.ogrid[:height, :width]
+    distance = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
+    return np.clip((diameter / 2 - distance) / edge, 0.0, 1.0).astype(np.float32)
 
 
 def center_crop(images: np.ndarray, side: int) -> np.ndarray:
-    """The squares in the middle: `[n, H, W, 3]` become `[n, side, side, 3]`."""
+    """Central squares of images: `[n, H, W, 3]` → `[n, side, side, 3]`."""
     top, left = (images.shape[1] - side) // 2, (images.shape[2] - side) // 2
     return images[:, top : top + side, left : left + side]
 
@@ -19,64 +37,85 @@ def center_crop(images: np.ndarray, side: int) -> np.ndarray:
 def paste(
     backgrounds: np.ndarray, objects: np.ndarray, mask: np.ndarray, top: int, left: int
 ) -> np.ndarray:
-    """Copies of backgrounds `[n, H, W, 3]` with objects `[n, side, side, 3]` at one place.
+    """Copies of backgrounds with objects pasted at one position.
 
-    The mask, `[side, side]`, is how much of the object is seen: 1 hides the background. Its first
-    pixel is in the row `top` and the column `left`.
+    Args:
+      backgrounds: `[n, H, W, 3]`.
+      objects: `[n, side, side, 3]`.
+      mask: opacity of the objects, `[side, side]` in [0, 1].
+      top: row of the mask's first pixel.
+      left: column of the mask's first pixel.
+
+    Returns:
+      `[n, H, W, 3]`.
     """
     copies = backgrounds.copy()
-    side, weight = len(mask), mask[..., np.newaxis]
+    side, opacity = len(mask), mask[..., np.newaxis]
     window = copies[:, top : top + side, left : left + side]
-    window += weight * (objects - window)
+    window += opacity * (objects - window)
     return copies
 
 
 def choose_objects(
-    colors: np.ndarray, surroundings: np.ndarray, own: np.ndarray, rng: np.random.Generator
+    colors: np.ndarray, background_colors: np.ndarray, own: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """For each background the index of the most unlike of a few other photographs: `[m]`.
+    """For each background, the index of the most dissimilar of a few random photographs.
 
     Args:
-      colors: `[n, 3]`, mean colours of what each photograph would give as an object.
-      surroundings: `[m, 3]`, mean colours of the backgrounds.
-      own: `[m]`, which of the n photographs each background is: never chosen for it.
-      rng: draws the few.
+      colors: mean colours of the n photographs' objects, `[n, 3]`.
+      background_colors: mean colours of the backgrounds, `[m, 3]`.
+      own: index of each background among the n photographs, `[m]`; it is never chosen for itself.
+      rng: random generator that draws the photographs.
+
+    Returns:
+      `[m]`.
     """
     steps = rng.integers(1, len(colors), (len(own), _CANDIDATES))
     drawn = (own[:, np.newaxis] + steps) % len(colors)
-    contrast = np.linalg.norm(colors[drawn] - surroundings[:, np.newaxis], axis=-1)
+    contrast = np.linalg.norm(colors[drawn] - background_colors[:, np.newaxis], axis=-1)
     return drawn[np.arange(len(own)), contrast.argmax(1)]
 
 
 def placement_grid(
     places: int, side: int, height: int, width: int
 ) -> tuple[list[tuple[int, int]], np.ndarray]:
-    """So many places along each side, of which the outermost touch the border; sizes in pixels.
+    """A grid of positions for an object, of which the outermost touch the image's border.
+
+    Args:
+      places: positions along each side of the image.
+      side: side of the object in pixels.
+      height: height of the image in pixels.
+      width: width of the image in pixels.
 
     Returns:
-      (top, left) of the object at each, and `[places², 2]`: (x, y) of its centre, in widths of the
-      image from its middle.
+      (top, left) of the object at each position in pixels, and its centre (x, y) in widths of the
+      image, relative to the centre of the image: `[places², 2]`.
     """
     corners = [
         (round(top), round(left))
         for top in np.linspace(0, height - side, places)
         for left in np.linspace(0, width - side, places)
     ]
-    middles = np.array([(left + side / 2, top + side / 2) for top, left in corners])
-    return corners, (middles - np.array([width, height]) / 2) / width
+    centers = np.array([(left + side / 2, top + side / 2) for top, left in corners])
+    return corners, (centers - np.array([width, height]) / 2) / width
 
 
 def squared_difference(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Squared difference, summed over channels: two of `[n, H, W, 3]` become `[n, H, W]`."""
+    """Squared difference of images, summed over channels: two `[n, H, W, 3]` → `[n, H, W]`."""
     return np.square(others - images).sum(-1)
 
 
 def change_centroid(changes: np.ndarray) -> np.ndarray:
-    """Where images changed, measured from their middle: the centre of mass of the change.
+    """Centroid of the change in each image, relative to the image's centre.
 
-    The median of an image's pixels is taken off first, and what falls below it is 0: a faint change
-    of the whole image would pull the centre of mass to the middle. Of `[n, H, W]`, at least 0, it
-    gives `[n, 2]`, (x, y) in widths of the image, right and down; 0 where nothing is left.
+    The median over an image's pixels is subtracted first and negative values are set to 0, because
+    a faint change of the whole image would pull the centroid towards the centre.
+
+    Args:
+      changes: `[n, H, W]`, non-negative.
+
+    Returns:
+      (x, y) in widths of the image, right and down, `[n, 2]`; 0 where nothing is left.
     """
     height, width = changes.shape[1:]
     floor = np.median(changes, (1, 2), keepdims=True)
@@ -88,34 +127,51 @@ def change_centroid(changes: np.ndarray) -> np.ndarray:
     return np.divide(moments, total, out=np.zeros_like(moments), where=total > 0)
 
 
-def position_correlation(places: np.ndarray, measured: np.ndarray) -> tuple[float, float]:
-    """Pearson's of true `[places, 2]` and measured `[places, backgrounds, 2]`, and its error.
+def position_correlation(true: np.ndarray, centroids: np.ndarray) -> tuple[float, float]:
+    """Pearson correlation of true and measured positions, and its standard error.
 
-    It is over all backgrounds, places and both coordinates; 0 where nothing varies. The standard
-    error is the jackknife's over backgrounds, since the places of one are not independent.
+    The correlation is over all backgrounds, positions and both coordinates; it is 0 where nothing
+    varies. The standard error is the jackknife over backgrounds, because the positions in one
+    background are not independent.
+
+    Args:
+      true: `[places, 2]`.
+      centroids: `[places, backgrounds, 2]`.
     """
-    true = np.broadcast_to(places[:, np.newaxis], measured.shape)
+    repeated = np.broadcast_to(true[:, np.newaxis], centroids.shape)
 
-    def pearson(which: np.ndarray) -> float:
-        pair = true[:, which].ravel(), measured[:, which].ravel()
+    def pearson(kept: np.ndarray) -> float:
+        pair = repeated[:, kept].ravel(), centroids[:, kept].ravel()
         return float(np.corrcoef(*pair)[0, 1]) if min(map(np.ptp, pair)) > 0 else 0.0
 
-    every = np.arange(measured.shape[1])
-    without = np.array([pearson(every != i) for i in every])
-    error = np.sqrt((len(every) - 1) / len(every) * np.square(without - without.mean()).sum())
-    return pearson(every), float(error)
+    backgrounds = np.arange(centroids.shape[1])
+    n = len(backgrounds)
+    without = np.array([pearson(backgrounds != i) for i in backgrounds])
+    error = np.sqrt((n - 1) / n * np.square(without - without.mean()).sum())
+    return pearson(np.full(n, True)), float(error)
 
 
 def measure_centroids(
     inverter: Inverter,
-    without: np.ndarray,
+    backgrounds: np.ndarray,
     objects: np.ndarray,
     mask: np.ndarray,
     corners: Sequence[tuple[int, int]],
 ) -> Arrays:
-    """Where reconstructions change, `[places, backgrounds, 2]`."""
-    before = inverter.reconstruct(without)
-    pasted = (paste(without, objects, mask, *corner) for corner in corners)
+    """Centroids of the change in reconstructions when objects are pasted.
+
+    Args:
+      inverter: reconstructs the photographs with and without the objects.
+      backgrounds: `[n, H, W, 3]`.
+      objects: `[n, side, side, 3]`.
+      mask: `[side, side]`.
+      corners: (top, left) of each position.
+
+    Returns:
+      "centers": `[places, n, 2]`; see `change_centroid`.
+    """
+    before = inverter.reconstruct(backgrounds)
+    pasted = (paste(backgrounds, objects, mask, *corner) for corner in corners)
     changes = (squared_difference(before, inverter.reconstruct(images)) for images in pasted)
     return {"centers": np.stack([change_centroid(each) for each in changes])}
 
@@ -123,20 +179,19 @@ def measure_centroids(
 def build_scenes(
     images: np.ndarray, chosen: np.ndarray, side: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Backgrounds, an object for each, and how unlike the two are."""
-    cuts, backgrounds = center_crop(images, side), images[chosen]
-    colors, surroundings = cuts.mean((1, 2)), backgrounds.mean((1, 2))
-    sources = choose_objects(colors, surroundings, chosen, rng)
-    contrast = np.linalg.norm(colors[sources] - surroundings, axis=1)
-    return backgrounds, cuts[sources], contrast
+    """Backgrounds, an object for each, and the contrast between both.
 
+    Args:
+      images: `[n, H, W, 3]`.
+      chosen: indices of the backgrounds, `[m]`.
+      side: side of the objects in pixels; they are centre crops of other photographs.
+      rng: random generator; see `choose_objects`.
 
-def soft_disc(height: int, width: int, diameter: float, edge: float) -> np.ndarray:
-    """A disc in the middle of `[height, width]` pixels: float32, 1 inside, 0 from its rim on.
-
-    The diameter is in pixels, and so is the edge, above 0, over which it falls linearly, inwards
-    from the rim.
+    Returns:
+      `[m, H, W, 3]`, `[m, side, side, 3]` and the distances of the mean colours, `[m]`.
     """
-    y, x = np.ogrid[:height, :width]
-    distance = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
-    return np.clip((diameter / 2 - distance) / edge, 0.0, 1.0).astype(np.float32)
+    crops, backgrounds = center_crop(images, side), images[chosen]
+    colors, background_colors = crops.mean((1, 2)), backgrounds.mean((1, 2))
+    sources = choose_objects(colors, background_colors, chosen, rng)
+    contrast = np.linalg.norm(colors[sources] - background_colors, axis=1)
+    return backgrounds, crops[sources], contrast

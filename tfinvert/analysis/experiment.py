@@ -1,114 +1,238 @@
-"""The experiments by name, and the shipped inverters each looks at unless told otherwise.
+"""Experiments: what is measured, which findings of the paper it tests, and how it is presented.
 
-Every experiment is a function of inverters by name, from the first layer to the last, and images,
-`[n, H, W, 3]` in [0, 1], of the size the features take. Of its settings `seed` is that of whatever
-it draws, and `parts` keeps what takes minutes, of each inverter. Its docstring says the others.
+An experiment is one file of `tfinvert/analysis/experiments/`, with the name of the experiment. It
+has `measure`, `present` and the declaration `EXPERIMENT`; the claims it tests are a function of
+`tfinvert/analysis/claims.py`. The first line of its docstring is its description.
 """
 
+import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from tfinvert.analysis import (
-    compare,
-    comparison,
-    contrast,
-    interpolate,
-    keypoints,
-    privacy,
-    sample,
-    uncertainty,
-    units,
-)
-from tfinvert.analysis.experiments import (
-    color,
-    depth,
-    invariance,
-    iterate,
-    layers,
-    perturb,
-    position,
-    probabilities,
-)
-from tfinvert.analysis.result import Result
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
-from tfinvert.networks.alexnet import PAPER_LAYERS
+from tfinvert.reporting.report import Figure
+
+# Columns that describe an inverter for figures and claims, and are not saved.
+UNSAVED = ("label", "axes")
 
 
-class Experiment(NamedTuple):
-    """One of the paper's questions.
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A finding of the paper, and the numbers that test it.
 
     Attributes:
-      run: `(inverters, images, **settings)` gives a `Result`.
-      shipped: names of inverters that come with the package.
-      check: raises `InputError` for an inverter that the question cannot be asked of.
+      finding: the finding, in a few words.
+      measure: the number that decides, and the threshold from which on it confirms the finding.
+      value: the measured values, with units and standard errors.
+      holds: whether the finding is confirmed.
     """
 
-    run: Callable[..., Result]
-    shipped: Sequence[str]
-    check: Callable[[str, Inverter], None] = lambda name, inverter: None
+    finding: str
+    measure: str
+    value: str
+    holds: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measurement:
+    """Numbers from which claims are judged and figures are drawn.
+
+    Attributes:
+      table: the numbers that are saved, in snake_case columns; the standard error of a column has
+        the column's name and `_se`. The columns `UNSAVED` are for figures and claims alone.
+      arrays: further numbers and pictures, by name.
+      facts: counts and settings that sentences state, by name.
+
+    Raises:
+      ValueError: a column is not in snake_case.
+    """
+
+    table: pd.DataFrame
+    arrays: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Checks the columns."""
+        wrong = [x for x in self.table.columns if not re.fullmatch(r"[a-z][a-z0-9_]*", str(x))]
+        if wrong:
+            raise ValueError(f"columns must be in snake_case. Received: {wrong}")
 
     @property
-    def default_inverters(self) -> Sequence[str]:
-        """Names of the shipped inverters it takes by default."""
-        return self.shipped
+    def rows(self) -> list[dict[str, Any]]:
+        """The saved columns as JSON values, with None where a value is missing."""
+        saved = self.table.drop(columns=list(UNSAVED), errors="ignore")
+        return [
+            {key: None if pd.isna(value) else value for key, value in row.items()}
+            for row in saved.to_dict("records")
+        ]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Presentation:
+    """Text and figures that present a measurement.
+
+    Attributes:
+      title: a heading.
+      lead: one paragraph on the method and the data.
+      findings: sentences with numbers.
+      figures: pictures and charts, in the order of the findings.
+    """
+
+    title: str
+    lead: str
+    findings: list[str]
+    figures: list[Figure]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The outcome of an experiment, as it is saved and reported.
+
+    Attributes:
+      title: a heading.
+      lead: one paragraph on the method and the data.
+      findings: sentences with numbers.
+      rows: of one table, with the same keys, as JSON values.
+      figures: pictures and charts, in the order of the findings.
+      claims: the findings of the paper that these inverters and images test.
+    """
+
+    title: str
+    lead: str
+    findings: list[str]
+    rows: list[dict[str, Any]]
+    figures: list[Figure]
+    claims: list[Claim] = dataclasses.field(default_factory=list)
 
     @property
-    def on_request(self) -> bool:
-        """Whether it runs only when it is named."""
-        return self is EXPERIMENTS["baselines"]
+    def table(self) -> pd.DataFrame:
+        """The rows as a table, in which integer columns with missing values stay integers."""
+        return pd.DataFrame(self.rows).convert_dtypes()
+
+
+class Exhibit(NamedTuple):
+    """A section of the gallery, with pictures of one experiment.
+
+    Attributes:
+      order: position in the gallery.
+      heading: heading of the section.
+      figure: prefix of the titles of its figures.
+      text: a few sentences on what is done and what can be seen.
+      finding: prefix of the claim that belongs to it; empty without one.
+      chosen: which of the figures with that prefix are shown.
+    """
+
+    order: int
+    heading: str
+    figure: str
+    text: str
+    finding: str = ""
+    chosen: slice = slice(1)
+
+    def figures(self, result: Result) -> list[Figure]:
+        """The figures of a result that the section shows."""
+        return [x for x in result.figures if x.title.startswith(self.figure)][self.chosen]
+
+    def claim(self, result: Result) -> Claim | None:
+        """The claim of a result that belongs to the section."""
+        claims = (x for x in result.claims if self.finding and x.finding.startswith(self.finding))
+        return next(claims, None)
+
+
+def _accept_all(name: str, inverter: Inverter) -> None:
+    del name, inverter
+
+
+def _no_claims(measurement: Measurement) -> list[Claim]:
+    del measurement
+    return []
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """The declaration of an experiment.
+
+    Attributes:
+      order: position in reports and documents.
+      default_inverters: names of the shipped inverters it takes by default.
+      measure: `(inverters, images, **settings)` gives a `Measurement`. Inverters are by name, from
+        the first layer to the last; images are `[n, H, W, 3]` in [0, 1], of the size the features
+        take. Common settings are `seed`, a random seed, and `cache`, a `ResultCache`.
+      present: presents a measurement.
+      judge: tests findings of the paper on a measurement.
+      check: `(name, inverter)` raises `InputError` for an inverter that the experiment cannot take.
+      exhibits: its sections of the gallery.
+      documentation: a page of `docs/` about it, for example "privacy.md".
+      on_request: whether it runs only when it is named, and is no part of `--experiment=all`.
+    """
+
+    order: int
+    default_inverters: Sequence[str]
+    measure: Callable[..., Measurement]
+    present: Callable[[Measurement], Presentation]
+    judge: Callable[[Measurement], list[Claim]] = _no_claims
+    check: Callable[[str, Inverter], None] = _accept_all
+    exhibits: Sequence[Exhibit] = ()
+    documentation: str = ""
+    on_request: bool = False
 
     def accepts(self, name: str, inverter: Inverter) -> bool:
-        """Whether it can take an inverter."""
-        return self.fits(name, inverter)
-
-    def fits(self, name: str, inverter: Inverter) -> bool:
-        """Whether `check` lets it pass."""
+        """True if the experiment can take an inverter, which `check` decides."""
         try:
             self.check(name, inverter)
         except InputError:
             return False
         return True
 
-    def ask(
-        self, inverters: dict[str, Inverter], images: np.ndarray, settings: Mapping[str, Any]
+    def run(
+        self,
+        inverters: Mapping[str, Inverter],
+        images: np.ndarray,
+        settings: Mapping[str, Any] | None = None,
     ) -> Result:
-        """Runs it with those of the settings that it has."""
-        known = inspect.signature(self.run).parameters
-        own = {name: value for name, value in settings.items() if name in known}
-        return self.run(inverters, images, **own)
+        """Measures, judges and presents.
+
+        Args:
+          inverters: by name, from the first layer to the last.
+          images: `[n, H, W, 3]` in [0, 1], of the size the features take.
+          settings: keyword arguments of `measure`. Those that it does not have are ignored, so that
+            several experiments can be given the same settings.
+
+        Raises:
+          InputError: an inverter, the images or a setting are not suitable.
+        """
+        for name, inverter in inverters.items():
+            self.check(name, inverter)
+        known = inspect.signature(self.measure).parameters
+        chosen = {key: value for key, value in (settings or {}).items() if key in known}
+        measurement = self.measure(dict(inverters), images, **chosen)
+        shown = self.present(measurement)
+        return Result(
+            shown.title,
+            shown.lead,
+            shown.findings,
+            measurement.rows,
+            shown.figures,
+            self.judge(measurement),
+        )
 
 
-def _alexnet(*layers: str) -> list[str]:
-    return [f"alexnet-{layer}-64" for layer in layers]
+def make_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows with the same keys as a table, in which None is a missing value.
 
-
-_ALL = _alexnet(*PAPER_LAYERS)
-_FC = _alexnet("conv5", "fc6", "fc7", "fc8")
-
-EXPERIMENTS = {
-    "baselines": Experiment(comparison.baselines, ["hog-64", "lbp-64", "sift-64"]),
-    "layers": Experiment(layers.layers, _ALL),
-    "perturb": Experiment(perturb.perturb, _FC, perturb.check),
-    "probabilities": Experiment(
-        probabilities.probabilities, _alexnet("fc8", "probabilities"), probabilities.check
-    ),
-    "color": Experiment(color.color, _ALL),
-    "position": Experiment(position.position, _ALL),
-    "interpolate": Experiment(interpolate.interpolate, _FC),
-    "sample": Experiment(sample.sample, _FC, sample.check),
-    "units": Experiment(units.units, _FC, units.check),
-    "invariance": Experiment(invariance.invariance, _ALL),
-    "iterate": Experiment(iterate.iterate, _ALL),
-    "compare": Experiment(compare.compare, _alexnet("conv5", "fc6"), compare.check),
-    "uncertainty": Experiment(uncertainty.uncertainty, _ALL, uncertainty.check),
-    "contrast": Experiment(contrast.contrast, ["hog-64", "lbp-64"]),
-    "keypoints": Experiment(keypoints.keypoints, ["sift-64"], keypoints.check),
-    "depth": Experiment(depth.depth, _ALL, depth.check),
-    "privacy": Experiment(
-        privacy.privacy, ["hog-64", "sift-64", "alexnet-conv5-64", "alexnet-fc7-64"], privacy.check
-    ),
-}
+    Columns of integers stay integers where values are missing; other numbers are float64.
+    """
+    table = pd.DataFrame(list(rows), dtype=object)
+    for column in table.columns:
+        given = [value for value in table[column] if value is not None]
+        if given and all(isinstance(value, int | float) for value in given):
+            whole = all(isinstance(value, int) for value in given)
+            kind = ("int64" if len(given) == len(table) else "Int64") if whole else "float64"
+            table[column] = table[column].astype(kind)
+    return table

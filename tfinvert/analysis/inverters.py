@@ -1,8 +1,8 @@
-"""Inverters that are to be compared: whether they can be, what they are called and rebuild."""
+"""Inverters in experiments: kinds, labels, networks, and their reconstructions."""
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,16 +10,22 @@ import numpy as np
 from tfinvert.common.images import resize_images
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
+from tfinvert.networks.alexnet import PAPER_LAYERS
 
 NETWORK, AUTOENCODER = "inversion network", "autoencoder"
 FROM_SCRATCH = "autoencoder from scratch"
-# Layers of one value a class, before the softmax.
+# Layers with one value per class, before the softmax.
 CLASS_SCORES = ("fc8", "logits")
-_OF_A_LAYER = ("image_shape", "tokens", "prefix")  # options that say nothing of the network
+_LAYER_OPTIONS = ("image_shape", "tokens", "prefix")  # of a feature, and not of its network
+
+
+def shipped_alexnet(*layers: str) -> list[str]:
+    """Names of the shipped inverters of AlexNet's layers; all of the paper's by default."""
+    return [f"alexnet-{layer}-64" for layer in layers or PAPER_LAYERS]
 
 
 def layer_name(inverter: Inverter) -> str:
-    """The layer of a network that is inverted, for example "fc6"; else the feature's name."""
+    """The layer that is inverted, for example "fc6"; without a network, the feature's name."""
     return inverter.feature.name.rpartition("/")[2]
 
 
@@ -32,52 +38,73 @@ def inverter_kind(inverter: Inverter) -> str:
 
 
 def inverter_labels(inverters: Mapping[str, Inverter]) -> dict[str, str]:
-    """By name, what pictures call each: its layer, and its kind unless it is an inversion network.
+    """Labels for figures, by name: the layer, and the kind unless it is an inversion network.
 
-    Those that would be called alike keep their own names.
+    Inverters whose labels would be equal keep their own names.
     """
-    found = {
-        name: layer_name(inverter)
-        + ("" if inverter_kind(inverter) == NETWORK else f" ({inverter_kind(inverter)})")
-        for name, inverter in inverters.items()
-    }
-    count = Counter(found.values())
-    return {name: label if count[label] == 1 else name for name, label in found.items()}
+    labels = {}
+    for name, inverter in inverters.items():
+        kind = inverter_kind(inverter)
+        labels[name] = layer_name(inverter) + ("" if kind == NETWORK else f" ({kind})")
+    count = Counter(labels.values())
+    return {name: label if count[label] == 1 else name for name, label in labels.items()}
+
+
+def inverter_columns(name: str, inverter: Inverter) -> dict[str, str]:
+    """Columns that describe an inverter: "inverter", "layer" and "kind"."""
+    return {"inverter": name, "layer": layer_name(inverter), "kind": inverter_kind(inverter)}
+
+
+def add_labels(
+    rows: Iterable[Mapping[str, Any]], inverters: Mapping[str, Inverter]
+) -> list[dict[str, Any]]:
+    """Rows with `inverter_columns`, and "label" and "axes" for findings, figures and claims.
+
+    "label" is the inverter's label in figures, "axes" the number of axes of its feature: 1 for
+    fully connected layers, 3 for grids.
+    """
+    labels = inverter_labels(inverters)
+    return [
+        {
+            **row,
+            "label": labels[row["inverter"]],
+            "axes": len(inverters[row["inverter"]].feature.spec.shape),
+        }
+        for row in rows
+    ]
 
 
 def reconstruct_resized(inverter: Inverter, images: np.ndarray) -> np.ndarray:
-    """Reconstructions of `[n, H, W, 3]`, resized to the images' own size."""
+    """Reconstructions of `[n, H, W, 3]`, resized to the size of the images."""
     return resize_images(inverter.reconstruct(images), images.shape[1:3])
 
 
 def reconstruct_by_label(
     inverters: Mapping[str, Inverter], images: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The same of each, by its label."""
-    return {
-        name: reconstruct_resized(inverters[key], images)
-        for key, name in inverter_labels(inverters).items()
-    }
+    """Reconstructions by each inverter's label, resized to the size of the images."""
+    labels = inverter_labels(inverters)
+    return {labels[name]: reconstruct_resized(x, images) for name, x in inverters.items()}
 
 
 def common_size(inverters: Mapping[str, Inverter]) -> tuple[int, int]:
-    """(height, width) of the images that all of them take.
+    """(height, width) of the images that all inverters take.
 
     Raises:
-      InputError: there is none, or they take different sizes.
+      InputError: there is no inverter, or they take images of different sizes.
     """
     sizes = {name: inverter.feature.image_shape[:2] for name, inverter in inverters.items()}
     if len(set(sizes.values())) != 1:
         given = ", ".join(f"{name} takes {h}×{w}" for name, (h, w) in sizes.items())
         raise InputError(
-            f"give inverters of one image size, so that they see the same images. Received: "
-            f"{given or 'none'}"
+            "inverters of one experiment must take images of one size; leave out those of other "
+            f"sizes. Received: {given or 'none'}"
         )
     return next(iter(sizes.values()))
 
 
 def network_names(inverters: Mapping[str, Inverter]) -> dict[str, str]:
-    """By name, the network that each is of: its family, and how several of one family differ.
+    """The network of each inverter, by name: its family, and options that differ in the family.
 
     For example "alexnet", or "hub (preset=dinov2)" beside "hub (preset=vit)".
     """
@@ -85,23 +112,23 @@ def network_names(inverters: Mapping[str, Inverter]) -> dict[str, str]:
     for name, inverter in inverters.items():
         family = inverter.feature.name.rpartition("/")[0]
         families.setdefault(family, {})[name] = inverter.feature.get_config()
-    found = {}
+    networks = {}
     for family, configs in families.items():
-        options = sorted({key for own in configs.values() for key in own} - set(_OF_A_LAYER))
-        told = [key for key in options if len({str(own.get(key)) for own in configs.values()}) > 1]
+        options = sorted({key for own in configs.values() for key in own} - set(_LAYER_OPTIONS))
+        differ = [key for key in options if len({str(x.get(key)) for x in configs.values()}) > 1]
         for name, own in configs.items():
-            words = ", ".join(f"{key}={own.get(key)}" for key in told)
-            found[name] = f"{family} ({words})" if told else family
-    return {name: found[name] for name in inverters}
+            words = ", ".join(f"{key}={own.get(key)}" for key in differ)
+            networks[name] = f"{family} ({words})" if differ else family
+    return {name: networks[name] for name in inverters}
 
 
 def most_common_network(inverters: Mapping[str, Inverter]) -> list[str]:
-    """Names of the inversion networks of the network that most of them are of."""
-    found: dict[str, list[str]] = {}
+    """Names of the inversion networks of the network that most inverters are of."""
+    groups: dict[str, list[str]] = {}
     for name, inverter in inverters.items():
         feature = inverter.feature
         if feature.model is not None and inverter_kind(inverter) == NETWORK:
             family = feature.name.rpartition("/")[0]
             config = json.dumps(feature.get_config(), sort_keys=True, default=str)
-            found.setdefault(f"{family} {config}", []).append(name)
-    return max(found.values(), key=len, default=[])
+            groups.setdefault(f"{family} {config}", []).append(name)
+    return max(groups.values(), key=len, default=[])

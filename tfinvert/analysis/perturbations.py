@@ -1,8 +1,9 @@
-"""What is done to features to see which part of them carries the image, and what it costs.
+"""Perturbations of features, and the loss of reconstruction quality they cause.
 
-Section 5 of the paper. All changes take `[B, ...]`, the features of B images, and give float32 of
-that shape. An image's feature is treated as one vector, whatever its shape; one that is all zeros
-stays so. The random ones work on any generator, so that two features can be given the same draws.
+Section 5 of the paper. All perturbations take `[B, ...]`, the features of B images, and return
+float32 of that shape. The feature of an image is treated as one vector, whatever its shape; one
+that is all zeros stays so. Random perturbations take a generator, so that several features can be
+given the same draws.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.stats
 
-# What experiments and charts call them, and combinations of them.
+# Names in tables and charts.
 PLAIN = "unperturbed"
 BINARIZED = "binarised"
 DROPPED = "dropout 50 %"
@@ -22,7 +23,13 @@ STRUCTURAL = (BINARIZED, DROPPED, DROPPED_BINARIZED, LARGEST_BINARIZED)
 
 
 class Perturbation(NamedTuple):
-    """One of those that are compared: what it does, whether it draws, and the level of noise."""
+    """A perturbation of features.
+
+    Attributes:
+      apply: `(features, generator)` gives perturbed features.
+      random: whether it draws from the generator.
+      level: level of the noise, if it adds noise.
+    """
 
     apply: Callable[[np.ndarray, np.random.Generator], np.ndarray]
     random: bool = False
@@ -30,28 +37,28 @@ class Perturbation(NamedTuple):
 
 
 def binarize(features: np.ndarray) -> np.ndarray:
-    """The pattern alone: the sign of every entry, times one magnitude for each image.
+    """Replaces the magnitudes of an image's entries by one that keeps the L2 norm.
 
-    Zeros stay zeros, and the L2 norm of each image's feature is what it was.
+    Signs stay, and zeros stay zeros.
     """
-    return _with_norm_of(features, np.sign(features))
+    return _scale_to_norm_of(features, np.sign(features))
 
 
 def dropout(features: np.ndarray, rng: np.random.Generator, rate: float = 0.5) -> np.ndarray:
-    """Zeroes entries at random and scales the others up to the L2 norm that was.
+    """Zeroes entries at random and scales the others up to keep the L2 norm.
 
-    The rate, in [0, 1], is the chance of each entry to be zeroed. Where none but zeros is left,
-    there is nothing to scale, and the feature is all zeros.
+    The rate, in [0, 1], is the probability that an entry is zeroed. A feature without any other
+    non-zero entries becomes all zeros.
     """
     kept = rng.random(features.shape, np.float32) >= rate
-    return _with_norm_of(features, np.where(kept, features, 0.0))
+    return _scale_to_norm_of(features, np.where(kept, features, 0.0))
 
 
 def keep_largest(features: np.ndarray, fraction: float = 0.5) -> np.ndarray:
-    """Zeroes the non-zero entries of smallest magnitude and scales up to the L2 norm that was.
+    """Zeroes the non-zero entries of smallest magnitude and scales the others to keep the L2 norm.
 
-    Of each image's n non-zero entries a fraction is kept, in [0, 1]: ⌊(1 - fraction)·n⌋ are
-    zeroed. Of entries of equal magnitude those that come first are kept.
+    Of each image's n non-zero entries, ⌊(1 - fraction)·n⌋ are zeroed; the fraction is in [0, 1].
+    Among entries of equal magnitude the first are kept.
     """
     flat = np.abs(features.reshape(len(features), -1))
     count = np.count_nonzero(flat, 1)
@@ -59,14 +66,14 @@ def keep_largest(features: np.ndarray, fraction: float = 0.5) -> np.ndarray:
     order = np.argsort(-flat, 1, kind="stable")
     kept = np.empty(flat.shape, bool)
     np.put_along_axis(kept, order, np.arange(flat.shape[1]) < (count - zeroed)[:, None], 1)
-    return _with_norm_of(features, np.where(kept.reshape(features.shape), features, 0.0))
+    return _scale_to_norm_of(features, np.where(kept.reshape(features.shape), features, 0.0))
 
 
 def add_noise(features: np.ndarray, rng: np.random.Generator, level: float) -> np.ndarray:
-    """Adds Gaussian noise to every entry, those that are zero included.
+    """Adds Gaussian noise to every entry, including those that are zero.
 
-    The level is the noise's L2 norm (its root mean square over draws) by that of the image's
-    feature.
+    The level is the L2 norm of the noise (its root mean square over draws) relative to that of the
+    image's feature.
     """
     noise = rng.standard_normal(features.shape, np.float32)
     deviation = level * _norm(features) / np.sqrt(np.prod(features.shape[1:]))
@@ -74,7 +81,7 @@ def add_noise(features: np.ndarray, rng: np.random.Generator, level: float) -> n
 
 
 def make_perturbations(levels: Sequence[float]) -> dict[str, Perturbation]:
-    """All by name; `levels` are those of the noise."""
+    """All perturbations by name; `levels` are those of the noise."""
     return {
         PLAIN: Perturbation(lambda features, _: features),
         BINARIZED: Perturbation(lambda features, _: binarize(features)),
@@ -90,18 +97,21 @@ def make_perturbations(levels: Sequence[float]) -> dict[str, Perturbation]:
 
 
 def noise_name(level: float) -> str:
-    """What noise of a level is called."""
+    """Name of the noise of a level."""
     return f"noise {level:g}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PerturbationLoss:
-    """What perturbing one inverter's features did; its label, layer and kind as in tables.
+    """Rise of one inverter's error with the perturbation of its features.
 
     Attributes:
-      gain: how much smaller each image's normalised error is than that of the mean image, what
-        the unperturbed feature gives: `[n]`.
-      rises: by perturbation, how much that error rises, mean over draws: `[n]`.
+      label: the inverter's label.
+      layer: its layer.
+      kind: its kind.
+      gain: `[n]`, the normalised error of the mean image less that of the reconstruction from the
+        unperturbed feature, by image.
+      rises: `[n]` by perturbation, the rise of that error, mean over draws.
     """
 
     label: str
@@ -111,24 +121,24 @@ class PerturbationLoss:
     rises: Mapping[str, np.ndarray]
 
     @property
-    def gains(self) -> bool:
-        """Whether the feature gives anything that could be lost."""
+    def is_informative(self) -> bool:
+        """True if the unperturbed feature gives a better image than the mean."""
         return bool(self.gain.mean() > 0)
 
-    def lost(self, *perturbations: str) -> tuple[float, float]:
-        """The share of the gain that is lost, (e' - e) / (e_mean - e), and its standard error.
+    def share_lost(self, *perturbations: str) -> tuple[float, float]:
+        """Share of the gain that is lost, (e' - e) / (e_mean - e), and its standard error.
 
-        Of several perturbations the mean share; the error is over images.
+        For several perturbations it is the mean share; the error is over images.
         """
         return ratio_of_means(np.mean([self.rises[key] for key in perturbations], 0), self.gain)
 
-    def further(self, perturbation: str, other: str) -> tuple[float, float]:
-        """How much more of the gain is lost by one than by another, likewise."""
+    def share_difference(self, perturbation: str, other: str) -> tuple[float, float]:
+        """Share lost by one perturbation less that lost by another, and its standard error."""
         return ratio_of_means(self.rises[perturbation] - self.rises[other], self.gain)
 
 
 def ratio_of_means(rise: np.ndarray, gain: np.ndarray) -> tuple[float, float]:
-    """Ratio of two means over images and its standard error: two of `[n]`."""
+    """Ratio of two means over images, `[n]` each, and its standard error."""
     ratio = rise.mean() / gain.mean()
     return float(ratio), float(scipy.stats.sem(rise - ratio * gain) / gain.mean())
 
@@ -139,7 +149,7 @@ def _norm(features: np.ndarray) -> np.ndarray:
     return np.sqrt(np.square(features).sum(axes, keepdims=True, dtype=np.float64))
 
 
-def _with_norm_of(features: np.ndarray, changed: np.ndarray) -> np.ndarray:
+def _scale_to_norm_of(features: np.ndarray, changed: np.ndarray) -> np.ndarray:
     own = _norm(changed)
     factor = np.divide(_norm(features), own, out=np.zeros_like(own), where=own > 0)
     return (changed * factor).astype(np.float32)

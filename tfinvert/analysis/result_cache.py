@@ -1,4 +1,4 @@
-"""Parts of an experiment that take minutes, kept so that a stopped one goes on."""
+"""Caches slow intermediate results, so that an interrupted experiment can resume."""
 
 import pathlib
 from collections.abc import Callable, Mapping
@@ -11,27 +11,32 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class ResultCache:
-    """Computes named parts once, and keeps them in a directory, a file each; None keeps nothing.
+    """Computes named results once, and keeps each in a file of a directory.
 
-    It is of one run with one set of flags, since a part is found by its name alone.
+    Results are found by name alone, so a cache belongs to one run with one set of flags.
+
+    Args:
+      directory: where the files are; None computes every time.
     """
 
     def __init__(self, directory: pathlib.Path | None = None):
         self._directory = directory
 
-    def __call__(self, name: str, make: Callable[[], Arrays]) -> Arrays:
-        """The arrays of a part, by name: read if they are there, else made and kept.
+    def __call__(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """Reads a result, or computes and saves it.
 
-        The part's name is unlike all others in the directory; "/" makes folders.
+        Args:
+          name: unique in the directory; "/" makes folders.
+          compute: gives the arrays, by name.
 
         Raises:
-          InputError: the part's file is damaged.
+          InputError: the file of the result is damaged.
         """
         if self._directory is None:
-            return make()
+            return compute()
         path = self._directory / f"{name}.npz"
         if not path.exists():
-            arrays = make()
+            arrays = compute()
             with atomic_path(path) as temporary:
                 np.savez(temporary, **arrays)
             return arrays

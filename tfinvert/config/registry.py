@@ -228,35 +228,3 @@ ENDPOINTS = Registry(
 
 EXPERIMENTS = ModuleRegistry("tfinvert.analysis.experiments", "EXPERIMENT")
 COMMANDS = ModuleRegistry("tfinvert.commands.flags", "COMMAND")
-
-
-class _ExperimentTable(Registry[Any]):
-    def __getitem__(self, name: str) -> Any:
-        return pkgutil.resolve_name(self._entries[name].target)[name]
-
-
-if not len(EXPERIMENTS):  # until each declares itself
-    EXPERIMENTS = _ExperimentTable(
-        {
-            name: Entry("tfinvert.analysis.experiment:EXPERIMENTS", name)
-            for name in [
-                "baselines",
-                "layers",
-                "perturb",
-                "probabilities",
-                "color",
-                "position",
-                "interpolate",
-                "sample",
-                "units",
-                "invariance",
-                "iterate",
-                "compare",
-                "uncertainty",
-                "contrast",
-                "keypoints",
-                "depth",
-                "privacy",
-            ]
-        }
-    )

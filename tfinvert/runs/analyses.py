@@ -1,4 +1,4 @@
-"""Experiments one after the other, into one directory with one report."""
+"""Runs experiments one after the other into one directory with one report."""
 
 import hashlib
 import json
@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfinvert.analysis.experiment import Experiment
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.experiment import Experiment, Result
 from tfinvert.analysis.result_cache import ResultCache
 from tfinvert.common.provenance import make_card
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
+from tfinvert.reporting.columns import label_columns
 from tfinvert.reporting.report import Chapter, write_report
 from tfinvert.reporting.run_report import REPORT_FILE
 from tfinvert.runs.results import load_result, save_result
 from tfinvert.runs.run_directory import open_run
 
-_PARTS, _SUMMARIES = "parts", "summaries"
+_CACHE, _SUMMARIES = "parts", "summaries"
 
 
 def card_digest(inverter: Inverter) -> str:
-    """Tells an inverter from the same trained anew: a digest of its card."""
+    """Digest of an inverter's card, which differs after another training."""
     return hashlib.sha256(json.dumps(inverter.card, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -36,20 +36,21 @@ def run_experiments(
     settings: Mapping[str, Any],
     facts: Mapping[str, Any],
 ) -> dict[str, Result]:
-    """Runs experiments, or reads those that an earlier call finished, and writes the report.
+    """Runs experiments, or reads the results of finished ones, and writes the report.
 
-    Each gets a directory of its own name with `results.json` and figures. A stopped run goes on
-    with the same call. TensorBoard's `summaries/` have the figures too.
+    Each has a directory with its name, with `results.json` and figures. The same call resumes an
+    interrupted run. TensorBoard's `summaries/` have the figures too.
 
     Args:
       workdir: a run directory; experiments may be added to it with the same facts.
       experiments: by name, with their inverters.
       images: `[n, H, W, 3]` in [0, 1], of the size the features take.
-      settings: handed to those experiments that have them.
-      facts: what determines the results (data, images, seed, …), as JSON values.
+      settings: settings of the experiments; each ignores those that it does not have.
+      facts: what the results depend on (data, images, seed, …), as JSON values.
 
     Raises:
-      InputError: the directory is of another run, or an experiment cannot be done.
+      InputError: the directory belongs to another run, or an experiment cannot take its inverters,
+        the images or the settings.
     """
     for experiment, inverters in experiments.values():
         for label, inverter in inverters.items():
@@ -65,38 +66,39 @@ def _run(
     settings: Mapping[str, Any],
     facts: Mapping[str, Any],
 ) -> dict[str, Result]:
-    settings = {**settings, "parts": ResultCache(directory / _PARTS)}
+    settings = {**settings, "cache": ResultCache(directory / _CACHE)}
     results = {}
     for name, (experiment, inverters) in experiments.items():
         path = directory / name
-        made_of = {label: card_digest(inverter) for label, inverter in inverters.items()}
+        digests = {label: card_digest(inverter) for label, inverter in inverters.items()}
         if path.exists():
             results[name], before = load_result(path)
-            if before.get("inverters") != made_of:
+            if before.get("inverters") != digests:
                 raise InputError(
-                    f"{path} was made with other inverters: {', '.join(before['inverters'])}, or "
-                    "the same before they were trained anew; give another --workdir"
+                    f"{path} was made with other inverters, or with these before they were trained "
+                    f"again; give another --workdir. Received: {', '.join(digests)}, "
+                    f"was: {', '.join(before['inverters'])}"
                 )
-            print(f"{name}: done before")
+            print(f"{name}: already complete")
             continue
         begin = time.perf_counter()
         try:
-            result = experiment.ask(inverters, images, settings)
+            result = experiment.run(inverters, images, settings)
         except InputError:
-            if results:  # what was found before is not to be looked for in files
+            if results:  # so that earlier results can be read in the report
                 _write_report(directory / REPORT_FILE, results, make_card(**facts))
             raise
         seconds = round(time.perf_counter() - begin, 1)
-        save_result(path, result, inverters=made_of, seconds=seconds)
-        _summarize(directory / _SUMMARIES, name, result)
+        save_result(path, result, inverters=digests, seconds=seconds)
+        _write_summaries(directory / _SUMMARIES, name, result)
         results[name] = result
         print(f"{name}: {seconds:.0f} s", *result.findings, sep="\n  ")
     _write_report(directory / REPORT_FILE, results, make_card(**facts))
     return results
 
 
-def _summarize(folder: pathlib.Path, name: str, result: Result) -> None:
-    """Shows TensorBoard an experiment's figures."""
+def _write_summaries(folder: pathlib.Path, name: str, result: Result) -> None:
+    """Writes an experiment's figures for TensorBoard."""
     writer = tf.summary.create_file_writer(str(folder))
     with writer.as_default(step=0):
         for figure in result.figures:
@@ -118,20 +120,26 @@ def _write_report(
         for result in results.values()
         for claim in result.claims
     ]
-    table = [Chapter("What the paper found, and what is seen here", rows=claims)] if claims else []
+    table = [Chapter("The paper's findings, tested", rows=claims)] if claims else []
     if len(results) == 1:
         (result,) = results.values()
         chapters = [Chapter("Figures", figures=result.figures), *table]
-        chapters.append(Chapter("Results", rows=result.rows))
+        chapters.append(Chapter("Results", rows=label_columns(result.rows)))
         title, lead, findings = result.title, result.lead, result.findings
     else:
-        title = "What the representations keep"
+        title = "Information in the representations"
         lead = f"{len(results)} experiments: {', '.join(results)}."
         findings = [
             f"{name}: {result.findings[0]}" for name, result in results.items() if result.findings
         ]
         chapters = table + [
-            Chapter(result.title, result.lead, result.findings, result.figures, result.rows)
+            Chapter(
+                result.title,
+                result.lead,
+                result.findings,
+                result.figures,
+                label_columns(result.rows),
+            )
             for result in results.values()
         ]
     write_report(

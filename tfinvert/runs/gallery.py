@@ -1,4 +1,4 @@
-"""The paper's figures on one page: pictures of finished runs of the experiments, made small."""
+"""The gallery: a page with pictures of finished runs of the experiments."""
 
 import pathlib
 import shlex
@@ -7,58 +7,81 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from tfinvert.analysis.experiment import EXPERIMENTS
-from tfinvert.analysis.result import Result
+from tfinvert.analysis.experiment import Exhibit, Result
 from tfinvert.common.files import atomic_path
+from tfinvert.config.registry import EXPERIMENTS
 from tfinvert.data import photos
 from tfinvert.errors import InputError
 from tfinvert.reporting.grids import to_pillow
-from tfinvert.reporting.report import Figure
-from tfinvert.runs.exhibits import EXHIBITS, INTRODUCTION, Exhibit
 from tfinvert.runs.results import finished_results, slug
 from tfinvert.runs.run_directory import read_flags
 from tfinvert.runs.training import INVERTER
-from tfinvert.zoo import registry
+from tfinvert.zoo import registry as zoo
 
+_INTRODUCTION = """\
+# Gallery
+
+To a neural network a photograph is layers of numbers. What does each layer still represent? Here
+other networks are trained to turn the numbers back into photographs. They predict the average of
+all photographs that share the numbers: what is sharp is what the layer keeps, what is blurred is
+what it discards. The figures are those of
+[Dosovitskiy and Brox](https://arxiv.org/abs/1506.02753), reproduced with this package on
+photographs that none of the networks was trained on.
+
+The photographs come with scikit-image and scikit-learn (the pavilion is by danielbuechele, the
+flower by vultilion, both flickr.com, CC BY 2.0)."""
 _CLAIMS = "claims.md"
-_WIDTH, _QUALITY = 1200, 75  # of a picture: pixels, for a fine display too, and WebP's quality
+_WIDTH, _QUALITY = 1200, 75  # pixels, enough for high-density displays; quality of WebP
+
+
+def exhibits_in_order() -> list[tuple[str, Exhibit]]:
+    """All sections of the gallery, each with the name of its experiment."""
+    found = [(name, x) for name, own in EXPERIMENTS.items() for x in own.exhibits]
+    return sorted(found, key=lambda item: item[1].order)
 
 
 def write_gallery(runs: Mapping[str, pathlib.Path], output: pathlib.Path) -> pathlib.Path:
     """Writes a Markdown page, and beside it a folder with its pictures.
 
     Args:
-      runs: from what a run is of, for example "AlexNet", to its work directory.
-      output: the folder. The page has its name and ".md"; files of the same names are replaced.
+      runs: work directories, by the name of what they are about, for example "AlexNet".
+      output: the folder. The page has its name and ".md"; existing files of the same names are
+        replaced.
 
     Returns:
       The page.
 
     Raises:
-      InputError: a run has nothing that the gallery shows, is damaged, or is of photographs that
-        not everybody may publish.
+      InputError: a run has nothing that the gallery shows, is damaged, or used photographs that
+        may not be published.
     """
-    parts, commands = [INTRODUCTION], []
+    parts, commands = [_INTRODUCTION], []
     for label, run in runs.items():
         flags = read_flags(run)
         if flags.get("data") != photos.NAME:
             raise InputError(
-                f"the gallery shows photographs that anybody may publish: of runs with --data="
-                f"{photos.NAME}. Received: {run}, of {flags.get('data')}"
+                "the gallery takes runs on photographs that may be published; run the experiments "
+                f"with --data={photos.NAME}. Received: {run}, with --data={flags.get('data')}"
             )
-        results, made_of = {}, {}
+        results, used = {}, {}
         for name, result, facts in finished_results(run):
-            results[name], made_of[name] = result, tuple(facts["inverters"])
+            results[name], used[name] = result, tuple(facts["inverters"])
         folder = output / slug(label) if len(runs) > 1 else output
-        shown = [exhibit for exhibit in EXHIBITS if _figures(exhibit, results)]
+        shown = [
+            (name, exhibit)
+            for name, exhibit in exhibits_in_order()
+            if name in results and exhibit.figures(results[name])
+        ]
         if not shown:
-            raise InputError(f"{run} has no experiment that the gallery shows")
+            raise InputError(
+                "the gallery takes runs with one of its experiments; run more experiments with "
+                f"recipes/analyze.py. Received: {run}"
+            )
         parts.append(f"## {label}")
-        parts += [_section(exhibit, results, folder, output) for exhibit in shown]
-        used = {exhibit.experiment: made_of[exhibit.experiment] for exhibit in shown}
-        commands += _commands(_said(run), flags, used)
-    named = ",".join(shlex.quote(f"{label}={_said(run)}") for label, run in runs.items())
-    commands.append(f"python recipes/gallery.py --runs={named} --output={_said(output)}")
+        parts += [_section(name, x, results[name], folder, output) for name, x in shown]
+        commands += _commands(_public_path(run), flags, {name: used[name] for name, _ in shown})
+    named = ",".join(shlex.quote(f"{label}={_public_path(run)}") for label, run in runs.items())
+    commands.append(f"python recipes/gallery.py --runs={named} --output={_public_path(output)}")
     parts += ["## How this page is made", "\n".join(["```", *commands, "```"])]
     page = output.with_name(f"{output.name}.md")
     with atomic_path(page) as temporary:
@@ -66,32 +89,24 @@ def write_gallery(runs: Mapping[str, pathlib.Path], output: pathlib.Path) -> pat
     return page
 
 
-def _figures(exhibit: Exhibit, results: Mapping[str, Result]) -> list[Figure]:
-    if exhibit.experiment not in results:
-        return []
-    figures = results[exhibit.experiment].figures
-    return [figure for figure in figures if figure.title.startswith(exhibit.titles)][exhibit.chosen]
-
-
 def _section(
-    exhibit: Exhibit, results: Mapping[str, Result], folder: pathlib.Path, output: pathlib.Path
+    name: str, exhibit: Exhibit, result: Result, folder: pathlib.Path, output: pathlib.Path
 ) -> str:
     parts = [f"### {exhibit.heading}", exhibit.text]
-    for figure in _figures(exhibit, results):
+    for figure in exhibit.figures(result):
         picture = folder / f"{slug(figure.title)}.webp"
         _write_picture(picture, figure.image)
-        place = picture.relative_to(output.parent).as_posix()
-        if f"*{figure.caption}*" in parts:  # of two alike, once behind both
+        path = picture.relative_to(output.parent).as_posix()
+        if f"*{figure.caption}*" in parts:  # figures with one caption have it below the last
             parts.remove(f"*{figure.caption}*")
-        parts += [f"![{figure.title}]({place})", f"*{figure.caption}*"]
-    source = f"Experiment `{exhibit.experiment}`."
-    claims = results[exhibit.experiment].claims
-    tested = [claim for claim in claims if claim.finding.startswith(exhibit.finding)]
-    if tested and exhibit.finding:
-        # A page that is not beside that of the claims has nothing to link to.
-        there = (output.parent / _CLAIMS).exists()
-        where = f"[{_CLAIMS}]({_CLAIMS})" if there else "the page of `recipes/claims.py`"
-        source += f" Its number is in {where}: “{tested[0].finding}”"
+        parts += [f"![{figure.title}]({path})", f"*{figure.caption}*"]
+    source = f"Experiment `{name}`."
+    claim = exhibit.claim(result)
+    if claim:
+        # Only a page beside that of the claims has something to link to.
+        linked = (output.parent / _CLAIMS).exists()
+        where = f"[{_CLAIMS}]({_CLAIMS})" if linked else "the page of `recipes/claims.py`"
+        source += f" Its number is in {where}: “{claim.finding}”"
     return "\n\n".join([*parts, source])
 
 
@@ -107,32 +122,32 @@ def _write_picture(path: pathlib.Path, image: np.ndarray) -> None:
 def _commands(
     run: pathlib.Path, flags: Mapping[str, object], used: Mapping[str, tuple[str, ...]]
 ) -> list[str]:
-    """What makes the run again: a command for each choice of inverters.
+    """Commands that reproduce the run, one for each selection of inverters.
 
     Args:
-      run: its directory, as it is to be called.
-      flags: what it was made with.
-      used: the inverters that each experiment was asked of.
+      run: its directory, as the commands name it.
+      flags: its flags.
+      used: the inverters of each experiment.
     """
     groups: dict[tuple[str, ...], list[str]] = {}
-    for experiment, inverters in used.items():
-        default = set(inverters) == set(EXPERIMENTS[experiment].shipped)
-        groups.setdefault(() if default else inverters, []).append(experiment)
+    for name, inverters in used.items():
+        default = set(inverters) == set(EXPERIMENTS[name].default_inverters)
+        groups.setdefault(() if default else inverters, []).append(name)
     given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
-    shipped, commands = registry.shipped(), []
-    for inverters, experiments in groups.items():
-        # A run's inverter is called as the run; runs lie beside each other.
+    shipped, commands = zoo.shipped(), []
+    for inverters, names in groups.items():
+        # An inverter of a run has the run's name; run directories lie beside each other.
         paths = [
             x if x.partition("@")[0] in shipped else str(run.parent / x / INVERTER)
             for x in inverters
         ]
-        lines = [f"python recipes/analyze.py --experiment={','.join(experiments)}"]
+        lines = [f"python recipes/analyze.py --experiment={','.join(names)}"]
         lines += [f"--inverters={','.join(paths)}"] if paths else []
         lines.append(shlex.join([*given, f"--workdir={run}"]))
         commands.append(" \\\n    ".join(lines))
     return commands
 
 
-def _said(path: pathlib.Path) -> pathlib.Path:
-    """As a page may name it, which is read on another machine."""
+def _public_path(path: pathlib.Path) -> pathlib.Path:
+    """The path for a page that is read on other machines: the name alone of an absolute one."""
     return pathlib.Path(path.name) if path.is_absolute() else path

@@ -42,7 +42,7 @@ class ClassifierSettings:
     Attributes:
       train: "head" trains fc6, fc7 and fc8 on the output of the frozen convolutions; "all" trains
         every layer.
-      units: units of each of fc6 and fc7.
+      hidden_units: units of each of fc6 and fc7.
       momentum: momentum of stochastic gradient descent.
       dropout: dropout rate of fc6 and fc7.
       weight_decay: L2 penalty on kernels, not biases: this multiple of a kernel is added to its
@@ -76,8 +76,8 @@ class ClassifierSettings:
             known = ", ".join(TRAINABLE_PARTS)
             raise InputError(f"--train must be one of {known}. Received: {self.train!r}")
         check_weight_decay(self.weight_decay)
-        if self.units < 1:
-            raise InputError(f"--units must be positive. Received: {self.units}")
+        if self.hidden_units < 1:
+            raise InputError(f"--hidden_units must be positive. Received: {self.hidden_units}")
         for name in ("momentum", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"--{name} must be in [0, 1). Received: {getattr(self, name)}")
@@ -85,7 +85,8 @@ class ClassifierSettings:
     @property
     def data_settings(self) -> Settings:
         """The fields shared with `Settings`, which determine order and augmentation of images."""
-        shared = {field.name for field in dataclasses.fields(Settings)} - {"weight_decay"}
+        own = {"hidden_units", "weight_decay"}  # fields with another meaning in `Settings`
+        shared = {field.name for field in dataclasses.fields(Settings)} - own
         return Settings(**{k: v for k, v in dataclasses.asdict(self).items() if k in shared})
 
 
@@ -109,7 +110,7 @@ class InitialClassifier:
 
     def build(self, settings: ClassifierSettings) -> keras.Model:
         """Builds the network, from images to probabilities."""
-        units = (settings.units, settings.units, self.classes)
+        units = (settings.hidden_units, settings.hidden_units, self.classes)
         with precision_scope(settings.precision):
             network = alexnet.build(
                 self.variant,

@@ -67,7 +67,7 @@ class FlowState(TrainingState):
 
     Attributes:
       mean_network: the inverter's network, which is not trained.
-      deviation: root mean square of the residuals between images and reconstructions.
+      residual_std: root mean square over many images of image minus reconstruction.
     """
 
     def __init__(self, inverter: Inverter, settings: Settings):
@@ -78,7 +78,7 @@ class FlowState(TrainingState):
         )
         self.mean_network = keras.models.clone_model(inverter.network)
         self.mean_network.set_weights(inverter.network.get_weights())
-        self.deviation = tf.Variable(1.0, trainable=False)
+        self.residual_std = tf.Variable(1.0, trainable=False)
         self.standardization = inverter.standardization
 
     @property
@@ -89,7 +89,7 @@ class FlowState(TrainingState):
         """
         return super().trackables | {
             "mean_network": self.mean_network,
-            "deviation": self.deviation,
+            "deviation": self.residual_std,
         }
 
     def reconstruct(
@@ -136,7 +136,7 @@ def train_sampler(
     resume_point = restore_or_initialize(
         state, workdir, strategy, lambda: _compute_statistics(state, training)
     )
-    sampler = flow_matching.FlowSampler(state.ema_network, float(state.deviation.numpy()))
+    sampler = flow_matching.FlowSampler(state.ema_network, float(state.residual_std.numpy()))
     trained = Inverter(
         inverter.feature,
         state.standardization,
@@ -200,7 +200,7 @@ def make_velocity_loss(
     """Creates the loss of a velocity network: its mean squared error for each image.
 
     Args:
-      state: inverter, standardisation and deviation.
+      state: inverter, standardisation and scale of the residuals.
       network: velocity network, `state.network` or its moving average.
       feature_tail: completes features that the input pipeline computed.
 
@@ -214,7 +214,7 @@ def make_velocity_loss(
         *computed, noise, time = inputs
         features = feature_tail(computed[0]) if computed else state.feature(images)
         features, mean = state.reconstruct(features, standardization)
-        residual = (resize_batch(images, mean.shape[1:3]) - mean) / state.deviation
+        residual = (resize_batch(images, mean.shape[1:3]) - mean) / state.residual_std
         point, target = flow_matching.interpolant(noise, residual, time)
         fixed = [tf.stop_gradient(each) for each in (point, time, mean, features)]
         predicted = tf.cast(network(fixed, training=True), tf.float32)
@@ -290,7 +290,7 @@ def _make_scorer(state: FlowState, validation: np.ndarray) -> Callable[[], float
 
 
 def _compute_statistics(state: FlowState, training: TrainingDataset) -> None:
-    """Sets deviation and mean image from one pass over the first training images."""
+    """Sets scale of the residuals and mean image from one pass over the first training images."""
     total, squares, count = np.zeros(state.feature.image_shape), 0.0, 0
     standardization = state.standardization
     reconstruct = tf.function(
@@ -304,4 +304,4 @@ def _compute_statistics(state: FlowState, training: TrainingDataset) -> None:
     if not count:
         raise InputError("there are no training images; check --data. Received: 0 images")
     state.mean_image.assign(total / count)
-    state.deviation.assign(max(np.sqrt(squares / total.size / count), 1e-6))
+    state.residual_std.assign(max(np.sqrt(squares / total.size / count), 1e-6))

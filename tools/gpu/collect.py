@@ -1,4 +1,4 @@
-"""Makes an inverter of what `train.py` wrote; in TensorFlow, like all that uses inverters.
+"""Converts the arrays of `train.py` to an inverter directory; runs on TensorFlow.
 
 python tools/gpu/collect.py --arrays=hog.npz --data='74 000 photographs' --output=inverters/hog
 """
@@ -21,17 +21,19 @@ from tfinvert.networks import inversion
 
 
 def inverter_of(arrays: Mapping[str, np.ndarray], feature: str | None = None) -> Inverter:
-    """The inverter, with the settings and what was measured in training as its card.
+    """Builds an inverter whose card has the settings and measurements of its training.
 
     Args:
-      arrays: what `train.py` wrote.
-      feature: as which the feature is found here; by default as in training.
+      arrays: the arrays of `train.py`.
+      feature: name of the feature, if its weights have another path here than in training.
 
     Raises:
-      InputError: the arrays are none of `train.py`, or do not fit the feature.
+      InputError: the arrays are not those of `train.py`, or do not fit the feature.
     """
     if "made" not in arrays:
-        raise InputError("these arrays are not what train.py writes")
+        raise InputError(
+            "--arrays must be a file that train.py wrote. Received: arrays without metadata"
+        )
     made = json.loads(str(arrays["made"]))
     chosen = features.get(feature or made["feature"], image_shape=(made["size"], made["size"], 3))
     if made["train_encoder"]:
@@ -50,14 +52,17 @@ def _fill(variables: list[keras.Variable], arrays: Mapping[str, np.ndarray], nam
     for i, variable in enumerate(variables):
         array = arrays.get(name(i, variable))
         if array is None or array.shape != tuple(variable.shape):
-            raise InputError(f"the arrays have no {name(i, variable)} of {tuple(variable.shape)}")
+            raise InputError(
+                f"--arrays lacks an array; train again. Received: no {name(i, variable)} of shape "
+                f"{tuple(variable.shape)}"
+            )
         variable.assign(array.astype(np.float32))
 
 
 def main() -> None:
-    """Reads the arrays and writes the directory."""
+    """Reads the arrays and saves the inverter."""
     if pathlib.Path(FLAGS.output).exists():
-        raise InputError(f"{FLAGS.output} exists already")
+        raise InputError(f"--output must not exist yet. Received: {FLAGS.output}")
     inverter = inverter_of(read_arrays(FLAGS.arrays), FLAGS.feature)
     if FLAGS.data:
         inverter.card["data"] = FLAGS.data
@@ -68,8 +73,14 @@ def main() -> None:
 FLAGS = flags.FLAGS
 
 if __name__ == "__main__":
-    flags.DEFINE_string("arrays", None, "What train.py wrote.", required=True)
-    flags.DEFINE_string("feature", None, "The feature, where its weights have another path here.")
-    flags.DEFINE_string("data", None, "What the card says of the photographs; else their path.")
-    flags.DEFINE_string("output", None, "The directory to write.", required=True)
+    flags.DEFINE_string("arrays", None, "File with the arrays of train.py.", required=True)
+    flags.DEFINE_string(
+        "feature", None, "Feature, if its weights have another path here than in training."
+    )
+    flags.DEFINE_string(
+        "data",
+        None,
+        "Description of the photographs for the card; default: their path in training.",
+    )
+    flags.DEFINE_string("output", None, "Directory to write.", required=True)
     runtime.run(main)

@@ -1,4 +1,4 @@
-"""Steps on the device, several to a call, with a rate that ends at 0 and averaged parameters."""
+"""Training steps on the device, several per call, with learning-rate decay and an EMA."""
 
 import time
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from muon import Arrays, Moments
 
 AVERAGING = 0.999
 WARMUP = 200
-AT_ONCE = 8  # steps of a call: between two the device waits for Python
+AT_ONCE = 8  # steps per call, as the device waits for Python between calls
 
 _PACE_SECONDS, _LOG_SECONDS = 2.0, 10.0
 
 
 class State(NamedTuple):
-    """What a step changes.
+    """Training state.
 
     Attributes:
-      parameters: what is trained.
-      moments: of the optimiser.
-      averages: of the parameters, which count less the older they are.
-      step: steps done.
+      parameters: trained parameters.
+      moments: moments of the optimiser.
+      averages: exponential moving average of the parameters.
+      step: number of completed steps.
     """
 
     parameters: Arrays
@@ -37,21 +37,24 @@ Steps = Callable[..., tuple[State, jax.Array]]
 
 
 def start(parameters: Arrays) -> State:
-    """Before the first step; of copies, since a step overwrites what it is given."""
+    """Creates the initial state, of copies, since a step overwrites its arguments."""
     zeros = [list(map(jnp.zeros_like, parameters)) for _ in range(2)]
     copies = [list(map(jnp.copy, parameters)) for _ in range(2)]
     return State(copies[0], Moments(*zeros), copies[1], jnp.zeros((), jnp.float32))
 
 
 def compiled(loss: Callable[..., jax.Array], move: Callable[..., tuple[Arrays, Moments]]) -> Steps:
-    """A function of state, key, rates and what else the loss takes: one step a rate.
+    """Compiles a function of state, key, learning rates and further arguments of the loss.
+
+    It takes one step per learning rate.
 
     Args:
-      loss: of parameters, a key and what else it takes.
-      move: `muon.update` but for the paths and what is fixed.
+      loss: function of parameters, a key and further arguments.
+      move: `muon.update` with its constant arguments bound.
 
     Returns:
-      What gives the state and the mean loss of the steps; the state it is given is used up.
+      A function that returns the new state and the mean loss of the steps; it donates the
+      buffers of the old state.
     """
 
     def steps(state: State, key: jax.Array, rates: jax.Array, *given: Any) -> Any:
@@ -76,7 +79,7 @@ def compiled(loss: Callable[..., jax.Array], move: Callable[..., tuple[Arrays, M
 
 
 def rates(first: int, count: int, steps: int, peak: float) -> jax.Array:
-    """The learning rates of `count` steps: a linear warm-up, then a cosine that ends at 0."""
+    """Returns the learning rates of `count` steps: linear warm-up, then cosine decay to 0."""
     warmup = max(min(WARMUP, steps // 5), 1)
     done = np.arange(first, first + count)
     through = np.clip((done - warmup) / max(steps - warmup, 1), 0, 1)
@@ -85,14 +88,14 @@ def rates(first: int, count: int, steps: int, peak: float) -> jax.Array:
 
 
 def warm(take: Steps, state: State, given: tuple[Any, ...], count: int = AT_ONCE) -> State:
-    """Compiles a call of so many steps, by calls at the rate 0; uses the state up."""
+    """Compiles a call of `count` steps by calls with learning rate 0; donates the state."""
     for _ in range(2):
         state, _ = take(state, jax.random.key(0), jnp.zeros(count, jnp.float32), *given)
     return jax.block_until_ready(state)
 
 
 def pace(take: Steps, state: State, given: tuple[Any, ...]) -> float:
-    """Steps a second, after `warm`; uses the state up."""
+    """Measures steps per second after `warm`; donates the state."""
     none, key = jnp.zeros(AT_ONCE, jnp.float32), jax.random.key(0)
     state = warm(take, state, given)
     begin, done = time.perf_counter(), 0
@@ -106,12 +109,12 @@ def pace(take: Steps, state: State, given: tuple[Any, ...]) -> float:
 def fit(
     take: Steps, state: State, steps: int, peak: float, seed: int, given: tuple[Any, ...]
 ) -> State:
-    """Takes all steps, and prints how it goes."""
+    """Takes all steps and prints the loss."""
     key, shown = jax.random.key(seed), time.perf_counter()
     for first in range(0, steps, AT_ONCE):
         few = rates(first, min(AT_ONCE, steps - first), steps, peak)
         state, loss = take(state, jax.random.fold_in(key, first), few, *given)
-        # Rarely: to look at the loss is to wait for the device.
+        # Rarely, as reading the loss waits for the device.
         if first % (20 * AT_ONCE) == 0 and time.perf_counter() - shown > _LOG_SECONDS:
             print(f"step {first + len(few)} of {steps}: loss {float(loss):.5f}", flush=True)
             shown = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Muon as `tfinvert.training.optimizers`, on lists of arrays; kernels of one shape move together."""
+"""`tfinvert.training.optimizers.Muon` on lists of arrays; batches kernels of one shape."""
 
 import math
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ Arrays = list[jax.Array]
 
 
 class Moments(NamedTuple):
-    """What it remembers of the gradients: of kernels the first alone."""
+    """First and second moments of the gradients; the second is unused for kernels."""
 
     first: Arrays
     second: Arrays
 
 
 def clipped(gradients: Arrays) -> Arrays:
-    """Gradients of norm 1 at most, over all; zeros where one is not finite."""
+    """Clips the global norm of gradients to 1; returns zeros if it is not finite."""
     norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients))
     finite = jnp.isfinite(norm)
     factor = jnp.where(finite, jnp.minimum(1.0, _CLIP_NORM / norm), 0.0)
@@ -43,7 +43,7 @@ def adams(
     step: jax.Array,
     epsilon: float = _EPSILON,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Adam's direction, and its two moments after a step, which is counted from 1."""
+    """Returns Adam's direction and its two moments after a step, counted from 1."""
     first = _FIRST * first + (1 - _FIRST) * gradient
     second = _SECOND * second + (1 - _SECOND) * jnp.square(gradient)
     mean, square = first / (1 - _FIRST**step), second / (1 - _SECOND**step)
@@ -61,18 +61,18 @@ def update(
     adam: float = 1.0,
     largest: int = MAX_MUON_SIDE,
 ) -> tuple[Arrays, Moments]:
-    """Parameters and moments after a step.
+    """Returns parameters and moments after a step.
 
     Args:
-      paths: of the parameters, which decide with their shapes what is a kernel.
-      parameters: what moves.
-      gradients: of the loss.
-      moments: of the steps before.
-      step: counted from 1.
-      rate: the learning rate.
-      decay: by which, times the rate, the parameters shrink.
-      adam: what the rate is multiplied by for what is no kernel.
-      largest: rows or columns, whichever are fewer, of a kernel.
+      paths: paths of the parameters, which with their shapes select Muon or AdamW.
+      parameters: current parameters.
+      gradients: gradients of the loss.
+      moments: current moments.
+      step: number of the step, counted from 1.
+      rate: learning rate.
+      decay: decoupled weight decay, a multiple of the learning rate.
+      adam: multiplier of the learning rate for parameters with AdamW.
+      largest: largest smaller side of a kernel with Muon.
     """
     kept = [parameter * (1 - rate * decay) for parameter in parameters]
     first, second = list(moments.first), list(moments.second)

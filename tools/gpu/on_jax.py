@@ -1,7 +1,7 @@
-"""tfinvert's features and networks on JAX, where there is no TensorFlow: import this first.
+"""Runs tfinvert's features and networks on JAX, without TensorFlow; import this module first.
 
-`tensorflow` becomes the few operations that HOG, LBP, AlexNet's layers and the loss are made of,
-on jax.numpy, and Keras runs on JAX; any other raises NotImplementedError when it is called.
+It replaces `tensorflow` by the operations on jax.numpy that HOG, LBP, AlexNet's layers and the loss
+use, and selects Keras' JAX backend; calling any other operation raises NotImplementedError.
 Afterwards `import tfinvert` works, and a feature's `compute` can be differentiated and compiled.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 os.environ["KERAS_BACKEND"] = "jax"
 
-# Before the replacement: both look for TensorFlow, and do without it.
+# Before the replacement, as both import TensorFlow if it is present.
 import jax
 import jax.numpy as jnp
 import keras  # noqa: F401
@@ -22,7 +22,7 @@ import numpy as np
 
 
 class _Absent(type):
-    """Classes, so that annotations and base classes can name what JAX has no use for."""
+    """Metaclass of placeholders for annotations and base classes."""
 
     def __getattr__(cls, name: str) -> "_Absent":
         if name.startswith("__"):
@@ -30,7 +30,7 @@ class _Absent(type):
         return _Absent(f"{cls.__name__}.{name}", (), {})
 
     def __call__(cls, *arguments: Any, **named: Any) -> Any:
-        raise NotImplementedError(f"{cls.__name__} is none of what runs on JAX")
+        raise NotImplementedError(f"{cls.__name__} has no implementation on JAX")
 
 
 class _TensorFlow(types.ModuleType):
@@ -46,13 +46,13 @@ class _Spec:
 
 
 def _function(*given: Any, **_: Any) -> Any:
-    """`tf.function`, with or without arguments: what compiles here is `jax.jit`."""
+    """`tf.function`, with or without arguments, as a no-op; `jax.jit` compiles here."""
     return given[0] if given and callable(given[0]) else lambda function: function
 
 
 def _matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> jax.Array:
     a, b = (jnp.swapaxes(x, -1, -2) if y else x for x, y in ((a, transpose_a), (b, transpose_b)))
-    return jnp.matmul(a, b, precision="highest")  # else a GPU rounds to ten bits
+    return jnp.matmul(a, b, precision="highest")  # the default rounds to ten bits on GPUs
 
 
 def _over_axes(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -82,7 +82,8 @@ def _operations() -> dict[str, Any]:
         "matmul": _matmul,
         "newaxis": None,
         "norm": jnp.linalg.norm,
-        "random": types.SimpleNamespace(set_seed=lambda seed: None),  # Keras sets all it finds
+        # Keras seeds all backends that it finds.
+        "random": types.SimpleNamespace(set_seed=lambda seed: None),
         "range": jnp.arange,
         "reduce_mean": _over_axes(jnp.mean),
         "reduce_sum": _over_axes(jnp.sum),
@@ -94,14 +95,14 @@ def _operations() -> dict[str, Any]:
 
 
 def _triangles(pixels: int, cells: int, cell_size: int) -> np.ndarray:
-    """`features.pooling.triangles`, on the host."""
+    """`features.pooling.bilinear_weights` on the host."""
     centres = (np.arange(pixels) + 0.5) / cell_size - 0.5
     distance = np.abs(centres - np.arange(cells)[:, np.newaxis])
     return np.maximum(1.0 - distance, 0.0)[:, 1:-1].astype(np.float32)
 
 
 def _cell_histograms(labels: jax.Array, bins: int, cell_size: int) -> jax.Array:
-    """`features.histograms.cell_histograms` as sums of votes: a GPU has the memory for them."""
+    """`features.pooling.cell_histograms` as sums of one-hot votes, which fit a GPU's memory."""
     height, width = (side + 2 for side in labels.shape[1:])
     votes = (labels[:, :, np.newaxis] == jnp.arange(bins)[:, np.newaxis]).astype(jnp.float32)
     rows, columns = (_triangles(side, side // cell_size, cell_size) for side in (height, width))

@@ -1,4 +1,4 @@
-"""The arrays of photographs that `photographs.py` writes, read."""
+"""Reads the arrays of photographs that `photographs.py` writes."""
 
 import pathlib
 from typing import NamedTuple
@@ -11,11 +11,11 @@ PIXELS, EXTENTS = "pixels.npy", "extents.npy"
 
 
 class Photographs(NamedTuple):
-    """Photographs of one shape with what of it they fill; see `photographs.py`.
+    """Photographs, each padded to one shape; see `photographs.py`.
 
     Attributes:
       pixels: uint8 `[n, height, width, 3]`.
-      extents: int32 `[n, 3]`: height, width, and 1 for what lies on its side.
+      extents: int32 `[n, 3]`: height and width without padding, and 1 for rotated photographs.
     """
 
     pixels: np.ndarray
@@ -23,19 +23,19 @@ class Photographs(NamedTuple):
 
 
 def load(path: str) -> Photographs:
-    """What `photographs.py` wrote; the pixels stay on disk until they are looked at.
+    """Opens a directory of `photographs.py`; the pixels are memory-mapped.
 
     Raises:
-      InputError: it wrote nothing there.
+      InputError: there are no photographs.
     """
     folder = pathlib.Path(path)
     if not (folder / PIXELS).is_file():
-        raise InputError(f"no photographs in {path}: photographs.py writes them")
+        raise InputError(f"--data must be a directory that photographs.py wrote. Received: {path}")
     return Photographs(np.load(folder / PIXELS, mmap_mode="r"), np.load(folder / EXTENTS))
 
 
 def upright(photographs: Photographs, index: int) -> np.ndarray:
-    """One photograph as it was, uint8 `[H, W, 3]`."""
+    """Returns a photograph in its original orientation, without padding, uint8 `[H, W, 3]`."""
     height, width, lies = photographs.extents[index]
     photo = photographs.pixels[index, :height, :width]
     return np.ascontiguousarray(np.rot90(photo, -1) if lies else photo)

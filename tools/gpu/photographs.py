@@ -1,16 +1,17 @@
-"""Photographs as one array, which a GPU cuts its views from: a directory of two files.
+"""Writes photographs to one array, from which a GPU cuts views: a directory of two files.
 
     python tools/gpu/photographs.py --data=/images/train --output=photos
     python tools/gpu/photographs.py --data=/images/thumbnails --height=64 --width=64 --output=t64
 
-`pixels.npy`, uint8 `[n, height, width, 3]`, holds each photograph in its upper left corner, scaled
-so that its shorter side is the height, and of a long one the middle; `extents.npy`, int32 `[n, 3]`,
-says how high and wide it is there, and whether it was laid on its side because it is tall.
+`pixels.npy`, uint8 `[n, height, width, 3]`, has each photograph in the upper left corner, scaled so
+that its shorter side is the height and centre-cropped to the width. `extents.npy`, int32 `[n, 3]`,
+has its height and width there, and 1 if it was rotated by 90° because it is taller than wide.
 """
 
-import on_jax  # noqa: F401  # isort: skip  # before all that imports TensorFlow
+import on_jax  # noqa: F401  # isort: skip  # before any import of TensorFlow
 
 import concurrent.futures
+import functools
 import multiprocessing
 import pathlib
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ from tfinvert.errors import InputError
 
 
 def fit(photo: np.ndarray, height: int, width: int) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """A photograph in an array of that shape, and its extent there; none is enlarged."""
+    """Fits a photograph into an array of a shape without enlarging it; returns its extent too."""
     lies = photo.shape[0] > photo.shape[1]
     photo = np.rot90(photo) if lies else photo
     if (scale := height / photo.shape[0]) < 1:
@@ -41,7 +42,7 @@ def fit(photo: np.ndarray, height: int, width: int) -> tuple[np.ndarray, tuple[i
 
 
 def resized(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A photograph at another (height, width), uint8."""
+    """Resizes a photograph to (height, width), uint8."""
     image = Image.fromarray(np.ascontiguousarray(photo))
     return np.asarray(image.resize(size[::-1], Image.Resampling.LANCZOS))
 
@@ -55,16 +56,16 @@ def write(
     files: Sequence[pathlib.Path],
     height: int,
     width: int,
-    spread: Callable[..., object] = map,
+    mapper: Callable[..., object] = map,
 ) -> None:
-    """Writes the directory, whole or not at all; `spread` is `map`, or an executor's."""
-    order = np.random.default_rng(0).permutation(len(files))  # so that the first are a sample
+    """Writes the directory atomically; `mapper` is `map`, or that of an executor."""
+    order = np.random.default_rng(0).permutation(len(files))  # any prefix is a random sample
     chosen = [files[i] for i in order]
     shape = len(files), height, width, 3
     extents = np.zeros((len(files), 3), np.int32)
     with atomic_directory(path) as folder:
         pixels = np.lib.format.open_memmap(folder / PIXELS, "w+", np.uint8, shape)
-        read = spread(_read, chosen, [height] * len(files), [width] * len(files))
+        read = mapper(_read, chosen, [height] * len(files), [width] * len(files))
         for i, (photo, extent) in enumerate(read):
             pixels[i], extents[i] = photo, extent
         pixels.flush()
@@ -75,19 +76,23 @@ def main() -> None:
     """Writes the arrays."""
     files = [file for folder in FLAGS.data for file in list_image_files(pathlib.Path(folder))]
     if not files:
-        raise InputError(f"no image in {', '.join(FLAGS.data)}")
+        raise InputError(
+            f"--data must contain JPEG or PNG files. Received: {', '.join(FLAGS.data)}"
+        )
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(mp_context=context) as pool:
-        spread = lambda *each: pool.map(*each, chunksize=32)  # noqa: E731
-        write(FLAGS.output, files, FLAGS.height, FLAGS.width, spread)
+        mapper = functools.partial(pool.map, chunksize=32)
+        write(FLAGS.output, files, FLAGS.height, FLAGS.width, mapper)
     print(f"{len(files)} photographs: {FLAGS.output}")
 
 
 FLAGS = flags.FLAGS
 
 if __name__ == "__main__":
-    flags.DEFINE_list("data", None, "Folders of JPEG and PNG files, in any depth.", required=True)
-    flags.DEFINE_string("output", None, "The directory to write.", required=True)
-    flags.DEFINE_integer("height", 256, "Pixels of the shorter side, at most.", lower_bound=1)
-    flags.DEFINE_integer("width", 344, "Pixels of the longer side, at most.", lower_bound=1)
+    flags.DEFINE_list(
+        "data", None, "Folders of JPEG and PNG files, searched recursively.", required=True
+    )
+    flags.DEFINE_string("output", None, "Directory to write.", required=True)
+    flags.DEFINE_integer("height", 256, "Largest shorter side in pixels.", lower_bound=1)
+    flags.DEFINE_integer("width", 344, "Largest longer side in pixels.", lower_bound=1)
     runtime.run(main)

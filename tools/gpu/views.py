@@ -1,6 +1,6 @@
-"""Random views of photographs, cut on the GPU: crops, shifts and mirrors, as `tfinvert.data.augmentation`.
+"""Random augmentation on the GPU: crops, shifts and flips, as in `tfinvert.data.augmentation`.
 
-The photographs lie in the GPU's memory; each batch draws its own with replacement.
+The photographs are in the GPU's memory; each batch samples with replacement.
 """
 
 from typing import Any, NamedTuple
@@ -15,13 +15,13 @@ Arrays = dict[str, Any]
 
 
 class Cut(NamedTuple):
-    """How views are cut.
+    """Parameters of the augmentation.
 
     Attributes:
       size: side of a view in pixels.
-      min_crop: the smallest side of a crop of a photograph, as a fraction of its shorter side.
-      shift: pixels that a thumbnail is moved by at most; what comes in is mirrored.
-      mix: share of the thumbnails in a batch.
+      min_crop: smallest side of a crop, as a fraction of the photograph's shorter side.
+      shift: largest random translation of a thumbnail in pixels, with reflection padding.
+      mix: share of thumbnails in a batch.
     """
 
     size: int
@@ -31,15 +31,15 @@ class Cut(NamedTuple):
 
 
 def on_device(photographs: Photographs) -> Photographs:
-    """Photographs in the GPU's memory."""
+    """Copies photographs to the GPU's memory."""
     return Photographs(*map(jnp.asarray, photographs))
 
 
 def batch(key: jax.Array, data: Arrays, count: int, cut: Cut) -> tuple[jax.Array, Any]:
-    """Views float32 `[count, size, size, 3]` in [0, 1], and their features where they are known.
+    """Draws views, float32 `[count, size, size, 3]` in [0, 1], and their features or None.
 
-    `data` has `photographs` and, where `cut.mix` asks for them, `thumbnails`; or the arrays of
-    `sift_views.py`.
+    `data` has `photographs`, `thumbnails` or both, depending on `cut.mix`; or the arrays of
+    `sift_views.py`, which alone have features.
     """
     if "views" in data:
         chosen = jax.random.randint(key, (count,), 0, len(data["views"]))
@@ -58,18 +58,18 @@ def batch(key: jax.Array, data: Arrays, count: int, cut: Cut) -> tuple[jax.Array
 
 
 def sift_grids(arrays: Arrays) -> jax.Array:
-    """Grids of SIFT, `[n, rows, columns, 133]`, from the cells that hold a keypoint."""
+    """Rebuilds SIFT grids, `[n, rows, columns, 133]`, from their occupied cells."""
     rest = arrays["places"].astype(jnp.float32)
     known = jnp.concatenate([arrays["descriptors"].astype(jnp.float32) / DESCRIPTOR_UNIT, rest], -1)
     count, side = len(known), arrays["views"].shape[1] // 4
-    grids = jnp.zeros((count, side * side + 1, CHANNELS))  # the last cell takes what is no keypoint
+    grids = jnp.zeros((count, side * side + 1, CHANNELS))  # the last cell takes the padding
     cells = arrays["cells"].astype(jnp.int32)
     grids = grids.at[jnp.arange(count)[:, None], cells].set(known)
     return grids[:, :-1].reshape(count, side, side, CHANNELS)
 
 
 def _shifted(key: jax.Array, photographs: Photographs, count: int, shift: int) -> Photographs:
-    """Some drawn photographs that fill their array, moved."""
+    """Draws photographs without padding and translates them."""
     which, where = jax.random.split(key)
     chosen = jax.random.randint(which, (count,), 0, len(photographs.pixels))
     pixels, extents = photographs.pixels[chosen], photographs.extents[chosen]
@@ -91,7 +91,7 @@ def _crops(
     min_crop: float,
     draw: bool = True,
 ) -> jax.Array:
-    """Square crops of drawn photographs, or of all as they come; mirrored half of the time."""
+    """Crops squares of drawn photographs, or of all in order, and flips half of them."""
     keys = jax.random.split(key, 4)
     pixels, extents = photographs
     if draw:
@@ -106,13 +106,13 @@ def _crops(
     views = jnp.where(lies, jnp.rot90(views, -1, (1, 2)), views)
     mirrored = jax.random.bernoulli(keys[3], 0.5, (count, 1, 1, 1))
     views = jnp.where(mirrored, views[:, :, ::-1], views)
-    return jnp.clip(jnp.round(views), 0, 255) / 255  # whole numbers, as pixels of files are
+    return jnp.clip(jnp.round(views), 0, 255) / 255  # integers, as in image files
 
 
 def _resized(image: jax.Array, side: jax.Array, corner: jax.Array, size: int) -> jax.Array:
-    """A crop at another size, bilinear and antialiased, as two products of matrices.
+    """Resizes a crop, bilinear and antialiased, as two matrix products.
 
-    So that crops of all sizes are one computation.
+    Crops of all sizes are thus one computation.
     """
     rows, columns = (
         _weights(extent, side, at, size) for extent, at in zip(image.shape[:2], corner, strict=True)
@@ -122,7 +122,7 @@ def _resized(image: jax.Array, side: jax.Array, corner: jax.Array, size: int) ->
 
 
 def _weights(extent: int, side: jax.Array, start: jax.Array, size: int) -> jax.Array:
-    """Of a line's pixels for those of the view, `[size, extent]`; 0 beyond the crop."""
+    """Interpolation weights from a line of pixels to a view's, `[size, extent]`, 0 outside."""
     scale = side / size
     centres = (jnp.arange(size) + 0.5) * scale + start
     places = jnp.arange(extent) + 0.5

@@ -1,7 +1,7 @@
-"""Inversions without a network, which an inversion network has to be better than.
+"""Inversion methods without a network, as baselines for inversion networks.
 
 Dosovitskiy & Brox 2016 compare with HOGgles and with the gradient-based inversion of Mahendran &
-Vedaldi; the simpler ones here say what those figures are worth.
+Vedaldi; the simpler baselines put those errors into perspective.
 """
 
 from tfinvert.analysis.baselines.base import Baseline

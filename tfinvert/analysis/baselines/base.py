@@ -1,4 +1,4 @@
-"""What the baselines have in common."""
+"""Base classes of the baselines."""
 
 import abc
 from collections.abc import Iterable, Iterator
@@ -14,10 +14,16 @@ Batch = tuple[np.ndarray, np.ndarray]
 
 
 class Baseline(abc.ABC):
-    """From features of a representation back to images; `name` is what tables call it."""
+    """Reconstructs images from the features of one representation.
+
+    Attributes:
+      name: name of the method in tables.
+      feature: the representation.
+      output_size: (height, width) of the reconstructions in pixels.
+    """
 
     name: str
-    _BATCH = 64
+    _BATCH_SIZE = 64
 
     def __init__(self, feature: Feature, output_size: tuple[int, int] | None = None):
         self.feature = feature
@@ -26,37 +32,43 @@ class Baseline(abc.ABC):
 
     @abc.abstractmethod
     def invert(self, features: Any) -> np.ndarray:
-        """Features → reconstructions: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]`.
+        """Reconstructs images from features.
+
+        Args:
+          features: `[B, *feature.spec.shape]`.
 
         Returns:
-          float32 in [0, 1].
+          `[B, *output_size, 3]`, float32 in [0, 1].
 
         Raises:
-          InputError: the features are of another shape or not finite, or nothing was learnt.
+          InputError: the features have another shape or are not finite, or the baseline has not
+            been fitted.
         """
 
-    def _checked(self, features: Any) -> np.ndarray:
+    def _check_features(self, features: Any) -> np.ndarray:
         features = np.asarray(features, np.float32)
         if features.shape[1:] != tuple(self.feature.spec.shape):
             raise InputError(
-                f"features of {self.feature.name} have the shape [B, "
+                f"features of {self.feature.name} must have the shape [B, "
                 f"{', '.join(map(str, self.feature.spec.shape))}]. Received: {features.shape}"
             )
         if not np.isfinite(features).all():
             raise InputError(
-                f"{self.name} takes finite features. Received: {self.feature.name} with values "
-                "that are NaN or infinite"
+                f"{self.name} takes finite features. Received: {self.feature.name} with NaN or "
+                "infinite values"
             )
         return features
 
 
 class TrainableBaseline(Baseline):
-    """A baseline that learns from examples: checks and batches for those below.
+    """A baseline that is fitted on features and their images; checks and splits the batches.
 
     Args:
-      feature: the representation that is inverted.
-      standardization: of the feature, as the inverter's; None leaves features as they are.
-      output_size: (height, width) of the reconstructions; the feature's image size unless given.
+      feature: the representation.
+      standardization: standardisation of its features, as in an inverter; None leaves them as they
+        are.
+      output_size: (height, width) of the reconstructions in pixels; the feature's image size by
+        default.
     """
 
     _fitted = False
@@ -71,72 +83,75 @@ class TrainableBaseline(Baseline):
         self.standardization = standardization
 
     def fit(self, batches: Iterable[Batch]) -> "TrainableBaseline":
-        """Learns from examples, each read once, and forgets what it learnt before.
+        """Fits the baseline, from scratch, in one pass over the batches.
 
         Args:
           batches: (features `[B, *feature.spec.shape]`, images `[B, *output_size, 3]` in [0, 1]).
 
         Returns:
-          itself.
+          The baseline itself.
 
         Raises:
-          InputError: there are no images, or a batch is of another shape or not finite.
+          InputError: there are no images, or a batch has another shape or is not finite.
         """
         self._fitted = False
-        self._fit(self._checked_batches(batches))
+        self._fit(self._check_batches(batches))
         self._fitted = True
         return self
 
     def invert(self, features: Any) -> np.ndarray:
-        """As `Baseline.invert`."""
+        """Reconstructs images from features; see `Baseline.invert`."""
         if not self._fitted:
-            raise InputError(
-                f"{self.name} of {self.feature.name} has learnt from no images: call fit first"
-            )
-        features = self._checked(features)
-        parts = [features[i : i + self._BATCH] for i in range(0, len(features), self._BATCH)]
-        images = [np.clip(self._invert(part), 0.0, 1.0) for part in parts]
+            raise InputError(f"{self.name} of {self.feature.name} is not fitted; call fit first")
+        features = self._check_features(features)
+        size = self._BATCH_SIZE
+        batches = [features[i : i + size] for i in range(0, len(features), size)]
+        images = [np.clip(self._invert(batch), 0.0, 1.0) for batch in batches]
         return np.concatenate([np.zeros((0, *self.output_size, 3)), *images], dtype=np.float32)
 
     @abc.abstractmethod
     def _fit(self, batches: Iterator[Batch]) -> None:
-        """Learns from checked float32 batches of at most `_BATCH`; reads them all."""
+        """Fits on float32 batches of at most `_BATCH_SIZE`, and reads all of them."""
 
     @abc.abstractmethod
     def _invert(self, features: np.ndarray) -> np.ndarray:
-        """Inverts checked float32 features, 1 to `_BATCH` of them, without clipping."""
+        """Inverts 1 to `_BATCH_SIZE` float32 features, without clipping."""
 
-    def _checked_batches(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def _check_batches(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         empty = True
         for features, images in batches:
-            features, images = self._checked(features), np.asarray(images)
+            features, images = self._check_features(features), np.asarray(images)
             if images.shape != (len(features), *self.output_size, 3) or images.dtype.kind != "f":
                 raise InputError(
-                    f"{self.name} learns from {len(features)} features and as many floating point "
+                    f"{self.name} is fitted on {len(features)} features and as many floating-point "
                     f"images of {self.output_size[0]}×{self.output_size[1]}×3. Received: "
                     f"{images.dtype} {images.shape}"
                 )
-            for begin in range(0, len(images), self._BATCH):
-                part = slice(begin, begin + self._BATCH)
+            for start in range(0, len(images), self._BATCH_SIZE):
+                batch = slice(start, start + self._BATCH_SIZE)
                 empty = False
-                yield features[part], images[part].astype(np.float32, copy=False)
+                yield features[batch], images[batch].astype(np.float32, copy=False)
         if empty:
-            raise InputError(f"{self.name} of {self.feature.name}: no images to learn from")
+            raise InputError(
+                f"{self.name} of {self.feature.name} has no images to fit; give at least one. "
+                "Received: 0 images"
+            )
 
-    def _standardized(self, features: np.ndarray) -> np.ndarray:
-        change = self.standardization
-        return np.asarray(change(features) if change else features, np.float32)
+    def _standardize(self, features: np.ndarray) -> np.ndarray:
+        standardize = self.standardization
+        return np.asarray(standardize(features) if standardize else features, np.float32)
 
 
 class GridBaseline(TrainableBaseline):
-    """What is learnt alike for all cells of a grid feature `[rows, columns, channels]`.
+    """A baseline that treats all cells of a grid feature `[rows, columns, channels]` alike.
 
     Attributes:
       grid: (rows, columns) of the feature.
-      block: (height, width) of the pixels of a cell.
+      block: (height, width) of a cell in pixels.
 
     Raises:
-      InputError: the feature is no grid, or the image's sides are no multiples of the grid's.
+      InputError: the feature is not a grid, or the sides of the image are not multiples of the
+        sides of the grid.
     """
 
     def __init__(
@@ -156,13 +171,13 @@ class GridBaseline(TrainableBaseline):
         (height, width), (rows, columns) = self.output_size, self.grid
         if height % rows or width % columns:
             raise InputError(
-                f"{self.name}: the sides of images must be multiples of the grid's, {rows}×"
+                f"{self.name} takes images whose sides are multiples of the grid's, {rows}×"
                 f"{columns} for {feature.name}. Received: {height}×{width}"
             )
         self.block = (height // rows, width // columns)
 
 
 def sliding_windows(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """All windows: `[B, h, w, c]` becomes a view `[B, h - size + 1, w - size + 1, *size, c]`."""
+    """All windows of `[B, h, w, c]`, as a view `[B, h - size + 1, w - size + 1, *size, c]`."""
     windows = np.lib.stride_tricks.sliding_window_view(values, size, (1, 2))
     return np.moveaxis(windows, 3, -1)

@@ -1,7 +1,7 @@
 """Inversion by gradient descent on the pixels, after Mahendran & Vedaldi (CVPR 2015).
 
-An image is sought whose feature is the given one and that looks natural: smooth, and of pixels
-not far from mid-grey. That takes the feature's derivative, and no examples.
+It searches for an image that has the given feature and looks natural: smooth, with pixels close to
+mid-grey. This needs the derivative of the feature, and no training images.
 """
 
 import functools
@@ -16,56 +16,58 @@ from tfinvert.analysis.baselines.base import Baseline
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 
-_NOISE = 0.02  # standard deviation of the grey noise an image starts from
-_NEGLIGIBLE = 0.01  # of the noise's ‖Φ‖²: a feature of less counts as one of so much
-_LAST_RATE = 0.01  # of the first learning rate
-# HOG's derivative jumps where an orientation changes its bin: with Adam's usual momentum of 0.9 the
-# loss stays nearly twice as high.
-_MOMENTUM, _SQUARES = 0.5, 0.999
-_SMOOTHNESS = 1.0
-_LAYER_SMOOTHNESS = 25.0  # where a layer has as many values as the image
+_NOISE_STD = 0.02  # of the grey noise from which a search starts
+_MIN_ENERGY = 0.01  # lower bound of ‖φ‖² in the feature error, relative to ‖Φ(noise)‖²
+_FINAL_RATE = 0.01  # relative to the first learning rate
+# The derivative of HOG is discontinuous where an orientation changes its bin: with Adam's usual
+# beta_1 of 0.9 the loss stays nearly twice as high.
+_BETA_1, _BETA_2 = 0.5, 0.999
+_TV_WEIGHT = 1.0
+_LAYER_TV_WEIGHT = 25.0  # for a layer with as many values as the image
 
 
-def default_smoothness(feature: Feature) -> float:
-    """A weight of the variation that gives good images from noise, by the feature alone.
+def default_tv_weight(feature: Feature) -> float:
+    """The total-variation weight that gives good images from noise, chosen by the feature alone.
 
-    1 for hand-crafted features. For a network's layer 25 times the image's values over the layer's:
-    the fewer there are, the more is left to the prior. With conv1 to conv5, fc6 and fc8 of the
-    compact AlexNet at 64 pixels, that of 1, 3, 10, … 3 000 which gives the lowest image error is
-    at most a factor of about three away; with much less, colours and coarse shapes drown in high
-    frequencies.
+    It is 1 for hand-crafted features. For a layer of a network it is 25 times the number of values
+    of the image over that of the layer: the fewer values, the more depends on the prior. For conv1
+    to conv5, fc6 and fc8 of the compact AlexNet at 64 pixels this is within a factor of about three
+    of whichever of 1, 3, 10, … 3 000 gives the lowest image error; with far smaller weights,
+    colours and coarse shapes drown in high frequencies.
     """
     if feature.model is None:
-        return _SMOOTHNESS
-    return _LAYER_SMOOTHNESS * math.prod(feature.image_shape) / math.prod(feature.spec.shape)
+        return _TV_WEIGHT
+    return _LAYER_TV_WEIGHT * math.prod(feature.image_shape) / math.prod(feature.spec.shape)
 
 
 class GradientInversion(Baseline):
-    """Minimises ‖Φ(x) - φ‖² / ‖φ‖² + smoothness · variation + containment · range for each image.
+    """Inversion by gradient descent on the pixels.
 
-    Variation is the mean over pixels of (dx² + dy²)^(beta / 2), range that of |2x - 1|⁶, for x in
-    [0, 1]. A nearness adds that multiple of the mean of (x - x₀)², x₀ being the image that a search
-    starts from: with an inversion network's x₀ this is the combination of both methods which
-    Dosovitskiy & Brox 2016 leave to future work. Images are sought together and do not influence
-    each other. The method is Adam on the pixels, which are kept in [0, 1], with a learning rate
-    that falls geometrically to a hundredth.
+    For each image x in [0, 1] it minimises ‖Φ(x) - φ‖² / ‖φ‖² + tv_weight · TV + range_weight · R,
+    where TV is the mean over pixels of (dx² + dy²)^(beta / 2), and R the mean over pixels of
+    |2x - 1|⁶. A proximity_weight adds that multiple of the mean of (x - x₀)², where x₀ is the
+    initial image: with x₀ from an inversion network this is the combination of both methods that
+    Dosovitskiy & Brox 2016 leave to future work. Images are optimised in batches, independently of
+    each other, by Adam on the pixels, which are clipped to [0, 1]; the learning rate decays
+    geometrically to a hundredth.
 
     Args:
-      feature: what is inverted: TensorFlow ops with a derivative.
-      steps: of Adam. The loss of HOG at 64 pixels comes down from 0.46 to 0.037 in 400, and to
-        0.033 in 1 000.
-      learning_rate: of the first step, in units of the pixels. Large ones find better images from
-        noise, and lose a good initial image, which 0.003 stays near.
-      smoothness: weight of the variation; layers of a network want more: see `default_smoothness`.
-      beta: its exponent, at least 1.
-      containment: weight of the range.
-      nearness: weight of the squared distance from the initial image.
-      seed: of the noise that every image starts from.
-      xla: whether XLA compiles the steps, of which HOG's take nearly twice as long without; by
-        default what the feature says.
+      feature: the representation, in TensorFlow operations with a derivative.
+      steps: number of Adam steps, at least 1. The loss of HOG at 64 pixels falls from 0.46 to 0.037
+        in 400 steps, and to 0.033 in 1 000.
+      learning_rate: initial learning rate, in pixel values, above 0. Large ones find better images
+        from noise, and lose a good initial image; 0.003 stays near it.
+      tv_weight: weight of the total variation, at least 0. Layers of a network need more: see
+        `default_tv_weight`.
+      beta: exponent of the total variation, at least 1.
+      range_weight: weight of the penalty on values far from mid-grey, at least 0.
+      proximity_weight: weight of the squared distance from the initial image, at least 0.
+      seed: random seed of the noise from which all images start.
+      xla: whether XLA compiles the steps; by default, if the feature supports it. Steps of HOG take
+        nearly twice as long without.
 
     Raises:
-      InputError: the feature has no derivative to follow, or a number is out of its range.
+      InputError: the feature has no useful derivative, or a number is out of range.
     """
 
     name = "gradient_inversion"
@@ -76,86 +78,95 @@ class GradientInversion(Baseline):
         *,
         steps: int = 1000,
         learning_rate: float = 0.2,
-        smoothness: float = _SMOOTHNESS,
+        tv_weight: float = _TV_WEIGHT,
         beta: float = 2.0,
-        containment: float = 0.1,
-        nearness: float = 0.0,
+        range_weight: float = 0.1,
+        proximity_weight: float = 0.0,
         seed: int = 0,
         xla: bool | None = None,
     ):
         super().__init__(feature)
         if not feature.in_graph or not feature.differentiable:
             reason = (
-                "is zero wherever it exists"
+                "is zero almost everywhere"
                 if feature.in_graph
-                else "is unknown, as it runs Python on the host"
+                else "is unknown, because it runs Python on the host"
             )
             raise InputError(
-                f"{self.name} follows the derivative of a feature; that of {feature.name} {reason}"
+                f"{self.name} needs the derivative of the feature; choose another method. "
+                f"Received: {feature.name}, whose derivative {reason}"
             )
-        weights = (smoothness, containment, nearness)
+        weights = (tv_weight, range_weight, proximity_weight)
         if steps < 1 or not learning_rate > 0 or beta < 1 or min(weights) < 0:
             raise InputError(
-                f"{self.name} takes steps ≥ 1, learning_rate > 0, smoothness ≥ 0, beta ≥ 1, "
-                f"containment ≥ 0 and nearness ≥ 0. Received: {steps}, {learning_rate}, "
-                f"{smoothness}, {beta}, {containment}, {nearness}"
+                f"{self.name} takes steps ≥ 1, learning_rate > 0, tv_weight ≥ 0, beta ≥ 1, "
+                f"range_weight ≥ 0 and proximity_weight ≥ 0. Received: {steps}, {learning_rate}, "
+                f"{tv_weight}, {beta}, {range_weight}, {proximity_weight}"
             )
         self.steps, self.learning_rate = int(steps), float(learning_rate)
-        self.smoothness, self.beta = float(smoothness), float(beta)
-        self.containment, self.nearness = float(containment), float(nearness)
+        self.tv_weight, self.beta = float(tv_weight), float(beta)
+        self.range_weight, self.proximity_weight = float(range_weight), float(proximity_weight)
         self.seed = int(seed)
         self._xla = feature.xla if xla is None else bool(xla)
 
     @functools.cached_property
-    def _descend(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """`_descent` in a graph: one for any batch, since TensorFlow warns of many."""
+    def _run(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        """`_optimize` as one graph for all batch sizes, since TensorFlow warns of retracing."""
         shapes = self.feature.spec.shape, self.feature.image_shape
         specs = [tf.TensorSpec((None, *shape), tf.float32) for shape in shapes]
-        return tf.function(self._descent, jit_compile=self._xla).get_concrete_function(*specs)
+        return tf.function(self._optimize, jit_compile=self._xla).get_concrete_function(*specs)
 
     def invert(self, features: Any, initial: Any = None) -> np.ndarray:
-        """As `Baseline.invert`, from initial images `[B, H, W, 3]` in [0, 1], or from grey noise.
+        """Reconstructs images from features; see `Baseline.invert`.
+
+        Args:
+          features: `[B, *feature.spec.shape]`.
+          initial: initial images, `[B, H, W, 3]`, floating point in [0, 1]; grey noise by default.
 
         Raises:
-          InputError: the features or the initial images are of another shape or not finite.
+          InputError: the features or the initial images have another shape or are not finite.
         """
         return self.invert_with_error(features, initial)[0]
 
     def invert_with_error(
         self, features: Any, initial: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As `invert`; beside the images, the ‖Φ(x̂) - φ‖² / ‖φ‖² they end with, float32 `[B]`."""
-        features = self._checked(features)
-        images = self._initial(len(features), initial)
+        """As `invert`, and the final feature errors ‖Φ(x̂) - φ‖² / ‖φ‖², float32 `[B]`."""
+        features = self._check_features(features)
+        images = self._check_initial(len(features), initial)
         found, errors = np.empty_like(images), np.empty(len(images), np.float32)
-        for begin in range(0, len(images), self._BATCH):
-            part = slice(begin, begin + self._BATCH)
-            found[part], errors[part] = self._descend(features[part], images[part])
+        for start in range(0, len(images), self._BATCH_SIZE):
+            batch = slice(start, start + self._BATCH_SIZE)
+            found[batch], errors[batch] = self._run(features[batch], images[batch])
         return found, errors
 
-    def _noise(self) -> np.ndarray:
-        """`[1, H, W, 3]`, the same for all images, so that none depends on its place in a batch."""
+    def initial_noise(self) -> np.ndarray:
+        """The image from which a search starts by default: grey noise, float32 `[1, H, W, 3]`.
+
+        It is the same for all images, so that none depends on its position in a batch.
+        """
         rng = np.random.default_rng(self.seed)
-        noise = rng.normal(0.5, _NOISE, (1, *self.output_size, 1)).astype(np.float32)
+        noise = rng.normal(0.5, _NOISE_STD, (1, *self.output_size, 1)).astype(np.float32)
         return np.repeat(noise, 3, -1)
 
-    def _initial(self, count: int, initial: Any) -> np.ndarray:
+    def _check_initial(self, count: int, initial: Any) -> np.ndarray:
         shape = (count, *self.feature.image_shape)
         if initial is None:
-            return np.broadcast_to(self._noise(), shape)
+            return np.broadcast_to(self.initial_noise(), shape)
         initial = np.asarray(initial)
         if initial.shape != shape or initial.dtype.kind != "f" or not np.isfinite(initial).all():
             raise InputError(
-                f"{self.name} starts {count} features from finite floating point images of shape "
-                f"{shape}. Received: {initial.dtype} {initial.shape}"
+                f"{self.name} takes finite floating-point initial images of shape {shape} for "
+                f"{count} features. Received: {initial.dtype} {initial.shape}"
             )
         return np.clip(initial, 0.0, 1.0).astype(np.float32, copy=False)
 
-    def _descent(self, features: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """(images, their feature errors) after all steps, from initial images."""
+    def _optimize(self, features: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """(images, feature errors) after all steps, from initial images."""
         axes = list(range(1, len(features.shape)))
-        least = _NEGLIGIBLE * tf.reduce_sum(tf.square(self.feature(self._noise()))) + 1e-12
-        energy = tf.maximum(tf.reduce_sum(tf.square(features), axes), least)
+        noise = self.feature(self.initial_noise())
+        minimum = _MIN_ENERGY * tf.reduce_sum(tf.square(noise)) + 1e-12
+        energy = tf.maximum(tf.reduce_sum(tf.square(features), axes), minimum)
 
         def feature_error(images: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(tf.square(self.feature(images) - features), axes) / energy
@@ -165,22 +176,23 @@ class GradientInversion(Baseline):
         for step in tf.range(1.0, self.steps + 1.0):
             with tf.GradientTape() as tape:
                 tape.watch(images)
-                near = self.nearness * tf.reduce_mean(tf.square(images - initial), (1, 2, 3))
-                loss = feature_error(images) + self._prior(images) + near
+                distance = tf.reduce_mean(tf.square(images - initial), (1, 2, 3))
+                proximity = self.proximity_weight * distance
+                loss = feature_error(images) + self._prior(images) + proximity
             gradient = tape.gradient(loss, images)
-            mean = _MOMENTUM * mean + (1.0 - _MOMENTUM) * gradient
-            squares = _SQUARES * squares + (1.0 - _SQUARES) * tf.square(gradient)
-            deviation = tf.sqrt(squares / (1.0 - tf.pow(_SQUARES, step))) + 1e-12
-            rate = self.learning_rate * tf.pow(_LAST_RATE, (step - 1.0) / self.steps)
-            images -= rate * mean / (1.0 - tf.pow(_MOMENTUM, step)) / deviation
+            mean = _BETA_1 * mean + (1.0 - _BETA_1) * gradient
+            squares = _BETA_2 * squares + (1.0 - _BETA_2) * tf.square(gradient)
+            deviation = tf.sqrt(squares / (1.0 - tf.pow(_BETA_2, step))) + 1e-12
+            rate = self.learning_rate * tf.pow(_FINAL_RATE, (step - 1.0) / self.steps)
+            images -= rate * mean / (1.0 - tf.pow(_BETA_1, step)) / deviation
             images = tf.clip_by_value(images, 0.0, 1.0)
         return images, feature_error(images)
 
     def _prior(self, images: tf.Tensor) -> tf.Tensor:
-        """Weighted variation and range of each image: `[B, H, W, 3]` becomes `[B]`."""
+        """Weighted total variation and range penalty of each image: `[B, H, W, 3]` → `[B]`."""
         down = tf.concat([images[:, 1:], images[:, -1:]], 1) - images
         right = tf.concat([images[:, :, 1:], images[:, :, -1:]], 2) - images
-        # Kept off zero, where a root has no derivative.
+        # The offset avoids the infinite derivative of a root at zero.
         variation = tf.pow(down * down + right * right + 1e-8, self.beta / 2.0)
-        values = tf.pow(2.0 * images - 1.0, 6.0)
-        return tf.reduce_mean(self.smoothness * variation + self.containment * values, (1, 2, 3))
+        penalty = tf.pow(2.0 * images - 1.0, 6.0)
+        return tf.reduce_mean(self.tv_weight * variation + self.range_weight * penalty, (1, 2, 3))

@@ -1,8 +1,8 @@
-"""A dictionary of pairs of feature windows and pixel windows."""
+"""Dictionary learning on pairs of feature windows and pixel windows."""
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from sklearn.decomposition import MiniBatchDictionaryLearning, sparse_encode
@@ -15,24 +15,33 @@ from tfinvert.features.standardization import Standardization
 
 
 class PairedDictionary(GridBaseline):
-    """A dictionary of pairs: what a window's features look like, and its pixels.
+    """A paired dictionary of feature and pixel windows, after HOGgles (Vondrick et al. 2013).
 
-    After HOGgles (Vondrick et al. 2013): atoms are learnt on windows of features and pixels
-    together; a window is coded sparsely with the feature halves of the atoms, the pixel halves
-    with that code are its image, and windows are averaged where they overlap.
+    Atoms are learnt on the features and the pixels of windows together. To invert, a window is
+    coded sparsely with the feature halves of the atoms, the pixel halves with the same code give
+    its image, and overlapping windows are averaged.
 
     Args:
-      feature: of a grid; this and the next two as `LearntBaseline` takes them.
-      standardization: likewise.
-      output_size: likewise.
-      window: cells along the side of a window; fewer where the grid is smaller.
-      stride: cells from one window to the next when inverting; at most a window.
-      atoms: pairs in the dictionary; fewer where there are fewer windows to learn from.
-      learning_penalty: of a code's absolute values while the dictionary is learnt. Windows are
-        scaled so that a half has the mean square norm 1.
-      penalty: likewise while inverting.
-      samples: windows it is learnt from, drawn evenly from all there are.
-      seed: draws the windows and the order in which they are learnt.
+      feature: a grid feature.
+      standardization: see `TrainableBaseline`.
+      output_size: see `TrainableBaseline`.
+      window: side of a window in cells; at most the side of the grid.
+      stride: distance between windows in cells when inverting; at most a window.
+      atoms: number of pairs in the dictionary; at most the number of windows to learn from.
+      learning_penalty: L1 penalty of the codes while the dictionary is learnt. Windows are scaled
+        so that each half has a mean squared norm of 1.
+      penalty: L1 penalty of the codes when inverting.
+      samples: number of windows to learn from, drawn uniformly from all windows.
+      seed: random seed of the drawn windows and their order.
+
+    Attributes:
+      feature_atoms: `[atoms, values of a feature window]`, after fitting.
+      pixel_atoms: `[atoms, values of a pixel window]`, after fitting.
+      feature_scale: divisor of feature windows before they are coded, after fitting.
+      mean_pixels: mean pixel window, `[values of a pixel window]`, after fitting.
+
+    Raises:
+      InputError: the feature is not a grid of whole cells, or a number is not positive.
     """
 
     name = "paired_dictionary"
@@ -55,7 +64,9 @@ class PairedDictionary(GridBaseline):
         numbers |= {"learning_penalty": learning_penalty, "penalty": penalty}
         for argument, number in numbers.items():
             if not number > 0:
-                raise InputError(f"{self.name}: {argument} must be positive. Received: {number}")
+                raise InputError(
+                    f"{self.name} takes a positive {argument}. Received: {argument}={number}"
+                )
         self.window = tuple(min(int(window), side) for side in self.grid)
         self.stride = tuple(min(int(stride), side) for side in self.window)
         self.atoms, self.samples = int(atoms), int(samples)
@@ -64,56 +75,34 @@ class PairedDictionary(GridBaseline):
 
     def _fit(self, batches: Iterator[Batch]) -> None:
         rng = np.random.default_rng(self.seed)
-        features, pixels = self._sample(batches, rng)
-        self._mean = pixels.mean(0)
-        pixels -= self._mean
-        self._feature_scale, pixel_scale = _norm(features), _norm(pixels)
+        windows = ((self._feature_windows(x), self._pixel_windows(y)) for x, y in batches)
+        features, pixels = sample_pairs(windows, self.samples, rng)
+        self.mean_pixels = pixels.mean(0)
+        pixels -= self.mean_pixels
+        self.feature_scale, pixel_scale = _rms_norm(features), _rms_norm(pixels)
         half = features.shape[1]
-        joint = np.concatenate([features / self._feature_scale, pixels / pixel_scale], 1)
+        joint = np.concatenate([features / self.feature_scale, pixels / pixel_scale], 1)
         del features, pixels
-        first = joint[rng.permutation(len(joint))[: self.atoms]]
-        first /= np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-6)
+        initial = joint[rng.permutation(len(joint))[: self.atoms]]
+        initial /= np.maximum(np.linalg.norm(initial, axis=1, keepdims=True), 1e-6)
         learner = MiniBatchDictionaryLearning(
-            len(first),
+            len(initial),
             alpha=self.learning_penalty,
             max_iter=1,  # passes over the windows
             batch_size=512,
             fit_algorithm="cd",
-            dict_init=first,
+            dict_init=initial,
             random_state=self.seed,
             tol=0.0,
             max_no_improvement=None,
         )
-        with _without_warnings():
+        with _ignore_solver_warnings():
             pairs = learner.fit(joint).components_
         norms = np.linalg.norm(pairs[:, :half], axis=1, keepdims=True)
-        # Atoms without a feature half are pixels no feature speaks of: no code may use them.
+        # Atoms with a zero feature half are pixels that no feature predicts: no code may use them.
         pairs = np.where(norms > 1e-3, pairs / np.maximum(norms, 1e-3), 0.0)
-        self._feature_atoms = np.ascontiguousarray(pairs[:, :half], np.float32)
-        self._pixel_atoms = np.ascontiguousarray(pairs[:, half:] * pixel_scale, np.float32)
-
-    def _sample(
-        self, batches: Iterator[Batch], rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Windows of features and of pixels, `[samples, ...]` each: a reservoir over all there are.
-
-        The n-th window takes a random one of n places, if there is such a place (Vitter 1985).
-        """
-        parts = None
-        count = 0
-        for features, images in batches:
-            pair = self._feature_windows(features), self._pixel_windows(images)
-            positions = pair[0].shape[:3]
-            order = np.arange(count, count + np.prod(positions))
-            places = np.where(order < self.samples, order, rng.integers(0, order + 1))
-            taken = np.flatnonzero(places < self.samples)
-            where = np.unravel_index(taken, positions)
-            if parts is None:
-                parts = [np.empty((self.samples, *part.shape[3:]), np.float32) for part in pair]
-            for kept, part in zip(parts, pair, strict=True):
-                kept[places[taken]] = part[where]
-            count += len(order)
-        return tuple(part[:count].reshape(min(count, self.samples), -1) for part in parts)
+        self.feature_atoms = np.ascontiguousarray(pairs[:, :half], np.float32)
+        self.pixel_atoms = np.ascontiguousarray(pairs[:, half:] * pixel_scale, np.float32)
 
     def _invert(self, features: np.ndarray) -> np.ndarray:
         tops, lefts = (
@@ -121,13 +110,13 @@ class PairedDictionary(GridBaseline):
             for side, window, stride in zip(self.grid, self.window, self.stride, strict=True)
         )
         windows = self._feature_windows(features)[:, tops][:, :, lefts]
-        rows = windows.reshape(len(features) * len(tops) * len(lefts), -1) / self._feature_scale
-        with _without_warnings():
+        rows = windows.reshape(len(features) * len(tops) * len(lefts), -1) / self.feature_scale
+        with _ignore_solver_warnings():
             codes = sparse_encode(
-                rows, self._feature_atoms, algorithm="lasso_lars", alpha=self.penalty
+                rows, self.feature_atoms, algorithm="lasso_lars", alpha=self.penalty
             )
         height, width = (w * b for w, b in zip(self.window, self.block, strict=True))
-        pixels = codes.astype(np.float32) @ self._pixel_atoms + self._mean
+        pixels = codes.astype(np.float32) @ self.pixel_atoms + self.mean_pixels
         pixels = pixels.reshape(len(features), len(tops), len(lefts), height, width, 3)
         total = np.zeros((len(features), *self.output_size, 3), np.float32)
         count = np.zeros((*self.output_size, 1), np.float32)
@@ -139,23 +128,54 @@ class PairedDictionary(GridBaseline):
         return total / count
 
     def _feature_windows(self, features: np.ndarray) -> np.ndarray:
-        """At every cell where one fits: a view `[B, down, across, *window, channels]`."""
-        return sliding_windows(self._standardized(features), self.window)
+        """Windows at every cell where one fits: a view `[B, rows, columns, *window, channels]`."""
+        return sliding_windows(self._standardize(features), self.window)
 
     def _pixel_windows(self, images: np.ndarray) -> np.ndarray:
-        """Of the same cells: a view `[B, down, across, height, width, 3]`."""
+        """Pixels of the same cells: a view `[B, rows, columns, height, width, 3]`."""
         size = tuple(w * b for w, b in zip(self.window, self.block, strict=True))
         return sliding_windows(images, size)[:, :: self.block[0], :: self.block[1]]
 
 
-def _norm(rows: np.ndarray) -> float:
+def sample_pairs(
+    batches: Iterable[tuple[np.ndarray, np.ndarray]], samples: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws pairs of windows uniformly by reservoir sampling (Vitter 1985).
+
+    The n-th window replaces a random one of n entries, if the reservoir has that entry.
+
+    Args:
+      batches: (feature windows `[B, rows, columns, ...]`, pixel windows `[B, rows, columns, ...]`).
+      samples: size of the reservoir.
+      rng: random generator.
+
+    Returns:
+      Feature windows and pixel windows, both flattened to `[n, values]`, with n at most `samples`.
+    """
+    reservoirs, count = None, 0
+    for pair in batches:
+        positions = pair[0].shape[:3]
+        order = np.arange(count, count + np.prod(positions))
+        entries = np.where(order < samples, order, rng.integers(0, order + 1))
+        accepted = np.flatnonzero(entries < samples)
+        where = np.unravel_index(accepted, positions)
+        if reservoirs is None:
+            reservoirs = [np.empty((samples, *windows.shape[3:]), np.float32) for windows in pair]
+        for reservoir, windows in zip(reservoirs, pair, strict=True):
+            reservoir[entries[accepted]] = windows[where]
+        count += len(order)
+    n = min(count, samples)
+    return tuple(reservoir[:n].reshape(n, -1) for reservoir in reservoirs)
+
+
+def _rms_norm(rows: np.ndarray) -> float:
     """Root of the mean squared norm of rows; 1 where they are all zero."""
     return float(np.sqrt(np.square(rows).sum(1, dtype=np.float64).mean())) or 1.0
 
 
 @contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Of atoms that are nearly alike, which solvers warn of and which codes can do with."""
+def _ignore_solver_warnings() -> Iterator[None]:
+    """Silences warnings about nearly collinear atoms, which do not harm the codes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", RuntimeWarning)

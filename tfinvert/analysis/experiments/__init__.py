@@ -1,1 +1,1 @@
-"""TODO."""
+"""Experiments, one in each file: measurement, presentation and declaration."""

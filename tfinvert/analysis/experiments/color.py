@@ -1,17 +1,17 @@
-"""Whether the hue of a reconstruction follows the hue of an object (section 5 of the paper).
+"""Hue of reconstructions as the hue of an object is rotated.
 
-The paper turns the hue of an apple. Here the middle of each photograph stands for the apple, so
-that the question can be put to many photographs and answered in degrees.
+Section 5 of the paper rotates the hue of an apple. Here the centre of each photograph takes the
+place of the apple, so that the effect is measured on many photographs, in degrees.
 """
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tfinvert.analysis import claims
+from tfinvert.analysis.experiment import Exhibit, Experiment, Measurement, Presentation, make_table
 from tfinvert.analysis.hue import (
     chroma,
     chroma_product,
@@ -20,158 +20,191 @@ from tfinvert.analysis.hue import (
     rotate_hue_inside,
     rotation_disc,
 )
-from tfinvert.analysis.inverters import inverter_labels, reconstruct_by_label, reconstruct_resized
-from tfinvert.analysis.result import (
-    Result,
-    Row,
+from tfinvert.analysis.inverters import (
     add_labels,
-    format_rows,
     inverter_columns,
-    mean_columns,
+    inverter_labels,
+    reconstruct_by_label,
+    reconstruct_resized,
+    shipped_alexnet,
 )
+from tfinvert.analysis.scores import mean_columns
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.reporting import charts
+from tfinvert.reporting.columns import format_rows
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
 
 INPUT = "input"
-_VIVID = 0.1  # mean length of chroma, of 1, from which on a disc is not grey
-_LEAST = 4  # photographs that are kept, vivid or not
-_NEAR_CHANCE = 80.0
-FOLLOWS, STAYS = "part that follows", "part that stays"
-ERROR, ERROR_SE = "mean error (degrees)", "standard error (degrees)"
-OFF = "{label} {mean error (degrees):.1f} ± {standard error (degrees):.1f}°"
+_MIN_CHROMA = 0.1  # mean chroma, of 1, from which on a photograph is colourful
+_MIN_PHOTOGRAPHS = 4  # are kept, colourful or not
+_NEAR_CHANCE = 80.0  # degrees
 
 
-def color(
-    inverters: dict[str, Inverter],
-    images: np.ndarray,
-    *,
-    seed: int = 0,
-    angles: int = 12,
-    size: float = 0.6,
-) -> Result:
-    """Turns the hue of the photographs' middle and measures the hue that is rebuilt there.
+def measure(
+    inverters: dict[str, Inverter], images: np.ndarray, *, angles: int = 12, size: float = 0.6
+) -> Measurement:
+    """Rotates the hue of the centre of photographs and measures the reconstructed hue there.
 
-    Reconstructions are resized to the images' size. Photographs whose middle is grey are left out.
+    Reconstructions are resized to the size of the images. Photographs whose centre is grey are left
+    out.
 
     Args:
-      angles: steps into which the circle is divided, at least 2.
-      size: diameter of the disc that is turned, as a fraction of the image's width; around it the
-        turned hue fades into the photograph's own.
+      inverters: by name, from the first layer to the last.
+      images: `[n, H, W, 3]` in [0, 1].
+      angles: number of steps around the colour circle, at least 2.
+      size: diameter of the disc whose hue is rotated, as a fraction of the image's width, in
+        (0, 1]; at its rim the rotated hue fades into the photograph's own.
 
     Raises:
       InputError: fewer than two photographs have any colour, or a setting is out of range.
     """
     if angles < 2 or not 0 < size <= 1:
         raise InputError(
-            f"angles are at least 2, and size is in (0, 1]. Received: angles={angles}, size={size}"
+            "color takes at least 2 angles and a size in (0, 1]. "
+            f"Received: angles={angles}, size={size}"
         )
     disc = rotation_disc(images, size)
-    # Where the hue is turned in full: of the fading edge, the photograph's own hue is a part.
+    # Only where the hue is rotated in full: the fading rim keeps part of the photograph's own hue.
     inside = (disc == 1).astype(np.float32)
     if not inside.any():
-        raise InputError(f"a disc of {size:g} of the width has no pixel of the images in it")
-    vivid = _vivid(images, inside)
-    chosen = images[vivid]
-    turns = np.arange(angles) * 360.0 / angles
-    ways = [
-        np.asarray,
-        *(functools.partial(reconstruct_resized, each) for each in inverters.values()),
-    ]
-    agreements = measure_chroma_products(ways, chosen, disc, inside, turns)
-    energy = chroma_product(chroma(chosen), chroma(chosen), inside).real.sum()
+        raise InputError(
+            f"a disc of {size:g} of the image's width contains no pixel; give a larger size. "
+            f"Received: images of {images.shape[1]}×{images.shape[2]} pixels"
+        )
+    colorful = images[_most_colorful(images, inside)]
+    rotations = np.arange(angles) * 360.0 / angles
+    reconstructors = [functools.partial(reconstruct_resized, x) for x in inverters.values()]
+    reconstructors = [np.asarray, *reconstructors]
+    products = measure_chroma_products(reconstructors, colorful, disc, inside, rotations)
+    energy = chroma_product(chroma(colorful), chroma(colorful), inside).real.sum()
     rows = [
-        inverter_columns(name, inverter) | _row(own, turns, energy)
-        for (name, inverter), own in zip(inverters.items(), agreements[1:], strict=True)
+        inverter_columns(name, inverter) | _row(own, rotations, energy)
+        for (name, inverter), own in zip(inverters.items(), products[1:], strict=True)
     ]
-    table = add_labels(rows, inverters)
-    copies = np.concatenate([rotate_hue_inside(chosen[:1], disc, degrees) for degrees in turns])
-    return Result(
-        "Does the hue of a reconstruction follow the object's?",
-        f"The middle of {len(chosen)} of {len(images)} photographs, those with colour in it, had "
-        f"its hue turned through the circle in {angles} steps. The error is the angle between the "
-        "hue rebuilt there and the hue shown, averaged over steps and photographs; 90° is chance. "
-        "Strength is the chroma rebuilt along the common turn, of the photographs' own; of it a "
-        "part follows the turn, and a part stays where the photographs' own hue is.",
-        _findings(table, len(chosen), len(images)),
-        rows,
-        [
-            _turn_chart([INPUT, *inverter_labels(inverters).values()], agreements, turns),
-            charts.table_dot_chart(
-                table,
-                ERROR,
-                ERROR_SE,
-                title="Error of the hue by layer",
-                caption="Means over photographs, with standard errors.",
-                x="angle to the hue shown (degrees; chance: 90)",
-            ),
-            image_rows(
-                {INPUT: copies} | reconstruct_by_label(inverters, copies),
-                title="One photograph with its hue turned",
-                caption="The photograph with most colour, and what is rebuilt of it.",
-                columns=[f"{degrees:.0f}°" for degrees in turns],
-            ),
-        ],
-        claims.color(table, ERROR, ERROR_SE),
+    copies = np.concatenate([rotate_hue_inside(colorful[:1], disc, x) for x in rotations])
+    labels = [INPUT, *inverter_labels(inverters).values()]
+    return Measurement(
+        make_table(add_labels(rows, inverters)),
+        {
+            "rotations": rotations,
+            "products": dict(zip(labels, products, strict=True)),
+            "pictures": {INPUT: copies} | reconstruct_by_label(inverters, copies),
+        },
+        {"photographs": len(colorful), "images": len(images), "angles": angles},
     )
 
 
-def _vivid(images: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Indices of the photographs with colour in the disc, most first."""
+def _most_colorful(images: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Indices of the photographs with colour in the disc, the most colourful first."""
     amount = np.array([np.average(np.abs(chroma(image)), weights=inside) for image in images])
     order = np.argsort(-amount, kind="stable")
-    kept = order[: max(_LEAST, int((amount >= _VIVID).sum()))]
+    kept = order[: max(_MIN_PHOTOGRAPHS, int((amount >= _MIN_CHROMA).sum()))]
     kept = kept[amount[kept] > 0]
     if len(kept) < 2:
         raise InputError(
-            f"color takes at least two photographs with colour in the middle. Received: "
+            "color takes at least two photographs with colour in the centre. Received: "
             f"{len(kept)} among {len(images)}"
         )
     return kept
 
 
-def _row(agreements: np.ndarray, turns: np.ndarray, energy: float) -> dict[str, Any]:
-    errors = hue_error(agreements, turns)
-    pooled = agreements.sum(1, keepdims=True)
+def _row(products: np.ndarray, rotations: np.ndarray, energy: float) -> dict[str, Any]:
+    errors = hue_error(products, rotations)
+    pooled = products.sum(1, keepdims=True)
     return {
-        **mean_columns((ERROR, ERROR_SE), errors.mean(0)),
-        "error of all together (degrees)": float(hue_error(pooled, turns).mean()),
-        "strength": float(np.abs(pooled).mean() / energy),
-        # The two that make up a + b·exp(i·turn), fitted to what is rebuilt.
-        FOLLOWS: float((pooled[:, 0] * np.exp(-1j * np.radians(turns))).mean().real / energy),
-        STAYS: float(pooled.mean().real / energy),
-        "photographs": agreements.shape[1],
+        **mean_columns("hue_error", errors.mean(0)),
+        "pooled_hue_error": float(hue_error(pooled, rotations).mean()),
+        "chroma": float(np.abs(pooled).mean() / energy),
+        # a and b of a·exp(i·rotation) + b, fitted to what is reconstructed.
+        "rotating_chroma": float(
+            (pooled[:, 0] * np.exp(-1j * np.radians(rotations))).mean().real / energy
+        ),
+        "constant_chroma": float(pooled.mean().real / energy),
+        "photographs": products.shape[1],
     }
 
 
-def _findings(rows: Sequence[Row], kept: int, count: int) -> list[str]:
-    found = [
-        f"The rebuilt hue is off by {format_rows(rows, OFF)}, where chance is 90°.",
-        "Of the photographs' chroma, what follows the turn and what stays where it was: "
-        f"{format_rows(rows, '{label} {part that follows:.2f} and {part that stays:.2f}')}.",
-        f"{kept} of {count} photographs have colour enough in the middle to be turned.",
+def present(measurement: Measurement) -> Presentation:
+    """Presents hue errors by layer, rotations, and one photograph in every hue."""
+    table, arrays, facts = measurement.table, measurement.arrays, measurement.facts
+    errors = format_rows(table, "{label} {hue_error:.1f} ± {hue_error_se:.1f}°")
+    parts = format_rows(table, "{label} {rotating_chroma:.2f} and {constant_chroma:.2f}")
+    findings = [
+        f"The mean hue error is {errors}, where chance is 90°.",
+        "Chroma that rotates with the object and chroma that stays constant, as fractions of the "
+        f"photographs' chroma: {parts}.",
+        f"{facts['photographs']} of {facts['images']} photographs have enough colour in the centre "
+        "for their hue to be rotated.",
     ]
-    flat = [row for row in rows if row[ERROR] > _NEAR_CHANCE]
-    if flat:
-        found.insert(1, f"Near chance, since the hue hardly turns: {format_rows(flat, '{label}')}.")
-    return found
+    chance = table[table["hue_error"] > _NEAR_CHANCE]
+    if len(chance):
+        findings.insert(
+            1, f"Near chance, with a hue that hardly rotates: {format_rows(chance, '{label}')}."
+        )
+    return Presentation(
+        "Hue of reconstructions as an object's hue is rotated",
+        f"The hue of the centre of {facts['photographs']} of {facts['images']} photographs, those "
+        f"with colour there, was rotated around the colour circle in {facts['angles']} steps. The "
+        "hue error is the angle between the reconstructed hue and the hue shown, averaged over "
+        "steps and photographs; 90° is chance. Chroma is that reconstructed along the common "
+        "rotation, as a fraction of the photographs' chroma; part of it rotates with the object, "
+        "and part keeps the photographs' original hue.",
+        findings,
+        [
+            _rotation_chart(arrays["products"], arrays["rotations"]),
+            charts.table_dot_chart(
+                table,
+                "hue_error",
+                "hue_error_se",
+                title="Hue error by layer",
+                caption="Means over photographs, with standard errors.",
+                x="angle to the hue shown (degrees; chance: 90)",
+            ),
+            image_rows(
+                arrays["pictures"],
+                title="One photograph with its hue turned",
+                caption="The most colourful photograph, and its reconstructions.",
+                columns=[f"{degrees:.0f}°" for degrees in arrays["rotations"]],
+            ),
+        ],
+    )
 
 
-def _turn_chart(names: Sequence[str], agreements: np.ndarray, turns: np.ndarray) -> Figure:
-    # Steps from one angle to the next are taken the short way round.
-    angles = np.degrees(np.unwrap(np.angle(agreements.sum(2))))
-    table = pd.DataFrame(angles.T, turns, names).melt(ignore_index=False, var_name="label")
+def _rotation_chart(products: dict[str, np.ndarray], rotations: np.ndarray) -> Figure:
+    # From one angle to the next, steps are taken the short way round.
+    angles = {label: np.degrees(np.unwrap(np.angle(own.sum(1)))) for label, own in products.items()}
+    table = pd.DataFrame(angles, rotations).melt(ignore_index=False, var_name="label")
     return charts.table_line_chart(
-        table.rename_axis("turn").reset_index(),
-        "turn",
+        table.rename_axis("rotation").reset_index(),
+        "rotation",
         "value",
-        caption="Of all photographs together. A line that rises with the input's follows it. "
-        "One that turns back keeps more of the photographs' own hue than of the hue shown, and a "
-        "flat one guesses the same hue whatever it is shown.",
-        title="Hue rebuilt by hue shown",
-        x="turn of the object's hue (degrees)",
-        y="turn of the rebuilt hue (degrees)",
+        caption="Pooled over all photographs. A line parallel to the input's follows the hue "
+        "shown. One that turns back keeps more of the photographs' original hue than of the hue "
+        "shown, and a flat one always has the same hue.",
+        title="Reconstructed hue by hue shown",
+        x="rotation of the object's hue (degrees)",
+        y="rotation of the reconstructed hue (degrees)",
         floor=None,
     )
+
+
+EXPERIMENT = Experiment(
+    order=50,
+    default_inverters=shipped_alexnet(),
+    measure=measure,
+    judge=claims.color,
+    present=present,
+    exhibits=(
+        Exhibit(
+            40,
+            "A hue turned through the circle",
+            "One photograph with its hue turned",
+            "The centre of one photograph is painted in every hue. A layer that represents its "
+            "colour changes along with the first row; one that infers it from the rest of the "
+            "photograph keeps to the usual colours of such things.",
+            "The colour of the object",
+        ),
+    ),
+)

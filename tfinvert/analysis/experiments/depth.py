@@ -1,4 +1,4 @@
-"""What classifiers keep on their way down: layers of several networks, by one measure."""
+"""Reconstruction error, LPIPS and uncertainty by depth in several networks."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,126 +8,159 @@ import pandas as pd
 import tqdm
 
 from tfinvert import metrics
-from tfinvert.analysis.inverters import layer_name, network_names
-from tfinvert.analysis.result import Result, format_rows, inverter_columns
+from tfinvert.analysis.experiment import Experiment, Measurement, Presentation, make_table
+from tfinvert.analysis.inverters import (
+    inverter_columns,
+    layer_name,
+    network_names,
+    shipped_alexnet,
+)
 from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.metrics import lpips
 from tfinvert.reporting import charts
+from tfinvert.reporting.columns import column_label, format_rows
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
 
-OF, PLACE, ENTRIES = "network", "depth", "entries"
-ERROR, LPIPS, DEVIATION = "normalised error", "LPIPS", "uncertainty"
-_SHOWN = 6
+_MEASURES = "normalized_error", "lpips", "uncertainty"
+_PICTURES = 6
 
 
 def check(name: str, inverter: Inverter) -> None:
-    """Raises `InputError` for what is no layer of a network, and for images too small for LPIPS."""
+    """Checks that the inverter is of a network's layer, on images large enough for LPIPS.
+
+    Raises:
+      InputError: it is not.
+    """
     if inverter.feature.model is None or "/" not in inverter.feature.name:
         raise InputError(
-            f"depth takes inverters of layers of networks. Received: {name}, of "
-            f"{inverter.feature.name}"
+            f"depth takes inverters of network layers. Received: {name}, of {inverter.feature.name}"
         )
     lpips.check_size(inverter.feature.image_shape[:2])
 
 
-def depth(inverters: dict[str, Inverter], images: np.ndarray) -> Result:
-    """Scores inverters of several networks' layers on the same images.
+def measure(inverters: dict[str, Inverter], images: np.ndarray) -> Measurement:
+    """Scores inverters of layers of several networks on the same images.
 
-    All reconstructions are resized to the images' size and scored there. Whether the decoders had
-    the same budget is what the inverters' cards say, and stands in the table.
+    Reconstructions are resized to the size of the images and scored there. The training steps of
+    each inverter are in the table, since inverters need not have had the same budget.
 
     Args:
       inverters: by name; those of a network from its first layer to its last.
       images: `[n, H, W, 3]` in [0, 1], of the size the features take.
 
     Raises:
-      InputError: `check` refuses an inverter, or two are of one layer.
+      InputError: two inverters are of one layer.
     """
-    for name, inverter in inverters.items():
-        check(name, inverter)
-    of = network_names(inverters)
-    twice = Counter((of[name], layer_name(inverter)) for name, inverter in inverters.items())
-    if max(twice.values()) > 1:
-        (network, layer), _ = twice.most_common(1)[0]
-        raise InputError(f"depth takes each layer once. Received: {network}/{layer} twice")
+    networks = network_names(inverters)
+    layers = Counter((networks[name], layer_name(each)) for name, each in inverters.items())
+    (network, layer), count = layers.most_common(1)[0]
+    if count > 1:
+        raise InputError(
+            "depth takes one inverter of each layer; leave out the others. Received: "
+            f"{count} of {network}/{layer}"
+        )
     scale, size = metrics.mean_pairwise_distance(images), images.shape[1:3]
-    chosen = evenly_spaced_indices(len(images), _SHOWN)
-    rows, pictures, reached = [], {}, {}
+    chosen = evenly_spaced_indices(len(images), _PICTURES)
+    rows, pictures, depths = [], {}, Counter()
     for name, inverter in tqdm.tqdm(inverters.items(), "depth", leave=False):
-        network = of[name]
-        reached[network] = reached.get(network, 0) + 1
+        network = networks[name]
+        depths[network] += 1
         features = inverter.encode(images)
         rebuilt = resize_images(inverter.invert(features), size)
         rows.append(
             {
                 **inverter_columns(name, inverter),
-                OF: network,
-                PLACE: reached[network],
-                ENTRIES: int(np.prod(inverter.feature.spec.shape)),
-                ERROR: metrics.normalized_error(images, rebuilt, scale),
-                LPIPS: lpips.lpips(images, rebuilt),
-                DEVIATION: _deviation(inverter, features),
+                "network": network,
+                "depth": depths[network],
+                "entries": int(np.prod(inverter.feature.spec.shape)),
+                "normalized_error": metrics.normalized_error(images, rebuilt, scale),
+                "lpips": lpips.lpips(images, rebuilt),
+                "uncertainty": _rms_uncertainty(inverter, features),
                 "steps": inverter.card.get("steps"),
                 "weights": inverter.network.count_params(),
             }
         )
         own = pictures.setdefault(network, {"original": images[chosen]})
-        own[inverter_columns(name, inverter)["layer"]] = rebuilt[chosen]
-    table = pd.DataFrame(rows)
-    return Result(
-        "What networks keep on their way down",
-        f"{len(images)} photographs, scored at {size[0]}×{size[1]} pixels, N = {scale:.2f}. The "
-        "uncertainty is the root mean square of the deviations that the inverters tell. Decoders "
-        "are compared as they were trained: see their steps.",
-        _findings(table),
-        rows,
-        [*_charts(table), *(_pictures(*own) for own in pictures.items())],
+        own[layer_name(inverter)] = rebuilt[chosen]
+    return Measurement(
+        make_table(rows),
+        {"pictures": pictures},
+        {"images": len(images), "size": size, "scale": scale},
     )
 
 
-def _deviation(inverter: Inverter, features: np.ndarray) -> float | None:
+def _rms_uncertainty(inverter: Inverter, features: np.ndarray) -> float | None:
     if inverter.uncertainty_head is None:
         return None
     return float(np.sqrt(np.mean(np.square(inverter.uncertainty(features)))))
 
 
-def _findings(table: pd.DataFrame) -> list[str]:
-    def told(own: pd.DataFrame) -> str:
-        last = f" / {{{DEVIATION}:.3f}}" if own[DEVIATION].notna().all() else ""
-        return format_rows(own, f"{{layer}} {{{ERROR}:.3f}} / {{{LPIPS}:.3f}}{last}")
+def present(measurement: Measurement) -> Presentation:
+    """Presents each measure by depth, and reconstructions from the layers of each network."""
+    facts = measurement.facts
+    height, width = facts["size"]
+    return Presentation(
+        "Reconstruction by depth in several networks",
+        f"{facts['images']} photographs, scored at {height}×{width} pixels, "
+        f"N = {facts['scale']:.2f}. The uncertainty is the root mean square of the standard "
+        "deviations that the inverters predict. Inverters are compared as they were trained: see "
+        "their steps.",
+        _findings(measurement.table),
+        [
+            *_charts(measurement.table),
+            *(_pictures(*own) for own in measurement.arrays["pictures"].items()),
+        ],
+    )
 
-    of = " / uncertainty" if table[DEVIATION].notna().any() else ""
+
+def _findings(table: pd.DataFrame) -> list[str]:
+    def scores(own: pd.DataFrame) -> str:
+        template = "{layer} {normalized_error:.3f} / {lpips:.3f}"
+        complete = own["uncertainty"].notna().all()
+        return format_rows(own, template + (" / {uncertainty:.3f}" if complete else ""))
+
+    suffix = " / uncertainty" if table["uncertainty"].notna().any() else ""
     return [
-        f"{network}: error / LPIPS{of}, {told(own)}."
-        for network, own in table.groupby(OF, sort=False)
+        f"{network}: error / LPIPS{suffix}, {scores(own)}."
+        for network, own in table.groupby("network", sort=False)
     ]
 
 
 def _charts(table: pd.DataFrame) -> list[Figure]:
-    measured = [column for column in (ERROR, LPIPS, DEVIATION) if table[column].notna().any()]
+    measured = [column for column in _MEASURES if table[column].notna().any()]
+    titles = {column: column_label(column) for column in measured}
     return [
         charts.table_line_chart(
             table,
-            PLACE,
+            "depth",
             column,
-            series=OF,
+            series="network",
             caption="Layers in the order given, from the first of each network.",
-            title=f"{column[0].upper()}{column[1:]} by depth",
-            x=PLACE,
-            y=column,
+            title=f"{title[0].upper()}{title[1:]} by depth",
+            x=column_label("depth"),
+            y=title,
             floor=None,
             ordered=False,
         )
-        for column in measured
+        for column, title in titles.items()
     ]
 
 
-def _pictures(network: str, shown: Mapping[str, np.ndarray]) -> Figure:
+def _pictures(network: str, pictures: Mapping[str, np.ndarray]) -> Figure:
     return image_rows(
-        shown,
+        pictures,
         title=f"Down the layers: {network}",
-        caption=f"Photographs, and what comes back from each layer of {network}.",
+        caption=f"Photographs, and reconstructions from each layer of {network}.",
     )
+
+
+EXPERIMENT = Experiment(
+    order=160,
+    default_inverters=shipped_alexnet(),
+    measure=measure,
+    present=present,
+    check=check,
+)

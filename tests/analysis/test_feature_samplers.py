@@ -1,13 +1,15 @@
-"""Samplers on data whose distribution is known."""
+"""Samplers on data of known distributions."""
 
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp, norm, rankdata
+from sklearn.decomposition import PCA
 
 from tfinvert.analysis.feature_samplers import (
     GaussianCopula,
     GaussianMixtureCopula,
     IndependentHistograms,
+    PCAFrechetDistance,
     TruncatedGaussian,
     normal_scores,
 )
@@ -17,12 +19,12 @@ EXACT = [
     IndependentHistograms,
     GaussianCopula,
     GaussianMixtureCopula,
-]  # with the histograms themselves
+]  # keep the histograms exactly
 
 
 @pytest.fixture(scope="module")
 def layer():
-    """Like a layer's: 40 units of 3 common causes, from always active to always zero."""
+    """Activations like a layer's: 40 units with 3 common causes, always active to always zero."""
     rng = np.random.default_rng(0)
     causes = rng.standard_normal((600, 3)) @ rng.standard_normal((3, 40))
     values = causes + 0.3 * rng.standard_normal(causes.shape)
@@ -30,7 +32,7 @@ def layer():
 
 
 @pytest.mark.parametrize("sampler", ALL)
-def test_draws_have_the_shape_given_and_are_the_same_for_the_same_seed(sampler, layer):
+def test_draws_have_the_shape_of_the_features_and_depend_on_the_seed(sampler, layer):
     grids = layer[:40].reshape(40, 2, 4, 5)
     drawn = [sampler(grids).draw(7, np.random.default_rng(seed)) for seed in (3, 3, 4)]
     assert drawn[0].shape == (7, 2, 4, 5) and drawn[0].dtype == np.float32
@@ -59,7 +61,7 @@ def test_a_truncated_gaussian_has_the_zeros_and_the_mean_of_each_dimension(layer
     assert never.any() and not drawn[:, never].any()
 
 
-def test_a_truncated_gaussian_of_signed_features_is_the_gaussian():
+def test_a_truncated_gaussian_of_signed_features_is_a_gaussian():
     features = np.random.default_rng(0).normal([-2, 0, 3], [1, 2, 0.5], (4000, 3))
     drawn = TruncatedGaussian(features).draw(20000, np.random.default_rng(1))
     np.testing.assert_allclose(drawn.mean(0), [-2, 0, 3], atol=0.1)
@@ -84,7 +86,7 @@ def test_the_copula_keeps_correlations_that_independent_draws_lose(layer):
 
 
 @pytest.mark.parametrize(("share", "dimensions"), [(0.0, 30), (0.3, 12), (0.6, 40)])
-def test_ranking_equal_values_by_the_model_recovers_what_random_ranks_dilute(share, dimensions):
+def test_ranking_equal_values_by_the_model_recovers_correlations(share, dimensions):
     rng = np.random.default_rng(0)
     own = rng.standard_normal((2000, dimensions))
     values = np.sqrt(share) * rng.standard_normal((2000, 1)) + np.sqrt(1 - share) * own
@@ -103,7 +105,7 @@ def test_ranking_equal_values_by_the_model_recovers_what_random_ranks_dilute(sha
         assert abs(difference()) < 0.01
 
 
-def test_a_mixture_is_recovered_where_no_pair_of_dimensions_is_correlated():
+def test_a_mixture_is_recovered_without_pairwise_correlations():
     rng = np.random.default_rng(0)
     signs = rng.choice([-1.0, 1.0], (800, 2))
     signs = np.column_stack([signs, signs.prod(1)])  # of three, any two are independent
@@ -122,17 +124,27 @@ def test_a_mixture_is_recovered_where_no_pair_of_dimensions_is_correlated():
     assert abs(parity(one) - 0.5) < 0.05
 
 
-def test_few_images_are_enough_to_fit():
+def test_samplers_fit_few_images():
     features = np.maximum(np.random.default_rng(0).standard_normal((8, 50)), 0)
     for sampler in ALL:
         drawn = sampler(features).draw(8, np.random.default_rng(0))
         assert np.isfinite(drawn).all() and drawn.min() >= 0
 
 
-def test_normal_scores_are_those_of_the_ranks_and_ties_go_by_the_second_array():
+def test_normal_scores_of_ranks_with_ties_in_the_given_order():
     features = np.array([[3.0, 0], [1, 0], [2, 5], [9, 0]])
-    among_equal = np.array([[0.0, 0.3], [0, 0.1], [0, 0.0], [0, 0.2]])
+    tie_order = np.array([[0.0, 0.3], [0, 0.1], [0, 0.0], [0, 0.2]])
     ranks = np.column_stack([rankdata(features[:, 0]), [3, 1, 4, 2]])
     expected = norm.ppf((ranks - 0.5) / 4)
     expected /= expected.std(0, ddof=1)
-    np.testing.assert_allclose(normal_scores(features, among_equal), expected, rtol=1e-6)
+    np.testing.assert_allclose(normal_scores(features, tie_order), expected, rtol=1e-6)
+
+
+def test_the_frechet_distance_is_along_a_quarter_as_many_components_as_images():
+    features = np.random.default_rng(0).standard_normal((40, 3, 4, 5))
+    metric = PCAFrechetDistance(features)
+    assert metric.dimensions == 10
+    assert metric.distance(features) == pytest.approx(0, abs=1e-9)
+    # Moved along the first component by one unit: the distance is 1.
+    first = PCA(1).fit(features.reshape(40, -1)).components_[0]
+    assert metric.distance(features + first.reshape(3, 4, 5)) == pytest.approx(1, rel=1e-5)
