@@ -30,7 +30,8 @@ def untrained(feature, any_size=False):
         x = keras.layers.Cropping2D(0)(x)
     network = keras.Model(inputs, x)
     weights = network.get_weights()
-    weights[-2] *= 5.0  # so that reconstructions vary around mid-grey and are not clipped
+    weights[0] *= 20.0  # huge features overflow between the layers, as in a deep network
+    weights[-2] *= 0.25  # so that reconstructions vary around mid-grey and are not clipped
     weights[-1] += 0.5
     network.set_weights(weights)
     shape = feature.spec.shape[-1:] if feature.standardize == "channel" else ()
