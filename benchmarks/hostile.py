@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import c_program
@@ -400,7 +400,7 @@ class Outcome:
 def send(
     server: Server,
     inverter: Inverter,
-    requests: int,
+    numbers: Iterable[int],
     seed: int = 0,
     seconds: float = 60.0,
     minutes: float = 60.0,
@@ -410,7 +410,7 @@ def send(
     Args:
       server: serves the exported inverter.
       inverter: the inverter.
-      requests: number of requests.
+      numbers: numbers of the requests, see `make_request`.
       seed: random seed of the requests.
       seconds: time limit of an answer.
       minutes: time after which no more requests are sent.
@@ -424,7 +424,7 @@ def send(
     assert _ask(server, good, seconds)[0]
     outcome.before = server.peak_memory()
     end = time.monotonic() + 60 * minutes
-    for number in itertools.takewhile(lambda _: time.monotonic() < end, range(requests)):
+    for number in itertools.takewhile(lambda _: time.monotonic() < end, numbers):
         request = make_request(seed, number, inverter)
         begin = time.monotonic()
         answer, error = _ask(server, request, seconds)
@@ -453,7 +453,12 @@ def main() -> None:
         begin = time.monotonic()
         with c_program.Program(program, model) as server:
             outcome = send(
-                server, inverter, options.requests, options.seed, options.seconds, options.minutes
+                server,
+                inverter,
+                range(options.requests),
+                options.seed,
+                options.seconds,
+                options.minutes,
             )
     duration = time.monotonic() - begin
     print("| request | rejected | answered |\n| --- | --- | --- |")

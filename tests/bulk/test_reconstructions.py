@@ -86,7 +86,7 @@ def test_an_exported_model_gives_the_same_output(place, tmp_path, inverter):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "summary.json").write_text("old")
     data = f"folder:{place / 'images'}"
-    for _ in range(2):
+    for _ in range(2):  # a second run overwrites the output
         reconstruct(str(model), data, tmp_path / "out", image_size=64)
         check(tmp_path / "out", place, inverter)
     with pytest.raises(tfinvert.InputError, match="any size; choose one with --image_size"):

@@ -17,7 +17,7 @@ from tfinvert.metrics.evaluation import (
 
 @pytest.fixture(scope="module")
 def images(photos):
-    return photos[::4]
+    return photos[::8]
 
 
 @pytest.fixture(scope="module")

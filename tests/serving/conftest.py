@@ -1,4 +1,5 @@
 import contextlib
+import functools
 import os
 
 import c_program
@@ -29,7 +30,8 @@ def untrained(feature, any_size=False):
         x = keras.layers.Cropping2D(0)(x)
     network = keras.Model(inputs, x)
     weights = network.get_weights()
-    weights[-2] *= 5.0  # so that reconstructions vary around mid-grey and are not clipped
+    weights[0] *= 20.0  # huge features overflow between the layers, as in a deep network
+    weights[-2] *= 0.25  # so that reconstructions vary around mid-grey and are not clipped
     weights[-1] += 0.5
     network.set_weights(weights)
     shape = feature.spec.shape[-1:] if feature.standardize == "channel" else ()
@@ -37,15 +39,26 @@ def untrained(feature, any_size=False):
     return tfinvert.Inverter(feature, standardization, network, {})
 
 
+@functools.cache
+def _load(model):
+    return tf.saved_model.load(str(model))
+
+
+@pytest.fixture(scope="session")
+def signatures():
+    """A function from the directory of a SavedModel to its signatures."""
+    return lambda model: _load(model).signatures
+
+
 class InProcess:
     """A SavedModel in this process, with the interface of `c_program.Program`."""
 
     def __init__(self, model):
-        self._model = tf.saved_model.load(str(model))
+        self._signatures = _load(model).signatures
 
     def ask(self, endpoint, value, output, shape=(1,), seconds=None):
         """Returns the bytes of an output, or None and the error's text."""
-        function = self._model.signatures[endpoint]
+        function = self._signatures[endpoint]
         (name,) = function.structured_input_signature[1]
         if isinstance(value, bytes):
             tensor = tf.fill(shape, tf.constant(value))

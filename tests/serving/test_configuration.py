@@ -87,8 +87,8 @@ def test_metrics_have_the_documented_path():
     assert path in document
 
 
-def test_warm_up_records_are_prediction_logs(model):
-    loaded = tf.saved_model.load(str(model)).signatures
+def test_warm_up_records_are_prediction_logs(model, signatures):
+    loaded = signatures(model)
     seen = []
     for record in tf.data.TFRecordDataset(str(model / PATH)).as_numpy_iterator():
         log = prediction_log_pb2.PredictionLog.FromString(record)

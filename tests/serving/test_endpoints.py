@@ -13,6 +13,8 @@ from PIL import Image
 
 from tfinvert.data.decode import decode_rgb as decode_on_host
 from tfinvert.errors import InputError
+from tfinvert.inverter import Inverter
+from tfinvert.networks import uncertainty
 from tfinvert.serving.endpoints import make_endpoints
 from tfinvert.serving.image_decoding import MAX_PIXELS, decode_rgb
 
@@ -178,7 +180,9 @@ def test_a_batch_of_several_sizes_and_formats(inverter, photo):
         np.testing.assert_allclose(together["reconstruction"][i], alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["inverter", "any_size_inverter"])
+@pytest.mark.parametrize(
+    "name", ["inverter", pytest.param("any_size_inverter", marks=pytest.mark.slow)]
+)
 def test_a_batch_of_files_gives_what_each_file_gives_alone(request, name, photo):
     reconstruct = endpoint(request.getfixturevalue(name), "reconstruct_bytes")
     for sides in ((64, 64), (64, 50)):  # files of one size, and of two
@@ -188,6 +192,20 @@ def test_a_batch_of_files_gives_what_each_file_gives_alone(request, name, photo)
             alone = reconstruct(tf.constant([file]))["png_bytes"].numpy()[0]
             difference = decode_on_host(found).astype(int) - decode_on_host(alone)
             assert np.abs(difference).max() <= 1
+
+
+def test_uncertainty_is_an_output(inverter, photo):
+    head = uncertainty.build_head(inverter.network)
+    for weight in head.weights:
+        weight.assign(weight + 0.01)
+    parts = inverter.feature, inverter.standardization, inverter.network, {}
+    with_head = Inverter(*parts, uncertainty.UncertaintyHead(head, np.ones(3, "f4")))
+    images = photo[np.newaxis].astype(np.float32) / 255
+    features = with_head.encode(images)
+    for name, value in (("serving_default", images), ("invert", features)):
+        found = endpoint(with_head, name)(tf.constant(value))
+        np.testing.assert_allclose(found["reconstruction"], inverter.invert(features), atol=1e-5)
+        np.testing.assert_allclose(found["uncertainty"], with_head.uncertainty(features), rtol=1e-3)
 
 
 def test_one_bad_image_fails_its_batch(inverter, photo):

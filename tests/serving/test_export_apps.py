@@ -4,21 +4,31 @@ import pytest
 
 from tests import programs
 from tests.programs import call, error_line
+from tfinvert.serving import ENDPOINTS
 
 
-@pytest.mark.parametrize("run", [programs.run, pytest.param(call, marks=pytest.mark.slow)])
-def test_export_and_check(run, inverter, tmp_path):
+@pytest.mark.parametrize(
+    ("run", "endpoints"),
+    [
+        (programs.run, ["invert"]),
+        pytest.param(call, ENDPOINTS, marks=pytest.mark.slow),
+    ],
+    ids=["in process", "process"],
+)
+def test_export_and_check(run, endpoints, inverter, tmp_path):
     inverter.save(tmp_path / "inverter")
     model = tmp_path / "models" / "hog"
     flags = [f"--inverter={tmp_path / 'inverter'}", f"--output={model}"]
+    flags.append(f"--endpoints={','.join(endpoints)}")
     result = run("export/export_savedmodel.py", *flags)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith(f"{model}/1: serving_default, reconstruct_bytes, invert\n")
+    assert result.stdout.startswith(f"{model}/1: {', '.join(endpoints)}\n")
     again = run("export/export_savedmodel.py", *flags)
     assert error_line(again).startswith(f"error: {model}/1 already exists")
     result = run("export/check_savedmodel.py", f"--model={model}/1")
     assert result.returncode == 0, result.stderr
-    assert "reconstruct_bytes\n  input image_bytes: string [?]\n" in result.stdout
+    assert "invert\n  input features: float32 [?, 8, 8, 31]\n" in result.stdout
+    assert ("input image_bytes: string [?]\n" in result.stdout) == (len(endpoints) > 1)
     assert f"\n{model}/1: can be served\n" in result.stdout
 
 

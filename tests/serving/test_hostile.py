@@ -5,20 +5,24 @@ import numpy as np
 import pytest
 
 
-@pytest.mark.parametrize("requests", [hostile.NUM_KINDS, pytest.param(200, marks=pytest.mark.slow)])
-def test_hostile_requests_are_rejected(serve, any_size_model, any_size_inverter, requests):
+@pytest.mark.parametrize(
+    "numbers",
+    [range(0, hostile.NUM_KINDS, 3), pytest.param(range(200), marks=pytest.mark.slow)],
+    ids=["some kinds", "all kinds"],
+)
+def test_hostile_requests_are_rejected(serve, any_size_model, any_size_inverter, numbers):
     with serve(any_size_model) as program:
-        outcome = hostile.send(program, any_size_inverter, requests, seconds=30)
+        outcome = hostile.send(program, any_size_inverter, numbers, seconds=30)
     assert not outcome.wrong
-    assert outcome.rejected.total() + outcome.answered.total() == requests
-    assert min(outcome.rejected.total(), outcome.answered.total()) > requests / 10
+    assert outcome.rejected.total() + outcome.answered.total() == len(numbers)
+    assert min(outcome.rejected.total(), outcome.answered.total()) > len(numbers) / 10
     assert outcome.peak < outcome.before + 1.5
 
 
 @pytest.mark.slow
 def test_hostile_requests_to_a_model_of_one_size(serve, model, inverter):
     with serve(model) as program:
-        outcome = hostile.send(program, inverter, 100, seed=1, seconds=30)
+        outcome = hostile.send(program, inverter, range(100), seed=1, seconds=30)
     assert not outcome.wrong
     assert outcome.peak < outcome.before + 1.5
 
