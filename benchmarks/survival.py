@@ -1,13 +1,12 @@
-"""Kills programs at random moments and sees whether, started again, they end as unbroken ones do.
+"""Kills programs at random moments and checks that they resume to the result of an undisturbed run.
 
     python benchmarks/survival.py --kills=100
 
-A small run of training, its evaluation, its saving, a cache being written and an analysis are each
-killed (SIGKILL) at a moment drawn from the time that they take, two programs at once. After each
-kill every file under its final name must be whole. Then the same command is given again, and what
-it leaves must equal, bit for bit, what an unbroken run left: weights, losses, errors, cached files,
-results and figures, all but times. Programs run with one thread: with more, TensorFlow may add in
-another order.
+Small programs are killed (SIGKILL) at a random moment of their training, evaluation, saving, cache
+writing or analysis, two programs in parallel. After each kill every file under its final name must
+be complete. The same command then resumes, and its output must equal that of an undisturbed run bit
+for bit: weights, losses, errors, cached files, results and figures, everything but times. Programs
+run with one thread, because with several TensorFlow may sum in another order.
 """
 
 import concurrent.futures
@@ -67,7 +66,7 @@ PROGRAMS = {
         "--workdir=run",
     ),
 }
-# What is killed: a program, while it is in a function.
+# Phase → the program that is killed while it runs a function.
 PHASES = {
     "training": ("training", "tfinvert.training.train_inverter:train_inverter"),
     "evaluation": ("training", "tfinvert.runs.training:evaluate"),
@@ -76,23 +75,23 @@ PHASES = {
     "cache": ("cache", "tfinvert.training.datasets:open_cache"),
     "analysis": ("analysis", "tfinvert.runs.analyses:run_experiments"),
 }
-# What differs from run to run: times, the process' memory, and digests of what holds times.
-_TIMES = re.compile(r"second|minute|memory|date|created|^inverters$")
-# Unfinished files, the lock, and what is compared through what is made of it.
-_LEFT_OUT = re.compile(r"\..*|checkpoints|summaries")
-_SAID = ".said"
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tfinvert.runs.training", "tfinvert.runs.analyses"])
+# Keys of values that differ between runs: times, memory, and digests of files that contain times.
+_VARYING_KEYS = re.compile(r"second|minute|memory|date|created|^inverters$")
+# Unfinished files, the lock, and files whose content is compared through other files.
+_IGNORED = re.compile(r"\..*|checkpoints|summaries")
+_OUTPUT = ".output"
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tfinvert.runs.training", "tfinvert.runs.analyses"])
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """A kill.
+    """A killed and resumed run.
 
     Attributes:
-      phase: what was killed.
-      hit: whether the program still ran then.
-      wrong: what was not as it should be; "" for a run that survived.
+      phase: the phase in which the program was killed.
+      hit: whether the program was still running.
+      wrong: description of a fault; "" if there was none.
     """
 
     phase: str
@@ -101,20 +100,20 @@ class Trial:
 
 
 def survive(kills: int, seed: int, folder: pathlib.Path) -> list[Trial]:
-    """Kills, starts again and compares; phases in turn.
+    """Kills programs in each phase in turn, resumes them and compares the results.
 
     Args:
-      kills: how many.
-      seed: of the moments.
-      folder: an empty one, to work in.
+      kills: number of kills.
+      seed: random seed of their moments.
+      folder: an empty working folder.
     """
     photos = _write_photographs(folder / "photos")
-    unbroken, seconds = {}, {}
+    undisturbed, seconds = {}, {}
     for program in PROGRAMS:
-        place = folder / "unbroken" / program
+        place = folder / "undisturbed" / program
         times = dict(_run(program, place, photos))
         seconds |= {phase: times[phase] for phase in PHASES if PHASES[phase][0] == program}
-        unbroken[program] = _contents(place)
+        undisturbed[program] = digest_files(place)
     moments = random.Random(seed)
     plan = [
         (phase, moments.uniform(0, seconds[phase]), folder / f"{number}-{phase}")
@@ -125,9 +124,9 @@ def survive(kills: int, seed: int, folder: pathlib.Path) -> list[Trial]:
         program = PHASES[phase][0]
         hit = _killed(program, place, photos, phase, after)
         try:
-            _contents(place)
+            digest_files(place)
             _run(program, place, photos)
-            wrong = _difference(unbroken[program], _contents(place))
+            wrong = find_differences(undisturbed[program], digest_files(place))
         except Exception as error:
             wrong = f"{type(error).__name__}: {error}"
         if not wrong:
@@ -139,7 +138,7 @@ def survive(kills: int, seed: int, folder: pathlib.Path) -> list[Trial]:
 
 
 def _write_photographs(folder: pathlib.Path) -> pathlib.Path:
-    """Some tiles of embedded photographs as files."""
+    """Writes tiles of scikit-image's photographs as files."""
     from tfinvert.data.open_source import open_source
     from tfinvert.metrics.evaluation import read_images
     from tfinvert.reporting.grids import write_png
@@ -150,24 +149,24 @@ def _write_photographs(folder: pathlib.Path) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def _started(program: str, place: pathlib.Path, photos: pathlib.Path) -> Iterator[Any]:
-    """A program in a process of its own, and the end of a pipe that tells where it is."""
-    ours, its = _PROCESSES.Pipe(duplex=False)
-    process = _PROCESSES.Process(target=_child, args=(program, place, photos, its))
+def _run_in_process(program: str, place: pathlib.Path, photos: pathlib.Path) -> Iterator[Any]:
+    """Runs a program in a new process; yields the process and a pipe with its progress."""
+    own_pipe, child_pipe = _CONTEXT.Pipe(duplex=False)
+    process = _CONTEXT.Process(target=_child, args=(program, place, photos, child_pipe))
     process.start()
-    its.close()
+    child_pipe.close()
     try:
-        yield process, ours
+        yield process, own_pipe
     finally:
         process.kill()
         process.join()
-        ours.close()
+        own_pipe.close()
 
 
 def _run(program: str, place: pathlib.Path, photos: pathlib.Path) -> dict[str, float]:
-    """Runs a program to its end; the seconds of its phases."""
+    """Runs a program to its end and returns the duration of each phase in seconds."""
     began, seconds = {}, {}
-    with _started(program, place, photos) as (process, pipe):
+    with _run_in_process(program, place, photos) as (process, pipe):
         for phase, ends in _messages(pipe):
             if ends:
                 seconds[phase] = time.perf_counter() - began[phase]
@@ -175,16 +174,16 @@ def _run(program: str, place: pathlib.Path, photos: pathlib.Path) -> dict[str, f
                 began[phase] = time.perf_counter()
         process.join()
         if process.exitcode:
-            said = (place / _SAID).read_text(encoding="utf-8").strip().splitlines()
-            raise RuntimeError(f"status {process.exitcode}: {said[-1] if said else ''}")
+            lines = (place / _OUTPUT).read_text(encoding="utf-8").strip().splitlines()
+            raise RuntimeError(f"status {process.exitcode}: {lines[-1] if lines else ''}")
     return seconds
 
 
 def _killed(
     program: str, place: pathlib.Path, photos: pathlib.Path, phase: str, after: float
 ) -> bool:
-    """Kills a program so many seconds after a phase began; whether it still ran."""
-    with _started(program, place, photos) as (process, pipe):
+    """Kills a program some seconds into a phase; returns whether it was still running."""
+    with _run_in_process(program, place, photos) as (process, pipe):
         for message in _messages(pipe):
             if message == (phase, False):
                 process.join(after)
@@ -199,64 +198,64 @@ def _messages(pipe: Any) -> Iterator[tuple[str, bool]]:
 
 
 def _child(program: str, place: pathlib.Path, photos: pathlib.Path, pipe: Any) -> None:
-    """Runs a recipe, as its command would, and tells when phases begin and end."""
+    """Runs a recipe like its command, and reports when phases begin and end."""
     place.mkdir(parents=True, exist_ok=True)
     os.chdir(place)
-    said = os.open(_SAID, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
+    output = os.open(_OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     for phase, (of, function) in PHASES.items():
         if of == program:
-            _announce(function, phase, pipe)
+            _report_phase(function, phase, pipe)
     recipe, *arguments = PROGRAMS[program]
     sys.argv = [recipe, *(argument.format(photos=photos) for argument in arguments)]
     runpy.run_path(str(RECIPES / recipe), run_name="__main__")
 
 
-def _announce(function: str, phase: str, pipe: Any) -> None:
-    """Has a function say when it is entered and left."""
+def _report_phase(function: str, phase: str, pipe: Any) -> None:
+    """Wraps a function so that it reports its beginning and end."""
     module, _, path = function.partition(":")
     *owners, name = path.split(".")
     owner = functools.reduce(getattr, owners, importlib.import_module(module))
     original = getattr(owner, name)
 
     @functools.wraps(original)
-    def announced(*args: Any, **kwargs: Any) -> Any:
+    def reported(*args: Any, **kwargs: Any) -> Any:
         pipe.send((phase, False))
         result = original(*args, **kwargs)
         pipe.send((phase, True))
         return result
 
-    setattr(owner, name, announced)
+    setattr(owner, name, reported)
 
 
-def _contents(place: pathlib.Path) -> dict[str, str]:
-    """Digests of all that must be equal, by path.
+def digest_files(place: pathlib.Path) -> dict[str, str]:
+    """Returns digests, by path, of everything that must be equal.
 
     Raises:
-      Exception: a file is not whole.
+      Exception: a file is not complete.
     """
     digests = {}
     for path in sorted(place.rglob("*")):
         name = path.relative_to(place)
-        if path.is_file() and not any(_LEFT_OUT.match(part) for part in name.parts):
+        if path.is_file() and not any(_IGNORED.match(part) for part in name.parts):
             digests[str(name)] = hashlib.sha256(_content(path)).hexdigest()
     return digests
 
 
 def _content(path: pathlib.Path) -> bytes:
-    """What of a file must be equal, times left out."""
+    """Returns the part of a file that must be equal, without times."""
     whole = path.read_bytes()
     if path.suffix == ".json":
-        return json.dumps(_timeless(json.loads(whole))).encode()
+        return json.dumps(_without_varying(json.loads(whole))).encode()
     if path.suffix == ".jsonl":
-        # A log: its last line may be cut by a kill, and is then left out by those that read it.
+        # A log, whose last line a kill may truncate; readers ignore such a line.
         lines = [json.loads(line) for line in whole.splitlines(True) if line.endswith(b"\n")]
-        return json.dumps(_timeless(lines)).encode()
+        return json.dumps(_without_varying(lines)).encode()
     if path.suffix == ".npz":
         with np.load(io.BytesIO(whole)) as arrays:
             return b"".join(name.encode() + arrays[name].tobytes() for name in arrays.files)
@@ -266,30 +265,30 @@ def _content(path: pathlib.Path) -> bytes:
     if path.suffix in (".svg", ".html"):
         text = whole.decode()
         if not text.rstrip().endswith(("</svg>", "</html>")):
-            raise ValueError(f"{path} is cut")
+            raise ValueError(f"{path} is truncated")
         return "".join(re.findall(r"data:image[^\"]+|<svg.*?</svg>", text, re.DOTALL)).encode()
     return whole
 
 
-def _timeless(value: Any) -> Any:
+def _without_varying(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _timeless(v) for k, v in value.items() if not _TIMES.search(k)}
-    return [_timeless(item) for item in value] if isinstance(value, list) else value
+        return {k: _without_varying(v) for k, v in value.items() if not _VARYING_KEYS.search(k)}
+    return [_without_varying(item) for item in value] if isinstance(value, list) else value
 
 
-def _difference(expected: dict[str, str], found: dict[str, str]) -> str:
-    """Which files differ, are missing or too many."""
+def find_differences(expected: dict[str, str], found: dict[str, str]) -> str:
+    """Names the files that differ, are missing or are superfluous."""
     names = sorted(expected.keys() | found.keys())
     return ", ".join(name for name in names if expected.get(name) != found.get(name))
 
 
 def main() -> None:
-    """Prints how many survived."""
+    """Kills the programs and prints the table."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         trials = survive(flags.FLAGS.kills, flags.FLAGS.seed, pathlib.Path(folder))
         minutes = (time.perf_counter() - begin) / 60
-    print("| killed in | kills | of a program that still ran | as unbroken, to the bit |")
+    print("| killed in | kills | of a running program | equal to an undisturbed run |")
     print("| --- | --- | --- | --- |")
     for phase in [*PHASES, "all"]:
         some = [trial for trial in trials if phase in (trial.phase, "all")]
@@ -301,7 +300,7 @@ def main() -> None:
             print(f"{trial.phase}: {trial.wrong}")
 
 
-if __name__ == "__main__":  # which it is not in the processes it starts: recipes have these flags
-    flags.DEFINE_integer("kills", 100, "How many.", 1)
-    flags.DEFINE_integer("seed", 0, "Of the moments.")
+if __name__ == "__main__":  # not in the processes it starts, whose recipes define such flags
+    flags.DEFINE_integer("kills", 100, "Number of kills.", 1)
+    flags.DEFINE_integer("seed", 0, "Random seed of their moments.")
     runtime.run(main)

@@ -7,6 +7,7 @@
 import atexit
 import contextlib
 import functools
+import gc
 import io
 import json
 import logging
@@ -45,6 +46,7 @@ def run(program, *arguments, cwd="."):
             if program == "tfinvert":
                 runpy.run_module("tfinvert", run_name="__main__", alter_sys=True)
             else:
+                sys.path.insert(0, os.path.dirname(path))
                 runpy.run_path(path, run_name="__main__")
             status = 0
         except SystemExit as ended:
@@ -55,16 +57,19 @@ def run(program, *arguments, cwd="."):
 
 @contextlib.contextmanager
 def _restored_process_state():
-    """Restores the directory, arguments, flags and signal handlers at the end of a block."""
-    folder, argv, defined = os.getcwd(), sys.argv, {*flags.FLAGS}
+    """Restores directory, arguments, module path, flags and signal handlers after a block."""
+    folder, argv, paths, defined = os.getcwd(), sys.argv, sys.path, {*flags.FLAGS}
+    sys.path = [*paths]
+    gc.freeze()  # so that the collection after an error, of all that TensorFlow loaded, is quick
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             yield
     finally:
+        gc.unfreeze()
         os.chdir(folder)
-        sys.argv = argv
+        sys.argv, sys.path = argv, paths
         flags.FLAGS.remove_flag_values([name for name in flags.FLAGS if name not in defined])
         for number, handler in handlers.items():
             signal.signal(number, handler)

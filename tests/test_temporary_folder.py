@@ -1,13 +1,16 @@
-"""A run of tests leaves nothing in the temporary folder, whatever its tests leave."""
+"""Test runs leave nothing in the temporary folder, whatever single tests leave."""
 
 import os
 import pathlib
 import subprocess
 import sys
+import tempfile
+
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# A folder as TFDS leaves it, AutoGraph's file in a worker, and one of a program that is killed.
+# Leaves a folder, as TFDS does, AutoGraph's file in a worker, and a file of a killed program.
 LEAVES = """
 import pathlib, signal, subprocess, sys, tempfile
 import tensorflow as tf
@@ -31,6 +34,16 @@ def test_leaves_files(tmp_path):
 """
 
 
+def test_temporary_files_lie_in_a_folder_of_this_run(tmp_path):
+    folder = pathlib.Path(tempfile.gettempdir())
+    assert folder.name.startswith("tfinvert-tests-")
+    assert os.environ["TMPDIR"] == str(folder)  # for programs that tests start
+    with tempfile.NamedTemporaryFile() as file:
+        assert folder in pathlib.Path(file.name).parents
+    assert folder in tmp_path.parents
+
+
+@pytest.mark.slow
 def test_nothing_is_left(tmp_path):
     (tmp_path / "test_leaves.py").write_text(LEAVES, encoding="utf-8")
     temporary = tmp_path / "temporary"

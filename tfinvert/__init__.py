@@ -8,9 +8,9 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-# Set before TensorFlow is imported, unless the user has set them. Every program would otherwise begin
-# its output with TensorFlow's messages about instruction sets, missing CUDA and graph rewriting. On
-# processors without AVX-512 TensorFlow would not use oneDNN, which halves the training time there.
+# Set before TensorFlow is imported, unless the user has set them. Otherwise the output of every
+# program would begin with messages about instruction sets, missing CUDA and graph rewriting, and
+# TensorFlow would use oneDNN, which halves the training time, only on processors with AVX-512.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 

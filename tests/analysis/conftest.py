@@ -1,11 +1,19 @@
 """Inverters shared by tests of experiments."""
 
+import functools
+
 import pytest
 
 import tfinvert
 
 
 @pytest.fixture(scope="session")
-def fc6():
+def load_shipped():
+    """Loads each shipped inverter once."""
+    return functools.cache(tfinvert.load)
+
+
+@pytest.fixture(scope="session")
+def fc6(load_shipped):
     """The shipped inverter of AlexNet's fc6."""
-    return tfinvert.load("alexnet-fc6-64")
+    return load_shipped("alexnet-fc6-64")

@@ -13,6 +13,7 @@ def stub_inverter(rebuild, layer="fc8", shape=(10,), **card):
         spec=SimpleNamespace(shape=shape),
         model=rebuild,
         get_config=dict,
+        differentiable=False,
     )
     return SimpleNamespace(
         feature=feature, card=card, encode=np.asarray, invert=rebuild, reconstruct=rebuild

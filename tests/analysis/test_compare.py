@@ -90,7 +90,7 @@ def test_rows_equal_the_closed_form(images, result):
 def test_the_hybrid_starts_from_the_network_and_stays_near(images):
     dark = inverter("conv5", scale=0.5)
     settings = {"gradient_images": 4, "gradient_steps": 1}
-    rows = by_method(EXPERIMENT.run({"dark": dark}, images, settings))
+    rows = by_method(EXPERIMENT.measure({"dark": dark}, images, **settings))
     few = images[[0, 1, 3, 5]]
     start = dark.reconstruct(few)
     scale = metrics.mean_pairwise_distance(images)
@@ -129,32 +129,30 @@ def test_findings_figures_and_claims_agree_with_the_rows(result):
         assert claim.value.startswith(f"conv5 by {gain:.3f} ± ")
 
 
-def test_reconstructions_are_resized(images):
+def test_reconstructions_are_resized_and_gradient_inversion_is_cached(
+    images, tmp_path, monkeypatch
+):
     small = inverter("fc6", grow=8)
-    settings = {"gradient_images": 3, "gradient_steps": 1}
-    rows = by_method(EXPERIMENT.run({"small": small}, images, settings))
+    settings = {"gradient_images": 3, "gradient_steps": 1, "cache": ResultCache(tmp_path)}
+    first = EXPERIMENT.measure({"one": small}, images, **settings)
+    rows = by_method(first)
     few = images[[0, 2, 5]]
     rebuilt = resize_images(small.reconstruct(few), (64, 64))
     error = relative_feature_error(small.encode(rebuilt), small.encode(few)).mean()
     assert rows[NETWORK]["feature_error"] == pytest.approx(error, rel=1e-4)
     assert rows[NETWORK]["feature_error"] > 0
-
-
-def test_gradient_inversion_is_cached(images, tmp_path, monkeypatch):
-    inverters = {"one": inverter("conv5", scale=0.5)}
-    settings = {"gradient_images": 2, "gradient_steps": 3, "cache": ResultCache(tmp_path)}
-    first = EXPERIMENT.run(inverters, images, settings)
     files = sorted(path.name for path in (tmp_path / "compare").iterdir())
     assert files == ["one-gradient.npz", "one-hybrid.npz"]
     monkeypatch.setattr(GradientInversion, "invert", lambda *_: pytest.fail("computed again"))
-    again = EXPERIMENT.run(inverters, images, settings)
+    again = EXPERIMENT.measure({"one": small}, images, **settings)
     assert again.rows[1:2] == first.rows[1:2]
     assert again.rows[2]["feature_error"] == first.rows[2]["feature_error"]
 
 
+@pytest.mark.slow
 def test_a_shipped_inverter(photos):
     one, images = tfinvert.load("alexnet-conv5-64"), photos[::16][:3]
-    result = EXPERIMENT.run({"alexnet-conv5-64": one}, images, {"gradient_steps": 12})
+    result = EXPERIMENT.measure({"alexnet-conv5-64": one}, images, gradient_steps=12)
     rows, phi = by_method(result), one.encode(images)
     rebuilt = one.reconstruct(images)
     error = np.linalg.norm((one.encode(rebuilt) - phi).reshape(3, -1), axis=1)
@@ -199,15 +197,15 @@ def test_claims_hold_if_they_hold_at_every_layer():
     assert [each.holds for each in judge(fc6=unsure)] == [False, True]
 
 
-def test_unsuitable_inverters_and_images_are_refused(images):
-    lbp = tfinvert.load("lbp-64")
+def test_unsuitable_inverters_and_images_are_refused(images, load_shipped):
+    lbp = load_shipped("lbp-64")
     with pytest.raises(
         InputError, match="differentiable features, such as .* or hog. Received: x, "
     ):
         EXPERIMENT.check("x", lbp)
     with pytest.raises(InputError, match="Received: lbp-64, of lbp"):
         EXPERIMENT.run({"lbp-64": lbp}, images)
-    EXPERIMENT.check("hog-64", tfinvert.load("hog-64"))
+    EXPERIMENT.check("hog-64", load_shipped("hog-64"))
     alone = inverter("fc6", train_encoder=True)
     EXPERIMENT.check("alone", alone)
     with pytest.raises(InputError, match="inversion network of its layer; add one of alexnet/fc6"):

@@ -16,7 +16,7 @@ from tfinvert.networks import inversion
 
 
 @pytest.fixture(scope="module")
-def inverters():
+def inverters(load_shipped):
     """Two that ship, and an untrained one of another network."""
     feature = features.get("squeezenet/fire9")
     network = inversion.build(feature, width=0.1)
@@ -24,15 +24,15 @@ def inverters():
     identity = Standardization(np.zeros(channels, "f4"), np.ones(channels, "f4"))
     untrained = Inverter(feature, identity, network)
     return {
-        "first": tfinvert.load("alexnet-conv1-64"),
+        "first": load_shipped("alexnet-conv1-64"),
         "fire9": untrained,
-        "last": tfinvert.load("alexnet-conv5-64"),
+        "last": load_shipped("alexnet-conv5-64"),
     }
 
 
 @pytest.fixture(scope="module")
 def images(photos):
-    return photos[::4]
+    return photos[::6]
 
 
 @pytest.fixture(scope="module")

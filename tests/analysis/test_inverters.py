@@ -51,6 +51,6 @@ def test_labels(inverter, fc6):
 
 def test_an_autoencoder_from_scratch():
     feature = features.get("alexnet/fc6", weights="random", input_size=67, units=8)
-    network = inversion.build(feature, width=0.0625, units=8)
+    network = inversion.build(feature, width=0.0625, hidden_units=8)
     twin = tfinvert.Inverter(feature, Standardization(0.0, 1.0), network, {"train_encoder": True})
     assert inverter_kind(twin) == FROM_SCRATCH

@@ -142,11 +142,10 @@ def test_findings_of_errors_that_rise(result):
 
 
 def test_findings_of_errors_that_fall(images):
+    sizes = {"conv1": 12, "conv2": 4, "conv3": 8, "fc6": 2}
     falling = {
-        "a": inverter("conv1", 12),
-        "b": inverter("conv2", 4),
-        "c": inverter("conv3", 8),
-        "d": inverter("fc6", 2),
+        layer: stub_inverter(lambda images, cell=cell: cells(images, cell), layer)
+        for layer, cell in sizes.items()
     }
     result = EXPERIMENT.run(falling, images, {"gradient_images": 0})
     assert len(result.findings) == 1
@@ -187,8 +186,7 @@ def test_without_gradient_based_inversion(inverters, images):
 
 
 def test_features_without_a_derivative_have_no_gradient_based_inversion(images):
-    lbp = stub_inverter(echo, "lbp")
-    lbp.feature.differentiable = False
+    lbp = stub_inverter(echo, "lbp")  # without a derivative
     measurement = EXPERIMENT.measure({"lbp": lbp}, images, gradient_images=4, gradient_steps=1)
     assert [(row["layer"], row["method"]) for row in measurement.rows] == [
         ("lbp", NETWORK),

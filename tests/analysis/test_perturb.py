@@ -206,15 +206,15 @@ def test_too_few_images_for_the_feature_to_beat_their_mean(fc6, photos):
     assert len(result.figures) == 1
 
 
-def test_what_is_refused(fc6, inverter, photos):
-    probabilities = tfinvert.load("alexnet-probabilities-64")
+def test_what_is_refused(fc6, load_shipped, inverter, photos):
+    probabilities = load_shipped("alexnet-probabilities-64")
     with pytest.raises(tfinvert.InputError, match="see the experiment probabilities"):
         EXPERIMENT.check("p", probabilities)
     with pytest.raises(tfinvert.InputError, match="network layers. Received: mine, of hog"):
         EXPERIMENT.run({"mine": inverter}, photos)
     with pytest.raises(tfinvert.InputError, match="network layers.*sift"):
-        EXPERIMENT.check("s", tfinvert.load("sift-64"))
+        EXPERIMENT.check("s", load_shipped("sift-64"))
     with pytest.raises(tfinvert.InputError, match="at least 1. Received: 0"):
         EXPERIMENT.run({"fc6": fc6}, photos, {"repeats": 0})
-    with pytest.raises(tfinvert.InputError, match="all the same"):
+    with pytest.raises(tfinvert.InputError, match="images are identical"):
         EXPERIMENT.run({"fc6": fc6}, np.repeat(photos[:1], 3, 0))

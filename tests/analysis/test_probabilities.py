@@ -23,17 +23,17 @@ P = np.float32([[0.1, 0.5, 0.0, 0.4], [0.25, 0.25, 0.25, 0.25]])
 
 @pytest.fixture(scope="module")
 def images(photos):
-    return photos[::3]
+    return photos[::5]
 
 
 @pytest.fixture(scope="module")
-def ours():
-    return tfinvert.load("alexnet-probabilities-64")
+def ours(load_shipped):
+    return load_shipped("alexnet-probabilities-64")
 
 
 @pytest.fixture(scope="module")
-def result(ours, images):
-    inverters = {"p": ours, "z": tfinvert.load("alexnet-fc8-64")}
+def result(ours, load_shipped, images):
+    inverters = {"p": ours, "z": load_shipped("alexnet-fc8-64")}
     return EXPERIMENT.run(inverters, images, {"counts": (20, 5, 500), "temperatures": (1, 2)})
 
 
@@ -189,11 +189,11 @@ def test_the_claim_both_ways():
     assert judge({"p": {}}) == judge({}) == []
 
 
-def test_what_is_refused(ours, inverter, photos):
+def test_what_is_refused(ours, fc6, inverter, photos):
     with pytest.raises(tfinvert.InputError, match="fc8 or logits. Received: mine, .* of hog"):
         EXPERIMENT.run({"mine": inverter}, photos)
     with pytest.raises(tfinvert.InputError, match="Received: a, .* of alexnet/fc6"):
-        EXPERIMENT.check("a", tfinvert.load("alexnet-fc6-64"))
+        EXPERIMENT.check("a", fc6)
     coded = tfinvert.Inverter(
         ours.feature, ours.standardization, ours.network, {"train_encoder": 1}
     )

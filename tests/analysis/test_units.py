@@ -6,30 +6,30 @@ import numpy as np
 import pytest
 import scipy.stats
 
-import tfinvert
 from tfinvert import metrics
 from tfinvert.analysis import claims
-from tfinvert.analysis.class_units import (
+from tfinvert.analysis.experiment import Measurement, make_table
+from tfinvert.analysis.experiments.units import EVERYWHERE, EXPERIMENT, ONE_CELL, UNIT
+from tfinvert.analysis.single_units import (
     ClassCorrelations,
     class_averages,
     has_class_units,
+    highest_variance_units,
+    isolate_units,
     pairwise_correlations,
 )
-from tfinvert.analysis.experiment import Measurement, make_table
-from tfinvert.analysis.experiments.units import EVERYWHERE, EXPERIMENT, ONE_CELL, UNIT
-from tfinvert.analysis.single_units import highest_variance_units, isolate_units
 from tfinvert.errors import InputError
 from tfinvert.features import get
 
 
 @pytest.fixture(scope="module")
-def inverters():
-    return {name: tfinvert.load(name) for name in ("alexnet-conv5-64", "alexnet-fc8-64")}
+def inverters(load_shipped):
+    return {name: load_shipped(name) for name in ("alexnet-conv5-64", "alexnet-fc8-64")}
 
 
 @pytest.fixture(scope="module")
 def result(inverters, photos):
-    return EXPERIMENT.run(inverters, photos[:16], {"shown": 4, "least": 1})
+    return EXPERIMENT.run(inverters, photos[:16], {"num_pictures": 4, "min_photographs": 1})
 
 
 def test_every_kind_of_activation_has_a_row(result):
@@ -86,7 +86,7 @@ def test_correlations_equal_a_manual_computation(result, inverters, photos):
 
 def test_too_few_photographs_of_a_class_test_no_claim(inverters, photos):
     fc8 = {"alexnet-fc8-64": inverters["alexnet-fc8-64"]}
-    result = EXPERIMENT.run(fc8, photos[:16], {"shown": 4, "least": 10})
+    result = EXPERIMENT.run(fc8, photos[:16], {"num_pictures": 4, "min_photographs": 10})
     assert result.claims == [] and len(result.figures) == 2
     assert "only 0 classes have at least 10 photographs" in result.findings[0]
     assert result.rows[0]["classes"] == 0

@@ -1,4 +1,4 @@
-"""The cache as a pipeline fills it: the one that training makes, and finds."""
+"""The cache that a pipeline fills equals the one that training fills, and training finds it."""
 
 import dataclasses
 import json
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tfinvert
+from tests import programs
 from tests.programs import call, error_line
 from tfinvert import features
 from tfinvert.bulk.beam_runner import root_cause
@@ -37,20 +38,22 @@ def folder(tmp_path):
     return f"folder:{tmp_path / 'photos'}"
 
 
-def of_training(job, folder):
-    """What a program that trains would open."""
+def open_as_training(job, folder):
+    """Opens the dataset as a training program does."""
     size = (job.image_size, job.image_size)
-    source = open_source(job.data, job.part, image_cache_for(job.settings, size))
+    source = open_source(job.data, job.split, image_cache_for(job.settings, size))
     feature = features.get(job.feature, image_shape=(*size, 3))
     return CachedTrainingDataset(feature, source, job.settings, folder)
 
 
-@pytest.mark.parametrize("feature", ["hog", "sift"])
+@pytest.mark.parametrize("feature", ["hog", pytest.param("sift", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("small_shards")
-def test_it_is_the_cache_that_training_makes_and_finds(folder, tmp_path, feature, monkeypatch):
+def test_training_finds_the_cache_and_would_fill_it_identically(
+    folder, tmp_path, feature, monkeypatch
+):
     job = FeatureJob(feature, folder, 32, SETTINGS, "all")
     filled = fill_cache(job, tmp_path / "beam")
-    made = of_training(job, tmp_path / "local").cache
+    made = open_as_training(job, tmp_path / "local").cache
     assert len(filled) == 100 and len(filled.card["shards"]) == 2
     assert filled.path.name == made.path.name
     assert {f.name for f in filled.path.iterdir()} == {
@@ -60,7 +63,7 @@ def test_it_is_the_cache_that_training_makes_and_finds(folder, tmp_path, feature
     for file in made.path.iterdir():
         assert file.read_bytes() == (filled.path / file.name).read_bytes()
     monkeypatch.setattr(CachedTrainingDataset, "compute_views", None)  # nothing is computed
-    found = of_training(job, tmp_path / "beam")
+    found = open_as_training(job, tmp_path / "beam")
     views, values = next(found.batches().as_numpy_iterator())
     np.testing.assert_allclose(
         values, features.get(feature, image_shape=(32, 32, 3))(views), atol=1e-5
@@ -69,7 +72,7 @@ def test_it_is_the_cache_that_training_makes_and_finds(folder, tmp_path, feature
 
 
 @pytest.mark.slow
-def test_two_processes_fill_what_train_inverter_then_finds(tmp_path):
+def test_two_processes_fill_the_cache_that_train_inverter_finds(tmp_path):
     workers = ("--", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
     filled = call("recipes/beam_features.py", *FLAGS, *workers, cwd=tmp_path)
     assert filled.returncode == 0, filled.stderr
@@ -83,7 +86,7 @@ def test_two_processes_fill_what_train_inverter_then_finds(tmp_path):
     assert [*(tmp_path / "cache").iterdir()] == [cache]
 
 
-def test_a_pipeline_that_fails_is_one_line_and_leaves_nothing(tmp_path):
+def test_a_failed_pipeline_reports_one_line_and_leaves_nothing(tmp_path):
     features.register("nan", lambda image_shape: HostFeature(
         lambda image: np.full(3, np.nan), (3,), name="nan", image_shape=image_shape))  # fmt: skip
     job = FeatureJob("nan", "photos", 32, dataclasses.replace(SETTINGS, cached_views=1))
@@ -94,25 +97,27 @@ def test_a_pipeline_that_fails_is_one_line_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
-        (["--no_such=1"], "Beam has no flag '--no_such=1'"),
-        (["a.jpg"], "Beam has no flag 'a.jpg'"),
+        (["--no_such=1"], "must be flags of Beam. Received: '--no_such=1'"),
+        (["a.jpg"], "must be flags of Beam. Received: 'a.jpg'"),
         (["--direct_num_workers=many"], "a flag of Beam is wrong: argument --direct_num_workers"),
     ],
 )
-def test_wrong_flags_of_beam_are_one_line(tmp_path, flags, said):
-    with pytest.raises(tfinvert.InputError, match=said):
+def test_wrong_flags_of_beam_are_rejected(tmp_path, flags, message):
+    with pytest.raises(tfinvert.InputError, match=message):
         fill_cache(FeatureJob("hog", "photos", 32, SETTINGS), tmp_path / "cache", flags)
     assert not [*tmp_path.iterdir()]
 
 
-def test_without_views_to_keep_it_is_one_line(tmp_path):
-    finished = call("recipes/beam_features.py", "--feature=hog", "--cache=cache", cwd=tmp_path)
+def test_views_to_cache_are_required(tmp_path):
+    finished = programs.run(
+        "recipes/beam_features.py", "--feature=hog", "--cache=cache", cwd=tmp_path
+    )
     assert "cached_views must be at least 1" in error_line(finished)
 
 
-def test_the_line_of_a_report_that_says_what_was_wrong():
+def test_the_root_cause_in_an_error_report():
     report = """Error processing instruction 7. Original traceback is
 Traceback (most recent call last):
   File "a.py", line 3, in process

@@ -69,7 +69,7 @@ def test_no_command_and_an_unknown_one_list_the_commands():
         (["evaluate", "--inverter=hog", "--split=some"], "should be one of <all|training|valida"),
         (
             ["evaluate", "--inverter=hog", "--max_images=1"],
-            "flag --max_images=1: 1 is not integer >= 2",
+            "--max_images=1: 1 is not integer >= 2",
         ),
         (["list", "hog"], "unexpected argument; every input is a --flag. Received: 'hog'"),
         (["completion", "csh"], "the name of a shell: bash, zsh, fish. Received: csh"),

@@ -1,8 +1,10 @@
+"""Atomic writing of files and directories."""
+
 import os
 
 import pytest
 
-from tfinvert.common.files import atomic_path
+from tfinvert.common.files import atomic_directory, atomic_path, remove_unfinished
 
 
 def test_the_file_appears_only_when_the_block_ends(tmp_path):
@@ -43,7 +45,7 @@ def test_the_file_has_ordinary_permissions(tmp_path):
     assert (tmp_path / "atomic").stat().st_mode == ordinary.stat().st_mode
 
 
-def test_a_folder_is_refused(tmp_path):
+def test_a_folder_is_rejected(tmp_path):
     with pytest.raises(IsADirectoryError, match="Received"), atomic_path(tmp_path):
         pass
 
@@ -52,3 +54,23 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "nothing"):
         pass
     assert os.listdir(tmp_path) == []
+
+
+def test_a_directory_appears_only_when_the_block_ends(tmp_path):
+    with atomic_directory(tmp_path / "a") as temporary:
+        (temporary / "file").touch()
+        assert not (tmp_path / "a").exists()
+    assert os.listdir(tmp_path) == ["a"]
+    with pytest.raises(FileExistsError, match="already exists"), atomic_directory(tmp_path / "a"):
+        pass
+    with pytest.raises(RuntimeError), atomic_directory(tmp_path / "b"):
+        raise RuntimeError
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_unfinished_files_of_killed_processes_are_removed(tmp_path):
+    (tmp_path / ".0123456789ab.file").touch()
+    (tmp_path / ".0123456789ab.folder").mkdir()
+    (tmp_path / ".hidden").touch()
+    remove_unfinished(tmp_path)
+    assert os.listdir(tmp_path) == [".hidden"]

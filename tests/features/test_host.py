@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import tfinvert
 from tfinvert import features
+from tfinvert.config.registry import FEATURES
 from tfinvert.features import HostFeature
 
 
@@ -59,7 +60,8 @@ def test_skimage_hog_rejects_too_small_images():
 
 
 def test_names_are_unique():
-    features.register("rows", rows)
-    features.register("rows", rows)
-    with pytest.raises(tfinvert.InputError, match="already taken"):
-        features.register("rows", lambda: None)
+    with FEATURES.scoped():
+        features.register("rows", rows)
+        features.register("rows", rows)
+        with pytest.raises(tfinvert.InputError, match="'rows' belongs to .*; choose another name"):
+            features.register("rows", lambda: None)

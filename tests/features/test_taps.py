@@ -245,7 +245,10 @@ def test_a_file_without_input_size_gets_the_published_one(network, folder):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("variant=alexnet", "unknown AlexNet 'alexnet'; there are: caffenet, bvlc, torchvision"),
+        (
+            "variant=alexnet",
+            "unknown AlexNet variant; choose one of caffenet, bvlc, torchvision. Rec",
+        ),
         ("input_size=62", "the input of AlexNet is too small: pool5 would be empty; 63×63 pixels"),
         ("input_size=-1", "the input of AlexNet is too small: conv1 would be empty; 63×63 pixels"),
         ("input_size=-300", "the input of AlexNet is too small: conv1 would be empty; 63×63"),
@@ -310,7 +313,7 @@ def test_nested_model(folder):
 
 def test_unknown_weights():
     message = refusal("alexnet/conv1:weights=nowhere.pth")
-    assert message.startswith("no weights 'nowhere.pth': give one of compact, torchvision, lpips")
+    assert message.startswith("no such AlexNet weights; give one of compact, torchvision, lpips")
 
 
 @pytest.mark.parametrize("shape", [(64, 64, 1), (64, 64), (64,), (0, 64, 3), (64, 64, 4)])
@@ -487,7 +490,7 @@ def test_unknown_layer_or_preprocessing_of_a_file(own):
         "keras/conv: no layer 'conv'; choose one of grid, normalised, rows, flat, dropped, vector"
     )
     message = refusal(f"keras/grid:model={path},preprocessing=imagenet")
-    assert message.startswith("unknown preprocessing 'imagenet'; there are: unit, bytes, tf, torch")
+    assert message.startswith("unknown preprocessing; choose one of unit, bytes, tf, torch")
 
 
 def test_model_without_rgb_input(folder):

@@ -1,4 +1,4 @@
-"""The Fréchet distance against closed forms, and of images."""
+"""The Fréchet distance against closed forms, and between image sets."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from tfinvert import features
 from tfinvert.metrics.frechet import frechet_distance, image_set_distance
 
 
-def test_frechet_distance_of_commuting_covariances_is_the_closed_form():
+def test_frechet_distance_of_commuting_covariances_has_a_closed_form():
     rng = np.random.default_rng(0)
     white = rng.standard_normal((500, 5))
     white = (white - white.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(white.T))).T
@@ -23,7 +23,7 @@ def test_frechet_distance_of_commuting_covariances_is_the_closed_form():
 
 
 @pytest.mark.parametrize(("n", "m", "dimensions"), [(60, 40, 6), (9, 7, 12), (30, 5, 12)])
-def test_frechet_distance_is_that_of_the_root_of_the_product(n, m, dimensions):
+def test_frechet_distance_equals_that_from_the_root_of_the_product(n, m, dimensions):
     rng = np.random.default_rng(n)
     a = rng.standard_normal((n, dimensions)) @ rng.standard_normal((dimensions, dimensions))
     b = 2.0 + rng.standard_normal((m, dimensions))
@@ -36,7 +36,7 @@ def test_frechet_distance_is_that_of_the_root_of_the_product(n, m, dimensions):
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-5)
 
 
-def test_sets_of_images_are_compared_by_the_means_of_fire9(photos):
+def test_image_sets_are_compared_by_spatial_means_of_fire9(photos):
     images = photos[:6]
     others = np.roll(images[:4], 5, axis=2) * np.float32(0.8)
     layer = features.get("squeezenet/fire9", image_shape=images.shape[1:])

@@ -1,3 +1,5 @@
+"""Normalised error, PSNR and SSIM against loops and scikit-image."""
+
 import json
 import tracemalloc
 
@@ -52,13 +54,13 @@ def test_mean_pairwise_distance_of_identical_images_is_0():
     assert metrics.mean_pairwise_distance(np.full((5, 4, 4, 3), 0.3, np.float32)) < 1e-6
 
 
-def test_mean_pairwise_distance_takes_images_of_any_scale_and_type():
+def test_mean_pairwise_distance_of_images_of_any_scale_and_type():
     images = (random_images(9) * 255).astype(np.uint8)
     expected = pairwise_by_loop(images)
     assert metrics.mean_pairwise_distance(images) == pytest.approx(expected, rel=1e-5)
 
 
-def test_of_many_images_an_evenly_spaced_part_is_paired():
+def test_many_images_are_subsampled_evenly():
     images = random_images(101)
     assert metrics.mean_pairwise_distance(images, 11) == pytest.approx(
         pairwise_by_loop(images[::10]), rel=1e-5
@@ -82,7 +84,7 @@ def test_pairing_makes_no_array_of_images_by_images_by_pixels():
         tracemalloc.stop()
 
 
-def test_the_images_are_left_as_they_are():
+def test_the_images_are_not_modified():
     images, others = random_images(3, 12, 12), random_images(3, 12, 12, seed=1)
     before = images.copy(), others.copy()
     metrics.compute_metrics(images, others)
@@ -157,7 +159,7 @@ def test_perfect_reconstructions():
     assert metrics.psnr(images, images) == np.inf
 
 
-def test_the_mean_over_many_images_is_over_all_of_them():
+def test_the_mean_is_over_all_batches():
     images = random_images(300, 11, 11)
     others = near(images)
     by_parts = (256 * metrics.psnr(images[:256], others[:256])) + 44 * metrics.psnr(
@@ -166,7 +168,7 @@ def test_the_mean_over_many_images_is_over_all_of_them():
     assert metrics.psnr(images, others) == pytest.approx(by_parts / 300, rel=1e-5)
 
 
-def test_all_metrics_are_plain_json():
+def test_metrics_are_json():
     images = random_images(6, 16, 16)
     others = near(images)
     scores = metrics.compute_metrics(images, others)
@@ -186,7 +188,7 @@ def test_images_smaller_than_its_window_have_no_ssim():
     assert "ssim" not in scores and scores["psnr_db"] > 0
 
 
-def test_images_that_are_all_the_same_have_no_scale():
+def test_identical_images_have_no_scale():
     images = np.full((3, 16, 16, 3), 0.5, np.float32)
-    with pytest.raises(InputError, match="the 3 images are all the same"):
+    with pytest.raises(InputError, match="the 3 images are identical"):
         metrics.normalized_error(images, images)

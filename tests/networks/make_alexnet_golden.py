@@ -1,6 +1,6 @@
-"""Makes alexnet_golden.npz: activations of torchvision's AlexNet with weights that NumPy draws.
+"""Writes alexnet_golden.npz: activations of torchvision's AlexNet with random NumPy weights.
 
-Run once, from the root, with torch:
+Run once from the repository root, with torch installed:
 
 PYTHONPATH=. python tests/networks/make_alexnet_golden.py
 """
@@ -12,8 +12,8 @@ import numpy as np
 
 PATH = pathlib.Path(__file__).with_name("alexnet_golden.npz")
 SAMPLES = 200
-UNITS = (2048, 1024, 1000)  # fewer than published spare a test 150 MB; the flattening is whole
-# Names of ours for the modules of torchvision, in its order.
+UNITS = (2048, 1024, 1000)  # fewer than published, which saves 150 MB; fc6 has all its inputs
+# Our names for the modules of torchvision, in its order.
 FEATURES = (
     *("conv1", "relu1", "pool1", "conv2", "relu2", "pool2"),
     *("conv3", "relu3", "conv4", "relu4", "conv5", "relu5", "pool5"),
@@ -33,7 +33,7 @@ SHAPES = {
 
 
 def state_dict() -> dict[str, np.ndarray]:
-    """Weights under torchvision's names, always the same; He's variance keeps every layer alive."""
+    """Returns fixed random weights with torchvision's names and the He variance."""
     random = np.random.RandomState(17)
     tensors = {}
     for name, shape in SHAPES.items():
@@ -45,7 +45,7 @@ def state_dict() -> dict[str, np.ndarray]:
 
 
 def images() -> np.ndarray:
-    """`[2, 224, 224, 3]` in [0, 1]: shapes of all sizes, and grain."""
+    """Returns `[2, 224, 224, 3]` in [0, 1], with structure at several scales."""
     random = np.random.RandomState(18)
     total = np.zeros((2, 224, 224, 3))
     for side in (1, 4, 16, 56):
@@ -55,8 +55,8 @@ def images() -> np.ndarray:
 
 
 def activations() -> dict[str, np.ndarray]:
-    """What PyTorch computes at each tap, channels last."""
-    torch = importlib.import_module("torch")  # not one of the project's own dependencies
+    """Computes the activations at each tap with PyTorch, channels last."""
+    torch = importlib.import_module("torch")  # not a dependency of this project
     nn = torch.nn
 
     def block(inputs, outputs, kernel, stride, padding):
@@ -84,18 +84,18 @@ def activations() -> dict[str, np.ndarray]:
     ).eval()
     network.load_state_dict({name: torch.from_numpy(x) for name, x in state_dict().items()})
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    found = {}
+    activations = {}
     with torch.inference_mode():
         x = ((torch.from_numpy(images()) - mean) / deviation).permute(0, 3, 1, 2)
         for name, layer in zip(FEATURES, network["features"], strict=True):
             x = layer(x)
-            found[name] = x.permute(0, 2, 3, 1).numpy().copy()
+            activations[name] = x.permute(0, 2, 3, 1).numpy().copy()
         x = torch.flatten(network["avgpool"](x), 1)
         for name, layer in zip(CLASSIFIER, network["classifier"], strict=True):
             x = layer(x)
-            found[name] = x.numpy().copy()
-        found["prob"] = torch.softmax(x, 1).numpy()
-    return {name: found[name] for name in TAPS}
+            activations[name] = x.numpy().copy()
+        activations["prob"] = torch.softmax(x, 1).numpy()
+    return {name: activations[name] for name in TAPS}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""AlexNet: the published tables, the order of layers, what PyTorch computes, wrong arguments."""
+"""AlexNet: published shapes, order of layers, PyTorch's activations, invalid arguments."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from tfinvert.networks import alexnet
 from tfinvert.networks.weights import assign, read
 
 SMALL = (8, 8, 8)
-# reference: the blobs of the published networks, [height, width, channels].
+# Blobs of the published networks, [height, width, channels].
 CAFFE = {
     "conv1": (55, 55, 96),
     "pool1": (27, 27, 96),
@@ -38,14 +38,14 @@ SHAPES = {
     "bvlc": CAFFE | {"norm1": CAFFE["conv1"], "norm2": CAFFE["conv2"]},
     "torchvision": TORCHVISION,
 }
-# Parameters of the published files; grouped kernels see half of the channels.
+# Parameters of the published files; grouped kernels have half of the input channels.
 PARAMETERS = {"caffenet": 60_965_224, "bvlc": 60_965_224, "torchvision": 61_100_840}
 ORDER = {
     "caffenet": "conv1 relu1 pool1 norm1 conv2 relu2 pool2 norm2",
     "bvlc": "conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2",
     "torchvision": "conv1 relu1 pool1 conv2 relu2 pool2",
 }
-REST = "conv3 relu3 conv4 relu4 conv5 relu5 pool5 fc6 relu6 drop6 fc7 relu7 drop7 fc8 prob"
+TOP = "conv3 relu3 conv4 relu4 conv5 relu5 pool5 fc6 relu6 drop6 fc7 relu7 drop7 fc8 prob"
 variants = pytest.mark.parametrize("variant", list(alexnet.VARIANTS))
 
 
@@ -55,7 +55,7 @@ def shape(network, name):
 
 @variants
 def test_published_names_shapes_and_parameters(variant):
-    with keras.StatelessScope(initialize_variables=False):  # shapes need no random weights
+    with keras.StatelessScope(initialize_variables=False):  # shapes need no weights
         network = alexnet.build(variant)
         size = 224 if variant == "torchvision" else 227
         assert network.input_shape == (None, size, size, 3)
@@ -70,54 +70,56 @@ def test_order_of_layers(variant):
     names = [layer.name for layer in alexnet.build(variant, units=SMALL).layers]
     names = [name for name in names if name not in ("images", "preprocess", "flatten")]
     names = [name for name in names if not name.endswith("_pad")]
-    assert names == f"{ORDER[variant]} {REST}".split()
+    assert names == f"{ORDER[variant]} {TOP}".split()
 
 
 @variants
-def test_the_papers_layers_end_where_they_say(variant):
-    facts = alexnet.VARIANTS[variant]
-    assert tuple(facts.outputs) == alexnet.PAPER_LAYERS
+def test_outputs_of_the_papers_layers(variant):
+    outputs = alexnet.VARIANTS[variant].outputs
+    assert tuple(outputs) == alexnet.PAPER_LAYERS
     network = alexnet.build(variant, units=SMALL)
     last = {"caffenet": "norm", "bvlc": "pool", "torchvision": "pool"}[variant]
-    ends = f"{last}1 {last}2 relu3 relu4 pool5 relu6 relu7 fc8 prob"
-    assert " ".join(facts.outputs.values()) == ends
-    assert all(network.get_layer(raw) for raw in facts.outputs.values())
+    expected = f"{last}1 {last}2 relu3 relu4 pool5 relu6 relu7 fc8 prob"
+    assert " ".join(outputs.values()) == expected
+    assert all(network.get_layer(name) for name in outputs.values())
 
 
-def normalized(values):
+def normalize(values):
     squares = np.pad(np.square(values), [(0, 0)] * 3 + [(2, 2)])
     total = sum(squares[..., i : i + values.shape[-1]] for i in range(5))
     return values / (1 + 1e-4 / 5 * total) ** 0.75
 
 
-def pooled(values):
-    height, width = ((side - 2) // 2 + 1 for side in values.shape[1:3])  # ceil, from 0 up
-    found = np.zeros((len(values), height, width, values.shape[-1]), np.float32)
+def pool(values):
+    height, width = ((side - 2) // 2 + 1 for side in values.shape[1:3])  # rounded up
+    pooled = np.zeros((len(values), height, width, values.shape[-1]), np.float32)
     for y, x in np.ndindex(height, width):
-        found[:, y, x] = values[:, 2 * y : 2 * y + 3, 2 * x : 2 * x + 3].max((1, 2))
-    return found
+        pooled[:, y, x] = values[:, 2 * y : 2 * y + 3, 2 * x : 2 * x + 3].max((1, 2))
+    return pooled
 
 
 @pytest.mark.parametrize("variant", ["caffenet", "bvlc"])
-def test_normalisation_and_pooling_compute_in_their_order(variant):
+def test_order_of_normalisation_and_pooling(variant):
     network = alexnet.build(variant, input_size=75, units=None)
     images = np.random.default_rng(0).random((1, 75, 75, 3), np.float32)
     taps = keras.Model(
         network.input, [network.get_layer(name).output for name in ("relu1", "norm1", "pool1")]
     )
-    relu, norm, pool = (np.asarray(tap) for tap in taps(images))
-    assert relu.max() > 50  # enough for normalisation to show
+    relu, norm, pool1 = (np.asarray(tap) for tap in taps(images))
+    assert relu.max() > 50  # so that normalisation has a visible effect
     if variant == "caffenet":
-        np.testing.assert_array_equal(pool, pooled(relu))
-        np.testing.assert_allclose(norm, normalized(pool), rtol=1e-5)
+        np.testing.assert_array_equal(pool1, pool(relu))
+        np.testing.assert_allclose(norm, normalize(pool1), rtol=1e-5)
     else:
-        np.testing.assert_allclose(norm, normalized(relu), rtol=1e-5)
-        np.testing.assert_array_equal(pool, pooled(norm))
+        np.testing.assert_allclose(norm, normalize(relu), rtol=1e-5)
+        np.testing.assert_array_equal(pool1, pool(norm))
 
 
 @variants
-@pytest.mark.parametrize("size", [63, 64, 95, 100, (63, 131), 227])
-def test_any_input_that_leaves_something(variant, size):
+@pytest.mark.parametrize(
+    "size", [63, (63, 131), *(pytest.param(n, marks=pytest.mark.slow) for n in (64, 95, 100, 227))]
+)
+def test_input_sizes(variant, size):
     network = alexnet.build(variant, input_size=size, units=None)
     assert min(network.output_shape[1:3]) >= 1 and network.output_shape[-1] == 256
     sides = size if isinstance(size, tuple) else (size, size)
@@ -127,7 +129,7 @@ def test_any_input_that_leaves_something(variant, size):
 
 @variants
 @pytest.mark.parametrize("size", [1, 6, 20, 30, (227, 20)])
-def test_too_small_an_input_is_refused(variant, size):
+def test_too_small_inputs(variant, size):
     with pytest.raises(InputError, match=r"too small: (conv|pool)\d .*63×63") as caught:
         alexnet.build(variant, input_size=size, units=None)
     assert "\n" not in str(caught.value)
@@ -143,12 +145,12 @@ def test_images_of_another_size_are_resized():
     np.testing.assert_allclose(network(images), same(resized), rtol=1e-4, atol=1e-5)
 
 
-def test_an_unknown_variant_lists_them():
-    with pytest.raises(InputError, match="'vgg'; there are: caffenet, bvlc, torchvision"):
+def test_unknown_variant():
+    with pytest.raises(InputError, match="caffenet, bvlc, torchvision. Received: 'vgg'"):
         alexnet.build("vgg")
 
 
-def test_dropout_is_for_training():
+def test_dropout_applies_in_training_only():
     network = alexnet.build("torchvision", input_size=63, units=(64, 64, 4), dropout=0.9)
     images = np.random.default_rng(0).random((1, 63, 63, 3), np.float32)
     dropped = keras.Model(network.input, network.get_layer("drop6").output)
@@ -159,31 +161,31 @@ def test_dropout_is_for_training():
 
 @pytest.fixture(scope="module")
 def taps(tmp_path_factory):
-    """What ours computes at each tap, with the golden weights through torchvision's own layout."""
+    """Our activations at each tap, with the golden weights read from torchvision's layout."""
     path = tmp_path_factory.mktemp("alexnet") / "w.safetensors"
     safetensors.numpy.save_file(golden.state_dict(), path)
     network = alexnet.build("torchvision", units=golden.UNITS)
     assign(network, read(path))
     path.unlink()
     taps = keras.Model(network.input, [network.get_layer(name).output for name in golden.TAPS])
-    found = taps(golden.images(), training=False)
-    return dict(zip(golden.TAPS, map(np.asarray, found), strict=True))
+    activations = taps(golden.images(), training=False)
+    return dict(zip(golden.TAPS, map(np.asarray, activations), strict=True))
 
 
-# Sums of up to 9216 products in another order differ by 3e-6 of the tap's largest value, as
-# measured. A wrong order of channels or of flattening is off by about 1.
+# Relative to a tap's largest value, another order of summing up to 9216 products changes 3e-6
+# (measured); a wrong order of channels or of flattening changes about 1.
 TOLERANCE = 1e-4
 
 
 @pytest.mark.parametrize("tap", golden.TAPS)
-def test_pytorch_computes_the_same(tap, taps):
+def test_golden_activations_of_pytorch(tap, taps):
     with np.load(golden.PATH) as arrays:
-        at, values, largest = (arrays[f"{tap}/{what}"] for what in ("at", "values", "largest"))
+        at, values, largest = (arrays[f"{tap}/{key}"] for key in ("at", "values", "largest"))
     np.testing.assert_allclose(taps[tap].ravel()[at], values, rtol=0, atol=TOLERANCE * largest)
     np.testing.assert_allclose(np.abs(taps[tap]).max(), largest, rtol=TOLERANCE)
 
 
-def test_pytorch_computes_the_same_now(taps):
+def test_current_activations_of_pytorch(taps):
     pytest.importorskip("torch")
     for tap, values in golden.activations().items():
         np.testing.assert_allclose(

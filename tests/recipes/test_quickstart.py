@@ -14,6 +14,8 @@ from absl import flags
 from PIL import Image
 
 import tfinvert
+from tests import programs
+from tfinvert.serving import client
 
 ROOT = pathlib.Path(__file__).parents[2]
 RUN = ROOT / "tests" / "compat" / "files"
@@ -57,7 +59,13 @@ def test_a_trained_inverter_is_exported_and_served(tmp_path, monkeypatch, capsys
         shutil.copytree(RUN / "start", pathlib.Path(workdir) / "inverter")
         return pathlib.Path(workdir)
 
+    def run_client(command):
+        """Runs the client in this process, which has TensorFlow."""
+        assert command[:2] == [sys.executable, client.__file__]
+        return programs.run(pathlib.Path(command[1]).relative_to(ROOT), *command[2:])
+
     monkeypatch.setattr(quickstart, "run_training", run_training)
+    monkeypatch.setattr(quickstart.subprocess, "run", run_client)
     flags.FLAGS(["quickstart", f"--workdir={tmp_path / 'run'}", "--steps=7"])
     try:
         quickstart.main()

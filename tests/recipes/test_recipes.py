@@ -32,7 +32,7 @@ def test_evaluate(place, run_directory):
     finished = run(*command, "--image_size=100", cwd=place)
     assert "multiples of 8. Received: 100×100" in error_line(finished)
     finished = run(*command, "--num_samples=2", cwd=place)
-    assert "of hog cannot draw samples" in error_line(finished)
+    assert "hog inverter cannot sample images" in error_line(finished)
     finished = run(*command, cwd=place)  # on its training data: only the held-out images
     assert "split: validation" in finished.stdout
     metrics = json.loads((run_directory / "metrics.json").read_text())
@@ -102,7 +102,7 @@ def test_reconstruct_shows_samples_below(place, name):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--num_samples=2"], "of hog cannot draw samples: take hog-samples-64 or one"),
+        (["--num_samples=2"], "hog inverter cannot sample images; use hog-samples-64 or"),
         (["--num_samples=2", "--output=grid.png,out/"], "--num_samples needs a grid"),
         (["--output=grid.jpg"], "a .png file, a folder, or one of each"),
         (["--output=a.png,b.png"], "a .png file, a folder, or one of each"),

@@ -73,7 +73,7 @@ def test_a_folder_that_grew_is_not_the_same_run(place):
     [
         (["--image_size=20"], "at least 4×4 cells"),
         (["--alexnet_weights=compact"], "apply only to --feature=alexnet/LAYER. Received: --fea"),
-        (["--feature=alexnet/fc6", "--alexnet_variant=bvlc"], "weights are of torchvision, not"),
+        (["--feature=alexnet/fc6", "--alexnet_variant=bvlc"], "weights are for torchvision, but"),
         (["--train_encoder"], "hog has no weights to train"),
         (["--hidden_units=9"], "no fully connected layers"),
         (["--validation_data=folder:one"], "contains one image; the normalised error needs at"),

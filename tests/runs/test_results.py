@@ -2,6 +2,7 @@
 
 import io
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import tfinvert
 from tfinvert.analysis.experiment import Claim, Result
 from tfinvert.reporting.image_rows import image_rows
 from tfinvert.reporting.report import Figure
-from tfinvert.runs.results import load_result, save_result
+from tfinvert.runs.results import claims_page, finished_results, load_result, save_result
 
 
 @pytest.fixture
@@ -77,5 +78,19 @@ def test_missing_and_damaged_results(tmp_path, result):
             load_result(tmp_path / "a")
     path.write_text(json.dumps(values))
     (tmp_path / "a" / "02-moving.gif").unlink()
-    with pytest.raises(tfinvert.InputError, match="results.json is damaged: .* has no picture"):
+    with pytest.raises(tfinvert.InputError, match="results.json is damaged: .* needs an image"):
         load_result(tmp_path / "a")
+
+
+def test_results_of_version_0_3_0_are_read(tmp_path):
+    """Without their figures; their rows have words for keys."""
+    run = pathlib.Path(__file__).parent / "analyses_0_3_0"
+    results = {name: result for name, result, _ in finished_results(run)}
+    assert list(results) == ["layers", "color"]
+    (row, _) = results["color"].rows
+    assert row["layer"] == "conv5" and row["mean error (degrees)"] == pytest.approx(21.43, abs=0.01)
+    assert [claim.holds for claim in results["layers"].claims] == [True, False, True]
+    page = claims_page({"AlexNet": run})
+    assert "| layers | The error grows with depth. | " in page
+    save_result(tmp_path / "again", results["color"])
+    assert load_result(tmp_path / "again")[0] == results["color"]

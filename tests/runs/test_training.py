@@ -11,7 +11,7 @@ import skimage.data
 from PIL import Image
 
 import tfinvert
-from tests.training.runs import few_measured
+from tests.training.runs import fewer_statistics_images
 from tfinvert import features
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
@@ -25,7 +25,7 @@ SETTINGS = {"steps": 4, "batch_size": 8, "width": 0.125, "network": "paper", "op
 INTERVALS = Intervals(log=2, validate=4, checkpoint=4)
 
 
-@few_measured()
+@fewer_statistics_images()
 def run(workdir, strategy="one", cache=None, **changes):
     config, settings = (
         kind(**{k: v for k, v in (defaults | changes).items() if k in kind.__annotations__})

@@ -1,19 +1,19 @@
-/* Runs requests against a SavedModel with TensorFlow's C API: no Python in the process.
+/* Runs a SavedModel with TensorFlow's C API, in a process without Python.
 
    c_runtime MODEL
      reads requests from standard input: a line
        INPUT OUTPUT DIMENSIONS SIZE
-     and SIZE bytes. INPUT and OUTPUT are tensors, named as in the signature. DIMENSIONS are
-     "float:1,64,64,3", little-endian numbers row by row, or "bytes:2", a tensor of strings each of
-     which is those bytes. The answer is a line
+     and SIZE bytes. INPUT and OUTPUT are the names of tensors in the signature. DIMENSIONS are
+     "float:1,64,64,3" for little-endian numbers in row-major order, or "bytes:2" for a tensor of
+     strings that all equal the bytes. The answer is a line
        ok SIZE     followed by SIZE bytes, the numbers of OUTPUT or its first string, or
        error TEXT  on one line.
-     Ends with status 0 where the input ends, and 1 where it is no request.
+     Exits with status 0 at the end of the input, and with 1 after a malformed request.
 
-   c_runtime MODEL CLIENTS AT_ONCE SECONDS < REQUEST
-     sends one request over and over from CLIENTS threads for SECONDS, of which AT_ONCE run at the
-     same time and the others wait their turn. Prints the microseconds that each took, then "end",
-     and waits for the end of the input, so that one can see what memory it holds. */
+   c_runtime MODEL CLIENTS PARALLEL SECONDS < REQUEST
+     repeats one request from CLIENTS threads for SECONDS; PARALLEL requests run at the same time
+     and the others wait. Prints the latency of each in microseconds, then "end", and waits for the
+     end of the input, so that its memory can be measured. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +35,7 @@ static void die(const char *what) {
   exit(1);
 }
 
-/* "name:0" in the graph. */
+/* The tensor "name:0" of the graph. */
 static TF_Output find(const char *name) {
   char operation[256];
   const char *colon = strrchr(name, ':');
@@ -55,7 +55,7 @@ static TF_Tensor *make_tensor(const char *dimensions, const char *data, size_t s
     elements *= dims[rank++];
   }
   if (strncmp(dimensions, "float:", 6) == 0) {
-    if (elements * sizeof(float) != size) die("data of another size");
+    if (elements * sizeof(float) != size) die("the data does not fit the dimensions");
     TF_Tensor *tensor = TF_AllocateTensor(TF_FLOAT, dims, rank, size);
     memcpy(TF_TensorData(tensor), data, size);
     return tensor;
@@ -69,16 +69,16 @@ static TF_Tensor *make_tensor(const char *dimensions, const char *data, size_t s
   return tensor;
 }
 
-/* 0 where the input ends. */
+/* Returns 0 at the end of the input. */
 static int read_request(Request *request) {
   char line[1024], input[256], output[256], dimensions[256];
   size_t size;
   if (!fgets(line, sizeof line, stdin)) return 0;
   if (sscanf(line, "%255s %255s %255s %zu", input, output, dimensions, &size) != 4 ||
       !strchr(dimensions, ':'))
-    die("no request");
+    die("malformed request");
   char *data = malloc(size + 1);
-  if (!data || fread(data, 1, size, stdin) != size) die("half a request");
+  if (!data || fread(data, 1, size, stdin) != size) die("truncated request");
   request->input = find(input);
   request->output = find(output);
   request->sent = make_tensor(dimensions, data, size);
@@ -130,7 +130,7 @@ static void serve(void) {
 static Request repeated;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t turn = PTHREAD_COND_INITIALIZER;
-static long arrived, admitted; /* in the order of arrival */
+static long arrived, admitted; /* tickets, in the order of arrival */
 static double end;
 
 static double now(void) {
@@ -148,27 +148,27 @@ static void *client(void *unused) {
     TF_Tensor *received = run(&repeated, status);
     if (!received) die(TF_Message(status));
     TF_DeleteTensor(received);
-    double took = now() - begin;
+    double latency = now() - begin;
     pthread_mutex_lock(&lock);
     admitted++;
     pthread_cond_broadcast(&turn);
-    printf("%.0f\n", took * 1e6);
+    printf("%.0f\n", latency * 1e6);
     pthread_mutex_unlock(&lock);
   }
   TF_DeleteStatus(status);
   return unused;
 }
 
-static void load(int clients, int at_once, double seconds) {
+static void load(int clients, int parallel, double seconds) {
   pthread_t threads[256];
   TF_Status *status = TF_NewStatus();
   if (clients < 1 || clients > 256 || !read_request(&repeated)) die("wrong arguments");
-  for (int i = 0; i < 3; i++) { /* the first ones are slower */
+  for (int i = 0; i < 3; i++) { /* the first requests are slower */
     TF_Tensor *received = run(&repeated, status);
     if (!received) die(TF_Message(status));
     TF_DeleteTensor(received);
   }
-  admitted = at_once;
+  admitted = parallel;
   end = now() + seconds;
   for (int i = 0; i < clients; i++) pthread_create(&threads[i], NULL, client, NULL);
   for (int i = 0; i < clients; i++) pthread_join(threads[i], NULL);

@@ -11,19 +11,25 @@ from PIL import Image
 
 import tfinvert
 from tfinvert.features.standardization import Standardization
-from tfinvert.networks import inversion
 from tfinvert.serving import export_savedmodel
+from tfinvert.serving.client import Client
 
 
-def untrained(feature, one_size=True):
+def untrained(feature, any_size=False):
+    """Returns an inverter with a few layers and random weights, quick to export and load."""
     keras.utils.set_random_seed(0)
-    # Any size is the harder case for a network that requires multiples of its cells.
-    design = inversion.DEFAULT if one_size else "paper"
-    network = inversion.build(feature, width=0.125, network=design)
-    if one_size:  # adds a layer that is bound to its input size
-        network = keras.Model(network.input, keras.layers.Cropping2D(0)(network.output))
+    x = inputs = keras.Input(feature.spec.shape, name="features")
+    strides = 2 if any_size else 1  # any size is harder with multiples of cells
+    x = keras.layers.Conv2D(16, 3, strides, "same", activation="leaky_relu")(x)
+    if any_size:
+        x = keras.layers.Conv2DTranspose(16, 4, 2, "same", activation="leaky_relu")(x)
+    scale = feature.image_shape[0] // feature.spec.shape[0]
+    x = keras.layers.Conv2DTranspose(3, 2 * scale, scale, "same", name="image")(x)
+    if not any_size:  # adds a layer that is bound to its input size
+        x = keras.layers.Cropping2D(0)(x)
+    network = keras.Model(inputs, x)
     weights = network.get_weights()
-    weights[-2] *= 20.0  # so that reconstructions vary around mid-grey and are not clipped
+    weights[-2] *= 5.0  # so that reconstructions vary around mid-grey and are not clipped
     weights[-1] += 0.5
     network.set_weights(weights)
     shape = feature.spec.shape[-1:] if feature.standardize == "channel" else ()
@@ -72,7 +78,7 @@ def inverter():
 
 @pytest.fixture(scope="session")
 def any_size_inverter():
-    return untrained(tfinvert.features.get("hog", image_shape=(64, 64, 3)), one_size=False)
+    return untrained(tfinvert.features.get("hog", image_shape=(64, 64, 3)), any_size=True)
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +96,17 @@ def model(inverter, tmp_path_factory):
 @pytest.fixture(scope="session")
 def any_size_model(any_size_inverter, tmp_path_factory):
     return export_savedmodel(any_size_inverter, tmp_path_factory.mktemp("models") / "any_size")
+
+
+@pytest.fixture(scope="session")
+def client(model):
+    """A client of the model on disk."""
+    return Client(model)
+
+
+@pytest.fixture(scope="session")
+def any_size_client(any_size_model):
+    return Client(any_size_model)
 
 
 @pytest.fixture(scope="session")

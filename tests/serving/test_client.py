@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.in_process import run_program
+from tests import programs
 from tfinvert.serving.client import Client
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -20,7 +20,7 @@ SCRIPT = "tfinvert/serving/client.py"
 def run_in_process(*arguments):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "keras", sys.modules["keras"])  # which the script blocks
-        return run_program(SCRIPT, *arguments)
+        return programs.run(SCRIPT, *arguments)
 
 
 def run_process(*arguments):
@@ -49,11 +49,6 @@ def photo_png(photo, tmp_path):
     return tmp_path / "photo.png"
 
 
-@pytest.fixture(scope="module")
-def client(model):
-    return Client(model)
-
-
 def test_files_and_arrays_of_a_model_on_disk(inverter, client, photo, photo_png):
     images = photo[np.newaxis].astype(np.float32) / 255
     expected = inverter.reconstruct(images)[0]
@@ -66,11 +61,11 @@ def test_files_and_arrays_of_a_model_on_disk(inverter, client, photo, photo_png)
     assert client.reconstruct([]) == []
 
 
-def test_files_and_arrays_of_any_size(any_size_inverter, any_size_model, photo):
+def test_files_and_arrays_of_any_size(any_size_inverter, any_size_client, photo):
     images = [photo[:50] / np.float32(255), photo / np.float32(255)]
     files = [tf.io.encode_png(image).numpy() for image in (photo[:50], photo)]
-    client = Client(any_size_model)
-    found = zip(client.reconstruct(images), client.reconstruct(files), strict=True)
+    arrays = any_size_client.reconstruct(images)
+    found = zip(arrays, any_size_client.reconstruct(files), strict=True)
     for (array, png), expected in zip(found, any_size_inverter.reconstruct(images), strict=True):
         np.testing.assert_allclose(array, expected, atol=1e-5)
         np.testing.assert_allclose(tf.io.decode_png(png) / 255, expected, atol=0.501 / 255)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import tfinvert
-from tests.in_process import run_program
+from tests import programs
 from tests.programs import error_line
 from tfinvert.serving import client, export_savedmodel
 from tfinvert.serving.client_features import build_invert_request, compute_file_features
@@ -53,13 +53,13 @@ def test_from_image_files_to_a_reconstruction_and_a_request(
     host_inverter, saved, host_model, photo, files, tmp_path
 ):
     features = tmp_path / "features.npy"
-    result = run_program(PROGRAM, f"--inverter={saved}", f"--output={features}", files[0])
+    result = programs.run(PROGRAM, f"--inverter={saved}", f"--output={features}", files[0])
     assert result.returncode == 0, result.stderr
     assert "sift of 1 images, [1, 16, 16, 133]" in result.stdout
     (image,) = client.Client(host_model).invert(client.read_features(features))
     expected = host_inverter.reconstruct(photo[np.newaxis].astype(np.float32) / 255)[0]
     np.testing.assert_allclose(image, expected, atol=1e-5)
-    result = run_program(PROGRAM, f"--inverter={saved}", f"--output={tmp_path}/r.json", *files)
+    result = programs.run(PROGRAM, f"--inverter={saved}", f"--output={tmp_path}/r.json", *files)
     assert result.returncode == 0, result.stderr
     instances = json.loads((tmp_path / "r.json").read_text())["instances"]
     assert np.shape(instances) == (2, 16, 16, 133)
@@ -84,11 +84,11 @@ def test_the_script_reconstructs_from_a_file_of_features(
 
 def test_wrong_input_of_the_program(saved):
     for arguments, message in (
-        (["--output=features.npy"], "give the image files"),
-        (["--output=features.txt", "a.png"], "must be a .npy or a .json file"),
+        (["--output=features.npy"], "give image files"),
+        (["--output=features.txt", "a.png"], "must be a .npy or .json file"),
         (["--output=features.npy", "missing.png"], "missing.png: No such file"),
     ):
-        result = run_program(PROGRAM, f"--inverter={saved}", *arguments)
+        result = programs.run(PROGRAM, f"--inverter={saved}", *arguments)
         assert message in error_line(result)
 
 

@@ -19,8 +19,13 @@ KINDS = ("grpc", "rest")
 
 
 @pytest.fixture(scope="module")
-def server(model):
-    with loopback_server.Server(loopback_server.SingleModel(model.parent)) as server:
+def repository(model):
+    return loopback_server.SingleModel(model.parent)
+
+
+@pytest.fixture(scope="module")
+def server(repository):
+    with loopback_server.Server(repository) as server:
         yield server
 
 
@@ -42,19 +47,19 @@ def free_port():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_server_gives_the_same_answers_as_a_directory(server, model, inverter, images, kind):
-    remote, on_disk = (Client(x, batch=2) for x in (getattr(server, kind), model))  # 2 requests
+def test_a_server_gives_the_same_answers_as_a_directory(server, client, inverter, images, kind):
+    remote = Client(getattr(server, kind), batch=2)  # in two requests
     files = [tf.io.encode_png(np.uint8(255 * image)).numpy() for image in images]
-    assert remote.reconstruct(files) == on_disk.reconstruct(files)
+    assert remote.reconstruct(files) == client.reconstruct(files)
     found = remote.reconstruct(images)
     np.testing.assert_allclose(found, inverter.reconstruct(images), atol=1e-5)
     features = inverter.feature(images).numpy()
-    np.testing.assert_allclose(remote.invert(features), on_disk.invert(features), atol=1e-5)
+    np.testing.assert_allclose(remote.invert(features), client.invert(features), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_images_of_several_sizes(any_size_server, any_size_model, photo, kind):
-    remote, on_disk = Client(getattr(any_size_server, kind)), Client(any_size_model)
+def test_images_of_several_sizes(any_size_server, any_size_client, photo, kind):
+    remote, on_disk = Client(getattr(any_size_server, kind)), any_size_client
     files = [tf.io.encode_jpeg(image).numpy() for image in (photo, photo[:50], photo)]
     assert remote.reconstruct(files) == on_disk.reconstruct(files)
     images = [image / np.float32(255) for image in (photo, photo[:50], photo)]
@@ -86,8 +91,8 @@ def test_a_rejected_request_is_reported_and_not_retried(server, images, kind, mo
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_client_waits_for_a_server_that_starts_late(server, model, images, kind):
-    port, repository = free_port(), loopback_server.SingleModel(model.parent)
+def test_the_client_waits_for_a_server_that_starts_late(server, repository, client, images, kind):
+    port = free_port()
     address = getattr(server, kind).replace(str(getattr(server, f"{kind}_port")), str(port))
     started = []
 
@@ -102,7 +107,7 @@ def test_the_client_waits_for_a_server_that_starts_late(server, model, images, k
     finally:
         timer.join()
         started[0].__exit__()
-    np.testing.assert_allclose(found, Client(model).reconstruct(images[:1])[0], atol=1e-5)
+    np.testing.assert_allclose(found, client.reconstruct(images[:1])[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -177,11 +182,11 @@ def test_a_slow_answer_is_a_timeout(images):
         server.shutdown()
 
 
-def test_threads_share_a_client(server, model, images):
-    client, found = Client(server.grpc), {}
+def test_threads_share_a_client(server, client, images):
+    remote, found = Client(server.grpc), {}
     threads = [
         threading.Thread(
-            target=lambda i=i: found.update({i: client.reconstruct(images[i : i + 1])})
+            target=lambda i=i: found.update({i: remote.reconstruct(images[i : i + 1])})
         )
         for i in range(3)
     ]
@@ -189,7 +194,7 @@ def test_threads_share_a_client(server, model, images):
         thread.start()
     for thread in threads:
         thread.join()
-    for i, expected in enumerate(Client(model).reconstruct(images)):
+    for i, expected in enumerate(client.reconstruct(images)):
         np.testing.assert_allclose(found[i][0], expected, atol=1e-5)
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.in_process import run_program
+from tests import programs
 from tests.programs import call, error_line
 
 
-@pytest.mark.parametrize("run", [run_program, pytest.param(call, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("run", [programs.run, pytest.param(call, marks=pytest.mark.slow)])
 def test_export_and_check(run, inverter, tmp_path):
     inverter.save(tmp_path / "inverter")
     model = tmp_path / "models" / "hog"
@@ -23,6 +23,6 @@ def test_export_and_check(run, inverter, tmp_path):
 
 
 def test_a_directory_without_a_model_is_rejected(tmp_path):
-    result = run_program("export/check_savedmodel.py", f"--model={tmp_path}")
+    result = programs.run("export/check_savedmodel.py", f"--model={tmp_path}")
     assert error_line(result).startswith(f"error: there is no SavedModel at {tmp_path}")
     assert not result.stdout

@@ -61,7 +61,7 @@ def browser():
 
 @contextlib.contextmanager
 def visitor(url, browser):
-    """Gives a function that opens the page at a query string, in a new session each time.
+    """Yields a function that opens the page at a query string, in a new session each time.
 
     At the end, no request must have gone to another server, and the browser must have reported no
     error.

@@ -40,7 +40,7 @@ QUERIES = [
     "tab=classes&inverter=alexnet-fc8-64&classes=keep_top",
     "tab=units&unit=7",
     "tab=units&inverter=alexnet-probabilities-64&unit=3",
-    "tab=samples&count=2&seed=5&photograph=chelsea",
+    pytest.param("tab=samples&count=2&seed=5&photograph=chelsea", marks=slow),
     "tab=units&inverter=alexnet-conv3-64&where=middle&with=photograph&unit=9",
 ]
 
@@ -55,6 +55,22 @@ def test_python_code_computes_the_reconstruction(query, monkeypatch):
     assert np.abs(difference).max() <= 1  # of 255
     lines = [line for line in view.code.splitlines() if line and "import" not in line]
     assert len(lines) <= 6
+
+
+def test_samples_tab(monkeypatch):
+    def sample(self, features, count, seed):
+        return np.random.default_rng(seed).random((len(features), count, 64, 64, 3), np.float32)
+
+    monkeypatch.setattr(tfinvert.Inverter, "sample", sample)
+    monkeypatch.setattr(tfinvert, "load", load_inverter)
+    view = render_view(from_query("tab=samples&count=3&seed=5"))
+    captions = [picture.caption for picture in view.pictures]
+    assert captions == ["chelsea", "sample 1", "sample 2", "sample 3", "reconstruction"]
+    names = {}
+    exec(view.code, names)
+    expected = np.random.default_rng(5).random((3, 64, 64, 3), np.float32)
+    np.testing.assert_array_equal(names["reconstruction"], expected[0])
+    np.testing.assert_array_equal(view.pictures[2].pixels, to_uint8(expected[1]))
 
 
 def test_card_tab():

@@ -1,1 +1,1 @@
-"""What an inversion network is compared with, and what can be read from one."""
+"""Experiments on inverters, the baselines they are compared with, and analysis functions."""

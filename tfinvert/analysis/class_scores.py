@@ -88,7 +88,7 @@ def apply_to_logits(change: Change, logits: np.ndarray) -> np.ndarray:
 
     These are log p' + log Σ exp(logit), so unchanged probabilities give unchanged logits. Where p'
     is zero, it is the smallest logit of the row: a value that occurs in training, though never for
-    so many classes at once.
+    that many classes at once.
     """
     logits = np.asarray(logits, np.float64)
     changed = _log(change(scipy.special.softmax(logits, 1)))

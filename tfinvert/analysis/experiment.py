@@ -75,7 +75,7 @@ class Measurement:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Presentation:
-    """What a reader is shown of a measurement.
+    """Text and figures that present a measurement.
 
     Attributes:
       title: a heading.
@@ -183,7 +183,7 @@ class Experiment:
     on_request: bool = False
 
     def accepts(self, name: str, inverter: Inverter) -> bool:
-        """Whether the experiment can take an inverter."""
+        """True if the experiment can take an inverter, which `check` decides."""
         try:
             self.check(name, inverter)
         except InputError:

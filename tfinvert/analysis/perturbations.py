@@ -122,7 +122,7 @@ class PerturbationLoss:
 
     @property
     def is_informative(self) -> bool:
-        """Whether the unperturbed feature gives a better image than the mean."""
+        """True if the unperturbed feature gives a better image than the mean."""
         return bool(self.gain.mean() > 0)
 
     def share_lost(self, *perturbations: str) -> tuple[float, float]:

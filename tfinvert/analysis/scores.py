@@ -1,4 +1,4 @@
-"""Scores of reconstructions, in total and by brightness and colour; means with standard errors."""
+"""Scores of reconstructions, contrast of images, and means with standard errors."""
 
 import numpy as np
 import skimage.color
@@ -45,6 +45,20 @@ def downscale_coarsely(images: np.ndarray) -> np.ndarray:
 def image_contrast(images: np.ndarray) -> np.ndarray:
     """Standard deviation over the pixels, mean over channels: `[n, H, W, 3]` become `[n]`."""
     return images.std((1, 2)).mean(-1)
+
+
+def scale_contrast(images: np.ndarray, factor: float) -> np.ndarray:
+    """Scales the differences of pixels from the mean of their image's channel.
+
+    Args:
+      images: `[n, H, W, 3]` in [0, 1].
+      factor: 0.5 halves every difference from the mean; above 1, values are clipped to [0, 1].
+
+    Returns:
+      `[n, H, W, 3]`, float32.
+    """
+    mean = images.mean((1, 2), keepdims=True)
+    return np.clip(mean + factor * (images - mean), 0.0, 1.0).astype(np.float32)
 
 
 def brightness_error(images: np.ndarray, rebuilt: np.ndarray) -> float:

@@ -38,14 +38,14 @@ class FeatureJob:
       data: photographs, as `open_source` accepts them.
       image_size: height and width of the augmented images, in pixels.
       settings: seed, augmentation and `cached_views`.
-      part: "training" if a part of `data` is held out for validation, else "all".
+      split: "training" if a part of `data` is held out for validation, else "all".
     """
 
     feature: str
     data: str
     image_size: int
     settings: Settings
-    part: str = "training"
+    split: str = "training"
 
     def make_dataset(self, source: Source, folder: str, **options) -> CachedTrainingDataset:
         """Returns the dataset that training with these settings reads."""
@@ -74,7 +74,7 @@ def fill_cache(job: FeatureJob, folder: str, flags: Sequence[str] = ()) -> Featu
             f"photograph. Received: {job.settings.cached_views}"
         )
     parse_beam_options(flags)  # fails before any image is read
-    source = open_source(job.data, job.part)
+    source = open_source(job.data, job.split)
     shape = (job.image_size, job.image_size, 3)
     stem, _ = features.get(job.feature, image_shape=shape).stem()
 
@@ -126,5 +126,5 @@ def _open_dataset(job: FeatureJob, directory: str) -> CachedTrainingDataset:
         source = ImageFolder(job.data.partition(":")[2], checked=names)
     else:
         size = job.image_size, job.image_size
-        source = open_source(job.data, job.part, image_cache_for(job.settings, size))
+        source = open_source(job.data, job.split, image_cache_for(job.settings, size))
     return job.make_dataset(source, directory)

@@ -123,10 +123,10 @@ def _open_tfds(name: str) -> TfdsSource:
 
 def _list_folder(root: str) -> list[str]:
     if not os.path.isdir(root):
-        raise InputError(f"there is no folder {root}")
+        raise InputError(f"no such folder: {root}")
     paths = [str(path) for path in list_image_files(pathlib.Path(root))]
     if not paths:
-        raise InputError(f"there is no image in {root}")
+        raise InputError(f"no images in {root}")
     return paths
 
 

@@ -23,9 +23,8 @@ def main() -> None:
         for entry in group:
             size = "any" if entry.any_size else f"{entry.height}×{entry.width}"
             megabytes = f"{entry.size_bytes / 1e6:.1f}"
-            print(
-                f"  {entry.versioned_name:{width}}  {size:7}  {entry.normalized_error:.3f}  {megabytes}"
-            )
+            row = (f"{entry.versioned_name:{width}}", f"{size:7}", f"{entry.normalized_error:.3f}")
+            print(f"  {'  '.join(row)}  {megabytes}")
         print()
     print("input: height × width of the photographs in pixels")
     print("error: normalised reconstruction error, 0 is perfect; comparable within a table")

@@ -52,7 +52,7 @@ def register_finder(find: Callable[[str], Callable[..., Feature] | None]) -> Non
 
 
 def names() -> list[str]:
-    """The registered names, sorted; families end in "/LAYER"."""
+    """Returns the registered names, sorted; those of families end in "/LAYER"."""
     return sorted(FEATURES) + [f"{family}/LAYER" for family in sorted(FEATURE_FAMILIES)]
 
 

@@ -41,8 +41,8 @@ class SkimageLbp(HostFeature):
 
     def _extract(self, image: np.ndarray) -> np.ndarray:
         # scikit-image warns about floating point images, in which rounding errors create patterns.
-        grey = np.round(255 * np.clip(skimage.color.rgb2gray(image), 0, 1)).astype(np.uint8)
-        labels = skimage.feature.local_binary_pattern(grey, P=8, R=1, method="nri_uniform")
+        gray = np.round(255 * np.clip(skimage.color.rgb2gray(image), 0, 1)).astype(np.uint8)
+        labels = skimage.feature.local_binary_pattern(gray, P=8, R=1, method="nri_uniform")
         rows, columns, _ = self.spec.shape
         side = self.cell_size
         labels = labels[: rows * side, : columns * side].astype(int)

@@ -40,8 +40,8 @@ class Standardization:
     ) -> "Standardization":
         """Measures mean and scale over batches of a feature's values.
 
-        They are measured per channel or for the whole layer, as `feature.standardize` says. The
-        scale of constant channels is 1, so that they become zero rather than NaN.
+        They are measured per channel or for the whole layer, depending on `feature.standardize`.
+        The scale of constant channels is 1, so that they become zero rather than NaN.
 
         Raises:
           InputError: there are no batches, or a value is not finite.

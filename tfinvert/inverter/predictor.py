@@ -128,7 +128,7 @@ class Predictor:
         compute = self._compute_any_size if feature.in_graph else feature.at(size)
         if math.prod(size) <= tiling.MAX_TILE_PIXELS:
             return compute(images)
-        cell_size, radius = feature.cell_size, feature.reach
+        cell_size, radius = feature.cell_size, feature.receptive_field_radius
         return np.stack(
             [tiling.compute_feature_tiled(compute, image, cell_size, radius) for image in images]
         )

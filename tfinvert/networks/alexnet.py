@@ -178,4 +178,4 @@ def _pool(x: keras.KerasTensor, spec: Variant, name: str) -> keras.KerasTensor:
 
 
 def _too_small(layer: str) -> str:
-    return f"the AlexNet input is too small: {layer} would be empty; 63×63 pixels are enough"
+    return f"the input of AlexNet is too small: {layer} would be empty; 63×63 pixels are enough"

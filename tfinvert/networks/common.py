@@ -43,9 +43,9 @@ def num_upsamplings(feature: Feature, output_size: Size | None) -> int:
     upsamplings = max(1, round(math.log2(max(size) / max(grid))))
     if output_size is not None and tuple(n << upsamplings for n in grid) != tuple(output_size):
         raise InputError(
-            f"the network for {feature.name} on {grid[0]}×{grid[1]} cells makes images of "
-            f"{' or '.join(f'{grid[0] << n}×{grid[1] << n}' for n in range(1, 6))}. Received: "
-            f"{output_size[0]}×{output_size[1]}"
+            f"the network for {feature.name} on {grid[0]}×{grid[1]} cells produces images of "
+            f"{' or '.join(f'{grid[0] << n}×{grid[1] << n}' for n in range(1, 6))}. "
+            f"Received: {output_size[0]}×{output_size[1]}"
         )
     return upsamplings
 
@@ -79,9 +79,9 @@ def choose_initial_grid(feature: Feature, output_size: Size | None) -> tuple[Siz
             return initial, upsamplings
     if output_size:
         raise InputError(
-            f"the network for {feature.name} on {grid[0]}×{grid[1]} cells makes images with even "
-            f"sides from {2 * grid[0]}×{2 * grid[1]} up. Received: "
-            f"{output_size[0]}×{output_size[1]}"
+            f"the network for {feature.name} on {grid[0]}×{grid[1]} cells produces images with "
+            f"even sides from {2 * grid[0]}×{2 * grid[1]} up. "
+            f"Received: {output_size[0]}×{output_size[1]}"
         )
     return grid, max(1, round(math.log2(min(np.divide(size, grid)))))
 

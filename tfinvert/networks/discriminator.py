@@ -14,7 +14,7 @@ from tfinvert.networks.common import Feature, Size, scale_channels
 
 CHANNELS = (64, 128, 256, 256, 256)  # after each stride-2 convolution
 FEATURE_CHANNELS = 128
-FINE_SCORE_DEPTH = 3  # stride-2 convolutions before the fine score map, which sees texture only
+FINE_SCORE_DEPTH = 3  # stride-2 convolutions before the fine score map, which judges texture
 
 
 def build(

@@ -8,14 +8,14 @@ from tfinvert.errors import InputError
 from tfinvert.networks.blocks import precision_scope
 from tfinvert.networks.common import Feature, Size
 
-_WITH_UNITS = "fully_connected"
+_WITH_HIDDEN_UNITS = "fully_connected"
 
 
 def build(
     feature: Feature,
     output_size: Size | None = None,
     width: float = 1.0,
-    units: int = 0,
+    hidden_units: int = 0,
     network: str = DEFAULT,
     precision: str = "float32",
 ) -> keras.Model:
@@ -27,9 +27,9 @@ def build(
       output_size: (height, width) of the output image, in pixels; defaults to the feature's image
         size, adjusted to the next size that the up-convolutions can produce.
       width: width multiplier for the channels of every layer but the last.
-      units: units of the first two fully connected layers (vector features only); 0 means
-        4096 × width.
-      network: the architecture, a key of `NETWORKS`.
+      hidden_units: units of each of the first two fully connected layers (vector features only);
+        0 means 4096 × width.
+      network: the architecture, a key of `config.registry.NETWORKS`.
       precision: compute precision of all layers but the last, "float32", "bfloat16" or "float16";
         weights are float32.
 
@@ -42,21 +42,21 @@ def build(
         of range.
     """
     if not width > 0:
-        raise InputError(f"width must be positive. Received: {width}")
+        raise InputError(f"--width must be positive. Received: {width}")
     builders = NETWORKS[network]
     if feature.decoder not in builders:
         raise InputError(
             f"unknown decoder of the feature {feature.name}; choose one of "
             f"{', '.join(sorted(builders))}. Received: {feature.decoder!r}"
         )
-    if units < 0:
-        raise InputError(f"units must not be negative. Received: {units}")
-    takes_units = feature.decoder == _WITH_UNITS
-    if units and not takes_units:
+    if hidden_units < 0:
+        raise InputError(f"--hidden_units must not be negative. Received: {hidden_units}")
+    takes_hidden_units = feature.decoder == _WITH_HIDDEN_UNITS
+    if hidden_units and not takes_hidden_units:
         raise InputError(
-            f"the network for {feature.name} has no fully connected layers, so units must be 0. "
-            f"Received: {units}"
+            f"the network for {feature.name} has no fully connected layers, so --hidden_units must "
+            f"be 0. Received: {hidden_units}"
         )
-    arguments = (units,) if takes_units else ()
+    arguments = (hidden_units,) if takes_hidden_units else ()
     with precision_scope(precision):
         return builders[feature.decoder](feature, output_size, width, *arguments)

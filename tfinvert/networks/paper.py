@@ -135,7 +135,7 @@ def convolutional(feature: Feature, output_size: Size | None, width: float) -> k
 
 
 def fully_connected(
-    feature: Feature, output_size: Size | None, width: float, units: int
+    feature: Feature, output_size: Size | None, width: float, hidden_units: int
 ) -> keras.Model:
     """Builds the network for fully connected layers of an encoder; see `inversion.build`."""
     grid_side, grid_channels = INITIAL_GRID
@@ -147,13 +147,13 @@ def fully_connected(
     grid = tuple(max(1, round(side / (1 << upsamplings))) for side in size)
     if output_size and tuple(side << upsamplings for side in grid) != tuple(output_size):
         raise InputError(
-            f"the network for {feature.name} upsamples {upsamplings} times and makes images whose "
-            f"sides are multiples of {1 << upsamplings}. Received: {size[0]}×{size[1]}"
+            f"the network for {feature.name} upsamples {upsamplings} times and produces images "
+            f"whose sides are multiples of {1 << upsamplings}. Received: {size[0]}×{size[1]}"
         )
     inputs = x = keras.Input(feature.spec.shape, name="features")
     grid_channels = scale_channels(grid_channels, width)
-    hidden = [units or scale_channels(full, width) for full in UNITS]
-    for i, count in enumerate([*hidden, math.prod(grid) * grid_channels], 1):
+    dense_units = [hidden_units or scale_channels(full, width) for full in UNITS]
+    for i, count in enumerate([*dense_units, math.prod(grid) * grid_channels], 1):
         x = dense(x, count, f"dense{i}")
     x = keras.layers.Reshape((*grid, grid_channels), name="grid")(x)
     return named_model(feature, inputs, _expand(x, IMAGE_CHANNELS, upsamplings, width))
@@ -164,7 +164,7 @@ def _grid_and_table(feature: Feature, tables: Mapping[int, _Table]) -> tuple[Siz
     smallest = 4 << min(tables)
     if len(feature.spec.shape) != 3 or min(feature.spec.shape[:2]) < smallest:
         raise InputError(
-            f"a {feature.decoder.replace('_', '-')} inversion network takes features [rows, "
+            f"a {feature.decoder.replace('_', '-')} inversion network needs features [rows, "
             f"columns, channels] of at least {smallest}×{smallest} cells. Received: {feature.name} "
             f"with {list(feature.spec.shape)}"
         )

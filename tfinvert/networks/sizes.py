@@ -38,8 +38,9 @@ def receptive_field_radius(network: keras.Model) -> int:
 
     No cell further than this from a pixel's own cell influences the pixel.
     """
-    # By tensor: cells per element, and the radii in cells along rows and columns. Layers may be
-    # shared with other models (see `with_input_size`); `input` and `output` are those of the first.
+    # By tensor: cells per element, and the radii in cells along rows and columns. Where a layer is
+    # shared by several models (see `with_input_size`), its input and output are those of the first
+    # model, which has the same structure.
     steps: dict[int, Fraction] = {}
     radii: dict[int, list[Fraction]] = {}
     for layer in network.layers:

@@ -26,7 +26,7 @@ def animation(frames: np.ndarray, *, scale: int = 4, milliseconds: int = 120) ->
 
     Raises:
       ValueError: `frames` has another shape or dtype or contains NaN, or `scale` or
-      `milliseconds` is out of range.
+        `milliseconds` is out of range.
     """
     frames = np.asarray(frames)
     if frames.ndim != 4 or len(frames) < 2 or 0 in frames.shape:

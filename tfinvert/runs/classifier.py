@@ -135,7 +135,7 @@ def _train(
         variant=config.variant,
         input_size=config.input_size,
     )
-    train_step.check_step_settings(settings, run.devices)
+    train_step.check_step_settings(settings, run.strategy)
     precision.check_precision(settings.precision)
     image_cache = image_cache_for(settings.data_settings, trunk.image_shape[:2], memory_gb)
     training, validation = _open_sources(config, image_cache)
@@ -155,21 +155,21 @@ def _train(
         return (
             f"{len(training)} training images and {validation.evaluation_size} validation images "
             f"of {len(training.classes)} classes; "
-            f"{run.devices.num_replicas_in_sync} device(s){image_cache}; "
+            f"{run.strategy.num_replicas_in_sync} device(s){image_cache}; "
             f"initialised from {config.weights}: {', '.join(initial.layers) or 'no layers'}"
         )
 
     if not run.open(flags, (WEIGHTS, CARD), dataset, run_summary):
         return
     labelled = _add_labels(dataset, training, trunk, settings)
-    limit = VALIDATION_IMAGES if run.team.is_chief else 1
+    limit = VALIDATION_IMAGES if run.workers.is_chief else 1
     images = read_images(validation, trunk.image_shape[:2], limit)
     stride = -(-validation.evaluation_size // limit)
     labelled_images = images, validation.evaluation_labels()[::stride]
     network, history = train_classifier.train_classifier(
-        initial, labelled, labelled_images, settings, run.path, run.devices, intervals
+        initial, labelled, labelled_images, settings, run.path, run.strategy, intervals
     )
-    if not run.team.is_chief:
+    if not run.workers.is_chief:
         return
     file = run.path / WEIGHTS
     _save_weights(file, network, initial, {**weights_facts, "classes": training.classes}, config)
@@ -182,7 +182,7 @@ def _train(
         parameters=network.count_params(),
         training_minutes=round(minutes, 1),
         training_images_per_second=speed,
-        workers=run.team.size,
+        workers=run.workers.size,
         metrics=scores,
     )
     write_json(run.path / CARD, card)

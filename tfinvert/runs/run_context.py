@@ -21,13 +21,13 @@ class RunContext:
 
     Attributes:
       path: the run directory.
-      devices: the distribution strategy over the devices that train.
-      team: the group of workers that train together.
+      strategy: the distribution strategy over the devices that train.
+      workers: the group of workers that train together.
     """
 
     path: pathlib.Path
-    devices: tf.distribute.Strategy
-    team: WorkerGroup
+    strategy: tf.distribute.Strategy
+    workers: WorkerGroup
     _stack: contextlib.ExitStack
 
     def open(
@@ -53,7 +53,7 @@ class RunContext:
           InputError: the directory or the flags cannot be used; see `open_run` and
             `WorkerGroup.check_agreement`.
         """
-        self.team.check_agreement(flags)
+        self.workers.check_agreement(flags)
 
         def open_directory() -> bool:
             self._stack.enter_context(open_run(self.path, flags))
@@ -65,23 +65,24 @@ class RunContext:
             print(run_summary())
             return True
 
-        return self.team.broadcast(open_directory)
+        return self.workers.broadcast(open_directory)
 
 
 @contextlib.contextmanager
 def open_run_context(
-    workdir: str | pathlib.Path, strategy: str, *configs: Any
+    workdir: str | pathlib.Path, strategy_name: str, *configs: Any
 ) -> Iterator[RunContext]:
     """Initialises the devices, and connects to other workers, until the block ends.
 
     Args:
       workdir: the run directory.
-      strategy: a name that `strategies.make_strategy` takes.
+      strategy_name: a name that `strategies.make_strategy` takes.
       *configs: data classes that must be equal for all workers.
     """
     facts = library_versions()
     for config in configs:
         facts |= dataclasses.asdict(config)
-    devices = strategies.make_strategy(strategy, facts)  # first, as it may initialise TensorFlow
-    with strategies.worker_group(devices) as team, contextlib.ExitStack() as stack:
-        yield RunContext(pathlib.Path(workdir), devices, team, stack)
+    # First, because it may initialise TensorFlow.
+    strategy = strategies.make_strategy(strategy_name, facts)
+    with strategies.worker_group(strategy) as workers, contextlib.ExitStack() as stack:
+        yield RunContext(pathlib.Path(workdir), strategy, workers, stack)

@@ -134,7 +134,7 @@ def _train(
     feature = features.get(config.feature, image_shape=(side, side, 3))
     # Settings are checked before the data is read.
     initial = _load_initial_inverter(run, config, settings, feature)
-    train_step.check_step_settings(settings, run.devices)
+    train_step.check_step_settings(settings, run.strategy)
     precision.check_precision(settings.precision)
     image_cache = image_cache_for(settings, (side, side), memory_gb)
     training, validation = _open_sources(config, image_cache)
@@ -146,19 +146,19 @@ def _train(
     def run_summary() -> str:
         return (
             f"{len(training)} training images per epoch, {validation.evaluation_size} validation "
-            f"images; {run.devices.num_replicas_in_sync} × {_device_kind()}{image_cache}"
+            f"images; {run.strategy.num_replicas_in_sync} × {_device_kind()}{image_cache}"
         )
 
     if not run.open(flags, (INVERTER, METRICS_FILE, REPORT_FILE), dataset, run_summary):
         return
-    limit = config.validation_images if run.team.is_chief else 1
+    limit = config.validation_images if run.workers.is_chief else 1
     images = read_images(validation, feature.image_shape[:2], limit)
-    arguments = dataset, images, settings, run.path, run.devices, intervals
+    arguments = dataset, images, settings, run.path, run.strategy, intervals
     if config.train_sampler:
         inverter, history, mean_image = train_sampler.train_sampler(initial, *arguments)
     else:
         inverter, history, mean_image = train_inverter.train_inverter(feature, *arguments, initial)
-    if not run.team.is_chief:
+    if not run.workers.is_chief:
         return
     inverter.round_weights(config.weights_dtype)
     evaluation = evaluate(inverter, images)
@@ -176,7 +176,7 @@ def _train(
         **facts,
         training_minutes=round(minutes, 1),
         training_images_per_second=round(settings.steps * settings.batch_size / minutes / 60, 1),
-        workers=run.team.size,
+        workers=run.workers.size,
         metrics=evaluation.metrics,
     )
     if not (run.path / INVERTER).exists():
@@ -205,7 +205,7 @@ def _load_initial_inverter(
         train_sampler.check_sampler_settings(initial, feature, settings)
         return initial
     network = inversion.build(
-        feature, width=settings.width, units=settings.hidden_units, network=settings.network
+        feature, width=settings.width, hidden_units=settings.hidden_units, network=settings.network
     )
     make_loss(settings.loss, network.output_shape[1:3])
     if config.init_from and settings.train_encoder:
@@ -225,7 +225,7 @@ def _load_initial_inverter(
     if settings.train_encoder and not (feature.model and feature.model.trainable_variables):
         feature.trainable_copy()  # raises the error
     # When a run is resumed, its checkpoint has the weights, and the inverter may be gone.
-    if not config.init_from or not run.team.is_chief or has_checkpoint(run.path):
+    if not config.init_from or not run.workers.is_chief or has_checkpoint(run.path):
         return None
     initial = load(config.init_from)
     check_initial_inverter(initial, feature, network)

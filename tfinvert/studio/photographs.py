@@ -1,4 +1,4 @@
-"""The page's photographs, examples and uploads, and the shipped inverters they are given to."""
+"""Loads the page's photographs (examples and uploads) and the shipped inverters."""
 
 import dataclasses
 import functools

@@ -317,8 +317,8 @@ TABS = (
     Tab(
         "rebuild",
         "Reconstruct",
-        "Reconstructs the photograph from a representation: details that are sharp are preserved "
-        "by the representation, blurred ones are discarded.",
+        "Reconstructs the photograph from a representation. The representation preserves the "
+        "details that are sharp, and discards those that are blurred.",
         (_inverter_choice("hog"),),
         _reconstruct,
     ),
@@ -424,8 +424,8 @@ TABS = (
             ),
             Choice(
                 "where",
-                "Cells of a grid",
-                {"everywhere": "all", "middle": "the central one"},
+                "Cells (grids only)",
+                {"everywhere": "all cells", "middle": "central cell"},
                 "everywhere",
             ),
         ),

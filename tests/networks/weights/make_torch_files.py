@@ -1,6 +1,6 @@
-"""Makes torch_tensors.pth and torch_tensors_legacy.pth with PyTorch itself; needs torch.
+"""Writes torch_tensors.pth and torch_tensors_legacy.pth with PyTorch.
 
-Run once, from the root:
+Run once from the repository root, with torch installed:
 
 PYTHONPATH=. python tests/networks/weights/make_torch_files.py
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def expected() -> dict[str, np.ndarray]:
-    """The values of the tensors in the files, by name; all can be told exactly in bfloat16."""
+    """Returns the tensors of the files by name; all values are exact in bfloat16."""
     grid = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 4 - 2
     return {
         "whole": grid,
@@ -30,8 +30,8 @@ def expected() -> dict[str, np.ndarray]:
 
 
 def tensors():
-    """The same as PyTorch's views of as few storages as it can do with."""
-    torch = importlib.import_module("torch")  # not one of the project's own dependencies
+    """Returns them as PyTorch tensors that share as few storages as possible."""
+    torch = importlib.import_module("torch")  # not a dependency of this project
     grid = torch.from_numpy(expected()["whole"])
     half = grid.half()
     return collections.OrderedDict(

@@ -1,4 +1,4 @@
-"""Files that are damaged, hostile or of something else: one line each, and nothing is run."""
+"""Damaged, hostile and unrelated files: each raises a one-line error, and nothing is executed."""
 
 import io
 import pickle
@@ -16,7 +16,7 @@ ENDINGS = [".pth", ".safetensors", ".caffemodel", ".npy", ".npz", ".ckpt", ""]
 
 
 def attacks(proof):
-    """What would make the file `proof`, and what it asks for first."""
+    """Values whose pickles would create the file `proof`, with the first global they import."""
     touch = writers.Call("os:system", f"touch {proof}")
     system = writers.Call("builtins:getattr", writers.Call("builtins:__import__", "os"), "system")
     return {
@@ -42,7 +42,7 @@ def attacks(proof):
 
 
 def as_file(folder, how, data):
-    """A file of weights whose pickle is `data`."""
+    """Writes a weight file whose pickle is `data`."""
     if how == "ckpt" or how == "legacy pth":
         path = folder / ("w.ckpt" if how == "ckpt" else "w.pth")
         magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2) if how == "legacy pth" else b""
@@ -63,12 +63,12 @@ def as_file(folder, how, data):
 @pytest.mark.parametrize("how", ["ckpt", "npy", "pth", "legacy pth"])
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("attack", attacks(""))
-def test_a_hostile_pickle_names_what_it_asks_for(attack, protocol, how, tmp_path, refused):
+def test_hostile_pickle(attack, protocol, how, tmp_path, refused):
     proof = tmp_path / "proof"
     value, name = attacks(proof)[attack]
     data, _ = writers.torch_pickle(value, protocol=protocol)
     path = as_file(tmp_path, how, data)
-    refused(path, "" if how != "npy" else "bvlc", words=["its pickle asks for ", f"{name}; only"])
+    refused(path, "" if how != "npy" else "bvlc", words=["its pickle imports ", f"{name}; only"])
     assert not proof.exists()
     if attack in ("os", "in a dictionary"):
         pickle.loads(data)
@@ -101,13 +101,13 @@ OPCODES = {
 
 @pytest.mark.parametrize("how", ["ckpt", "npy", "pth", "legacy pth"])
 @pytest.mark.parametrize("trick", OPCODES)
-def test_tricks_of_pickle(trick, how, tmp_path, refused):
+def test_pickle_opcodes(trick, how, tmp_path, refused):
     line = refused(as_file(tmp_path, how, OPCODES[trick]), "" if how != "npy" else "bvlc")
-    # What CPython would reserve memory for is seen before it is unpickled.
-    assert ("numbers a memo 2147483647" in line) == (trick == "a memo far away")
+    # Found before unpickling, because CPython would allocate memory for all lower memo numbers.
+    assert ("uses the memo number 2147483647" in line) == (trick == "a memo far away")
 
 
-def test_a_pickle_leaves_no_trace_for_the_next_one(tmp_path, refused):
+def test_pickle_cannot_change_the_replacement_functions(tmp_path, refused):
     before = {
         key: dict(getattr(x, "__dict__", {})) for key, x in restricted_pickle.NUMPY_GLOBALS.items()
     }
@@ -138,7 +138,7 @@ def test_a_pickle_leaves_no_trace_for_the_next_one(tmp_path, refused):
     ],
     ids=str,
 )
-def test_arrays_that_are_not_what_they_say(state, tmp_path, refused):
+def test_invalid_array_descriptions(state, tmp_path, refused):
     class Described:
         def __reduce__(self):
             if not isinstance(state, tuple) or len(state) == 1:
@@ -149,17 +149,17 @@ def test_arrays_that_are_not_what_they_say(state, tmp_path, refused):
     refused(as_file(tmp_path, "ckpt", data))
 
 
-def test_a_file_cut_anywhere(written, tmp_path, refused):
+def test_truncated_files(written, tmp_path, refused):
     variant, path = written
     data = path.read_bytes()
     for end in (1, 4, 9, 30, 200, 1000, len(data) // 2, len(data) - 300, len(data) - 1):
-        cut = tmp_path / path.name
-        cut.write_bytes(data[:end])
-        refused(cut, variant, words=[str(cut)])
+        truncated = tmp_path / path.name
+        truncated.write_bytes(data[:end])
+        refused(truncated, variant, words=[str(truncated)])
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_what_is_no_file_of_weights(ending, tmp_path, refused):
+def test_files_that_are_not_weight_files(ending, tmp_path, refused):
     path = tmp_path / f"w{ending}"
     refused(path, "bvlc", words=["does not exist", ".safetensors, .pth"])
     path.mkdir()
@@ -172,7 +172,7 @@ def test_what_is_no_file_of_weights(ending, tmp_path, refused):
         refused(path, "", words=[str(path)])
 
 
-def test_archives_of_something_else(tmp_path, refused):
+def test_archives_and_arrays_with_other_contents(tmp_path, refused):
     path = tmp_path / "w.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
@@ -185,7 +185,7 @@ def test_archives_of_something_else(tmp_path, refused):
     refused(tmp_path / "w.npy", "bvlc", words=["it is one array of float64"])
 
 
-def test_an_npz_that_says_it_is_huge(tmp_path, refused):
+def test_npz_with_a_huge_stated_shape(tmp_path, refused):
     header = io.BytesIO()
     shape = (10**6, 10**6)
     np.lib.format.write_array_header_1_0(
@@ -196,52 +196,52 @@ def test_an_npz_that_says_it_is_huge(tmp_path, refused):
     refused(tmp_path / "w.npz", "bvlc", words=["larger than its file"])
 
 
-@pytest.mark.parametrize("variant", ["", "torchvision"])
-def test_caffe_layouts_need_their_variant_named(variant, tmp_path, layers, refused):
+def test_caffe_layouts_need_a_variant(tmp_path, layers, refused):
     for which, write in writers.WRITERS.items():
         if which[0] != "torchvision" and "packed" not in which[1]:
             path = write(tmp_path, layers(which[0]))
-            refused(path, variant, words=["caffenet and bvlc alike"])
+            for variant in ("", "torchvision"):
+                refused(path, variant, words=["fit both caffenet and bvlc"])
 
 
-@pytest.mark.parametrize("variant", ["caffenet", "bvlc"])
-def test_a_variant_that_contradicts_the_file(variant, tmp_path, layers, refused):
+def test_variant_contradicts_the_file(tmp_path, layers, refused):
     for which, write in writers.WRITERS.items():
         if which[0] == "torchvision":
             path = write(tmp_path, layers("torchvision"))
-            refused(path, variant, words=[f"of torchvision, not of {variant}"])
+            for variant in ("caffenet", "bvlc"):
+                refused(path, variant, words=[f"the requested variant is {variant}"])
 
 
-def test_an_unknown_variant_lists_them(written, refused):
+def test_unknown_variant(written, refused):
     refused(written[1], "alexnet", words=["'alexnet'", "caffenet, bvlc, torchvision"])
 
 
-def test_metadata_that_contradicts_or_is_damaged(tmp_path, layers, refused):
+def test_invalid_metadata(tmp_path, layers, refused):
     path = tmp_path / "w.safetensors"
     tensors = writers.torchvision_tensors(layers("torchvision"))
-    for said, word in (
-        ({"variant": "bvlc"}, "says that it is 'bvlc'"),
-        ({"variant": "vgg"}, "says that it is 'vgg'"),
+    for metadata, message in (
+        ({"variant": "bvlc"}, "states the variant 'bvlc'"),
+        ({"variant": "vgg"}, "states the variant 'vgg'"),
         ({"input_size": "big"}, "input_size is 'big'"),
         ({"input_size": "0"}, "input_size is '0'"),
         ({"facts": "{"}, "facts are not JSON"),
         ({"facts": "[]"}, "facts are not a JSON object"),
     ):
-        safetensors.numpy.save_file(tensors, path, said)
-        refused(path, words=[word])
+        safetensors.numpy.save_file(tensors, path, metadata)
+        refused(path, words=[message])
 
 
 def test_each_tensor_is_checked_by_name(tmp_path, layers, refused):
     path = tmp_path / "w.safetensors"
-    whole = writers.torchvision_tensors(layers("torchvision"))
-    nan, infinite = whole["features.3.bias"].copy(), whole["classifier.4.weight"].copy()
+    valid = writers.torchvision_tensors(layers("torchvision"))
+    nan, infinite = valid["features.3.bias"].copy(), valid["classifier.4.weight"].copy()
     nan[7], infinite[3, 4] = np.nan, np.inf
     zeros = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
     for name, value, words in (
-        ("features.3.bias", nan, ["features.3.bias holds values that are not finite"]),
-        ("classifier.4.weight", infinite, ["classifier.4.weight holds values that are not"]),
-        ("features.0.bias", np.full(64, 1e300), ["features.0.bias holds values that are not"]),
-        ("features.8.bias", np.zeros(256, np.int32), ["features.8.bias holds int32"]),
+        ("features.3.bias", nan, ["features.3.bias has values that are not finite"]),
+        ("classifier.4.weight", infinite, ["classifier.4.weight has values that are not"]),
+        ("features.0.bias", np.full(64, 1e300), ["features.0.bias has values that are not"]),
+        ("features.8.bias", np.zeros(256, np.int32), ["features.8.bias has type int32"]),
         ("features.0.weight", zeros(96, 3, 11, 11), ["[96, 3, 11, 11]", "[64, 3, 11, 11]"]),
         ("features.3.weight", zeros(5, 5, 64, 192), ["[5, 5, 64, 192]", "[192, 64, 5, 5]"]),
         ("features.6.bias", zeros(383), ["features.6.bias", "[383]", "[384]"]),
@@ -254,61 +254,61 @@ def test_each_tensor_is_checked_by_name(tmp_path, layers, refused):
         ("features.1.weight", zeros(64), ["not expected: features.1.weight"]),
         ("evil\nname", zeros(1), [r"'evil\nname'"]),
     ):
-        safetensors.numpy.save_file({**whole, name: value}, path)
+        safetensors.numpy.save_file({**valid, name: value}, path)
         refused(path, words=words)
-    for name in whole:
-        safetensors.numpy.save_file({x: whole[x] for x in whole if x != name}, path)
+    for name in valid:
+        safetensors.numpy.save_file({x: valid[x] for x in valid if x != name}, path)
         refused(path, words=[f"missing: {name}"])
 
 
-def test_names_of_other_networks_are_shortened(tmp_path, refused):
+def test_long_lists_of_names_are_abbreviated(tmp_path, refused):
     path = tmp_path / "w.safetensors"
     tensors = {f"layer{i}.weight": np.zeros(1, np.float32) for i in range(500)}
     safetensors.numpy.save_file(tensors, path)
     refused(path, "bvlc", words=["and 6 more", "and 496 more"])
 
 
-def test_keras_order_is_checked_in_keras_order(tmp_path, layers, refused):
-    right = writers.named(layers("bvlc"))
-    wrong = {**right, "conv2/kernel": right["conv2/kernel"].transpose(3, 2, 0, 1)}
-    np.savez(tmp_path / "w.npz", **wrong)
+def test_errors_state_shapes_in_the_order_of_the_file(tmp_path, layers, refused):
+    valid = writers.named(layers("bvlc"))
+    invalid = {**valid, "conv2/kernel": valid["conv2/kernel"].transpose(3, 2, 0, 1)}
+    np.savez(tmp_path / "w.npz", **invalid)
     refused(tmp_path / "w.npz", "bvlc", words=["[256, 48, 5, 5]", "in bvlc [5, 5, 48, 256]"])
-    np.savez(tmp_path / "w.npz", **{**right, "fc6/kernel": right["fc6/kernel"].T})
+    np.savez(tmp_path / "w.npz", **{**valid, "fc6/kernel": valid["fc6/kernel"].T})
     refused(tmp_path / "w.npz", "bvlc", words=["[12, 1024]", "[256·g² (a g×g grid), units]"])
 
 
-def test_the_shapes_of_another_variant(tmp_path, layers, refused):
+def test_shapes_of_another_variant(tmp_path, layers, refused):
     path = tmp_path / "w.caffemodel"
     path.write_bytes(writers.caffemodel(layers("torchvision")))
     line = refused(path, "bvlc", words=["conv1.weight", "[64, 3, 11, 11]", "[96, 3, 11, 11]"])
     assert "in bvlc" in line
 
 
-def test_caffemodels_that_are_wrong(tmp_path, layers, refused):
+def test_invalid_caffemodels(tmp_path, layers, refused):
     path = tmp_path / "w.caffemodel"
     field, blob = writers.field, writers.blob
     kernel = np.zeros((96, 3, 11, 11), "<f4")
     bias = np.zeros(96, "<f4")
-    one = lambda *blobs: field(  # noqa: E731
+    conv1 = lambda *blobs: field(  # noqa: E731
         100, field(1, b"conv1") + b"".join(field(7, x) for x in blobs)
     )
-    whole = writers.caffemodel(layers("bvlc"))
+    valid = writers.caffemodel(layers("bvlc"))
     for message, words in (
-        (one(blob(kernel, "now")), ["'conv1' has 1 blobs"]),
-        (one(*[blob(bias, "now")] * 3), ["'conv1' has 3 blobs"]),
+        (conv1(blob(kernel, "now")), ["'conv1' has 1 blobs"]),
+        (conv1(*[blob(bias, "now")] * 3), ["'conv1' has 3 blobs"]),
         (
-            one(blob(kernel, "now")[:-4] + field(7, field(1, 5)), blob(bias, "now")),
+            conv1(blob(kernel, "now")[:-4] + field(7, field(1, 5)), blob(bias, "now")),
             ["w.caffemodel"],
         ),
         (
-            one(field(7, field(1, 10**9)) + field(5, bytes(8)), blob(bias, "now")),
+            conv1(field(7, field(1, 10**9)) + field(5, bytes(8)), blob(bias, "now")),
             ["'conv1.weight' has shape [1000000000] and 2 values"],
         ),
-        (one(field(5, bytes(12)), blob(bias, "now")), ["'conv1.weight' has shape", "3 values"]),
-        (one(field(7, field(1, 3)) + field(5, bytes(13)), blob(bias, "now")), ["do not fit"]),
-        (one(blob(kernel, "now"), blob(bias, "now")), ["missing: conv2.weight"]),
-        (whole + one(blob(kernel, "now"), blob(bias, "now")), ["two layers 'conv1'"]),
-        (whole.replace(b"fc8", b"fc9"), ["missing: fc8.weight", "not expected: fc9.weight"]),
+        (conv1(field(5, bytes(12)), blob(bias, "now")), ["'conv1.weight' has shape", "3 values"]),
+        (conv1(field(7, field(1, 3)) + field(5, bytes(13)), blob(bias, "now")), ["do not match"]),
+        (conv1(blob(kernel, "now"), blob(bias, "now")), ["missing: conv2.weight"]),
+        (valid + conv1(blob(kernel, "now"), blob(bias, "now")), ["two layers named 'conv1'"]),
+        (valid.replace(b"fc8", b"fc9"), ["missing: fc8.weight", "not expected: fc9.weight"]),
         (field(1, b"a net without layers"), ["no layers with weights"]),
         (struct.pack("<f", 1.0) * 20, ["w.caffemodel"]),
     ):
@@ -316,13 +316,13 @@ def test_caffemodels_that_are_wrong(tmp_path, layers, refused):
         refused(path, "bvlc", words=words)
 
 
-def test_an_npy_of_something_else(tmp_path, layers, refused):
-    right = layers("bvlc")
+def test_npy_with_other_contents(tmp_path, layers, refused):
+    valid = layers("bvlc")
     for value, words in (
-        ({**right, "conv1": right["conv1"][:1]}, ["'conv1' is not a kernel and a bias"]),
-        ({**right, "conv1": (right["conv1"][0], [1.0])}, ["'conv1[1]' is no array"]),
-        ({**right, "conv6": right["conv1"]}, ["not expected: conv6[0], conv6[1]"]),
-        ({"conv1": right["conv1"]}, ["missing: conv2[0]"]),
+        ({**valid, "conv1": valid["conv1"][:1]}, ["'conv1' is not a kernel and a bias"]),
+        ({**valid, "conv1": (valid["conv1"][0], [1.0])}, ["'conv1[1]' is not an array"]),
+        ({**valid, "conv6": valid["conv1"]}, ["not expected: conv6[0], conv6[1]"]),
+        ({"conv1": valid["conv1"]}, ["missing: conv2[0]"]),
     ):
         writers.write_npy(tmp_path / "w.npy", value)
         refused(tmp_path / "w.npy", "bvlc", words=words)

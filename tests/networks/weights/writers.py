@@ -1,4 +1,4 @@
-"""A writer for each format of AlexNet weights, independent of the readers."""
+"""Writers for all formats of AlexNet weight files, independent of the readers."""
 
 import collections
 import io
@@ -14,7 +14,7 @@ MODULES = [f"features.{i}" for i in (0, 3, 6, 8, 10)] + [f"classifier.{i}" for i
 
 
 def channels_first(layers) -> dict:
-    """Kernels [out, in, h, w] and [units, inputs], those of fc6 flattened as C, H, W."""
+    """Converts kernels to [out, in, h, w] and [units, inputs], with fc6 flattened as C, H, W."""
     found = {}
     for name, (kernel, bias) in layers.items():
         if kernel.ndim == 4:
@@ -52,14 +52,14 @@ def caffe_tensors(layers) -> dict:
 
 
 class Named:
-    """Pickled as the global "module:name", whether or not there is one."""
+    """Pickled as the global "module:name", which need not exist."""
 
     def __init__(self, name):
         self.name = name
 
 
 class Call:
-    """Pickled as the call of a global."""
+    """Pickled as a call of a global."""
 
     def __init__(self, name, *args):
         self.name, self.args = name, args
@@ -73,7 +73,7 @@ class PersistentId(tuple):
 
 
 class TorchPickler(pickle._Pickler):
-    """Writes NumPy arrays as PyTorch would write the same tensors."""
+    """Pickles NumPy arrays as PyTorch pickles tensors."""
 
     legacy = False
 
@@ -146,14 +146,14 @@ def varint(number) -> bytes:
 
 
 def field(number, value) -> bytes:
-    """A field of a Protocol Buffers message: bytes, or a number."""
+    """Encodes a field of a Protocol Buffers message; the value is bytes or a number."""
     if isinstance(value, bytes):
         return varint(number << 3 | 2) + varint(len(value)) + value
     return varint(number << 3) + varint(value)
 
 
 def blob(array, how) -> bytes:
-    """A BlobProto: "now", "packed" as "now" with packed dimensions and doubles, or "old"."""
+    """Encodes a BlobProto: "now", "double" (packed dimensions and doubles) or "old"."""
     if how == "old":
         shape = (1,) * (4 - array.ndim) + array.shape
         return b"".join(field(i + 1, n) for i, n in enumerate(shape)) + field(5, array.tobytes())
@@ -168,7 +168,7 @@ def blob(array, how) -> bytes:
 
 
 def caffemodel(layers, how="now") -> bytes:
-    """A NetParameter; "old" is of V1 layers with legacy blobs."""
+    """Encodes a NetParameter; "old" has V1 layers with legacy blobs."""
     net, place, name_at, blobs_at = (2, 2, 4, 6) if how == "old" else (100, 100, 1, 7)
     message = field(1, b"AlexNet") + field(net, field(name_at, b"data") + field(2, b"Data"))
     for name, pair in channels_first(layers).items():
@@ -179,7 +179,7 @@ def caffemodel(layers, how="now") -> bytes:
 
 
 def write_npy(path, layers, protocol=2):
-    """As NumPy writes it: a header, and a pickled array of no dimensions that holds the dict."""
+    """Writes a file as NumPy does: a header, and a pickled 0-d array that contains the dict."""
     value = np.empty((), object)
     value[()] = {name: list(pair) for name, pair in layers.items()}
     with open(path, "wb") as file:
@@ -214,7 +214,7 @@ def _writer(ending, write):
     return to
 
 
-# For each variant and format what writes (folder, layers in Keras' order), and gives the path.
+# (variant, format) → function of (folder, layers in Keras' order), which returns the file's path.
 WRITERS = {
     ("torchvision", "pth"): _writer(".pth", lambda p, x: write_pth(p, torchvision_tensors(x))),
     ("torchvision", "legacy pth"): _writer(

@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from tfinvert import metrics
-from tfinvert.analysis.contrast import scale_contrast
 from tfinvert.analysis.experiment import Experiment, Measurement, Presentation, make_table
-from tfinvert.analysis.scores import image_contrast
+from tfinvert.analysis.scores import image_contrast, scale_contrast
 from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter

@@ -13,7 +13,6 @@ import pandas as pd
 import tqdm
 
 from tfinvert.analysis import claims, feature_samplers
-from tfinvert.analysis.contrast import scale_contrast
 from tfinvert.analysis.experiment import Exhibit, Experiment, Measurement, Presentation, make_table
 from tfinvert.analysis.feature_samplers import (
     COPULA,
@@ -32,6 +31,7 @@ from tfinvert.analysis.inverters import (
     inverter_labels,
     shipped_alexnet,
 )
+from tfinvert.analysis.scores import scale_contrast
 from tfinvert.errors import InputError
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter

@@ -44,8 +44,9 @@ def check(name: str, inverter: Inverter) -> None:
     """
     if inverter.uncertainty_head is None:
         raise InputError(
-            "uncertainty takes inverters with an uncertainty head; train one with "
-            f"--uncertainty=joint, or add one with --uncertainty=frozen. Received: {name}"
+            "uncertainty takes inverters with an uncertainty head; retrain with "
+            "--uncertainty=joint, or add one with --init_from=INVERTER --uncertainty=frozen. "
+            f"Received: {name}"
         )
 
 

@@ -15,13 +15,6 @@ import tqdm
 
 from tfinvert import metrics
 from tfinvert.analysis import claims
-from tfinvert.analysis.class_units import (
-    MIN_CLASSES,
-    ClassCorrelations,
-    class_columns,
-    correlate_with_classes,
-    has_class_units,
-)
 from tfinvert.analysis.experiment import Exhibit, Experiment, Measurement, Presentation, make_table
 from tfinvert.analysis.inverters import (
     add_labels,
@@ -31,7 +24,12 @@ from tfinvert.analysis.inverters import (
 )
 from tfinvert.analysis.scores import mean_columns
 from tfinvert.analysis.single_units import (
+    MIN_CLASSES,
+    ClassCorrelations,
+    class_columns,
     clip_probabilities,
+    correlate_with_classes,
+    has_class_units,
     highest_variance_units,
     isolate_units,
 )
@@ -64,9 +62,9 @@ def measure(
     inverters: dict[str, Inverter],
     images: np.ndarray,
     *,
-    shown: int = 8,
+    num_pictures: int = 8,
     factor: float = 2.0,
-    least: int = 3,
+    min_photographs: int = 3,
 ) -> Measurement:
     """Inverts features that are zero except for one unit, or for one channel of a grid.
 
@@ -75,10 +73,10 @@ def measure(
     Args:
       inverters: by name, from the first layer to the last.
       images: `[n, H, W, 3]` in [0, 1].
-      shown: number of units of each inverter in the pictures.
+      num_pictures: number of units of each inverter in the pictures.
       factor: multiple of a unit's largest value over the images to which it is set. At 2 the norm
         of the feature of one unit is about that of an image's feature.
-      least: minimum number of photographs of a class for its average.
+      min_photographs: minimum number of photographs of a class for its average.
 
     Raises:
       InputError: a feature is equal for all images.
@@ -88,7 +86,7 @@ def measure(
     for name, inverter in tqdm.tqdm(inverters.items(), "units", leave=False):
         features, label, own = inverter.encode(images), labels[name], None
         if has_class_units(inverter):
-            own = correlate_with_classes(inverter, images, features, factor, least)
+            own = correlate_with_classes(inverter, images, features, factor, min_photographs)
             correlations[label] = pictured[label] = own
             if not own.is_sufficient:  # too few to measure, but enough for a picture
                 pictured[label] = correlate_with_classes(inverter, images, features, factor, 1)
@@ -104,8 +102,8 @@ def measure(
             )
             where = "" if activation == UNIT else f", {activation.removeprefix('one channel ')}"
             # Evenly spaced over the quarter of highest variance.
-            most = min(len(rebuilt), max(shown, len(rebuilt) // 4))
-            some = np.concatenate([zeros, rebuilt[evenly_spaced_indices(most, shown)]])
+            most = min(len(rebuilt), max(num_pictures, len(rebuilt) // 4))
+            some = np.concatenate([zeros, rebuilt[evenly_spaced_indices(most, num_pictures)]])
             pictures[label + where] = resize_images(some, images.shape[1:3])
     return Measurement(
         make_table(add_labels(rows, inverters)),
@@ -114,7 +112,7 @@ def measure(
             "class_pictures": pictured,
             "unit_pictures": pictures,
         },
-        {"images": len(images), "factor": factor, "min_photographs": least},
+        {"images": len(images), "factor": factor, "min_photographs": min_photographs},
     )
 
 

