@@ -111,6 +111,7 @@ def results(folder):
     return read_arrays(folder / "results.npz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hog", "lbp:cell_size=8"])
 def test_features_on_jax_are_those_of_tensorflow(folder, results, name):
     images = np.load(folder / "given.npz")["images"]
@@ -118,10 +119,12 @@ def test_features_on_jax_are_those_of_tensorflow(folder, results, name):
     np.testing.assert_allclose(results[name], feature(images), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_network_on_jax_gives_the_images_of_tensorflow(folder, results):
     np.testing.assert_allclose(results["network"], np.load(folder / "expected.npy"), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_inverter_trained_on_jax_gives_the_same_reconstructions(folder, results, tmp_path):
     arrays = read_arrays(folder / "hog.npz")
     made = json.loads(str(arrays["made"]))
@@ -136,6 +139,7 @@ def test_an_inverter_trained_on_jax_gives_the_same_reconstructions(folder, resul
     np.testing.assert_allclose(inverter.reconstruct(images), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_arrays_of_other_programs_are_refused(folder):
     arrays = read_arrays(folder / "hog.npz")
     with pytest.raises(collect.InputError, match="train.py"):
@@ -145,11 +149,13 @@ def test_arrays_of_other_programs_are_refused(folder):
         collect.inverter_of(arrays)
 
 
+@pytest.mark.slow
 def test_sift_is_rebuilt_from_its_occupied_cells(results):
     np.testing.assert_allclose(results["sift"], results["sift_before"], atol=2e-3)
     assert results["sift"].any()
 
 
+@pytest.mark.slow
 def test_views_are_crops_of_the_photographs(folder, results):
     views = results["views"]
     assert views.shape == (8, 16, 16, 3) and views.min() >= 0 and views.max() <= 1
@@ -159,6 +165,7 @@ def test_views_are_crops_of_the_photographs(folder, results):
     assert abs(views.mean() - pixels.mean()) < 0.2
 
 
+@pytest.mark.slow
 def test_the_head_is_trained(results):
     assert results["steps"] > 0
 

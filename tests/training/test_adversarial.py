@@ -134,33 +134,42 @@ def test_two_devices_and_micro_batches_make_the_step_of_the_whole_batch(taken, p
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-def test_the_first_step_is_that_of_the_losses_at_the_start(plain, batch):
-    state = TrainingState(FEATURE, QUICK)
-    state.standardization = Standardization.measure(FEATURE, [FEATURE(batch)])
-    seen = state.standardization(FEATURE(batch))
-    made = np.asarray(state.network(seen))
-    (learner,) = state.loss.trainable_losses
-    squared = np.square(made - batch).mean((1, 2, 3))
-    ahead = logits(learner, batch, seen) - logits(learner, made, seen)
-    expected = (10 * squared + 0.1 * softplus(ahead).mean((1, 2, 3))).mean()
-    assert plain[0][0] == pytest.approx(expected, rel=1e-4)
-
-
-def test_a_discriminator_learns_and_a_poisoned_batch_does_not_reach_it(taken, batch):
+@pytest.fixture(scope="module")
+def trained(taken, batch):
+    """Losses and state after 41 steps, in the middle of which a batch is poisoned."""
     bad = np.where(np.arange(8)[:, None, None, None] == 3, np.nan, batch).astype(np.float32)
-    good = [batch.numpy()] * 20
-    _, state = taken(batches=[*good, bad, *good], loss="mse,adversarial:1e-3", learning_rate=1e-2)
-    (critic,) = state.loss.trainable_losses
-    seen = state.standardization(FEATURE(batch))
+    batches = [batch.numpy()] * 20 + [bad] + [batch.numpy()] * 20
+    return taken(batches=batches, loss="mse,adversarial:1e-3", learning_rate=1e-2)
+
+
+def test_the_first_loss_is_the_weighted_sum_at_the_start(trained, batch):
+    settings = dataclasses.replace(QUICK, loss="mse,adversarial:1e-3")
+    state = TrainingState(FEATURE, settings)
+    state.standardization = Standardization.measure(FEATURE, [FEATURE(batch)])
+    values = state.standardization(FEATURE(batch))
+    reconstructions = np.asarray(state.network(values))
+    (adversarial,) = state.loss.trainable_losses
+    squared = np.square(reconstructions - batch).mean((1, 2, 3))
+    ahead = logits(adversarial, batch, values) - logits(adversarial, reconstructions, values)
+    expected = (squared + 1e-3 * softplus(ahead).mean((1, 2, 3))).mean()
+    assert abs(expected - squared.mean()) > 1e-3 * expected  # both terms count
+    assert trained[0][0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_discriminator_learns_and_a_poisoned_batch_does_not_reach_it(trained, batch):
+    _, state = trained
+    (adversarial,) = state.loss.trainable_losses
+    values = state.standardization(FEATURE(batch))
     # It is log 2 for equal logits, and larger if the discriminator is right.
-    assert float(tf.reduce_mean(critic(batch, state.network(seen), seen))) > 1.05 * math.log(2)
-    notes = state.log_values()
+    loss = adversarial(batch, state.network(values), values)
+    assert float(tf.reduce_mean(loss)) > 1.05 * math.log(2)
+    logged = state.log_values()
     assert state.is_finite()
-    assert notes["discriminator_held_back"] >= 1
-    assert math.isfinite(notes["discriminator_loss"])
+    assert logged["discriminator_held_back"] >= 1
+    assert math.isfinite(logged["discriminator_loss"])
     weights = discriminator_weights(state)
     weights[0][:] = np.nan
-    critic.model.set_weights(weights)
+    adversarial.model.set_weights(weights)
     assert not state.is_finite()
 
 

@@ -127,6 +127,7 @@ def test_the_head_learns_and_the_trunk_stays(train, place):
     assert scores["top1"] == pytest.approx(history[-1]["validation_top1"])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_network(train):
     first, one = train(fresh=True, name="first")
     second, two = train(fresh=True, name="second")

@@ -95,6 +95,7 @@ def test_a_feature_that_fails_during_training_is_one_line(train):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_moving_average_lags_behind_the_weights(train_hog, unbroken_hog, tmp_path):
     last = train_hog(tmp_path / "run", settings=dataclasses.replace(SETTINGS, ema_decay=0.0))
     pairs = zip(unbroken_hog.weights, last.weights, strict=True)

@@ -46,11 +46,17 @@ def plain(taken):
     ("micro_batches", "strategy"), [(8, "one"), pytest.param(4, "mirrored", marks=pytest.mark.slow)]
 )
 def test_micro_batches_give_the_step_of_the_whole_batch(taken, plain, micro_batches, strategy):
-    losses, state = taken(strategy=strategy, accumulation_steps=micro_batches)
+    losses, state = taken(strategy=strategy, accumulation_steps=micro_batches, ema_decay=0.0)
     np.testing.assert_allclose(losses, plain[0], rtol=1e-4)
     for one, other in zip(state.network.get_weights(), plain[1].network.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5)
     assert plain[1].log_values() == state.log_values() == {}  # ordinary gradients are not spikes
+    for average, last in zip(
+        state.ema_network.get_weights(), state.network.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(average, last)  # without averaging
+    pairs = zip(plain[1].ema_network.get_weights(), plain[1].network.get_weights(), strict=True)
+    assert any(np.abs(average - last).max() > 1e-5 for average, last in pairs)
 
 
 def test_micro_batches_must_divide_a_devices_share():
