@@ -145,6 +145,6 @@ def test_a_feature_that_breaks_its_spec_ends_before_training(train, tmp_path):
     feature = HostFeature(
         lambda image: image[:7], (8, 8, 3), image_shape=(32, 32, 3), name="broken"
     )
-    with pytest.raises(tfinvert.InputError, match="broken declared features of shape"):
+    with pytest.raises(tfinvert.InputError, match="broken must return the declared shape"):
         train(feature=feature)
     assert not list((tmp_path / "run").glob("checkpoints/*"))
