@@ -2,10 +2,12 @@
 
 import types
 
+import cv2
 import numpy as np
 import pytest
 
 import tfinvert
+from tests.analysis.stubs import stub_inverter
 from tfinvert import features, metrics
 from tfinvert.analysis.experiments.depth import EXPERIMENT
 from tfinvert.analysis.inverters import network_names
@@ -15,18 +17,36 @@ from tfinvert.metrics import lpips
 from tfinvert.networks import inversion
 
 
-@pytest.fixture(scope="module")
-def inverters(load_shipped):
-    """Two that ship, and an untrained one of another network."""
+def blurring(name, size):
+    """An inverter of a layer that blurs images, and predicts a deviation of 0.1."""
+    stub = stub_inverter(
+        lambda images: np.stack([cv2.blur(image, (size, size)) for image in images]),
+        shape=(64, 64, 3),
+    )
+    stub.feature.name = name
+    stub.network = types.SimpleNamespace(count_params=lambda: size)
+    stub.uncertainty_head = stub
+    stub.uncertainty = lambda features: np.full(features.shape, 0.1, np.float32)
+    return stub
+
+
+def untrained():
     feature = features.get("squeezenet/fire9")
-    network = inversion.build(feature, width=0.1)
     channels = feature.spec.shape[-1]
     identity = Standardization(np.zeros(channels, "f4"), np.ones(channels, "f4"))
-    untrained = Inverter(feature, identity, network)
+    return Inverter(feature, identity, inversion.build(feature, width=0.1))
+
+
+@pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)])
+def inverters(request, load_shipped):
+    """Two of AlexNet, and one of another network between them."""
+    if request.param:
+        first, last = load_shipped("alexnet-conv1-64"), load_shipped("alexnet-conv5-64")
+        return {"first": first, "fire9": untrained(), "last": last}
     return {
-        "first": load_shipped("alexnet-conv1-64"),
-        "fire9": untrained,
-        "last": load_shipped("alexnet-conv5-64"),
+        "first": blurring("alexnet/conv1", 2),
+        "fire9": blurring("squeezenet/fire9", 31),
+        "last": blurring("alexnet/conv5", 7),
     }
 
 

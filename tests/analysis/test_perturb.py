@@ -1,5 +1,7 @@
 """Perturbed features inverted: the numbers by hand, and the claims both ways."""
 
+import types
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -29,7 +31,9 @@ def images(photos):
 @pytest.fixture(scope="module")
 def result(fc6, images):
     """fc6, and the same called an autoencoder."""
-    twin = tfinvert.Inverter(fc6.feature, fc6.standardization, fc6.network, {"train_encoder": True})
+    twin = types.SimpleNamespace(
+        feature=fc6.feature, card={"train_encoder": True}, encode=fc6.encode, invert=fc6.invert
+    )
     return EXPERIMENT.run(
         {"ours": fc6, "auto": twin}, images, {"seed": 7, "repeats": 2, "levels": (0.5,)}
     )

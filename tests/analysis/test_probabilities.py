@@ -5,6 +5,7 @@ import pytest
 import scipy.special
 
 import tfinvert
+from tests.analysis.stubs import echo, stub_inverter
 from tfinvert import metrics
 from tfinvert.analysis import claims, class_scores
 from tfinvert.analysis.class_scores import (
@@ -31,9 +32,21 @@ def ours(load_shipped):
     return load_shipped("alexnet-probabilities-64")
 
 
-@pytest.fixture(scope="module")
-def result(ours, load_shipped, images):
-    inverters = {"p": ours, "z": load_shipped("alexnet-fc8-64")}
+def linear_logits():
+    """An inverter of 200 logits that are projections of the image."""
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(64 * 64 * 3, 200)))[0]
+    stub = stub_inverter(echo, "fc8", (200,))
+    stub.feature.log_floor = 0.0
+    stub.encode = lambda images: images.reshape(len(images), -1) @ basis
+    stub.invert = lambda logits: (logits @ basis.T).reshape(-1, 64, 64, 3).astype(np.float32)
+    return stub
+
+
+@pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)])
+def result(request, ours, load_shipped, images):
+    """Of an inverter of probabilities, and of one of logits."""
+    logits = load_shipped("alexnet-fc8-64") if request.param else linear_logits()
+    inverters = {"p": ours, "z": logits}
     return EXPERIMENT.run(inverters, images, {"counts": (20, 5, 500), "temperatures": (1, 2)})
 
 
