@@ -165,20 +165,21 @@ def test_nearest_neighbor_stores_two_bytes_a_value_and_one_a_color():
     assert 10 * size <= many - few < 1.01 * 10 * size
 
 
-@pytest.fixture(scope="module")
-def sparse():
+@pytest.fixture(scope="module", params=[300, pytest.param(400, marks=pytest.mark.slow)])
+def sparse(request):
     """Features and images of cells that each combine two of 24 pairs (12 values, 48 colours)."""
     rng = np.random.default_rng(0)
     pairs = rng.normal(size=(24, 12 + 48))
     pairs[:, :12] /= np.linalg.norm(pairs[:, :12], axis=1, keepdims=True)
-    cells = 400 * 16
+    count = request.param
+    cells = count * 16
     codes = np.zeros((cells, 24))
     for code in codes:
         code[rng.choice(24, 2, replace=False)] = rng.uniform(0.5, 1.5, 2)
     joint = codes @ pairs
-    values = joint[:, :12].reshape(400, 4, 4, 12)
-    images = (0.5 + 0.04 * joint[:, 12:]).reshape(400, 4, 4, 4, 4, 3).transpose(0, 1, 3, 2, 4, 5)
-    return values.astype(np.float32), images.reshape(400, 16, 16, 3).astype(np.float32)
+    values = joint[:, :12].reshape(count, 4, 4, 12)
+    images = (0.5 + 0.04 * joint[:, 12:]).reshape(count, 4, 4, 4, 4, 3).transpose(0, 1, 3, 2, 4, 5)
+    return values.astype(np.float32), images.reshape(count, 16, 16, 3).astype(np.float32)
 
 
 def test_paired_dictionary_beats_linear_maps_on_sparse_data(sparse):
@@ -186,11 +187,11 @@ def test_paired_dictionary_beats_linear_maps_on_sparse_data(sparse):
     values, images = sparse
     feature = random_feature(4, 4, 12, image_shape=(16, 16, 3))
     settings = {"window": 1, "stride": 1, "atoms": 24, "learning_penalty": 0.1, "penalty": 0.01}
-    pairs = PairedDictionary(feature, IDENTITY, **settings).fit([(values[:350], images[:350])])
-    ridge = CellRidge(feature, IDENTITY, radius=0).fit([(values[:350], images[:350])])
-    mean = MeanImage(feature).fit([(values[:350], images[:350])])
+    pairs = PairedDictionary(feature, IDENTITY, **settings).fit([(values[:-50], images[:-50])])
+    ridge = CellRidge(feature, IDENTITY, radius=0).fit([(values[:-50], images[:-50])])
+    mean = MeanImage(feature).fit([(values[:-50], images[:-50])])
     errors = [
-        np.square(baseline.invert(values[350:]) - images[350:]).mean()
+        np.square(baseline.invert(values[-50:]) - images[-50:]).mean()
         for baseline in (pairs, ridge, mean)
     ]
     assert errors[0] < 0.5 * errors[1]

@@ -31,6 +31,22 @@ class Linear(Feature):
         return tf.matmul(tf.reshape(images, (-1, pixels)), self.matrix, transpose_b=True)
 
 
+class EdgeEnergy(Feature):
+    """Squared differences of neighbouring pixels, averaged over 3×3 cells."""
+
+    name = "edge_energy"
+    xla = False
+
+    @property
+    def spec(self):
+        height, width, channels = self.image_shape
+        return tf.TensorSpec((height // 3, width // 3, channels), tf.float32)
+
+    def compute(self, images):
+        down, right = tf.image.image_gradients(images)
+        return tf.nn.avg_pool2d(tf.square(down) + tf.square(right), 3, 3, "VALID")
+
+
 def random_images(count, shape=SHAPE, seed=0):
     return np.random.default_rng(seed).uniform(0.2, 0.8, (count, *shape)).astype(np.float32)
 
@@ -47,15 +63,19 @@ def linear_inversion(linear):
     return GradientInversion(linear, steps=5, seed=3)
 
 
-@pytest.fixture(scope="module")
-def small_hog():
-    """An inversion whose compiled steps are shared by the tests."""
-    return GradientInversion(features.get("hog", image_shape=(24, 18, 3)), steps=60)
+@pytest.fixture(scope="module", params=["edges", pytest.param("hog", marks=pytest.mark.slow)])
+def inversion(request):
+    """An inversion of a nonlinear feature, whose graph the tests share."""
+    shape = (24, 18, 3)
+    hog = request.param == "hog"
+    return GradientInversion(
+        features.get("hog", image_shape=shape) if hog else EdgeEnergy(shape), steps=60
+    )
 
 
 @pytest.fixture(scope="module")
-def phi(photos, small_hog):
-    return small_hog.feature(photos[:4, 20:44, 20:38]).numpy()
+def phi(photos, inversion):
+    return inversion.feature(photos[:4, 20:44, 20:38]).numpy()
 
 
 def error(feature, images, phi):
@@ -67,7 +87,9 @@ def error(feature, images, phi):
 
 def test_invertible_measurements_are_inverted(linear):
     images = random_images(3)
-    found, errors = GradientInversion(linear, **NO_PRIOR).invert_with_error(linear(images))
+    phi = linear(images).numpy()
+    found, errors = GradientInversion(linear, **NO_PRIOR).invert_with_error(phi)
+    np.testing.assert_allclose(errors, error(linear, found, phi), rtol=1e-3, atol=1e-8)
     np.testing.assert_allclose(found, images, atol=0.01)
     assert found.dtype == errors.dtype == np.float32
     assert errors.max() < 1e-4
@@ -121,11 +143,12 @@ def test_a_larger_tv_weight_gives_smoother_images(linear, beta):
     assert np.abs(np.diff(smooth, axis=1)).mean() < 0.8 * np.abs(np.diff(rough, axis=1)).mean()
 
 
-def test_hog_approaches_its_target(small_hog, phi):
-    feature = small_hog.feature
-    found, errors = small_hog.invert_with_error(phi)
+@pytest.mark.parametrize("inversion", [pytest.param("hog", marks=pytest.mark.slow)], indirect=True)
+def test_hog_approaches_its_target(inversion, phi):
+    feature = inversion.feature
+    found, errors = inversion.invert_with_error(phi)
     np.testing.assert_allclose(errors, error(feature, found, phi), rtol=1e-3)
-    start = error(feature, np.broadcast_to(small_hog.initial_noise(), found.shape), phi)
+    start = error(feature, np.broadcast_to(inversion.initial_noise(), found.shape), phi)
     assert (errors < 0.25 * start).all()
     assert found.shape == (4, 24, 18, 3)
     assert found.min() >= 0 and found.max() <= 1
@@ -138,10 +161,10 @@ def test_compiled_steps_equal_uncompiled_ones(linear, linear_inversion):
 
 
 @pytest.mark.slow
-def test_compiled_steps_of_hog_equal_uncompiled_ones(small_hog, phi):
+def test_compiled_steps_of_a_nonlinear_feature_equal_uncompiled_ones(inversion, phi):
     settings = {"steps": 3, "learning_rate": 0.01}
     compiled, other = (
-        GradientInversion(small_hog.feature, xla=xla, **settings).invert(phi)
+        GradientInversion(inversion.feature, xla=xla, **settings).invert(phi)
         for xla in (True, False)
     )
     np.testing.assert_allclose(compiled, other, atol=1e-3)
@@ -155,20 +178,20 @@ def test_the_same_seed_gives_the_same_images(linear, linear_inversion):
     assert np.abs(first - other).max() > 1e-3
 
 
-def test_images_do_not_depend_on_their_batch(small_hog, phi, linear, linear_inversion):
-    found = small_hog.invert(phi)
+def test_images_do_not_depend_on_their_batch(inversion, phi, linear, linear_inversion):
+    found = inversion.invert(phi)
     changed = phi.copy()
     changed[2:] = 0.0
-    np.testing.assert_array_equal(small_hog.invert(changed)[:2], found[:2])
+    np.testing.assert_array_equal(inversion.invert(changed)[:2], found[:2])
     values = linear(random_images(70)).numpy()  # more than one batch
     found = linear_inversion.invert(values)[-6:]
     np.testing.assert_allclose(found, linear_inversion.invert(values[-6:]), atol=1e-5)
 
 
 @pytest.mark.slow
-def test_starting_near_the_image_ends_near_it(small_hog, photos, phi):
+def test_starting_near_the_image_ends_near_it(inversion, photos, phi):
     images = photos[:4, 20:44, 20:38]
-    careful = GradientInversion(small_hog.feature, steps=60, learning_rate=0.005)
+    careful = GradientInversion(inversion.feature, steps=60, learning_rate=0.005)
     noise = np.random.default_rng(0).normal(0, 0.03, images.shape).astype(np.float32)
     near = np.clip(images + noise, 0, 1)
     found, errors = careful.invert_with_error(phi, near)
@@ -202,13 +225,13 @@ def test_layers_of_few_values_get_a_larger_tv_weight():
     assert fc6 == pytest.approx(25 * 64 * 64 * 3 / 1024)
 
 
-def test_features_of_flat_images_and_zeros(small_hog):
-    feature = small_hog.feature
+def test_features_of_flat_images_and_zeros(inversion):
+    feature = inversion.feature
     flat = feature(np.full((2, 24, 18, 3), 0.3, np.float32)).numpy()
     values = np.concatenate([flat, np.zeros_like(flat)])
-    found, errors = small_hog.invert_with_error(values)
+    found, errors = inversion.invert_with_error(values)
     assert np.isfinite(found).all() and np.isfinite(errors).all()
-    assert np.isfinite(small_hog.invert(values, np.zeros((4, 24, 18, 3)))).all()
+    assert np.isfinite(inversion.invert(values, np.zeros((4, 24, 18, 3)))).all()
 
 
 def test_no_features_give_no_images(linear_inversion):

@@ -19,7 +19,7 @@ LAYERS = ("conv1", "fc8")
 
 @pytest.fixture(scope="module")
 def images(photos):
-    return photos[::2]
+    return photos[::3]
 
 
 @pytest.fixture(scope="module")

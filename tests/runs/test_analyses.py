@@ -1,5 +1,6 @@
 """Experiments run one after the other into one directory, and the page of their claims."""
 
+import functools
 import json
 
 import numpy as np
@@ -170,9 +171,10 @@ def test_earlier_results_are_in_the_report_where_one_fails(tmp_path, run):
 
 @pytest.mark.slow
 def test_every_experiment_accepts_its_default_inverters():
+    load = functools.cache(tfinvert.load)
     for name, experiment in EXPERIMENTS.items():
         for label in experiment.default_inverters:
-            assert experiment.accepts(label, tfinvert.load(label)), (name, label)
+            assert experiment.accepts(label, load(label)), (name, label)
 
 
 def test_a_page_of_claims_needs_some(tmp_path, run):

@@ -53,7 +53,7 @@ def clip_probabilities(inverter: Inverter, features: np.ndarray) -> np.ndarray:
     return np.minimum(features, 1.0) if inverter.feature.log_floor else features
 
 
-MIN_CLASSES = 5  # with fewer, ranks and standard errors say little
+MIN_CLASSES = 5  # with fewer, ranks and standard errors are not informative
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

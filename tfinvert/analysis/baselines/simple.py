@@ -102,7 +102,8 @@ class NearestNeighbor(TrainableBaseline):
     """Returns the training image with the nearest feature (Euclidean, standardised).
 
     Features are stored as float16 and images as uint8: 50 000 SIFT grids of 16×16×133 take 4 GB. A
-    training feature gives its own image; of up to eight equally near features, the first one seen.
+    training feature gives its own image; of up to eight equally near features, the first in the
+    training set wins.
     """
 
     name = "nearest_neighbor"

@@ -18,6 +18,7 @@ from tfinvert.analysis.inverters import add_labels, inverter_columns
 from tfinvert.analysis.scores import mean_columns
 from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.errors import InputError
+from tfinvert.features.base import Feature
 from tfinvert.features.sift import Sift
 from tfinvert.inverter import Inverter
 from tfinvert.metrics import lpips
@@ -92,9 +93,11 @@ def _reconstruct(
 
 
 def _rows(targets: np.ndarray, outcomes: Mapping[str, Outcome]) -> Iterator[dict[str, Any]]:
-    scale, classes = metrics.mean_pairwise_distance(targets), _predict_classes(targets)
+    classifier = features.get(_CLASSIFIER, image_shape=targets.shape[1:])
+    scale = metrics.mean_pairwise_distance(targets)
+    classes = _predict_classes(classifier, targets)
     for method, (size, rebuilt) in outcomes.items():
-        same = _predict_classes(rebuilt) == classes
+        same = _predict_classes(classifier, rebuilt) == classes
         yield {
             "compression": method,
             "bytes_per_image": size,
@@ -104,8 +107,7 @@ def _rows(targets: np.ndarray, outcomes: Mapping[str, Outcome]) -> Iterator[dict
         }
 
 
-def _predict_classes(images: np.ndarray) -> np.ndarray:
-    classifier = features.get(_CLASSIFIER, image_shape=images.shape[1:])
+def _predict_classes(classifier: Feature, images: np.ndarray) -> np.ndarray:
     batches = [images[i : i + _BATCH_SIZE] for i in range(0, len(images), _BATCH_SIZE)]
     return np.concatenate([classifier(batch).numpy().argmax(1) for batch in batches])
 
