@@ -53,8 +53,8 @@ def run_directory(place, trained):
 
 
 def test_a_run_leaves_what_reproduces_it(place, trained):
-    assert "skipped 1 of" in trained.stderr and "broken.jpg" in trained.stderr
-    assert "photographs held: 0.00 GB" in trained.stdout
+    assert "skipped 1 unreadable of" in trained.stderr and "broken.jpg" in trained.stderr
+    assert "decoded images cached: 0.00 GB" in trained.stdout
     assert "1 × CPU" in trained.stdout
     assert "peak memory: " in trained.stdout
     assert {path.name for path in (place / "run").iterdir()} == {
