@@ -24,6 +24,7 @@ tf.config.set_logical_device_configuration(
 )
 
 from tfinvert import features  # noqa: E402
+from tfinvert.config.registry import FEATURE_FAMILIES, FEATURES  # noqa: E402
 from tfinvert.data.open_source import open_source  # noqa: E402
 from tfinvert.features.standardization import Standardization  # noqa: E402
 from tfinvert.inverter import Inverter  # noqa: E402
@@ -67,6 +68,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for file, tests in by_file:
         names = ", ".join(test.partition("::")[2].removeprefix("test_") for test in tests)
         terminalreporter.write_line(f"{file}: {names}")
+
+
+@pytest.fixture(autouse=True)
+def _registrations_end_with_the_test():
+    """Drops the features that a test registers."""
+    with FEATURES.scoped(), FEATURE_FAMILIES.scoped():
+        yield
 
 
 @pytest.fixture(scope="session")

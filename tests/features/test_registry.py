@@ -5,14 +5,7 @@ import pytest
 
 import tfinvert
 from tfinvert import features
-from tfinvert.config.registry import FEATURES
 from tfinvert.features import HostFeature
-
-
-@pytest.fixture(autouse=True)
-def _names_of_these_tests_only():
-    with FEATURES.scoped():
-        yield
 
 
 def mean_of_rows(image_shape=(64, 64, 3)):

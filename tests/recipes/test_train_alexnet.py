@@ -168,7 +168,7 @@ def write(path, count=1):
         ({"validation_data": "photos"}, "photos has no classes"),
         ({"strategy": "mirrored", "batch_size": 7}, "multiple of the 2 devices. Received: 7"),
         ({"cached_views": 2}, "--cached_views, the number of fixed views per photograph"),
-        ({"train": "all", "cached_views": 2}, "only features of frozen convolutions can be cached"),
+        ({"train": "all", "cached_views": 2}, "only the features of frozen convolutions can be"),
         ({"weights": "nothing"}, "no such AlexNet weights.* Received: 'nothing'"),
         ({"weights": "random", "variant": "vgg"}, "variant must be one of .* Received: 'vgg'"),
         ({"input_size": -1}, "input_size must not be negative"),
