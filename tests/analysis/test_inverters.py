@@ -1,4 +1,4 @@
-"""What inverters are called, and those that do not belong together."""
+"""Labels of inverters, and inverters that do not belong together."""
 
 import pytest
 

@@ -123,7 +123,7 @@ def _parse_value(text: str, default: Any) -> Any:
 
 
 def _matches_type(value: Any, default: Any) -> bool:
-    """Whether a value has the type of a default that is a bool, a number or a string."""
+    """Returns whether a value has the type of a default that is a bool, a number or a string."""
     if isinstance(default, bool | str):
         return isinstance(value, type(default))
     if isinstance(default, int | float):

@@ -49,7 +49,7 @@ class Decoder:
 
     @functools.cached_property
     def any_size(self) -> bool:
-        """Whether the feature and the network accept images of any size of at least one cell."""
+        """True if the feature and the network accept images of any size of at least one cell."""
         return bool(self.feature.cell_size) and sizes.accepts_any_size(self.network)
 
     @property
@@ -178,7 +178,7 @@ class Decoder:
         return attach_head(self.any_size_network, self.uncertainty_head.head)
 
     def _has_own_shape(self, features: tf.Tensor) -> bool:
-        """Whether the network itself takes the features, or has to reject them."""
+        """Returns whether the network itself takes the features, or has to reject them."""
         return features.shape[1:] == self.feature.spec.shape or not self.any_size
 
 

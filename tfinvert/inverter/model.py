@@ -80,7 +80,7 @@ class Inverter:
 
     @property
     def any_size(self) -> bool:
-        """Whether images of any size of at least one cell are accepted."""
+        """True if images of any size of at least one cell are accepted."""
         return self.decoder.any_size
 
     @property

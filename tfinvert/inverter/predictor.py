@@ -147,5 +147,5 @@ class Predictor:
         )
 
     def _has_own_shape(self, images: np.ndarray) -> bool:
-        """Whether images have the feature's own shape, or the feature itself has to reject them."""
+        """Returns whether images have the feature's shape, or are for the feature to reject."""
         return images.shape[1:] == self.decoder.feature.image_shape or not self.decoder.any_size

@@ -12,7 +12,7 @@ MISSING = "–"
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number (Python's or NumPy's) other than a boolean."""
+    """Returns whether a value is a real number (Python's or NumPy's) other than a boolean."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
 
 

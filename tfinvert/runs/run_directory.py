@@ -116,7 +116,7 @@ def parse_named_paths(values: Sequence[str], flag: str) -> dict[str, pathlib.Pat
 
 
 def _is_run(path: pathlib.Path, flags: Mapping[str, Any]) -> bool:
-    """Whether a directory is a run with these flags; False if a run may be created in it."""
+    """Returns whether a directory is a run with these flags; False if one may be created."""
     if path.exists() and not path.is_dir():
         raise InputError(f"the work directory is a file; give another --workdir. Received: {path}")
     try:

@@ -240,7 +240,7 @@ def _count_parameters(inverter: Inverter) -> dict[str, int]:
 
 
 def has_held_out_split(data: str, inverter_card: dict[str, Any]) -> bool:
-    """Whether an inverter was trained on this data with its validation images held out."""
+    """Returns whether an inverter was trained on this data with its validation images held out."""
     return data == inverter_card.get("data") and not inverter_card.get("validation_data")
 
 

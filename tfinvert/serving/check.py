@@ -102,7 +102,7 @@ def _describe_signature(
 
 
 def _has_known_sizes(shape: tensor_shape_pb2.TensorShapeProto) -> bool:
-    """Whether all sizes beside the batch are known, or only height and width are not."""
+    """Returns whether all sizes beside the batch are known, or only height and width are not."""
     if shape.unknown_rank:
         return False
     known = [dim.size >= 0 for dim in shape.dim[1:]]

@@ -135,7 +135,7 @@ class WorkerGroup:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process validates and writes files."""
+        """True if this process validates and writes files."""
         return self.index == 0
 
     @property

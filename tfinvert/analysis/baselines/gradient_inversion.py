@@ -131,7 +131,7 @@ class GradientInversion(Baseline):
     def invert_with_error(
         self, features: Any, initial: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As `invert`, and the final feature errors ‖Φ(x̂) - φ‖² / ‖φ‖², float32 `[B]`."""
+        """Inverts features; also returns the final errors, ‖Φ(x̂) - φ‖² / ‖φ‖², float32 `[B]`."""
         features = self._check_features(features)
         images = self._check_initial(len(features), initial)
         found, errors = np.empty_like(images), np.empty(len(images), np.float32)

@@ -17,7 +17,7 @@ def define_alias(old: str, new: str) -> None:
 
 
 def is_alias(name: str) -> bool:
-    """Whether a defined flag is a deprecated alias."""
+    """Returns whether a defined flag is a deprecated alias."""
     return hasattr(FLAGS[name], "alias_of")
 
 
