@@ -49,6 +49,9 @@ class PageParser(HTMLParser):
         self.text.append((self._tag, data))
 
 
+pytestmark = pytest.mark.slow  # the site is built, which takes half a minute
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The folder of a strict build, which rejects broken links and unlisted pages."""

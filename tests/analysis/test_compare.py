@@ -87,6 +87,7 @@ def test_rows_equal_the_closed_form(images, result):
     assert "images of 6 photographs" not in result.lead and "4 of 6 photographs" in result.lead
 
 
+@pytest.mark.slow
 def test_the_hybrid_starts_from_the_network_and_stays_near(images):
     dark = inverter("conv5", scale=0.5)
     settings = {"gradient_images": 4, "gradient_steps": 1}

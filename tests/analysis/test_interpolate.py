@@ -99,6 +99,7 @@ def test_a_linear_network_cross_fades_and_another_does_not(photos):
     assert not EXPERIMENT.judge(EXPERIMENT.measure(swapped, photos[:16], steps=2))[0].holds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [

@@ -81,6 +81,7 @@ def test_rows_and_pictures_equal_those_of_single_images(place, tmp_path, inverte
     check(tmp_path / "out", place, inverter)
 
 
+@pytest.mark.slow
 def test_an_exported_model_gives_the_same_output(place, tmp_path, inverter):
     model = export_savedmodel(inverter, tmp_path / "exported", endpoints=["serving_default"])
     (tmp_path / "out").mkdir()
@@ -112,6 +113,7 @@ def test_a_fixed_scale(place, tmp_path):
         reconstruct(str(place / "inverter"), data, tmp_path / "out", scale=0.0)
 
 
+@pytest.mark.slow
 def test_images_from_tfds(place, tmp_path, photos, monkeypatch, inverter):
     pixels = np.round(photos[:5] * 255).astype(np.uint8)
     kind = tfds.features.Image(shape=(64, 64, 3), encoding_format="png")

@@ -17,6 +17,7 @@ def place(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_reconstruct_is_the_recipe(place):
     arguments = (f"--inverter={INVERTER}", "cat.png")
     finished = run("tfinvert", "reconstruct", *arguments, "--output=a.png", cwd=place)

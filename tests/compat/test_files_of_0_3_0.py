@@ -104,6 +104,7 @@ def test_an_interrupted_run_is_resumed_with_its_old_flags_and_its_cache(place, m
     assert "ema_decay=0.999 (was 0.9)" in error_line(finished)
 
 
+@pytest.mark.slow
 def test_a_sampler_is_evaluated_from_its_checkpoint(place, few_blocks):
     shutil.copytree(FILES / "start", place / "start")
     (place / "sampler" / "metrics.json").unlink()
@@ -121,6 +122,7 @@ def test_a_sampler_is_evaluated_from_its_checkpoint(place, few_blocks):
         np.testing.assert_allclose(ours[name], array, atol=1e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_an_interrupted_classifier_is_resumed(place):
     flags = ("--input_size=63", "--steps=4", "--units=8", "--jitter=0.5", "--accumulate=2")
     flags += ("--min_crop=0.5", "--dtype=float32", "--workdir=classifier")

@@ -108,6 +108,7 @@ def test_wrong_input_is_rejected(with_head):
         with_head.uncertainty(np.zeros((1, 8, 8, 31)), along="lab")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["paper", pytest.param("residual", marks=pytest.mark.slow)])
 def test_any_size_and_tiles_without_seams(network, monkeypatch):
     with_head = with_random_head(untrained_inverter("hog", network))

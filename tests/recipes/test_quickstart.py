@@ -48,6 +48,7 @@ def test_everything_it_promises_is_there(tmp_path):
     check(run, finished.stdout)
 
 
+@pytest.mark.slow
 def test_a_trained_inverter_is_exported_and_served(tmp_path, monkeypatch, capsys):
     before = {*flags.FLAGS}
     quickstart = importlib.import_module("quickstart")

@@ -185,6 +185,7 @@ def test_reconstruct_of_a_layer_crops_squares(place):
     assert len(read_rgb(place / "layer.png")) < 5 * 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [str(SAMPLER), pytest.param("hog-samples-64", marks=pytest.mark.slow)]
 )

@@ -61,6 +61,7 @@ def test_files_and_arrays_of_a_model_on_disk(inverter, client, photo, photo_png)
     assert client.reconstruct([]) == []
 
 
+@pytest.mark.slow
 def test_files_and_arrays_of_any_size(any_size_inverter, any_size_client, photo):
     images = [photo[:50] / np.float32(255), photo / np.float32(255)]
     files = [tf.io.encode_png(image).numpy() for image in (photo[:50], photo)]

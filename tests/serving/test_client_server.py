@@ -57,6 +57,7 @@ def test_a_server_gives_the_same_answers_as_a_directory(server, client, inverter
     np.testing.assert_allclose(remote.invert(features), client.invert(features), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_of_several_sizes(any_size_server, any_size_client, photo, kind):
     remote, on_disk = Client(getattr(any_size_server, kind)), any_size_client

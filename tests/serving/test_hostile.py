@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "numbers",
     [range(0, hostile.NUM_KINDS, 3), pytest.param(range(200), marks=pytest.mark.slow)],

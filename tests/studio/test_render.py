@@ -129,6 +129,7 @@ def test_maps_and_figures():
     assert brightness.ravel()[order[-100:]].mean() > 3 * brightness.ravel()[order[:100]].mean()
 
 
+@pytest.mark.slow
 def test_uncertainty_map_belongs_to_the_inverted_features():
     inverter = load_inverter("alexnet-conv5-64")
     view = render_view(

@@ -63,6 +63,7 @@ def test_each_photograph_has_as_many_views_as_asked_and_no_two_are_the_same(fold
     assert nearest.max() <= 0.5 / 255 + 1e-6  # the first two epochs, rounded to 8 bits
 
 
+@pytest.mark.slow
 def test_other_views_are_another_cache_and_other_batches_are_not(folder, tmp_path):
     others = (
         {"seed": 1},
@@ -97,6 +98,7 @@ def test_a_changed_photograph_or_feature_is_another_cache(folder, tmp_path, chan
     assert not np.array_equal(before, after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["conv5", "fc6", pytest.param("fc7", marks=pytest.mark.slow)])
 def test_cached_layers_are_those_of_the_cached_views(folder, tmp_path, small_layer, name):
     feature = small_layer(name)
@@ -117,6 +119,7 @@ def test_cached_layers_are_those_of_the_cached_views(folder, tmp_path, small_lay
     np.testing.assert_allclose(measured.scale, np.where(deviation, deviation, 1), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_fully_connected_layers_share_what_conv5_keeps_on_disk(
     folder, tmp_path, small_layer, capsys
 ):

@@ -154,6 +154,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(train, tmp_path, part):
     assert_same_weights(again, resumed)
 
 
+@pytest.mark.slow
 def test_two_devices_learn_what_one_does(train):
     settings = dataclasses.replace(SETTINGS, dropout=0.0, weight_decay=0.1)
     one, first = train(settings, name="one")
@@ -182,6 +183,7 @@ def test_weight_decay_is_in_the_gradient_of_kernels_alone(train):
         np.testing.assert_allclose(*biases, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_all_layers_are_trained_on_request(train):
     network, history = train(dataclasses.replace(SETTINGS, train="all"))
     before = start("all").build(SETTINGS)

@@ -50,6 +50,7 @@ def test_an_interrupted_run_of_the_default_network_ends_as_an_unbroken_one(
     unbroken.assert_equal(train_hog(tmp_path / "run", settings=settings))
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_given_weights_and_resumes_with_its_own(
     train_hog, unbroken_hog, tmp_path
 ):
@@ -102,6 +103,7 @@ def test_the_moving_average_lags_behind_the_weights(train_hog, unbroken_hog, tmp
     assert any(np.abs(a - b).max() > 1e-5 for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_host_features_of_another_size_than_the_networks_train_in_the_pipeline(train):
     feature = features.get("skimage_hog", image_shape=(60, 100, 3))
     validation = read_images(open_source("photos", "validation"), (60, 100))[:8]

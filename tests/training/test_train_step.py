@@ -66,6 +66,7 @@ def test_micro_batches_must_divide_a_devices_share():
         check_step_settings(dataclasses.replace(SETTINGS, accumulation_steps=8), devices)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
 def test_half_precision_follows_float32_with_float32_weights(taken, plain, kind):
     losses, state = taken(precision=kind)

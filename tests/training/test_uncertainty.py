@@ -48,6 +48,7 @@ def whole(train_in, tmp_path_factory):
     return workdir, *train_in(workdir, JOINT)
 
 
+@pytest.mark.slow
 def test_joint_training_does_not_change_the_image(unbroken_hog, whole):
     without = unbroken_hog.inverter
     _, joint, history = whole
