@@ -86,7 +86,7 @@ def test_training_a_sampler_leaves_the_inverter_as_it_is(tmp_path, capsys):
     assert f"of samples {measured['sample_feature_error']:.3f}" in capsys.readouterr().out
     assert inverter.card["samples_parameters"] == inverter.flow.network.count_params()
     report = (made / "report.html").read_text()
-    assert "Images drawn at random" in report
+    assert "Random images with the hog feature" in report
 
 
 @pytest.mark.slow
@@ -101,9 +101,9 @@ def test_cached_views_train_as_they_are_and_are_computed_once(tmp_path, capsys):
     first, second = ([json.loads(line)["loss"] for line in text.splitlines()] for text in histories)
     np.testing.assert_allclose(first, second, rtol=1e-4)
     assert tfinvert.load(made / "inverter").card["cached_views"] == 1
-    with pytest.raises(tfinvert.InputError, match="takes both a folder"):
+    with pytest.raises(tfinvert.InputError, match="require each other"):
         run(tmp_path / "other", **changes)
-    with pytest.raises(tfinvert.InputError, match="takes both a folder"):
+    with pytest.raises(tfinvert.InputError, match="require each other"):
         run(tmp_path / "other2", cache=tmp_path / "cache")
 
 

@@ -147,9 +147,10 @@ def test_invalid_files_leave_the_page_unchanged(visit, files):
     wait_for_caption(page, "reconstruction from hog-64")
     upload(page, files["face.png"])
     wait_for_caption(page, "face.png")
-    for name in ("broken.jpg", "words.png"):
+    problems = {"broken.jpg": "truncated or damaged", "words.png": "not a JPEG or PNG"}
+    for name, problem in problems.items():
         upload(page, files[name])
-        notice = page.get_by_role("alert").filter(has_text=f"{name}: not a")
+        notice = page.get_by_role("alert").filter(has_text=f"{name}: {problem}")
         notice.wait_for(timeout=30_000)
         wait_for_caption(page, "face.png")
 
