@@ -171,6 +171,7 @@ def test_claims_need_more_than_two_standard_errors():
     assert judge(conv5=shared, conv4=shared) == []
 
 
+@pytest.mark.slow
 def test_autoencoders_are_labelled_and_test_no_claim(photos):
     inverters = {"a": inverter("conv5", train_encoder=True), "b": inverter("fc6", nonlinear())}
     result = EXPERIMENT.run(inverters, photos[:8], {"steps": 2})

@@ -29,6 +29,7 @@ def test_reconstruct_is_the_recipe(place):
     np.testing.assert_array_equal(*(np.asarray(Image.open(place / f"{x}.png")) for x in "ab"))
 
 
+@pytest.mark.slow
 def test_export_names_the_check_that_follows(place):
     flags = ("--output=models/small", "--endpoints=invert")
     finished = run("tfinvert", "export", f"--inverter={INVERTER}", *flags, cwd=place)

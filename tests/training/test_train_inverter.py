@@ -82,6 +82,7 @@ def test_a_rate_far_too_high_is_reported(train):
         train(settings)
 
 
+@pytest.mark.slow
 def test_a_feature_that_fails_during_training_is_one_line(train):
     calls = iter(range(10_000))
 
