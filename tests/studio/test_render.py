@@ -29,19 +29,21 @@ QUERIES = [
     "tab=perturb&inverter=alexnet-fc6-64&change=dropout&amount=30",
     pytest.param("tab=perturb&change=keep&amount=10&inverter=alexnet-conv1-64", marks=slow),
     pytest.param("tab=perturb&change=noise&amount=40", marks=slow),
-    "tab=perturb&change=keep&amount=40&inverter=alexnet-fc6-64",
-    "tab=perturb&change=noise&amount=40&inverter=alexnet-fc6-64",
+    pytest.param("tab=perturb&change=keep&amount=40&inverter=alexnet-fc6-64", marks=slow),
+    pytest.param("tab=perturb&change=noise&amount=40&inverter=alexnet-fc6-64", marks=slow),
     "tab=perturb&change=binarise&inverter=alexnet-fc6-64",
-    "tab=mix&mix=30&inverter=alexnet-fc6-64",
+    pytest.param("tab=mix&mix=30&inverter=alexnet-fc6-64", marks=slow),
     "tab=mix&mix=50&path=norm&inverter=lbp&second=rocket",
     pytest.param("tab=mix&mix=30", marks=slow),
     pytest.param("tab=mix&mix=50&path=norm&inverter=hog&second=rocket", marks=slow),
     "tab=classes&classes=remove_top&count=1",
-    "tab=classes&inverter=alexnet-fc8-64&classes=keep_top",
+    pytest.param("tab=classes&inverter=alexnet-fc8-64&classes=keep_top", marks=slow),
     "tab=units&unit=7",
-    "tab=units&inverter=alexnet-probabilities-64&unit=3",
+    pytest.param("tab=units&inverter=alexnet-probabilities-64&unit=3", marks=slow),
     pytest.param("tab=samples&count=2&seed=5&photograph=chelsea", marks=slow),
-    "tab=units&inverter=alexnet-conv3-64&where=middle&with=photograph&unit=9",
+    pytest.param(
+        "tab=units&inverter=alexnet-conv3-64&where=middle&with=photograph&unit=9", marks=slow
+    ),
 ]
 
 
