@@ -113,3 +113,10 @@ def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return jax.grad(function)(x)
     x = x if x.requires_grad else x.detach().requires_grad_()
     return torch.autograd.grad(function(x), x, create_graph=True)[0]
+
+
+def trace_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorates a function of tensors that graphs call often: it is traced once per shape."""
+    if BACKEND == "tensorflow":
+        return tf.function(function, autograph=False)
+    return jax.jit(function) if BACKEND == "jax" else function
