@@ -54,7 +54,29 @@ class Muon(keras.optimizers.AdamW):
     AdamW updates biases and other vectors, the output layers (image and uncertainty), and kernels
     whose smaller side exceeds 1024, such as those of large fully connected layers, for which the
     Newton-Schulz iterations would be slow. `keras.optimizers.Muon` supports 2-D kernels only.
+
+    Args:
+      learning_rate: a number or a schedule.
+      adam_lr_ratio: multiplier of the learning rate of AdamW's variables, not of their decay.
+      max_side: the largest smaller side of a kernel with Muon.
+      **kwargs: arguments of `keras.optimizers.AdamW`, such as `weight_decay`.
     """
+
+    def __init__(
+        self,
+        learning_rate: Any = 1e-3,
+        *,
+        adam_lr_ratio: float = 1.0,
+        max_side: int = MAX_MUON_SIDE,
+        **kwargs: Any,
+    ):
+        super().__init__(learning_rate, **kwargs)
+        self.adam_lr_ratio, self.max_side = adam_lr_ratio, max_side
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        own = {"adam_lr_ratio": self.adam_lr_ratio, "max_side": self.max_side}
+        return super().get_config() | own
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Creates a momentum per variable and, for AdamW's variables, a second moment."""
@@ -64,7 +86,9 @@ class Muon(keras.optimizers.AdamW):
         keras.optimizers.Optimizer.build(self, variables)
         self._momentums = [self.add_variable_from_reference(v, "momentum") for v in variables]
         self._velocities = [
-            None if uses_muon(v.path, v.shape) else self.add_variable_from_reference(v, "velocity")
+            None
+            if uses_muon(v.path, v.shape, self.max_side)
+            else self.add_variable_from_reference(v, "velocity")
             for v in variables
         ]
 
@@ -72,7 +96,7 @@ class Muon(keras.optimizers.AdamW):
         """Updates one variable."""
         index = self._get_variable_index(variable)
         if self._velocities[index] is not None:
-            super().update_step(gradient, variable, learning_rate)
+            super().update_step(gradient, variable, self.adam_lr_ratio * learning_rate)
             return
         momentum = self._momentums[index]
         rate = ops.cast(learning_rate, variable.dtype)
