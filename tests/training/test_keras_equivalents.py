@@ -45,9 +45,7 @@ def test_keras_clips_the_norm_of_each_device_not_of_the_batch(two_devices):
         optimizer = keras.optimizers.SGD(1.0, global_clipnorm=1.0)
         optimizer.build([weight])
     apply(two_devices, optimizer, weight, [3.0, 0.0])
-    assert weight.numpy()[0] == pytest.approx(
-        -2
-    )  # the norm of the batch's gradient is limited to 1
+    assert weight.numpy()[0] == pytest.approx(-2)  # not -1, of a gradient of norm 1
 
 
 def test_keras_clipping_lets_nan_and_spikes_pass():
