@@ -165,7 +165,7 @@ class GradientInversion(Baseline):
 
     def _optimize(self, features: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """(images, feature errors) after all steps, from initial images."""
-        axes = list(range(1, len(features.shape)))
+        axes = tuple(range(1, len(features.shape)))
         noise = self.feature(self.initial_noise())
         minimum = _MIN_ENERGY * ops.sum(ops.square(noise)) + 1e-12
         energy = ops.maximum(ops.sum(ops.square(features), axes), minimum)
