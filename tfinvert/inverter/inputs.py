@@ -110,7 +110,8 @@ def read_features(decoder: Decoder, features: Any, any_size: bool) -> Batch:
         sides = ", ".join(str(side or "any") for side in shape)
         received = values.shape[1:] if single else values.shape
         raise InputError(
-            f"features of {name} must have the shape [B, {sides}] or [{sides}]. Received: {received}"
+            f"features of {name} must have the shape [B, {sides}] or [{sides}]. Received: "
+            f"{received}"
         )
     return Batch(values, single)
 
