@@ -1,6 +1,7 @@
 """Inverters on JAX, without TensorFlow, against the same inverters on TensorFlow."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from tests.inverter import results_by_backend
 
 pytest.importorskip("jax")
 
+ROOT = str(pathlib.Path(__file__).parents[2])
 FAST = ["lbp-64"]
 SLOW = ["hog-64", "alexnet-conv1-64", "hog-samples-64", "sift-64"]
 
@@ -26,7 +28,7 @@ def test_jax_gives_the_results_of_tensorflow(names, tmp_path):
     np.savez(files[0], **expected)
     finished = subprocess.run(
         [sys.executable, results_by_backend.__file__, *files],
-        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": ROOT},
         capture_output=True,
         text=True,
     )
