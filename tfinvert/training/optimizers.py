@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import keras
-import tensorflow as tf
 from keras import ops
+
+from tfinvert.common.backend import Tensor, trace_once
 
 MUON_MOMENTUM = 0.95
 UPDATE_RMS = 0.2  # of a Muon update, in units of the learning rate: about that of an Adam update
@@ -91,8 +92,8 @@ def uses_muon(path: str, shape: Sequence[int], max_side: int = MAX_MUON_SIDE) ->
     return min(math.prod(shape[:-1]), shape[-1]) <= max_side
 
 
-@tf.function(autograph=False)  # traced once for all kernels of one shape
-def orthogonalize(matrix: tf.Tensor) -> tf.Tensor:
+@trace_once
+def orthogonalize(matrix: Tensor) -> Tensor:
     """Approximates the nearest matrix with orthonormal rows or columns.
 
     Five quintic Newton-Schulz iterations map most singular values into [0.7, 1.2]; those far below
@@ -106,12 +107,12 @@ def orthogonalize(matrix: tf.Tensor) -> tf.Tensor:
     """
     a, b, c = _NEWTON_SCHULZ_COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    wide = tf.transpose(matrix) if tall else matrix
-    wide /= tf.norm(wide) + 1e-7
+    wide = ops.transpose(matrix) if tall else matrix
+    wide = wide / (ops.sqrt(ops.sum(ops.square(wide))) + 1e-7)
     for _ in range(_NEWTON_SCHULZ_STEPS):
-        gram = tf.matmul(wide, wide, transpose_b=True)
-        wide = a * wide + tf.matmul(b * gram + c * tf.matmul(gram, gram), wide)
-    return tf.transpose(wide) if tall else wide
+        gram = ops.matmul(wide, ops.transpose(wide))
+        wide = a * wide + ops.matmul(b * gram + c * ops.matmul(gram, gram), wide)
+    return ops.transpose(wide) if tall else wide
 
 
 def make_adam(settings: ScheduleSettings) -> keras.optimizers.Optimizer:
