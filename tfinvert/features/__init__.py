@@ -16,13 +16,16 @@ from tfinvert.features.registry import (
     register_family,
     register_finder,
 )
+from tfinvert.features.stored import StoredFeature, find_stored
 
 register_finder(find_application)
+register_finder(find_stored)
 
 __all__ = [
     "Feature",
     "FeatureLayer",
     "HostFeature",
+    "StoredFeature",
     "describe",
     "from_description",
     "get",

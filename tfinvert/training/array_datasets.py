@@ -1,22 +1,29 @@
-"""Training data from Python: arrays of images and features, and `tf.data` data sets.
+"""Training data from Python: arrays of images and features, `tf.data` data sets, and sources.
 
 No TensorFlow is needed for arrays. Elements of all batches are `(images,)` if the training step
 computes the feature, otherwise `(images, features)`; images are float32 `[B, H, W, 3]` in [0, 1].
 """
 
+from __future__ import annotations
+
+import contextlib
+import dataclasses
 import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tfinvert.data.shuffling import shuffled_indices
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
+from tfinvert.features.stored import StoredFeature
+from tfinvert.training.settings import Settings
 
 STATISTICS_IMAGES = 2048
+DEFAULT_BATCH_SIZE = 64
 _CHUNK = 256  # images that are checked together
 _TOLERANCE = 1e-5  # by which rounding, as in resizing, may leave [0, 1]
 
@@ -124,6 +131,70 @@ def to_float(images: np.ndarray) -> np.ndarray:
     return images / np.float32(255) if images.dtype == np.uint8 else images.astype(np.float32)
 
 
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Checked images and, if these are given, their features.
+
+    Attributes:
+      images: `[n, H, W, 3]`, uint8 or float32 in [0, 1].
+      features: float32 `[n, *shape]`, or None.
+    """
+
+    images: np.ndarray
+    features: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, part: slice | np.ndarray) -> Examples:
+        """Returns some of the examples."""
+        features = None if self.features is None else self.features[part]
+        return Examples(self.images[part], features)
+
+
+def read_examples(feature: Feature, data: Any, name: str, split: str = "all") -> Examples:
+    """Reads images and, if they are given, their features into memory, and checks them.
+
+    Args:
+      feature: the feature to invert.
+      data: images; a pair (features, images); a finite `tf.data.Dataset` of either; or a name of
+        `--data`.
+      name: the argument's name, for messages.
+      split: the part of a source that is read, see `open_source`.
+
+    Raises:
+      InputError: the data is invalid, or has no features although the feature has no function.
+    """
+    if isinstance(data, str):
+        require_function(feature)
+        return Examples(_read_source(data, split, feature.image_shape[:2]))
+    if is_stream(data):
+        data = _read_stream(feature, data)
+    if not (isinstance(data, tuple) and len(data) == 2):
+        require_function(feature)
+        return Examples(to_image_array(data, feature.image_shape[:2], name))
+    images = to_image_array(data[1], feature.image_shape[:2], "y" if name == "x" else name)
+    return Examples(images, to_feature_array(data[0], feature, len(images), name))
+
+
+def require_function(feature: Feature) -> None:
+    """Checks that a feature can be computed from images.
+
+    Raises:
+      InputError: it was computed elsewhere.
+    """
+    if isinstance(feature, StoredFeature):
+        raise InputError(
+            f"the feature {feature.name} cannot be computed from images; pass features with their "
+            "images, as x and y or as a pair. Received: no features"
+        )
+
+
+def is_stream(data: Any) -> bool:
+    """Returns whether data is a `tf.data.Dataset`."""
+    return hasattr(data, "element_spec") and hasattr(data, "cardinality")
+
+
 class ArrayDataset:
     """Endless batches of images in memory, with their features if the step cannot compute them.
 
@@ -132,31 +203,35 @@ class ArrayDataset:
 
     Args:
       feature: the feature to invert.
-      images: uint8 or float32, from `to_image_array`.
-      features: of the images, from `to_feature_array`; None computes them.
-      batch_size: images per batch, over all devices.
+      examples: the images, with features if these are not to be computed.
+      batch_size: largest number of images per batch, over all devices.
       seed: seed of the order.
       shuffle: whether each epoch has an order of its own, instead of that of the arrays.
 
     Attributes:
+      name: the kind of data.
+      batch_size: images per batch, at most all of them.
       steps_per_epoch: batches per epoch, rounded up.
       tail: completes features of `batches` in the training step; see `TrainingDataset`.
+      errors: context in which batches are read.
     """
 
+    name: ClassVar[str] = "arrays"
     tail: Callable[[Any], Any] = staticmethod(lambda features: features)
+    errors = staticmethod(contextlib.nullcontext)
 
     def __init__(
         self,
         feature: Feature,
-        images: np.ndarray,
-        features: np.ndarray | None,
-        batch_size: int,
+        examples: Examples,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         seed: int = 0,
         shuffle: bool = True,
     ):
-        self._feature, self._images, self._features = feature, images, features
-        self._batch_size, self._seed, self._shuffle = batch_size, seed, shuffle
-        self.steps_per_epoch = math.ceil(len(images) / batch_size)
+        self._feature, self._seed, self._shuffle = feature, seed, shuffle
+        self._images, self._features = examples.images, examples.features
+        self.batch_size = min(batch_size, len(self._images))
+        self.steps_per_epoch = math.ceil(len(self._images) / self.batch_size)
 
     def batches(self, start_step: int = 0, shard: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
         """Yields the endless batches of a run.
@@ -166,16 +241,16 @@ class ArrayDataset:
           shard: (index, number) of equal shards of each batch.
         """
         index, shards = shard
-        share = self._batch_size // shards
+        share = self.batch_size // shards
         for step in itertools.count(start_step):
-            begin = step * self._batch_size + index * share
+            begin = step * self.batch_size + index * share
             yield self._batch(np.arange(begin, begin + share))
 
     def statistics_batches(self) -> Iterator[tuple[np.ndarray, Any]]:
         """Yields images and features to compute statistics from: 2048 images, or an epoch."""
         count = min(STATISTICS_IMAGES, len(self._images))
-        for begin in range(0, count, self._batch_size):
-            batch = self._batch(np.arange(begin, min(begin + self._batch_size, count)))
+        for begin in range(0, count, self.batch_size):
+            batch = self._batch(np.arange(begin, min(begin + self.batch_size, count)))
             yield batch[0], batch[1] if len(batch) > 1 else self._feature(batch[0])
 
     def identity(self) -> str:
@@ -215,6 +290,7 @@ class StreamDataset:
       steps_per_epoch: batches per epoch, for a data set of unknown length; None counts them.
 
     Attributes:
+      name: the kind of data.
       batch_size: images per batch.
       steps_per_epoch: batches per epoch; an incomplete batch at the end is dropped.
       tail: see `ArrayDataset`.
@@ -224,6 +300,7 @@ class StreamDataset:
         infinite and `steps_per_epoch` is missing.
     """
 
+    name: ClassVar[str] = "tf.data.Dataset"
     tail: Callable[[Any], Any] = staticmethod(lambda features: features)
 
     def __init__(
@@ -235,6 +312,8 @@ class StreamDataset:
     ):
         self._feature = feature
         dataset, self.batch_size = _rebatch(feature, dataset, batch_size)
+        if len(dataset.element_spec) == 1:
+            require_function(feature)
         infinite = int(dataset.cardinality()) == -1
         if infinite and not steps_per_epoch:
             raise InputError("an infinite data set needs steps_per_epoch. Received: None")
@@ -261,6 +340,13 @@ class StreamDataset:
             check_range(images, "x")
             yield images, features[0] if features else self._feature(images)
 
+    @staticmethod
+    def errors() -> contextlib.AbstractContextManager[None]:
+        """Returns a context in which errors of the data set become `InputError`s."""
+        from tfinvert.data.pipeline import convert_pipeline_errors
+
+        return convert_pipeline_errors()
+
     def identity(self) -> str:
         """Describes the data set; its content is not compared."""
         return f"{self._dataset.element_spec} × {self.steps_per_epoch}"
@@ -272,35 +358,102 @@ class StreamDataset:
         return images, np.asarray(self._feature(images))
 
 
-def _rebatch(feature: Feature, dataset: Any, batch_size: int | None) -> tuple[Any, int]:
-    """Returns complete batches `(images,)` or `(images, features)`, and their size."""
+class SourceDataset:
+    """Augmented views of the photographs of a source, as `tfinvert train` draws them.
+
+    Args:
+      feature: the feature to invert.
+      data: a name of `--data`.
+      settings: batch size, seed and augmentation.
+      split: the part of the source, see `open_source`.
+
+    Attributes:
+      name: the name of the data.
+      batch_size: images per batch, over all devices.
+      steps_per_epoch: batches per epoch, rounded up.
+      tail: see `ArrayDataset`.
+      batches: see `TrainingDataset`.
+      statistics_batches: see `TrainingDataset`.
+
+    Raises:
+      InputError: the source cannot be opened.
+    """
+
+    errors = staticmethod(StreamDataset.errors)
+
+    def __init__(self, feature: Feature, data: str, settings: Settings, split: str):
+        from tfinvert.data.open_source import open_source
+        from tfinvert.training.datasets import TrainingDataset, image_cache_for
+
+        require_function(feature)
+        cache = image_cache_for(settings, feature.image_shape[:2])
+        source = open_source(data, split, cache)
+        dataset = TrainingDataset(feature, source, settings)
+        self.tail, self.batches = dataset.tail, dataset.batches
+        self.statistics_batches = dataset.statistics_batches
+        self.name, self.batch_size = data, settings.batch_size
+        self.steps_per_epoch = math.ceil(len(source) / settings.batch_size)
+        self._description = f"{data}, {split}: {len(source)} images"
+
+    def identity(self) -> str:
+        """Describes the source; as for `tfinvert train`, its images are counted, not compared."""
+        return self._description
+
+
+def _read_source(data: str, split: str, size: tuple[int, int]) -> np.ndarray:
+    from tfinvert.data.open_source import open_source
+    from tfinvert.metrics.evaluation import read_images
+
+    return read_images(open_source(data, split), size)
+
+
+def _read_stream(feature: Feature, dataset: Any) -> Any:
+    """Reads a data set into an array of images or a pair of features and images."""
+    if int(dataset.cardinality()) == -1:
+        raise InputError("a data set to evaluate on must be finite. Received: an infinite one")
+    pair, batched = _element_form(feature, dataset)
+    elements = [*dataset.as_numpy_iterator()]
+    if not elements:
+        raise InputError("a data set must contain at least one image. Received: none")
+    join = np.concatenate if batched else np.stack
+    return tuple(map(join, zip(*elements, strict=True))) if pair else join(elements)
+
+
+def _element_form(feature: Feature, dataset: Any) -> tuple[bool, bool]:
+    """Returns whether elements are pairs (features, images), and whether they are batches."""
     specs = dataset.element_spec
     parts = [*specs] if isinstance(specs, tuple) else [specs]
     shapes = [getattr(part, "shape", None) for part in parts]
-    wanted = [feature.image_shape, tuple(feature.spec.shape)][: len(parts)]
-    batched = len(parts) in (1, 2) and _fits(shapes[-1], (None, *wanted[0]))
-    expected = [(None,) * batched + shape for shape in wanted][::-1]
-    if len(parts) not in (1, 2) or not all(map(_fits, shapes, expected)):
+    wanted = [tuple(feature.spec.shape), feature.image_shape][-len(parts) :]
+    batched = _fits(shapes[-1], (None, *wanted[-1]))
+    expected = [(None,) * batched + shape for shape in wanted]
+    if len(parts) > 2 or not all(map(_fits, shapes, expected)):
         raise InputError(
             f"the data set must consist of images {feature.image_shape}, or pairs (features "
             f"{tuple(feature.spec.shape)}, images), alone or in batches. Received: {specs}"
         )
+    return len(parts) == 2, batched
+
+
+def _rebatch(feature: Feature, dataset: Any, batch_size: int | None) -> tuple[Any, int]:
+    """Returns complete batches `(images,)` or `(images, features)`, and their size."""
+    _, batched = _element_form(feature, dataset)
     dataset = dataset.map(lambda *parts: parts[::-1])
     if not batched:
-        batch_size = batch_size or 64
+        batch_size = batch_size or DEFAULT_BATCH_SIZE
         return dataset.batch(batch_size, drop_remainder=True), batch_size
     if batch_size is None:
         first = next(iter(dataset.take(1)), None)
         if first is None:
             raise InputError("x must contain at least one image. Received: an empty data set")
         batch_size = int(first[0].shape[0])
-    if shapes[-1][0] != batch_size:
+    if dataset.element_spec[0].shape[0] != batch_size:
         dataset = dataset.rebatch(batch_size, drop_remainder=True)
     return dataset, batch_size
 
 
 def _fits(shape: Any, wanted: Sequence[int | None]) -> bool:
-    return shape is not None and shape.is_compatible_with(wanted) and shape.rank is not None
+    return shape is not None and shape.rank is not None and shape.is_compatible_with(wanted)
 
 
 def _count(dataset: Any) -> int:

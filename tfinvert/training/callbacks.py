@@ -13,6 +13,7 @@ import numpy as np
 
 from tfinvert.common.files import write_json
 from tfinvert.errors import InputError
+from tfinvert.training.array_datasets import to_float, to_image_array
 from tfinvert.training.history import Entry, History
 
 _DESCRIPTION = "fit.json"
@@ -149,7 +150,8 @@ class ExactResume(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Saves a checkpoint after every `every` steps."""
-        if self._every and self._position.done % self._every == 0:
+        last = batch + 1 == self.params["steps"]  # after which `on_epoch_end` saves one
+        if self._every and self._position.done % self._every == 0 and not last:
             self._save(self._position.losses)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -191,16 +193,17 @@ class ReconstructionImages(keras.callbacks.Callback):
     Args:
       log_dir: TensorBoard's log directory.
       images: `[n, H, W, 3]`, uint8 or floating point in [0, 1], of the model's image size; eight
-        evenly spaced ones are written. For a model of stored features, pairs (features, images).
+        evenly spaced ones are written.
+      features: of the images, for a model that cannot compute them.
 
     Raises:
       InputError: by `fit`, if the images do not fit the model; or TensorFlow, which writes
         TensorBoard's files, is not installed.
     """
 
-    def __init__(self, log_dir: str | pathlib.Path, images: Any):
+    def __init__(self, log_dir: str | pathlib.Path, images: Any, features: Any = None):
         super().__init__()
-        self._log_dir, self._images = pathlib.Path(log_dir), images
+        self._log_dir, self._images, self._features = pathlib.Path(log_dir), images, features
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Opens the log directory."""
@@ -211,8 +214,10 @@ class ReconstructionImages(keras.callbacks.Callback):
                 "ReconstructionImages needs TensorFlow, which writes TensorBoard's files; install "
                 f"it or omit the callback. Received: {error}"
             ) from error
-        self._inputs, targets = self.model.inputs_and_targets(self._images)
-        self._writer = SummaryWriter(self._log_dir, targets, targets.shape[1:3])
+        images = to_image_array(self._images, self.model.feature.image_shape[:2], "images")
+        self._inputs = images if self._features is None else self._features
+        size = self.model.network.output_shape[1:3]
+        self._writer = SummaryWriter(self._log_dir, to_float(images), size)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Writes the pairs of images."""
@@ -226,18 +231,16 @@ class ProgressBar(keras.callbacks.Callback):
 
     Args:
       position: the position of `fit`.
+      steps: all steps of `fit`.
+      lines: whether to print a line per epoch instead of the bar, as `verbose=2` does.
     """
 
     async_safe = True
 
-    def __init__(self, position: FitPosition):
+    def __init__(self, position: FitPosition, steps: int, lines: bool = False):
         super().__init__()
-        self._position = position
-
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Shows the bar."""
-        epochs, steps = self.params["epochs"], self.params["steps"]
-        self._bar = make_progress_bar(self._position.done, epochs * steps)
+        self._lines = lines
+        self._bar = make_progress_bar(position.done, steps, hidden=lines)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Moves the bar."""
@@ -245,11 +248,15 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Shows the logs of the epoch."""
-        values = [f"{name} {float(value):.4g}" for name, value in (logs or {}).items()]
-        self._bar.set_postfix_str(f"epoch {epoch + 1}: {', '.join(values)}")
+        values = ", ".join(f"{name} {float(value):.4g}" for name, value in (logs or {}).items())
+        line = f"epoch {epoch + 1}/{self.params['epochs']}: {values}"
+        if self._lines:
+            print(line)
+        else:
+            self._bar.set_postfix_str(line)
 
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Leaves the bar."""
+    def close(self) -> None:
+        """Leaves the bar as it is."""
         self._bar.close()
 
 

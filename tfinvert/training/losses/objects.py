@@ -105,9 +105,7 @@ class Adversarial(Loss):
         )
 
 
-def loss_terms(
-    loss: Any, weights: Sequence[float] | None, size: Size
-) -> list[tuple[float, Any]]:
+def loss_terms(loss: Any, weights: Sequence[float] | None, size: Size) -> list[tuple[float, Any]]:
     """Returns pairs of weight and loss, the terms of a `CombinedLoss`.
 
     Args:
@@ -137,7 +135,9 @@ def describe_losses(loss: Any, weights: Sequence[float] | None) -> str:
     """Describes the losses of `loss_terms` in a line that is equal for equal losses."""
     losses = _to_list(loss)
     weights = [1.0] * len(losses) if weights is None else np.atleast_1d(weights)
-    parts = [f"{weight:g} × {_describe(item)}" for weight, item in zip(weights, losses, strict=True)]
+    parts = [
+        f"{weight:g} × {_describe(item)}" for weight, item in zip(weights, losses, strict=True)
+    ]
     return " + ".join(parts)
 
 
@@ -154,9 +154,7 @@ def _to_list(loss: Any) -> list[Any]:
 def _terms(item: Any, size: Size) -> list[tuple[float, Any]]:
     """Pairs of weight and loss that a loss stands for; a specification has several."""
     if isinstance(item, str):
-        return [
-            (term.weight, LOSSES[term.name](size, term.layers)) for term in parse_loss(item)
-        ]
+        return [(term.weight, LOSSES[term.name](size, term.layers)) for term in parse_loss(item)]
     if isinstance(item, Loss):
         return [(1.0, item.for_size(size))]
     if isinstance(item, TrainableLoss):
