@@ -81,6 +81,7 @@ def compile_function(
     shapes: Sequence[Shape],
     variables: Sequence[keras.Variable] = (),
     dtypes: Sequence[str] | None = None,
+    xla: bool = False,
 ) -> Callable[..., Any]:
     """Compiles a function of tensors of given shapes, without training or random numbers.
 
@@ -92,11 +93,12 @@ def compile_function(
       shapes: a shape per argument; None for an axis of any length.
       variables: all variables that the function reads (JAX compiles others in as constants).
       dtypes: a dtype per argument; by default float32 for each.
+      xla: whether TensorFlow compiles with XLA, as JAX always does.
     """
     dtypes = dtypes or ["float32"] * len(shapes)
     if BACKEND == "tensorflow":
         specs = [tf.TensorSpec(*each) for each in zip(shapes, dtypes, strict=True)]
-        return tf.function(function).get_concrete_function(*specs)
+        return tf.function(function, jit_compile=xla or None).get_concrete_function(*specs)
     if BACKEND == "torch":
 
         def run_without_gradients(*arguments: Any) -> Any:

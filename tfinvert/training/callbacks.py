@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import pathlib
-import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +13,7 @@ from tfinvert.common.files import write_json
 from tfinvert.errors import InputError
 from tfinvert.training.array_datasets import to_float, to_image_array
 from tfinvert.training.history import Entry, History
+from tfinvert.training.progress import make_progress_bar
 
 _DESCRIPTION = "fit.json"
 
@@ -258,32 +257,6 @@ class ProgressBar(keras.callbacks.Callback):
     def close(self) -> None:
         """Leaves the bar as it is."""
         self._bar.close()
-
-
-def make_progress_bar(done: int, steps: int, hidden: bool = False) -> Any:
-    """Creates a progress bar: a widget in a notebook, otherwise a line on standard error.
-
-    Unless that is a terminal, it is updated rarely.
-
-    Args:
-      done: completed steps.
-      steps: all steps.
-      hidden: whether to show nothing.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # without ipywidgets, a notebook gets the line as well
-        from tqdm.auto import tqdm
-
-    interactive = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return tqdm(
-        initial=done,
-        total=steps,
-        disable=hidden,
-        unit="step",
-        dynamic_ncols=True,
-        mininterval=0.5 if interactive else 30.0,
-        bar_format="{desc}{n_fmt}/{total_fmt} steps |{bar:20}| {postfix}, {remaining} left",
-    )
 
 
 def mean_loss(losses: Sequence[Any]) -> float:

@@ -366,17 +366,16 @@ class InversionModel(keras.Model):
             return logs
 
         try:
-            with dataset.errors():
-                run_epochs(
-                    step,
-                    self._distribute(dataset, position.done),
-                    position,
-                    length,
-                    callbacks,
-                    stopped=lambda: self.stop_training,
-                    end_logs=end_logs,
-                    resume=resume,
-                )
+            run_epochs(
+                step,
+                self._batches(dataset, position.done),
+                position,
+                length,
+                callbacks,
+                stopped=lambda: self.stop_training,
+                end_logs=end_logs,
+                resume=resume,
+            )
         finally:
             self._state.step.assign(position.first_step + position.done)
             if progress:
@@ -581,21 +580,24 @@ class InversionModel(keras.Model):
             "steps": position.first_step + position.done,
         }
 
-    def _distribute(self, dataset: Any, start_step: int) -> Iterator[Any]:
-        """Returns batches for the devices."""
+    def _batches(self, dataset: Any, start_step: int) -> Iterator[Any]:
+        """Yields batches for the devices."""
         batches = dataset.batches(start_step)
-        devices = self._strategy.num_replicas_in_sync if self._strategy else 1
-        if devices == 1:
-            return iter(strategies.distribute_dataset(None, batches, dataset.batch_size))
-        import tensorflow as tf
+        strategy = self._strategy
+        if strategy and strategy.num_replicas_in_sync == 1:
+            strategy = None
+        if strategy and isinstance(batches, Iterator):
+            import tensorflow as tf
 
-        if not isinstance(batches, tf.data.Dataset):
-            first = next(dataset.batches(start_step))
-            specs = tuple(tf.TensorSpec(part.shape, part.dtype) for part in first)
+            specs = [tf.TensorSpec(part.shape, part.dtype) for part in next(batches)]
             batches = tf.data.Dataset.from_generator(
-                lambda: dataset.batches(start_step), output_signature=specs
+                lambda: dataset.batches(start_step), output_signature=tuple(specs)
             )
-        return iter(strategies.distribute_dataset(self._strategy, batches, dataset.batch_size))
+        iterator = iter(strategies.distribute_dataset(strategy, batches, dataset.batch_size))
+        while True:
+            with dataset.errors():
+                batch = next(iterator)
+            yield batch
 
     def _open_training(
         self, x: Any, y: Any, batch_size: int | None, shuffle: bool, steps_per_epoch: int | None

@@ -79,6 +79,11 @@ def scope(strategy: tf.distribute.Strategy | None) -> contextlib.AbstractContext
     return strategy.scope() if strategy else contextlib.nullcontext()
 
 
+def num_devices(strategy: tf.distribute.Strategy | None) -> int:
+    """Returns the number of devices of a strategy."""
+    return strategy.num_replicas_in_sync if strategy else 1
+
+
 def worker_group(strategy: tf.distribute.Strategy | None) -> workers.WorkerGroup:
     """Returns the processes that share a strategy, usually this one alone."""
     resolver = strategy.cluster_resolver if strategy else None

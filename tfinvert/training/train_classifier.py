@@ -267,8 +267,8 @@ def make_train_step(
     The loss is the cross-entropy, without the weight decay. `frozen` is applied to the batch first;
     None if the batch is its output already, or all layers are trained.
     """
-    devices = strategy.num_replicas_in_sync if strategy else 1
-    decay = settings.weight_decay / devices  # the optimiser sums replicas
+    # The optimiser sums replicas.
+    decay = settings.weight_decay / strategies.num_devices(strategy)
 
     def losses(inputs: Tensor, labels: Tensor) -> list[Tensor]:
         if frozen is not None:

@@ -86,7 +86,7 @@ def train_inverter(
         with pipeline.convert_pipeline_errors():
             state.measure_statistics(training.statistics_batches())
         if init_from:
-            _copy_weights(init_from, state)
+            copy_weights(init_from, state)
 
     resume_point = restore_or_initialize(state, workdir, strategy, initialize)
     inverter = Inverter(state.ema_feature, state.standardization, state.ema_network)
@@ -114,10 +114,12 @@ def train_inverter(
             summaries=summaries,
             intervals=intervals,
         )
-    return _calibrate(result, validation) if workers.is_chief else result
+    if not workers.is_chief:
+        return result
+    return result._replace(inverter=calibrate(result.inverter, validation))
 
 
-def _copy_weights(inverter: Inverter, state: TrainingState) -> None:
+def copy_weights(inverter: Inverter, state: TrainingState) -> None:
     """Copies an inverter's weights and standardisation, and its uncertainty head if it has one."""
     state.standardization = inverter.standardization
     for network in (state.network, state.ema_network):
@@ -127,13 +129,33 @@ def _copy_weights(inverter: Inverter, state: TrainingState) -> None:
             head.set_weights(inverter.uncertainty_head.head.get_weights())
 
 
-def _calibrate(result: TrainingResult, validation: np.ndarray) -> TrainingResult:
-    """Calibrates the inverter's uncertainty head, if it has one."""
-    inverter = result.inverter
+def calibrate(inverter: Inverter, validation: np.ndarray) -> Inverter:
+    """Calibrates an inverter's uncertainty head on validation images, if it has one."""
     if not inverter.uncertainty_head:
-        return result
+        return inverter
     factors = fit_std_scale(inverter, validation)
     # A new inverter, as the old one's graphs contain the factors they were traced with.
     calibrated = Inverter(inverter.feature, inverter.standardization, inverter.network)
     calibrated.uncertainty_head = inverter.uncertainty_head._replace(calibration=factors)
+<<<<<<< HEAD
     return result._replace(inverter=calibrated)
+=======
+    return calibrated
+
+
+def _compute_statistics(state: TrainingState, training: TrainingDataset) -> None:
+    """Sets standardisation and mean image from one pass over the first training images."""
+    from tfinvert.data import pipeline  # which needs TensorFlow
+
+    total, count = np.zeros(state.feature.image_shape), 0
+
+    def features() -> Iterator[Tensor]:
+        nonlocal total, count
+        with pipeline.convert_pipeline_errors():
+            for images, values in training.statistics_batches():
+                total, count = total + images.sum(0, np.float64), count + len(images)
+                yield values
+
+    state.standardization = Standardization.measure(state.feature, features())
+    state.mean_image.assign(total / count)
+>>>>>>> i22_engine

@@ -77,17 +77,24 @@ class FlowState(TrainingState):
     Args:
       inverter: the inverter to sample around.
       settings: hyperparameters.
+      optimizer: see `TrainingState`.
 
     Attributes:
       mean_network: the inverter's network, which is not trained.
       residual_std: root mean square over many images of image minus reconstruction.
     """
 
-    def __init__(self, inverter: Inverter, settings: Settings):
+    def __init__(
+        self,
+        inverter: Inverter,
+        settings: Settings,
+        optimizer: keras.optimizers.Optimizer | None = None,
+    ):
         super().__init__(
             inverter.feature,
             settings,
             lambda precision: velocity.build(inverter.feature, settings.width, precision),
+            optimizer=optimizer,
         )
         self.mean_network = keras.models.clone_model(inverter.network)
         self.mean_network.set_weights(inverter.network.get_weights())
