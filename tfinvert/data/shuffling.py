@@ -50,11 +50,7 @@ def batch_positions(
       start_step: batches to skip.
       shard: (index, num_shards): the shard of each batch to return.
     """
-<<<<<<< HEAD
-    import tensorflow as tf  # here, as arrays are shuffled without it
-=======
     import tensorflow as tf
->>>>>>> i22_engine
 
     index, num_shards = shard
     begin, end = (i * batch_size // num_shards for i in (index, index + 1))
@@ -67,8 +63,6 @@ def batch_indices(
     count: int, seed: int, batch_size: int, start_step: int = 0, shard: BatchShard = WHOLE_BATCH
 ) -> tf.data.Dataset:
     """The `shuffled_indices` at `batch_positions`: int64 `[batch_size / num_shards]` per step."""
-    import tensorflow as tf
-
     import tensorflow as tf
 
     def look_up(positions: tf.Tensor) -> tf.Tensor:

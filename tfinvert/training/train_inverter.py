@@ -137,25 +137,4 @@ def calibrate(inverter: Inverter, validation: np.ndarray) -> Inverter:
     # A new inverter, as the old one's graphs contain the factors they were traced with.
     calibrated = Inverter(inverter.feature, inverter.standardization, inverter.network)
     calibrated.uncertainty_head = inverter.uncertainty_head._replace(calibration=factors)
-<<<<<<< HEAD
-    return result._replace(inverter=calibrated)
-=======
     return calibrated
-
-
-def _compute_statistics(state: TrainingState, training: TrainingDataset) -> None:
-    """Sets standardisation and mean image from one pass over the first training images."""
-    from tfinvert.data import pipeline  # which needs TensorFlow
-
-    total, count = np.zeros(state.feature.image_shape), 0
-
-    def features() -> Iterator[Tensor]:
-        nonlocal total, count
-        with pipeline.convert_pipeline_errors():
-            for images, values in training.statistics_batches():
-                total, count = total + images.sum(0, np.float64), count + len(images)
-                yield values
-
-    state.standardization = Standardization.measure(state.feature, features())
-    state.mean_image.assign(total / count)
->>>>>>> i22_engine
