@@ -36,7 +36,7 @@ __all__ = [
     "shipped",
 ]
 
-# Imported on first use, as they need Keras, which takes seconds to load.
+# Imported on first use, as they need Keras and its backend, which take seconds to load.
 _OBJECTS = {
     "InversionModel": "tfinvert.training.inversion_model",
     "Inverter": "tfinvert.inverter",

@@ -56,7 +56,13 @@ def arrays(path):
 
 
 @pytest.mark.parametrize(
-    "name", ["start", "finished/inverter", "sampler/inverter", "autoencoder/inverter"]
+    "name",
+    [
+        "start",
+        "finished/inverter",
+        pytest.param("sampler/inverter", marks=pytest.mark.slow),
+        "autoencoder/inverter",
+    ],
 )
 def test_an_inverter_computes_what_it_computed(name, tmp_path):
     expected = arrays(FILES / "expected.npz")
@@ -77,6 +83,7 @@ def test_an_inverter_computes_what_it_computed(name, tmp_path):
     assert saved.keys() == again.keys()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_resumed_with_its_old_flags_and_its_cache(place, monkeypatch):
     recorded = json.loads((CACHE / "cache.json").read_text())["versions"]
     monkeypatch.setattr(datasets, "library_versions", lambda: recorded)

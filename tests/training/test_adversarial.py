@@ -201,6 +201,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one_in_all_checkpointed_values(t
         np.testing.assert_allclose(other[name], one[name], atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_run_without_a_discriminator_is_not_continued_with_one(train, unbroken_hog, tmp_path):
     run = shutil.copytree(unbroken_hog.workdir, tmp_path / "run")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}

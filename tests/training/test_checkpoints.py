@@ -164,6 +164,7 @@ def test_autoencoder_checkpoints_have_the_keys_of_the_previous_version(small_lay
     assert keys == frozen_keys("autoencoder")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_blocks")
 def test_sampler_checkpoints_have_the_keys_of_the_previous_version(hog, tmp_path):
     network = inversion.build(hog, width=0.03, network="paper")

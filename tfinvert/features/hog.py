@@ -90,9 +90,8 @@ def _normalize(histogram: Tensor) -> Tensor:
     """Divides each cell by the norms of its four 2×2 blocks, clips and sums: 18 to 31 channels."""
     undirected = histogram[..., :ORIENTATIONS] + histogram[..., ORIENTATIONS:]
     energy = ops.sum(undirected * undirected, -1)
-    energy = ops.concatenate(
-        [energy[:, :1], energy, energy[:, -1:]], 1
-    )  # border cells are repeated
+    # Border cells are repeated.
+    energy = ops.concatenate([energy[:, :1], energy, energy[:, -1:]], 1)
     energy = ops.concatenate([energy[:, :, :1], energy, energy[:, :, -1:]], 2)
     blocks = energy[:, 1:, 1:] + energy[:, :-1, 1:] + energy[:, 1:, :-1] + energy[:, :-1, :-1]
     inverse = ops.rsqrt(blocks + 1e-4)[..., None]

@@ -47,9 +47,10 @@ class GradientClipper:
         self._clip_norm, self._spike_threshold = clip_norm, spike_threshold
         self._loss_scaling = loss_scaling
         self.enabled = loss_scaling or min(clip_norm, spike_threshold) < math.inf
-        self.mean_norm = keras.Variable(0.0, trainable=False)
+        self.mean_norm = keras.Variable(0.0, dtype="float32", trainable=False)
         self.num_suppressed = keras.Variable(0, dtype="int", trainable=False)
-        self.scale = keras.Variable(_INITIAL_SCALE if loss_scaling else 1.0, trainable=False)
+        scale = _INITIAL_SCALE if loss_scaling else 1.0
+        self.scale = keras.Variable(scale, dtype="float32", trainable=False)
         self._finite_steps = keras.Variable(0, dtype="int", trainable=False)
 
     @property

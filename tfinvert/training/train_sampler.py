@@ -98,7 +98,7 @@ class FlowState(TrainingState):
         )
         self.mean_network = keras.models.clone_model(inverter.network)
         self.mean_network.set_weights(inverter.network.get_weights())
-        self.residual_std = keras.Variable(1.0, trainable=False)
+        self.residual_std = keras.Variable(1.0, dtype="float32", trainable=False)
         self.standardization = inverter.standardization
 
     @property

@@ -7,10 +7,11 @@ inverter is a `TrainableLoss`. `MSE`, `MAE`, `SSIM`, `Perceptual` and `Adversari
 as objects, for `InversionModel.compile`; `tfinvert.losses` is this package.
 """
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 
-import tensorflow as tf
-
+from tfinvert.common.backend import Tensor
 from tfinvert.config.loss_spec import parse_loss
 from tfinvert.config.registry import LOSSES
 from tfinvert.training.losses.objects import MAE, MSE, SSIM, Adversarial, Perceptual
@@ -30,13 +31,13 @@ class CombinedLoss:
       trainable_losses: the terms that have a model; call their `build` before the loss.
     """
 
-    def __init__(self, terms: Sequence[tuple[float, Callable[..., tf.Tensor]]]):
+    def __init__(self, terms: Sequence[tuple[float, Callable[..., Tensor]]]):
         self._terms = terms
         self.trainable_losses = [loss for _, loss in terms if isinstance(loss, TrainableLoss)]
 
     def __call__(
-        self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor | None = None
-    ) -> tf.Tensor:
+        self, images: Tensor, reconstructions: Tensor, features: Tensor | None = None
+    ) -> Tensor:
         """Computes the loss of each image.
 
         Args:
@@ -51,7 +52,7 @@ class CombinedLoss:
         for weight, loss in self._terms:
             extra = (features,) if loss in self.trainable_losses else ()
             values.append(weight * loss(images, reconstructions, *extra))
-        return tf.add_n(values)
+        return functools.reduce(operator.add, values)
 
 
 def make_loss(text: str, size: Size) -> CombinedLoss:
