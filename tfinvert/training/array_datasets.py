@@ -11,21 +11,24 @@ import dataclasses
 import hashlib
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from PIL import Image
 
 from tfinvert.data.shuffling import shuffled_indices
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.stored import StoredFeature
+from tfinvert.inverter.inputs import read_photograph
 from tfinvert.training.settings import Settings
 
 STATISTICS_IMAGES = 2048
 DEFAULT_BATCH_SIZE = 64
 _CHUNK = 256  # images that are checked together
-_TOLERANCE = 1e-5  # by which rounding, as in resizing, may leave [0, 1]
+_TOLERANCE = 0.01  # beyond [0, 1], as for inverters
 
 Batch = tuple[Any, ...]
 
@@ -34,7 +37,8 @@ def to_image_array(images: Any, size: Sequence[int], name: str = "x") -> np.ndar
     """Converts images to an array, and checks them.
 
     Args:
-      images: `[n, H, W, 3]`, uint8 or floating point in [0, 1], or a list of such images.
+      images: `[n, H, W, 3]`, uint8 or floating point in [0, 1], or a list of such images. A list
+        may also contain files and Pillow images, which are cropped and resized.
       size: the required (height, width).
       name: the argument's name, for messages.
 
@@ -42,10 +46,16 @@ def to_image_array(images: Any, size: Sequence[int], name: str = "x") -> np.ndar
       uint8 or float32 `[n, *size, 3]`.
 
     Raises:
-      InputError: there are no images, or they have another size, type or range.
+      InputError: there are no images, a file cannot be read, or they have another size, type or
+        range.
     """
     if isinstance(images, list | tuple):
-        images = [np.asarray(image) for image in images]
+        images = [
+            read_photograph(image, size)
+            if isinstance(image, str | os.PathLike | Image.Image)
+            else np.asarray(image)
+            for image in images
+        ]
         shapes = sorted({image.shape for image in images})
         if len(shapes) > 1:
             raise InputError(

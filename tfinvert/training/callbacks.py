@@ -14,6 +14,7 @@ from tfinvert.errors import InputError
 from tfinvert.training.array_datasets import to_float, to_image_array
 from tfinvert.training.history import Entry, History
 from tfinvert.training.progress import make_progress_bar
+from tfinvert.training.state import Checkpoints
 
 _DESCRIPTION = "fit.json"
 
@@ -118,8 +119,6 @@ class ExactResume(keras.callbacks.Callback):
         Raises:
           InputError: no checkpoint is readable, or the folder cannot be written.
         """
-        from tfinvert.training.state import Checkpoints
-
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if not (self._folder / _DESCRIPTION).exists():
