@@ -20,7 +20,7 @@ from tfinvert.zoo.registry import shipped
 
 if TYPE_CHECKING:
     from tfinvert import features
-    from tfinvert.inverter import Inverter, load
+    from tfinvert.inverter.model import Inverter, load
     from tfinvert.training import callbacks, losses
     from tfinvert.training.inversion_model import InversionModel
 
