@@ -179,7 +179,7 @@ CHECKS = {
 }
 NEW_REPRESENTATION = "docs/adding-a-representation.md"  # files to write, with tests of their own
 # Examples that take long; `make test` runs the others.
-SLOW_EXAMPLES = {"docs/analyses.md", "docs/samples.md", "docs/serving.md"}
+SLOW_EXAMPLES = {"docs/analyses.md", "docs/python.md", "docs/samples.md", "docs/serving.md"}
 
 
 def python_blocks(document):

@@ -20,17 +20,42 @@ from tfinvert.zoo.registry import shipped
 
 if TYPE_CHECKING:
     from tfinvert import features
-    from tfinvert.inverter import Inverter, load
+    from tfinvert.inverter.model import Inverter, load
+    from tfinvert.training import callbacks, losses
+    from tfinvert.training.inversion_model import InversionModel
 
-__all__ = ["Inverter", "InputError", "__version__", "features", "load", "shipped"]
+__all__ = [
+    "InputError",
+    "InversionModel",
+    "Inverter",
+    "__version__",
+    "callbacks",
+    "features",
+    "load",
+    "losses",
+    "shipped",
+]
+
+# Imported on first use, as they need Keras and its backend, which take seconds to load.
+_OBJECTS = {
+    "InversionModel": "tfinvert.training.inversion_model",
+    "Inverter": "tfinvert.inverter",
+    "load": "tfinvert.inverter",
+}
+_MODULES = {
+    "callbacks": "tfinvert.training.callbacks",
+    "features": "tfinvert.features",
+    "inverter": "tfinvert.inverter",
+    "losses": "tfinvert.training.losses",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports on first use what needs Keras and its backend, which take seconds to load."""
-    if name in ("Inverter", "load"):
-        return getattr(importlib.import_module("tfinvert.inverter"), name)
-    if name in ("features", "inverter"):
-        return importlib.import_module(f"tfinvert.{name}")
+    """Imports an object or a module on first use."""
+    if name in _OBJECTS:
+        return getattr(importlib.import_module(_OBJECTS[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

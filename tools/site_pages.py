@@ -133,7 +133,7 @@ def _export_links(tree: ast.Module) -> Iterator[str]:
     """Yields links to the objects in the `__all__` of a package."""
     modules = {
         name.name: node.module
-        for node in tree.body
+        for node in ast.walk(tree)  # also those for type checkers, of what is imported on first use
         if isinstance(node, ast.ImportFrom)
         for name in node.names
     }
@@ -142,7 +142,11 @@ def _export_links(tree: ast.Module) -> Iterator[str]:
             for name in ast.literal_eval(node.value):
                 # Modules and constants have no anchor of their own in the reference.
                 module = modules.get(name, PACKAGE)
-                no_anchor = module == PACKAGE or name.isupper() or name.startswith("_")
+                path = ROOT.joinpath(*module.split("."), name)
+                is_module = path.is_dir() or path.with_suffix(".py").is_file()
+                no_anchor = (
+                    module == PACKAGE or is_module or name.isupper() or name.startswith("_")
+                )
                 yield f"`{name}`" if no_anchor else f"[`{name}`][{module}.{name}]"
 
 

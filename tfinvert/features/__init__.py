@@ -4,7 +4,7 @@ One file per representation, which `tfinvert.config.registry` lists.
 """
 
 from tfinvert.features.applications import find_application
-from tfinvert.features.base import Feature
+from tfinvert.features.base import Feature, FeatureSpec
 from tfinvert.features.host import HostFeature
 from tfinvert.features.keras_layer import FeatureLayer
 from tfinvert.features.registry import (
@@ -16,13 +16,17 @@ from tfinvert.features.registry import (
     register_family,
     register_finder,
 )
+from tfinvert.features.stored import StoredFeature, find_stored
 
 register_finder(find_application)
+register_finder(find_stored)
 
 __all__ = [
     "Feature",
     "FeatureLayer",
+    "FeatureSpec",
     "HostFeature",
+    "StoredFeature",
     "describe",
     "from_description",
     "get",

@@ -87,7 +87,7 @@ def evaluate(inverter: Inverter, images: np.ndarray, frechet_distance: bool = Fa
     reconstructions = inverter.reconstruct(images)
     seconds = time.perf_counter() - begin
     targets = resize_images(images, inverter.output_size)
-    scores = _compute_metrics(targets, reconstructions)
+    scores = score_reconstructions(targets, reconstructions)
     scores["images_per_second"] = round(len(images) / seconds, 1)
     if frechet_distance:
         distance, count = frechet.image_set_distance(targets, reconstructions)
@@ -156,7 +156,7 @@ def mean_image_baseline(evaluation: Evaluation, mean_image: np.ndarray) -> dict[
       mean_image: `[H, W, 3]`, the mean of the training images at the images' size.
     """
     predictions = np.broadcast_to(mean_image, evaluation.images.shape)
-    return _compute_metrics(evaluation.images, predictions)
+    return score_reconstructions(evaluation.images, predictions)
 
 
 def _evaluate_uncertainty(
@@ -178,8 +178,20 @@ def _evaluate_uncertainty(
     return deviations, dict(zip(names, shares.mean(0).tolist(), strict=True))
 
 
-def _compute_metrics(images: np.ndarray, reconstructions: np.ndarray) -> dict[str, Any]:
+def score_reconstructions(
+    images: np.ndarray, reconstructions: np.ndarray, with_lpips: bool = True
+) -> dict[str, Any]:
+    """Computes every metric that is defined at the images' size.
+
+    Args:
+      images: `[n, H, W, 3]` in [0, 1], at least two.
+      reconstructions: `[n, H, W, 3]`.
+      with_lpips: whether to compute LPIPS, the slowest of them.
+
+    Returns:
+      Those of `metrics.compute_metrics`, and `lpips` if the sides have at least 31 pixels.
+    """
     scores = reconstruction.compute_metrics(images, reconstructions)
-    if min(images.shape[1:3]) >= MIN_SIDE:
+    if with_lpips and min(images.shape[1:3]) >= MIN_SIDE:
         scores["lpips"] = lpips(images, reconstructions)
     return scores

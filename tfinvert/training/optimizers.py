@@ -1,5 +1,6 @@
 """Keras optimisers by `--optimizer` value, including Muon, and their learning-rate schedule."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -30,17 +31,55 @@ class OptimizerSettings(ScheduleSettings, Protocol):
     weight_decay: float
 
 
+class _DelayedCosineDecay(keras.optimizers.schedules.CosineDecay):
+    """A cosine decay that begins after `first_step` steps."""
+
+    def __init__(self, first_step: int, **config: Any):
+        super().__init__(**config)
+        self.first_step = first_step
+
+    def __call__(self, step: Any) -> Any:
+        return super().__call__(ops.maximum(step - self.first_step, 0))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"first_step": self.first_step, **super().get_config()}
+
+
 def learning_rate_schedule(
-    settings: ScheduleSettings,
+    settings: ScheduleSettings, first_step: int = 0
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns a linear warm-up followed by a cosine decay to 0 at the last step."""
+    """Returns a linear warm-up followed by a cosine decay to 0 at the last step.
+
+    Args:
+      settings: number of steps, peak rate and length of the warm-up.
+      first_step: steps of the optimiser before the schedule begins.
+    """
     warmup = min(settings.warmup_steps, settings.steps // 5)
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=settings.learning_rate / 100,
-        decay_steps=max(settings.steps - warmup, 1),
-        warmup_target=settings.learning_rate,
-        warmup_steps=warmup,
-    )
+    config = {
+        "initial_learning_rate": settings.learning_rate / 100,
+        "decay_steps": max(settings.steps - warmup, 1),
+        "warmup_target": settings.learning_rate,
+        "warmup_steps": warmup,
+    }
+    if first_step:
+        return _DelayedCosineDecay(first_step, **config)
+    return keras.optimizers.schedules.CosineDecay(**config)
+
+
+def restart_schedule(
+    optimizer: keras.optimizers.Optimizer, settings: ScheduleSettings, first_step: int
+) -> None:
+    """Starts the schedule of an optimiser anew, with its peak rate.
+
+    Args:
+      optimizer: an optimiser with a `learning_rate_schedule`; others are not changed.
+      settings: a data class with the number of steps and the length of the warm-up.
+      first_step: the optimiser's steps so far.
+    """
+    rate = optimizer.get_config()["learning_rate"]
+    if isinstance(rate, dict) and rate["class_name"].endswith("CosineDecay"):
+        settings = dataclasses.replace(settings, learning_rate=rate["config"]["warmup_target"])
+        optimizer.learning_rate = learning_rate_schedule(settings, first_step)
 
 
 class Muon(keras.optimizers.AdamW):

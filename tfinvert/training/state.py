@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import keras
@@ -143,6 +143,19 @@ class TrainingState:
     def standardization(self, standardization: Standardization) -> None:
         self.mean.assign(standardization.mean)
         self.scale.assign(standardization.scale)
+
+    def measure_statistics(self, batches: Iterable[tuple[np.ndarray, Tensor]]) -> None:
+        """Sets standardisation and mean image from batches of images and their features."""
+        total, count = np.zeros(self.feature.image_shape), 0
+
+        def features() -> Iterator[Tensor]:
+            nonlocal total, count
+            for images, values in batches:
+                total, count = total + images.sum(0, np.float64), count + len(images)
+                yield values
+
+        self.standardization = Standardization.measure(self.feature, features())
+        self.mean_image.assign(total / count)
 
     def is_finite(self) -> bool:
         """Returns whether all weights are finite."""

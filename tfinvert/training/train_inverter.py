@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tfinvert import metrics
-from tfinvert.common.backend import Tensor
 from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.features.base import Feature
-from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
 from tfinvert.networks.uncertainty import UncertaintyHead
 from tfinvert.training import strategies
@@ -84,7 +81,10 @@ def train_inverter(
         state = TrainingState(feature, settings)
 
     def initialize() -> None:
-        _compute_statistics(state, training)
+        from tfinvert.data import pipeline  # which needs TensorFlow
+
+        with pipeline.convert_pipeline_errors():
+            state.measure_statistics(training.statistics_batches())
         if init_from:
             copy_weights(init_from, state)
 
@@ -138,20 +138,3 @@ def calibrate(inverter: Inverter, validation: np.ndarray) -> Inverter:
     calibrated = Inverter(inverter.feature, inverter.standardization, inverter.network)
     calibrated.uncertainty_head = inverter.uncertainty_head._replace(calibration=factors)
     return calibrated
-
-
-def _compute_statistics(state: TrainingState, training: TrainingDataset) -> None:
-    """Sets standardisation and mean image from one pass over the first training images."""
-    from tfinvert.data import pipeline  # which needs TensorFlow
-
-    total, count = np.zeros(state.feature.image_shape), 0
-
-    def features() -> Iterator[Tensor]:
-        nonlocal total, count
-        with pipeline.convert_pipeline_errors():
-            for images, values in training.statistics_batches():
-                total, count = total + images.sum(0, np.float64), count + len(images)
-                yield values
-
-    state.standardization = Standardization.measure(state.feature, features())
-    state.mean_image.assign(total / count)

@@ -6,19 +6,18 @@ import contextlib
 import math
 import pathlib
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-import tqdm
 
 from tfinvert.common.backend import Tensor
 from tfinvert.errors import InputError, Interrupted
 from tfinvert.training import strategies
 from tfinvert.training.history import Entry, History, throughput
+from tfinvert.training.progress import make_progress_bar
 from tfinvert.training.settings import Intervals
 from tfinvert.training.state import CheckpointedState, Checkpoints, checkpoint_variables
 from tfinvert.training.summaries import ScalarWriter
@@ -123,7 +122,7 @@ def train_loop(
     iterator = iter(strategies.distribute_dataset(strategy, batches, length.batch_size))
     losses: list[float | Tensor] = [*checkpoints.losses]
     last_time, last_step = time.perf_counter(), done
-    bar = _progress_bar(done, length.steps, hidden=not workers.is_chief)
+    bar = make_progress_bar(done, length.steps, hidden=not workers.is_chief)
     with bar, graceful_shutdown() as shutdown:
         for number in range(done + 1, length.steps + 1):
             with pipeline.convert_pipeline_errors():
@@ -180,19 +179,6 @@ def _interrupted(step: int, length: RunLength, number: int) -> Interrupted:
         f"stopped after step {step} of {length.steps}, which is saved; run the same command to "
         "resume",
         number,
-    )
-
-
-def _progress_bar(done: int, steps: int, hidden: bool) -> tqdm.tqdm:
-    """A progress bar on standard error, updated rarely unless that is a terminal."""
-    return tqdm.tqdm(
-        initial=done,
-        total=steps,
-        disable=hidden,
-        unit="step",
-        dynamic_ncols=True,
-        mininterval=0.5 if sys.stderr.isatty() else 30.0,
-        bar_format="{desc}{n_fmt}/{total_fmt} steps |{bar:20}| {postfix}, {remaining} left",
     )
 
 

@@ -3,7 +3,8 @@
 A loss maps images and reconstructions, both `[B, H, W, 3]`, float32, nominally in [0, 1], to one
 value per image, `[B]`. `config.registry.LOSSES` lists their factories, each called with the images'
 (height, width) and the layers of a perceptual loss. A loss with a model that trains along with the
-inverter is a `TrainableLoss`.
+inverter is a `TrainableLoss`. `MSE`, `MAE`, `SSIM`, `Perceptual` and `Adversarial` are the losses
+as objects, for `InversionModel.compile`; `tfinvert.losses` is this package.
 """
 
 import functools
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from tfinvert.common.backend import Tensor
 from tfinvert.config.loss_spec import parse_loss
 from tfinvert.config.registry import LOSSES
+from tfinvert.training.losses.objects import MAE, MSE, SSIM, Adversarial, Perceptual
 from tfinvert.training.losses.pixel import mae, mse
 from tfinvert.training.losses.trainable import TrainableLoss
 
@@ -68,4 +70,16 @@ def make_loss(text: str, size: Size) -> CombinedLoss:
     )
 
 
-__all__ = ["LOSSES", "CombinedLoss", "TrainableLoss", "mae", "make_loss", "mse"]
+__all__ = [
+    "LOSSES",
+    "MAE",
+    "MSE",
+    "SSIM",
+    "Adversarial",
+    "CombinedLoss",
+    "Perceptual",
+    "TrainableLoss",
+    "mae",
+    "make_loss",
+    "mse",
+]

@@ -1,0 +1,31 @@
+"""The progress bar of training."""
+
+import sys
+import warnings
+from typing import Any
+
+
+def make_progress_bar(done: int, steps: int, hidden: bool = False) -> Any:
+    """Creates a progress bar: a widget in a notebook, otherwise a line on standard error.
+
+    Unless that is a terminal, it is updated rarely.
+
+    Args:
+      done: completed steps.
+      steps: all steps.
+      hidden: whether to show nothing.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # without ipywidgets, a notebook gets the line as well
+        from tqdm.auto import tqdm
+
+    interactive = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return tqdm(
+        initial=done,
+        total=steps,
+        disable=hidden,
+        unit="step",
+        dynamic_ncols=True,
+        mininterval=0.5 if interactive else 30.0,
+        bar_format="{desc}{n_fmt}/{total_fmt} steps |{bar:20}| {postfix}, {remaining} left",
+    )
