@@ -71,7 +71,7 @@ def _words(flag: flags.Flag) -> Sequence[str]:
         known = {*FEATURES, *(entry.feature for entry in list_inverters())}
         return sorted(known) + [f"{family}/" for family in FEATURE_FAMILIES]
     if flag.name in ("data", "training_data", "validation_data"):
-        return ("photos", "folder:", "tfds:")
+        return ("photos", "folder:", "tfds:", "mix:")
     words = {"experiment": ("all", *EXPERIMENTS), "endpoints": [*ENDPOINTS], "loss": [*LOSSES]}
     return words.get(flag.name, ())
 

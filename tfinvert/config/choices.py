@@ -1,6 +1,7 @@
 """Values and defaults of flags whose names are in no registry."""
 
-SOURCE_FORMATS = "photos, folder:PATH or tfds:NAME[/CONFIG]"
+MIXTURE_FORMAT = "mix:SHARE:SOURCE+SHARE:SOURCE"
+SOURCE_FORMATS = f"photos, folder:PATH, tfds:NAME[/CONFIG] or {MIXTURE_FORMAT}"
 UNCERTAINTY_MODES = ("none", "joint", "frozen")
 PRECISIONS = ("float32", "bfloat16", "float16")
 JIT = ("auto", "on", "off")

@@ -20,6 +20,7 @@ class DecodedImageCache:
       memory_gb: memory budget in GB (10⁹ bytes).
 
     Attributes:
+      memory_gb: memory budget in GB.
       in_memory: bytes stored in memory.
       on_disk: bytes stored in the file.
     """
@@ -31,7 +32,7 @@ class DecodedImageCache:
     ):
         if not memory_gb >= 0:
             raise InputError(f"memory_gb must not be negative. Received: {memory_gb}")
-        self._transform, self._budget = transform, memory_gb * 1e9
+        self._transform, self.memory_gb = transform, memory_gb
         self._images: list[np.ndarray | tuple[int, tuple[int, ...]]] = []
         self._file, self._mapped = None, None
         self.in_memory = self.on_disk = 0
@@ -53,7 +54,7 @@ class DecodedImageCache:
           InputError: the disk is full.
         """
         image = np.ascontiguousarray(self._transform(image))
-        if self._file is None and self.in_memory + image.nbytes <= self._budget:
+        if self._file is None and self.in_memory + image.nbytes <= self.memory_gb * 1e9:
             self._images.append(image)
             self.in_memory += image.nbytes
             return
@@ -65,7 +66,7 @@ class DecodedImageCache:
             raise InputError(
                 f"no space for decoded images in {tempfile.gettempdir()}: "
                 f"{error.strerror or error}; increase --memory_gb, or set TMPDIR to a larger "
-                f"folder. Received: memory_gb={self._budget / 1e9:g}"
+                f"folder. Received: memory_gb={self.memory_gb:g}"
             ) from error
         self._images.append((self.on_disk, image.shape))
         self.on_disk += image.nbytes

@@ -3,6 +3,7 @@
 from tfinvert.config.choices import SOURCE_FORMATS
 from tfinvert.data.folder import ImageFolder
 from tfinvert.data.image_cache import DecodedImageCache
+from tfinvert.data.mixture import Mixture, divide_cache, parse_mixture
 from tfinvert.data.photos import NAME, Photos
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
@@ -16,7 +17,8 @@ def open_source(
     """Opens an image source.
 
     Args:
-      data: `photos`, `folder:PATH` or `tfds:NAME[/CONFIG]`.
+      data: `photos`, `folder:PATH`, `tfds:NAME[/CONFIG]` or, for a mixture of these,
+        `mix:SHARE:SOURCE+SHARE:SOURCE`.
       split: "training", "validation" (the images that the source holds out from training) or
         "all".
       image_cache: the cache of decoded images, for training; None for no cache.
@@ -36,4 +38,11 @@ def open_source(
         from tfinvert.data.tfds import TfdsSource  # slow to import and rarely needed
 
         return TfdsSource(rest, split, image_cache)
+    if kind == "mix" and rest:
+        parts = parse_mixture(rest)
+        caches = divide_cache(image_cache, len(parts))
+        sources = [
+            open_source(part.data, split, cache) for part, cache in zip(parts, caches, strict=True)
+        ]
+        return Mixture(data, parts, sources)
     raise InputError(f"data must be {SOURCE_FORMATS}. Received: {data!r}")

@@ -8,19 +8,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert.data.augmentation import RandomAugmentation, Size
-from tfinvert.data.shuffling import (
-    WHOLE_BATCH,
-    BatchShard,
-    batch_positions,
-    shuffled_indices,
-)
+from tfinvert.data.mixture import MixtureAugmentation
+from tfinvert.data.shuffling import WHOLE_BATCH, BatchShard, batch_positions
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 
 
 def training_batches(
     source: Source,
-    augmentation: RandomAugmentation,
+    augmentation: RandomAugmentation | MixtureAugmentation,
     batch_size: int,
     seed: int,
     start_step: int = 0,
@@ -50,13 +46,15 @@ def training_batches(
 
 
 def augmented_batches(
-    positions: tf.data.Dataset, source: Source, augmentation: RandomAugmentation, seed: int
+    positions: tf.data.Dataset,
+    source: Source,
+    augmentation: RandomAugmentation | MixtureAugmentation,
+    seed: int,
 ) -> tf.data.Dataset:
     """Augmented images at stream positions: int64 `[B]` to uint8 `[B, *augmentation.size, 3]`."""
 
     def cut_views(batch: np.ndarray) -> np.ndarray:
-        indices = shuffled_indices(len(source), seed, batch)
-        images = [source.training_image(index) for index in indices]
+        images = [source.training_image(index) for index in source.indices_at(seed, batch)]
         return augmentation.apply(images, batch, seed)
 
     def load(batch: tf.Tensor) -> tf.Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfinvert.data.image_cache import DecodedImageCache
+from tfinvert.data.shuffling import shuffled_indices
 from tfinvert.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def evaluation_size(self) -> int:
         """The number of images in `evaluation_images`."""
+
+    def indices_at(self, seed: int, positions: np.ndarray) -> np.ndarray:
+        """Returns the indices of the training images at positions of the stream: int64 `[n]`.
+
+        They are a pure function of (seed, position); positions count over all epochs.
+        """
+        return shuffled_indices(len(self), seed, positions)
 
     @abc.abstractmethod
     def training_image(self, index: int) -> np.ndarray:

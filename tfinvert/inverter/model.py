@@ -305,7 +305,7 @@ def load(path: str | pathlib.Path) -> Inverter:
     Args:
       path: a directory that `Inverter.save` wrote, or a name from `shipped()`, for example "hog";
         "hog@2" accepts only that version. The card of a shipped inverter has the version in
-        `shipped_as`.
+        `shipped_as`, and in `commands` and `differences` how to train it again.
 
     Raises:
       InputError: there is no such inverter, another version of it ships, or the directory is
@@ -319,4 +319,5 @@ def load(path: str | pathlib.Path) -> Inverter:
     directory, versioned_name = shipped
     inverter = Inverter.load(directory)
     inverter.card["shipped_as"] = versioned_name
+    inverter.card |= registry.training_commands(directory.name)
     return inverter

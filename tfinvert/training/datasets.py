@@ -5,6 +5,7 @@ and features from disk. A classifier trains on `LabelledImageDataset` or `Labell
 """
 
 import concurrent.futures
+import dataclasses
 import functools
 import os
 import pathlib
@@ -21,7 +22,8 @@ from tfinvert.data import pipeline
 from tfinvert.data.augmentation import RandomAugmentation, Size
 from tfinvert.data.feature_cache import FeatureCache, WriteShards, open_cache
 from tfinvert.data.image_cache import DecodedImageCache
-from tfinvert.data.shuffling import WHOLE_BATCH, BatchShard, batch_indices, shuffled_indices
+from tfinvert.data.mixture import Mixture, MixtureAugmentation
+from tfinvert.data.shuffling import WHOLE_BATCH, BatchShard, batch_indices
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
@@ -35,12 +37,20 @@ _READ_BATCH = 1024  # cached features that a thread reads at a time
 
 def augmentation_for(
     settings: Settings, source: type[Source] | Source, size: Size
-) -> RandomAugmentation:
+) -> RandomAugmentation | MixtureAugmentation:
     """Creates the augmentation of a run; settings that are None take the source's defaults.
+
+    In a mixture, the options of a part have priority over the settings.
 
     Raises:
       InputError: min_crop, shift or color_jitter is out of range.
     """
+    if isinstance(source, Mixture):
+        augmentations = [
+            augmentation_for(dataclasses.replace(settings, **part.options), own, size)
+            for part, own in zip(source.parts, source.sources, strict=True)
+        ]
+        return MixtureAugmentation(source, augmentations)
     min_crop = source.min_crop if settings.min_crop is None else settings.min_crop
     jitter = source.jitter if settings.color_jitter is None else settings.color_jitter
     return RandomAugmentation(size, min_crop, settings.shift, jitter)
@@ -274,7 +284,7 @@ class LabelledFeatureDataset:
 
     def __init__(self, cache: FeatureCache, source: Source, settings: Settings):
         self._cache, self._settings = cache, settings
-        views = shuffled_indices(len(source), settings.seed, np.arange(len(cache)))
+        views = source.indices_at(settings.seed, np.arange(len(cache)))
         self.labels = source.evaluation_labels()[views]
         self.shape = tuple(cache.card["feature_shape"])
         size = 2 * len(cache) * int(np.prod(self.shape))

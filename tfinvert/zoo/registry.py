@@ -36,6 +36,9 @@ class ShippedInverter:
       num_evaluation_images: number of evaluation images.
       evaluation_data: the evaluation images.
       training_data: the training images.
+      commands: the commands that train the inverter again, in order; the data are described in
+        docs/inverters.md.
+      differences: how the training of the shipped weights differed from the commands.
     """
 
     name: str
@@ -51,6 +54,8 @@ class ShippedInverter:
     num_evaluation_images: int
     evaluation_data: str
     training_data: str
+    commands: tuple[str, ...]
+    differences: str
 
     def to_json(self) -> dict[str, Any]:
         """Returns the attributes, and those renamed since 0.3 under their old names too."""
@@ -106,6 +111,19 @@ def find_shipped(name: str) -> tuple[pathlib.Path, str] | None:
     )
 
 
+def training_commands(name: str) -> dict[str, Any]:
+    """Returns how a shipped inverter is trained again.
+
+    Args:
+      name: for example "hog".
+
+    Returns:
+      `commands`, a list of command lines, and `differences`, a sentence about how the training of
+      the shipped weights differed.
+    """
+    return {key: version_history()[name][-1][key] for key in ("commands", "differences")}
+
+
 def list_inverters() -> list[ShippedInverter]:
     """Returns the shipped inverters, sorted by name."""
     return [_read_entry(name) for name in shipped()]
@@ -113,6 +131,7 @@ def list_inverters() -> list[ShippedInverter]:
 
 def _read_entry(name: str) -> ShippedInverter:
     directory, versioned_name = find_shipped(name)
+    origin = training_commands(name)
     card = json.loads((directory / CARD_FILE).read_text(encoding="utf-8"))
     feature, made = card["feature"], card["made"]
     layers = {layer["class_name"] for layer in card["network"]["config"]["layers"]}
@@ -131,4 +150,6 @@ def _read_entry(name: str) -> ShippedInverter:
         num_evaluation_images=made["metrics"]["images"],
         evaluation_data=made["validation_data"],
         training_data=made["data"],
+        commands=tuple(origin["commands"]),
+        differences=origin["differences"],
     )
