@@ -130,9 +130,9 @@ class TrainingState:
 
     @property
     def constants(self) -> list[keras.Variable]:
-        """Variables that are read but neither trained nor checkpointed: those of the feature."""
+        """Variables that are read but neither trained nor saved: of the feature and the losses."""
         model = None if self._train_encoder else self.feature.model
-        return model.variables if model else []
+        return [*(model.variables if model else []), *self.loss.variables]
 
     @property
     def standardization(self) -> Standardization:

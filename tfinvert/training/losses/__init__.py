@@ -28,12 +28,15 @@ class CombinedLoss:
       terms: pairs of weight and loss.
 
     Attributes:
-      trainable_losses: the terms that have a model; call their `build` before the loss.
+      trainable_losses: the terms that train a model; call their `build` before the loss.
+      variables: variables of the terms' fixed networks, of terms that have this attribute.
     """
 
     def __init__(self, terms: Sequence[tuple[float, Callable[..., Tensor]]]):
         self._terms = terms
         self.trainable_losses = [loss for _, loss in terms if isinstance(loss, TrainableLoss)]
+        fixed = [loss for _, loss in terms if not isinstance(loss, TrainableLoss)]
+        self.variables = [each for loss in fixed for each in getattr(loss, "variables", ())]
 
     def __call__(
         self, images: Tensor, reconstructions: Tensor, features: Tensor | None = None

@@ -42,6 +42,7 @@ def perceptual_loss(size: tuple[int, int], layers: str = "") -> Callable[[Tensor
         pairs = zip(*(_activations(model, x) for x in (images, reconstructions)), strict=True)
         return functools.reduce(operator.add, (layer_distance(*pair) for pair in pairs))
 
+    loss.variables = model.variables
     return loss
 
 
