@@ -12,6 +12,7 @@ import skimage.data
 from tfinvert import metrics
 from tfinvert.common.images import resize_images
 from tfinvert.data.cropping import crop_and_resize
+from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.inverter.inputs import read_images
 from tfinvert.reporting.formatting import format_cell
@@ -117,7 +118,10 @@ def color_map(values: np.ndarray) -> np.ndarray:
 
 
 def summary_html(inverter: Inverter) -> str:
-    """Formats a table of an inverter's properties, above an example reconstruction."""
+    """Formats a table of an inverter's properties, above an example reconstruction.
+
+    There is no example for features that cannot be computed from images.
+    """
     feature, card = inverter.feature, inverter.card
     height, width = feature.image_shape[:2]
     size = f"{height}×{width} pixels"
@@ -141,8 +145,12 @@ def summary_html(inverter: Inverter) -> str:
         for name, value in rows.items()
     )
     title = f"Inverter {card.get('shipped_as', '')}".strip()
-    example = compare(inverter, crop_and_resize(skimage.data.chelsea(), (height, width)))
-    return f"<p><b>{escape(title)}</b></p><table>{cells}</table>{example._repr_html_()}"
+    photo = crop_and_resize(skimage.data.chelsea(), (height, width))
+    try:
+        example = compare(inverter, photo)._repr_html_()
+    except InputError:
+        example = ""
+    return f"<p><b>{escape(title)}</b></p><table>{cells}</table>{example}"
 
 
 def _row_html(
