@@ -57,8 +57,9 @@ def run(program, *arguments, cwd="."):
 
 @contextlib.contextmanager
 def _restored_process_state():
-    """Restores directory, arguments, module path, flags and signal handlers after a block."""
+    """Restores directory, arguments, modules, their path, flags and signal handlers after a block."""
     folder, argv, paths, defined = os.getcwd(), sys.argv, sys.path, {*flags.FLAGS}
+    modules = {name: module for name, module in sys.modules.items() if module is not None}
     sys.path = [*paths]
     gc.freeze()  # so that the collection after an error, of all that TensorFlow loaded, is quick
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -70,6 +71,9 @@ def _restored_process_state():
         gc.unfreeze()
         os.chdir(folder)
         sys.argv, sys.path = argv, paths
+        for name, module in modules.items():
+            if sys.modules.get(name) is None:  # the client of the server blocks Keras
+                sys.modules[name] = module
         flags.FLAGS.remove_flag_values([name for name in flags.FLAGS if name not in defined])
         for number, handler in handlers.items():
             signal.signal(number, handler)
