@@ -57,7 +57,7 @@ def run(program, *arguments, cwd="."):
 
 @contextlib.contextmanager
 def _restored_process_state():
-    """Restores directory, arguments, modules, their path, flags and signal handlers after a block."""
+    """Restores directory, arguments, modules and their path, flags and signal handlers."""
     folder, argv, paths, defined = os.getcwd(), sys.argv, sys.path, {*flags.FLAGS}
     modules = {name: module for name, module in sys.modules.items() if module is not None}
     sys.path = [*paths]
