@@ -4,7 +4,7 @@ One file per representation, which `tfinvert.config.registry` lists.
 """
 
 from tfinvert.features.applications import find_application
-from tfinvert.features.base import Feature
+from tfinvert.features.base import Feature, FeatureSpec
 from tfinvert.features.host import HostFeature
 from tfinvert.features.keras_layer import FeatureLayer
 from tfinvert.features.registry import (
@@ -22,6 +22,7 @@ register_finder(find_application)
 __all__ = [
     "Feature",
     "FeatureLayer",
+    "FeatureSpec",
     "HostFeature",
     "describe",
     "from_description",
