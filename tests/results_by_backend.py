@@ -5,6 +5,7 @@
 reads `given.npz` and writes `CASE.npz`. As a program it works as where TensorFlow is not installed.
 """
 
+import functools
 import pathlib
 import sys
 
@@ -44,9 +45,12 @@ def feature_values(name, images):
     if not feature.model:
         results["eager"] = feature(images)
     if feature.differentiable:
-        results["gradient"] = compile_and_run(
-            lambda x: with_gradient(lambda x: feature(x) ** 2, x)[1], variables, images
-        )
+
+        def square(x):
+            return feature(x) ** 2
+
+        gradient = functools.partial(with_gradient, square)
+        results["gradient"] = compile_and_run(gradient, variables, images)[1]
     return results
 
 
@@ -77,14 +81,17 @@ def loss_values(images, others):
 
     texts = ["mse:2,mae", "ssim", "perceptual"]
     texts += ["perceptual=alexnet/conv1+conv2", "perceptual=squeezenet/fire3"]
+
+    def nll(images, others):
+        return gaussian_nll(images, images * 0.9, others - 0.5)
+
     losses = {text: make_loss(text, images.shape[1:3]) for text in texts}
-    losses["nll"] = lambda images, others: gaussian_nll(images, images * 0.9, others - 0.5)
+    losses["nll"] = nll
     (target,) = to_tensors(images)
     results = {}
     for name, loss in losses.items():
-        results[name], results[f"{name}, gradient"] = compile_and_run(
-            lambda x, loss=loss: with_gradient(lambda x: loss(target, x), x), [], others
-        )
+        function = functools.partial(with_gradient, functools.partial(loss, target))
+        results[name], results[f"{name}, gradient"] = compile_and_run(function, [], others)
     return results
 
 
@@ -103,10 +110,9 @@ def adversarial_values(images, others):
     target, values = to_tensors(images, rng.random((len(images), *hog.spec.shape), np.float32))
     results = {}
     for name, function in {"inverter": loss, "discriminator": loss.model_loss}.items():
+        of_others = functools.partial(function, target, features=values)
         results[name], results[f"{name}, gradient"] = compile_and_run(
-            lambda x, function=function: with_gradient(lambda x: function(target, x, values), x),
-            loss.model.variables,
-            others,
+            functools.partial(with_gradient, of_others), loss.model.variables, others
         )
     for value in to_tensors(*np.float32([3, np.nan, 1])):
         loss.update(value)
