@@ -86,7 +86,7 @@ def compile_function(
     """Compiles a function of tensors of given shapes, without training or random numbers.
 
     TensorFlow traces it at once. The variables are read at every call, not compiled into the
-    program, so that the function follows a network in training.
+    program, so that the function follows a network in training. JAX computes in `full_precision`.
 
     Args:
       function: maps tensors to a tensor or a nested structure of tensors.
@@ -111,7 +111,8 @@ def compile_function(
 
     @jax.jit
     def run(values: list[Tensor], *arguments: Tensor) -> Any:
-        with keras.StatelessScope(state_mapping=zip(variables, values, strict=True)):
+        mapping = zip(variables, values, strict=True)
+        with keras.StatelessScope(state_mapping=mapping), full_precision():
             return function(*arguments)
 
     return lambda *arguments: run([variable.value for variable in variables], *arguments)

@@ -80,6 +80,7 @@ def per_image_distance(images: np.ndarray, reconstructions: np.ndarray) -> np.nd
 
 def psnr_per_image(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of each image in dB: two `[B, H, W, C]` in [0, 1] become `[B]`."""
+    images, reconstructions = _as_tensors(images, reconstructions)
     error = ops.mean(ops.square(images - reconstructions), axis=(1, 2, 3))
     return ops.log(error) * (-10.0 / math.log(10.0))
 
@@ -90,11 +91,11 @@ def ssim_per_image(images: Tensor, reconstructions: Tensor) -> Tensor:
     Means over positions and channels, for values in [0, 1]. The window is a Gaussian of 1.5 pixels.
 
     Args:
-      images: float32, with sides of at least `SSIM_WINDOW` pixels.
-      reconstructions: float32.
+      images: with sides of at least `SSIM_WINDOW` pixels.
+      reconstructions: of the same shape.
     """
-    channels = images.shape[-1]
-    window = np.tile(_gaussian_window(), (1, 1, channels, 1))
+    images, reconstructions = _as_tensors(images, reconstructions)
+    window = np.tile(_gaussian_window(), (1, 1, images.shape[-1], 1))
 
     def blur(x: Tensor) -> Tensor:
         return ops.depthwise_conv(x, window, padding="valid")
@@ -156,6 +157,10 @@ def _mean_over_images(
 ) -> float:
     values = []
     for i in range(0, len(images), _BATCH_SIZE):
-        pair = (ops.convert_to_tensor(x[i : i + _BATCH_SIZE], "float32") for x in (images, others))
-        values.append(ops.convert_to_numpy(metric(*pair)))
+        batch = slice(i, i + _BATCH_SIZE)
+        values.append(ops.convert_to_numpy(metric(images[batch], others[batch])))
     return float(np.concatenate(values).mean())
+
+
+def _as_tensors(*arrays: np.ndarray | Tensor) -> list[Tensor]:
+    return [ops.convert_to_tensor(array, "float32") for array in arrays]

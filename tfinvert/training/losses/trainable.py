@@ -84,9 +84,10 @@ class TrainableLoss(abc.ABC):
 
     def update(self, loss: Tensor) -> None:
         """Updates the running mean with the model's loss in a step; call it outside of replicas."""
-        rate = ops.where(self.mean_loss > 0, _MEAN_LOSS_RATE, 1.0)
-        finite = ops.where(ops.isfinite(loss), loss, self.mean_loss)
-        self.mean_loss.assign_add(rate * (finite - self.mean_loss))
+        mean = self.mean_loss.value
+        rate = ops.where(mean > 0, _MEAN_LOSS_RATE, 1.0)
+        finite = ops.where(ops.isfinite(loss), loss, mean)
+        self.mean_loss.assign(mean + rate * (finite - mean))
 
     def is_finite(self) -> bool:
         """Returns whether all weights of the model are finite."""
