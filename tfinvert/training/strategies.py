@@ -53,13 +53,14 @@ def _make_multi_worker(facts: Mapping[str, Any]) -> tf.distribute.Strategy:
     task = workers.read_tf_config(os.environ.get("TF_CONFIG"))
     group = workers.connect_workers(task, facts)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(_ConnectedClusterResolver(group))
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(_ConnectedClusterResolver(group))
     except (tf.errors.OpError, RuntimeError) as error:
-        with group:  # reports the error to the other workers
-            raise InputError(
-                "TensorFlow cannot start its workers; check the addresses in TF_CONFIG. Received: "
-                f"{first_line(error)}"
-            ) from error
+        raise InputError(
+            "TensorFlow cannot start its workers; check the addresses in TF_CONFIG. Received: "
+            f"{first_line(error)}"
+        ) from error
+    group.start(strategy)
+    return strategy
 
 
 def worker_group(strategy: tf.distribute.Strategy) -> workers.WorkerGroup:
