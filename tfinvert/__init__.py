@@ -26,7 +26,7 @@ __all__ = ["Inverter", "InputError", "__version__", "features", "load", "shipped
 
 
 def __getattr__(name: str) -> Any:
-    """Imports on first use what needs TensorFlow, which takes seconds to load."""
+    """Imports on first use what needs Keras and its backend, which take seconds to load."""
     if name in ("Inverter", "load"):
         return getattr(importlib.import_module("tfinvert.inverter"), name)
     if name in ("features", "inverter"):

@@ -197,13 +197,11 @@ def test_an_unknown_inverter_lists_the_shipped_ones():
 
 
 def test_wrong_shapes(inverter, photos):
-    with pytest.raises(tfinvert.InputError, match=r"any, any, 31\]. Received: \(1, 8, 8, 30\)"):
+    with pytest.raises(tfinvert.InputError, match=r"any, any, 31\].* Received: \(1, 8, 8, 30\)"):
         inverter.invert(np.zeros((1, 8, 8, 30)))
     for function in (inverter.reconstruct, inverter.encode):
         with pytest.raises(tfinvert.InputError, match="RGB images .* at least 8×8 pixels"):
             function(photos[:, :5])
-        with pytest.raises(tfinvert.InputError, match="divide uint8 images by 255"):
-            function((photos * 255).astype(np.uint8))
         with pytest.raises(tfinvert.InputError, match="NaN or infinite"):
             function(np.full_like(photos[:2], np.nan))
 

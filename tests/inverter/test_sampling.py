@@ -53,6 +53,8 @@ def test_a_sample_is_determined_by_seed_index_and_feature(sampling, features):
 
 def test_samples_lie_around_the_reconstruction(sampling, features):
     class ZeroVelocity:
+        variables = ()
+
         def __call__(self, inputs, training):
             return tf.zeros_like(inputs[0])
 
@@ -106,10 +108,13 @@ def test_an_inverter_that_cannot_sample_names_those_that_can(tiny_inverter, feat
         ({"n": 1.5}, "n must be a whole number of at least 1. Received: 1.5"),
         ({"seed": -1}, "seed must be a whole number of at least 0. Received: -1"),
         ({"steps": 0}, "steps must be a whole number of at least 1. Received: 0"),
-        ({"features": np.zeros((2, 16, 16, 31))}, r"shape \[B, 8, 8, 31\]. Received: \(2, 16, 16"),
+        (
+            {"features": np.zeros((2, 16, 16, 31))},
+            r"\[B, 8, 8, 31\] or .*Received: \(2, 16, 16",
+        ),
         ({"seed": 1.0}, "seed must be a whole number of at least 0. Received: 1.0"),
         ({"features": [np.zeros((8, 8, 31)), np.zeros((8, 9, 31))]}, "numbers, and of one shape"),
-        ({"features": np.zeros((8, 8, 31))}, r"shape \[B, 8, 8, 31\]. Received: \(8, 8, 31\)"),
+        ({"features": np.zeros((8, 31))}, r"\[B, 8, 8, 31\] or .*Received: \(8, 31\)"),
     ],
 )
 def test_wrong_input(sampling, features, changes, message):

@@ -191,6 +191,16 @@ def test_wrong_arguments_are_rejected(inverter, tmp_path):
     assert listing(tmp_path) == ["file"]
 
 
+def test_an_inverter_exports_itself(inverter, tmp_path, signatures):
+    path = inverter.export(tmp_path / "mine", version=3, endpoints=["invert"])
+    assert path == tmp_path / "mine" / "3"
+    features = np.zeros((1, *inverter.feature.spec.shape), np.float32)
+    found = signatures(path)["invert"](features=tf.constant(features))
+    np.testing.assert_allclose(found["reconstruction"], inverter.invert(features), atol=1e-5)
+    with pytest.raises(InputError, match="already exists"):
+        inverter.export(tmp_path / "mine", version=3)
+
+
 def fields(message):
     """Returns number and content of each field, parsed by protobuf without a schema."""
     return [(f.field_number, f.data) for f in UnknownFieldSet(empty_pb2.Empty.FromString(message))]

@@ -12,7 +12,7 @@ from tfinvert.errors import InputError
 from tfinvert.reporting.grids import to_uint8
 from tfinvert.studio import photographs, render
 from tfinvert.studio.photographs import load_inverter, read_photograph
-from tfinvert.studio.render import normalized_error, render_view
+from tfinvert.studio.render import render_view
 from tfinvert.studio.state import State, from_query
 from tfinvert.studio.tabs import TABS
 from tfinvert.zoo.registry import shipped
@@ -143,17 +143,6 @@ def test_uncertainty_map_belongs_to_the_inverted_features():
     without = render_view(from_query("inverter=lbp-64&map=uncertainty"))
     assert len(without.pictures) == 2
     assert without.figures.endswith("lbp-64 does not predict uncertainty.")
-
-
-def test_normalized_error_uses_the_scale_of_the_card(photos):
-    inverter = load_inverter("hog-64")
-    images = inverter.reconstruct(photos)
-    errors = [normalized_error(inverter, *pair) for pair in zip(photos, images, strict=True)]
-    scale = inverter.card["metrics"]["mean_pairwise_distance"]
-    expected = np.linalg.norm((photos - images).reshape(len(photos), -1), axis=1) / scale
-    np.testing.assert_allclose(errors, expected, rtol=1e-4)
-    without_card = tfinvert.Inverter(inverter.feature, inverter.standardization, inverter.network)
-    assert normalized_error(without_card, photos[0], images[0]) is None
 
 
 def test_unit_out_of_range():

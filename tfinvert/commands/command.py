@@ -22,12 +22,14 @@ class Command:
       order: position in lists of commands.
       arguments: whether arguments may follow the flags.
       quick: whether the command needs no TensorFlow, and prints nothing but its result.
+      any_backend: whether the command runs on every Keras backend; others require TensorFlow.
     """
 
     module: str
     order: int
     arguments: bool = False
     quick: bool = False
+    any_backend: bool = False
 
     @property
     def name(self) -> str:

@@ -24,6 +24,7 @@ def run_command(name: str) -> None:
         arguments=command.arguments,
         help=command.help.replace(f"tfinvert {name}", called),
         quick=command.quick,
+        any_backend=command.quick or command.any_backend,
     )
 
 

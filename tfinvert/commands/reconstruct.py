@@ -8,10 +8,8 @@ from absl import flags
 
 from tfinvert import inverter
 from tfinvert.common.images import resize_images
-from tfinvert.data.decode import read_rgb
-from tfinvert.data.pipeline import center_crop_and_resize
 from tfinvert.errors import InputError
-from tfinvert.inverter import Inverter
+from tfinvert.inverter.inputs import read_photograph
 from tfinvert.reporting.grids import image_grid, sample_rows, stack_vertically, write_png
 
 FLAGS = flags.FLAGS
@@ -28,9 +26,11 @@ def main(files: list[str]) -> None:
             f"--output={','.join(FLAGS.output)}"
         )
     model = inverter.load(FLAGS.inverter)
+    whole = model.any_size and not FLAGS.num_samples
+    size = None if whole else model.feature.image_shape[:2]
     seconds, columns = 0.0, []
     for file in files:
-        image = _read_photograph(file, model)
+        image = read_photograph(file, size)
         samples = {}
         if FLAGS.num_samples:  # before the slow part, because the inverter may have no sampler
             features = model.encode(image[np.newaxis])
@@ -45,7 +45,7 @@ def main(files: list[str]) -> None:
             original = resize_images(image[np.newaxis], reconstruction.shape[1:3])
             columns.append({"original": original, "reconstruction": reconstruction} | samples)
     if picture:
-        write_png(picture, _draw_grid(columns, model.any_size and not FLAGS.num_samples))
+        write_png(picture, _draw_grid(columns, whole))
     speed = len(files) / seconds
     places = ", ".join(str(place) for place in (picture, folder) if place)
     print(f"{len(files)} reconstructions at {speed:.1f} images/s, start-up included: {places}")
@@ -83,14 +83,6 @@ def _output_paths(files: list[str]) -> tuple[pathlib.Path | None, pathlib.Path |
                 f"Received: --output={path}"
             )
     return picture, folder
-
-
-def _read_photograph(file: str, model: Inverter) -> np.ndarray:
-    """The part of a photograph that is reconstructed: float32 `[H, W, 3]` in [0, 1]."""
-    image = read_rgb(file)
-    if model.any_size and not FLAGS.num_samples:
-        return image / np.float32(255)
-    return center_crop_and_resize(image, model.feature.image_shape[:2]).numpy()
 
 
 def _draw_grid(columns: list[dict[str, np.ndarray]], whole: bool) -> np.ndarray:

@@ -15,7 +15,11 @@ from tfinvert.errors import InputError, Interrupted
 
 
 def run(
-    main: Callable[..., None], arguments: bool = False, help: str = "", quick: bool = False
+    main: Callable[..., None],
+    arguments: bool = False,
+    help: str = "",
+    quick: bool = False,
+    any_backend: bool = True,
 ) -> None:
     """Parses the flags and runs `main`.
 
@@ -29,6 +33,8 @@ def run(
         none.
       help: text that `--help` shows above the flags; by default the docstring of the program.
       quick: whether to leave out the line with the peak memory.
+      any_backend: whether `main` runs on every Keras backend; if False, it is not started on
+        another backend than TensorFlow, which counts as wrong input.
     """
     if help:
         sys.modules["__main__"].__doc__ = help  # where absl looks for it
@@ -39,6 +45,10 @@ def run(
         if len(argv) > 1 and not arguments:
             return fail(f"unexpected argument; every input is a --flag. Received: {argv[1]!r}")
         try:
+            if not any_backend:
+                from tfinvert.common.backend import require_tensorflow  # imports Keras
+
+                require_tensorflow(argv[0])
             main(list(argv[1:])) if arguments else main()
             if not quick:
                 print(f"peak memory: {peak_memory():.2f} GB")

@@ -1,19 +1,21 @@
 """Resizing of image batches, and evenly spaced subsampling."""
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
+
+from tfinvert.common.backend import Tensor
 
 _BATCH_SIZE = 256
 
 
-def resize_batch(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+def resize_batch(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Resizes bilinearly with antialiasing: `[B, H, W, 3]` in [0, 1] becomes `[B, *size, 3]`.
 
     Images that have the size already are returned unchanged.
     """
     if tuple(images.shape[1:3]) == tuple(size):
         return images
-    return tf.clip_by_value(tf.image.resize(images, size, antialias=True), 0.0, 1.0)
+    return ops.clip(ops.image.resize(images, size, antialias=True), 0.0, 1.0)
 
 
 def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -21,7 +23,8 @@ def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if tuple(images.shape[1:3]) == tuple(size):
         return images
     begins = range(0, len(images), _BATCH_SIZE)
-    return np.concatenate([resize_batch(images[i : i + _BATCH_SIZE], size).numpy() for i in begins])
+    batches = (resize_batch(images[i : i + _BATCH_SIZE], size) for i in begins)
+    return np.concatenate([ops.convert_to_numpy(batch) for batch in batches])
 
 
 def evenly_spaced_indices(count: int, maximum: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Provenance metadata for a model card: library versions, machine and peak memory."""
 
+import importlib
+import importlib.util
 import os
 import platform
 from typing import Any
@@ -8,8 +10,8 @@ import cv2
 import keras
 import numpy as np
 import skimage
-import tensorflow as tf
 
+from tfinvert.common.backend import BACKEND, gpu_names
 from tfinvert.common.memory import peak_memory
 from tfinvert.version import __version__
 
@@ -25,10 +27,16 @@ def make_card(**facts: Any) -> dict[str, Any]:
 
 
 def library_versions() -> dict[str, str]:
-    """Returns the versions of every library that affects the values of features and networks."""
+    """Returns the versions of every library that affects the values of features and networks.
+
+    TensorFlow, which decodes images on every backend, is missing where it is not installed.
+    """
+    engines = [
+        name for name in dict.fromkeys(["tensorflow", BACKEND]) if importlib.util.find_spec(name)
+    ]
     return {
         "tfinvert": __version__,
-        "tensorflow": tf.__version__,
+        **{name: importlib.import_module(name).__version__ for name in engines},
         "keras": keras.__version__,
         "numpy": np.__version__,
         "opencv": cv2.__version__,
@@ -38,8 +46,4 @@ def library_versions() -> dict[str, str]:
 
 
 def _describe_machine() -> str:
-    gpus = [
-        tf.config.experimental.get_device_details(device).get("device_name", "GPU")
-        for device in tf.config.list_physical_devices("GPU")
-    ]
-    return ", ".join([f"{os.cpu_count()} CPU cores ({platform.machine()})", *gpus])
+    return ", ".join([f"{os.cpu_count()} CPU cores ({platform.machine()})", *gpu_names()])

@@ -226,5 +226,16 @@ ENDPOINTS = Registry(
     }
 )
 
+# What `Inverter` does with packages that depend on it.
+INVERTER_TOOLS = Registry(
+    {
+        "export": Entry("tfinvert.serving.export:export_savedmodel", "export as a SavedModel"),
+        "show": Entry(
+            "tfinvert.reporting.comparison:compare", "comparison of images and reconstructions"
+        ),
+        "summary": Entry("tfinvert.reporting.comparison:summary_html", "summary for notebooks"),
+    }
+)
+
 EXPERIMENTS = ModuleRegistry("tfinvert.analysis.experiments", "EXPERIMENT")
 COMMANDS = ModuleRegistry("tfinvert.commands.flags", "COMMAND")

@@ -1,4 +1,4 @@
-"""Decoding of JPEG and PNG files into RGB arrays on the host."""
+"""Decoding of JPEG and PNG files, and of Pillow images, into RGB arrays on the host."""
 
 import io
 import pathlib
@@ -55,7 +55,7 @@ def decode_rgb(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
                     f"{image.width}×{image.height}"
                 )
             image.load()
-            return _to_rgb(_upright(image))
+            return pillow_to_rgb(image)
     except InputError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -64,6 +64,11 @@ def decode_rgb(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise InputError("not a JPEG or PNG image") from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise
         raise InputError(f"truncated or damaged image ({error})") from error
+
+
+def pillow_to_rgb(image: Image.Image) -> np.ndarray:
+    """Converts a Pillow image to uint8 `[H, W, 3]`, upright, as `read_rgb` converts files."""
+    return _to_rgb(_upright(image))
 
 
 def _upright(image: Image.Image) -> Image.Image:

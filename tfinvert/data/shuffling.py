@@ -4,10 +4,15 @@ Both are pure functions of (seed, position), so that a run can resume anywhere a
 can share a run.
 """
 
+from __future__ import annotations
+
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 BatchShard = tuple[int, int]  # (index, num_shards): one of the equal shards of every batch
 WHOLE_BATCH: BatchShard = (0, 1)
@@ -45,6 +50,8 @@ def batch_positions(
       start_step: batches to skip.
       shard: (index, num_shards): the shard of each batch to return.
     """
+    import tensorflow as tf
+
     index, num_shards = shard
     begin, end = (i * batch_size // num_shards for i in (index, index + 1))
     rows = np.arange(begin, end)
@@ -56,6 +63,7 @@ def batch_indices(
     count: int, seed: int, batch_size: int, start_step: int = 0, shard: BatchShard = WHOLE_BATCH
 ) -> tf.data.Dataset:
     """The `shuffled_indices` at `batch_positions`: int64 `[batch_size / num_shards]` per step."""
+    import tensorflow as tf
 
     def look_up(positions: tf.Tensor) -> tf.Tensor:
         indices = tf.numpy_function(

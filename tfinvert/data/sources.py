@@ -1,15 +1,20 @@
 """The interface of image sources."""
 
+from __future__ import annotations
+
 import abc
 import hashlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from tfinvert.data.image_cache import DecodedImageCache
 from tfinvert.data.shuffling import shuffled_indices
 from tfinvert.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class Source(abc.ABC):
@@ -118,6 +123,8 @@ class IndexedSource(Source):
 
     def evaluation_images(self) -> tf.data.Dataset:
         """See `Source.evaluation_images`."""
+        import tensorflow as tf
+
         return tf.data.Dataset.range(len(self)).map(
             self._load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
@@ -130,5 +137,7 @@ class IndexedSource(Source):
         )
 
     def _load(self, index: tf.Tensor) -> tf.Tensor:
+        import tensorflow as tf
+
         image = tf.numpy_function(lambda i: self.image(int(i)), [index], tf.uint8)
         return tf.ensure_shape(image, (None, None, 3))

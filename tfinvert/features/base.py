@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import keras
-import tensorflow as tf
+import numpy as np
+from keras import ops
 
+from tfinvert.common import backend
+from tfinvert.common.backend import Tensor
 from tfinvert.errors import InputError
 
 ImageShape = tuple[int, int, int]
@@ -27,16 +30,23 @@ def validate_image_shape(image_shape: Sequence[int]) -> ImageShape:
     return shape
 
 
+class FeatureSpec(NamedTuple):
+    """The shape and dtype of the feature of one image, without a batch axis."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
 class Stem(NamedTuple):
     """A feature split in two, the first part being the one worth caching on disk.
 
     Attributes:
       feature: the first part.
-      tail: TensorFlow ops from `[B, *feature.spec.shape]` to the whole feature.
+      tail: operations from `[B, *feature.spec.shape]` to the whole feature.
     """
 
     feature: "Feature"
-    tail: Callable[[tf.Tensor], tf.Tensor]
+    tail: Callable[[Tensor], Tensor]
 
 
 class Feature(abc.ABC):
@@ -49,8 +59,9 @@ class Feature(abc.ABC):
     Attributes:
       name: the registered name, for example "hog".
       image_shape: (height, width, 3) of the input images.
-      in_graph: True if the feature consists of TensorFlow ops only, so that it runs on the device,
-        inside the training step, and can be served; False if it runs Python on the host.
+      in_graph: True if the feature consists of the backend's operations only, so that it runs on
+        the device, inside the training step, and can be served; False if it runs Python on the
+        host.
       differentiable: whether its gradient is useful for optimising an image.
       xla: whether compiling it with XLA pays off.
       standardize: "channel" for a mean and scale per entry of the last axis, "layer" for a single
@@ -98,11 +109,11 @@ class Feature(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def spec(self) -> tf.TensorSpec:
-        """The shape and dtype of the feature of one image, without a batch axis."""
+    def spec(self) -> FeatureSpec:
+        """The shape and dtype of the feature of one image; a `tf.TensorSpec` is accepted too."""
 
     @abc.abstractmethod
-    def compute(self, images: tf.Tensor) -> tf.Tensor:
+    def compute(self, images: Tensor) -> Tensor:
         """Computes Φ: `[B, *image_shape]` float32 in [0, 1] to `[B, *spec.shape]` float32."""
 
     def __call__(self, images: Any) -> Any:
@@ -113,33 +124,34 @@ class Feature(abc.ABC):
             model, a symbolic Keras tensor.
 
         Returns:
-          `[B, *spec.shape]` float32.
+          `[B, *spec.shape]` float32, a tensor of the Keras backend.
 
         Raises:
-          InputError: the images are not floating point, not of `image_shape` or, when executing
-            eagerly, not finite.
+          InputError: the images are not floating point, not of `image_shape` or, unless a function
+            is being compiled, not finite.
         """
         if isinstance(images, keras.KerasTensor):
             return self.keras_layer(self)(images)
-        images = tf.convert_to_tensor(images)
-        if not images.dtype.is_floating:
+        images = ops.convert_to_tensor(images)
+        dtype = keras.backend.standardize_dtype(images.dtype)
+        if not keras.backend.is_float_dtype(dtype):
             raise InputError(
                 f"{self.name} takes floating point images in [0, 1]; divide uint8 images by 255. "
-                f"Received: {images.dtype.name}"
+                f"Received: {dtype}"
             )
-        if not images.shape.is_compatible_with((None, *self.image_shape)):
+        if not backend.fits_shape(images, (None, *self.image_shape)):
             raise InputError(
                 f"{self.name} was built for images of shape [B, "
                 f"{', '.join(map(str, self.image_shape))}]. Received: {images.shape}"
             )
         # Restores the static shape that a tf.data pipeline may have lost.
-        images = tf.ensure_shape(images, (None, *self.image_shape))
-        if tf.executing_eagerly() and not tf.reduce_all(tf.math.is_finite(images)):
+        images = backend.ensure_shape(images, (None, *self.image_shape))
+        if not backend.is_traced(images) and not np.isfinite(ops.convert_to_numpy(images)).all():
             raise InputError(
                 f"{self.name} takes images in [0, 1]. Received: pixels that are NaN or infinite"
             )
-        features = self.compute(tf.cast(images, tf.float32))
-        return tf.ensure_shape(features, (None, *self.spec.shape))
+        features = self.compute(ops.cast(images, "float32"))
+        return backend.ensure_shape(features, (None, *self.spec.shape))
 
     def at(self, size: Sequence[int]) -> "Feature":
         """Returns the feature for images of another (height, width).
@@ -169,7 +181,7 @@ class Feature(abc.ABC):
 
     def stem(self) -> Stem:
         """Splits off the part to cache; features with the same stem share one cache."""
-        return Stem(self, tf.identity)
+        return Stem(self, lambda features: features)
 
     def identity(self) -> Mapping[str, Any]:
         """Returns JSON values that differ whenever the feature's values differ: a cache key."""

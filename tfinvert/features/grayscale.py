@@ -1,9 +1,9 @@
 """Conversion of RGB images to grey, the input of the hand-crafted features."""
 
-import tensorflow as tf
+from tfinvert.common.backend import Tensor
 
 
-def rgb_to_luma(images: tf.Tensor) -> tf.Tensor:
+def rgb_to_luma(images: Tensor) -> Tensor:
     """Computes ITU-R 601 luma: RGB `[B, H, W, 3]` to `[B, H, W, 1]`, in the same range.
 
     The channels are summed one by one. As a matrix product, which is how

@@ -1,4 +1,4 @@
-"""VLFeat's UoCTTI variant of HOG as batched TensorFlow ops (`vl/hog.c`, `VlHogVariantUoctti`).
+"""VLFeat's UoCTTI variant of HOG as batched Keras operations (`vl/hog.c`, `VlHogVariantUoctti`).
 
 Histograms of oriented gradients after Felzenszwalb et al.: for each cell 18 directed and 9
 undirected orientations and 4 texture energies, 31 channels. The values equal VLFeat's for the same
@@ -8,12 +8,13 @@ pixels in [0, 1], with orientations assigned to the nearest bin rather than bili
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from tfinvert.common.backend import Tensor
 from tfinvert.errors import InputError
-from tfinvert.features.base import Feature, ImageShape
+from tfinvert.features.base import Feature, FeatureSpec, ImageShape
 from tfinvert.features.grayscale import rgb_to_luma
-from tfinvert.features.pooling import Side, bilinear_weights, pool_cells, spatial_size
+from tfinvert.features.pooling import Side, bilinear_weights, pool_cells
 
 ORIENTATIONS = 9
 CHANNELS = 3 * ORIENTATIONS + 4
@@ -24,7 +25,7 @@ def cells_per_side(pixels: Side, cell_size: int = 8) -> Side:
     return (pixels + cell_size // 2) // cell_size
 
 
-def hog(images: tf.Tensor, cell_size: int = 8) -> tf.Tensor:
+def hog(images: Tensor, cell_size: int = 8) -> Tensor:
     """Computes HOG: `[B, H, W, C]` to `[B, ⌊(H+4)/8⌋, ⌊(W+4)/8⌋, 31]` (cell size 8).
 
     At each pixel the input channel with the largest gradient is used, as in VLFeat. The output
@@ -35,11 +36,11 @@ def hog(images: tf.Tensor, cell_size: int = 8) -> tf.Tensor:
       images: float32 in [0, 1], with a static number of channels.
       cell_size: pixels per cell side.
     """
-    histogram = _histogram(*_gradient(images), spatial_size(images), cell_size)
+    histogram = _histogram(*_gradient(images), ops.shape(images)[1:3], cell_size)
     return _normalize(histogram)
 
 
-def _gradient(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _gradient(images: Tensor) -> tuple[Tensor, Tensor]:
     """Central differences dx and dy of the inner pixels, each `[B, H-2, W-2]`."""
     dx = images[:, 1:-1, 2:] - images[:, 1:-1, :-2]
     dy = images[:, 2:, 1:-1] - images[:, :-2, 1:-1]
@@ -49,50 +50,51 @@ def _gradient(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x, y = dx[..., channel], dy[..., channel]
         square = x * x + y * y
         larger = square > best
-        best_x = tf.where(larger, x, best_x)
-        best_y = tf.where(larger, y, best_y)
-        best = tf.maximum(square, best)
+        best_x = ops.where(larger, x, best_x)
+        best_y = ops.where(larger, y, best_y)
+        best = ops.maximum(square, best)
     return best_x, best_y
 
 
-def _histogram(dx: tf.Tensor, dy: tf.Tensor, size: tuple[Side, Side], cell_size: int) -> tf.Tensor:
+def _histogram(dx: Tensor, dy: Tensor, size: tuple[Side, Side], cell_size: int) -> Tensor:
     """Gradient magnitude by directed orientation, pooled bilinearly: `[B, cells, cells, 18]`."""
     # Bounded away from zero, where the derivative of the square root would make gradients NaN.
-    magnitude = tf.sqrt(tf.maximum(dx * dx + dy * dy, 1e-20))
+    magnitude = ops.sqrt(ops.maximum(dx * dx + dy * dy, 1e-20))
     orientation = _orientation(dx, dy)
-    directed = tf.range(2 * ORIENTATIONS)[:, tf.newaxis]
-    votes = tf.where(orientation[:, :, tf.newaxis] == directed, magnitude[:, :, tf.newaxis], 0.0)
+    directed = np.arange(2 * ORIENTATIONS, dtype=np.int32)[:, np.newaxis]
+    votes = ops.where(orientation[:, :, None] == directed, magnitude[:, :, None], 0.0)
     rows, columns = (
         bilinear_weights(side, cells_per_side(side, cell_size), cell_size) for side in size
     )
     return pool_cells(votes, rows, columns)
 
 
-def _orientation(dx: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
+def _orientation(dx: Tensor, dy: Tensor) -> Tensor:
     """Index of the nearest direction k·20°, k < 18, int32; ties go to the first, as in VLFeat."""
     best, orientation = None, None
     for k in range(ORIENTATIONS):
         angle = k * np.pi / ORIENTATIONS
         score = dx * np.float32(np.cos(angle)) + dy * np.float32(np.sin(angle))
-        directed = tf.where(score < 0, k + ORIENTATIONS, k)
-        size = tf.abs(score)
+        directed = ops.where(score < 0, k + ORIENTATIONS, k)
+        size = ops.abs(score)
         if k == 0:
             best, orientation = size, directed
         else:
             larger = size > best
-            orientation = tf.where(larger, directed, orientation)
-            best = tf.maximum(size, best)
+            orientation = ops.where(larger, directed, orientation)
+            best = ops.maximum(size, best)
     return orientation
 
 
-def _normalize(histogram: tf.Tensor) -> tf.Tensor:
+def _normalize(histogram: Tensor) -> Tensor:
     """Divides each cell by the norms of its four 2×2 blocks, clips and sums: 18 to 31 channels."""
     undirected = histogram[..., :ORIENTATIONS] + histogram[..., ORIENTATIONS:]
-    energy = tf.reduce_sum(undirected * undirected, -1)
-    energy = tf.concat([energy[:, :1], energy, energy[:, -1:]], 1)  # border cells are repeated
-    energy = tf.concat([energy[:, :, :1], energy, energy[:, :, -1:]], 2)
+    energy = ops.sum(undirected * undirected, -1)
+    # Border cells are repeated.
+    energy = ops.concatenate([energy[:, :1], energy, energy[:, -1:]], 1)
+    energy = ops.concatenate([energy[:, :, :1], energy, energy[:, :, -1:]], 2)
     blocks = energy[:, 1:, 1:] + energy[:, :-1, 1:] + energy[:, 1:, :-1] + energy[:, :-1, :-1]
-    inverse = tf.math.rsqrt(blocks + 1e-4)[..., tf.newaxis]
+    inverse = ops.rsqrt(blocks + 1e-4)[..., None]
     directed_sum, undirected_sum, texture = 0.0, 0.0, []
     for factor in (
         inverse[:, :-1, :-1],
@@ -100,11 +102,11 @@ def _normalize(histogram: tf.Tensor) -> tf.Tensor:
         inverse[:, 1:, :-1],
         inverse[:, 1:, 1:],
     ):
-        directed_sum += tf.minimum(histogram * factor, 0.2)
-        clipped = tf.minimum(undirected * factor, 0.2)
+        directed_sum += ops.minimum(histogram * factor, 0.2)
+        clipped = ops.minimum(undirected * factor, 0.2)
         undirected_sum += clipped
-        texture.append(tf.reduce_sum(clipped, -1, keepdims=True) / np.float32(np.sqrt(18)))
-    return tf.concat([0.5 * directed_sum, 0.5 * undirected_sum, *texture], -1)
+        texture.append(ops.sum(clipped, -1, keepdims=True) / np.float32(np.sqrt(18)))
+    return ops.concatenate([0.5 * directed_sum, 0.5 * undirected_sum, *texture], -1)
 
 
 class Hog(Feature):
@@ -136,12 +138,12 @@ class Hog(Feature):
         self.color = bool(color)
 
     @property
-    def spec(self) -> tf.TensorSpec:
+    def spec(self) -> FeatureSpec:
         """`[grid rows, grid columns, 31]` float32."""
         grid = (cells_per_side(side, self.cell_size) for side in self.image_shape[:2])
-        return tf.TensorSpec((*grid, CHANNELS), tf.float32, name=self.name)
+        return FeatureSpec((*grid, CHANNELS))
 
-    def compute(self, images: tf.Tensor) -> tf.Tensor:
+    def compute(self, images: Tensor) -> Tensor:
         """Computes HOG: `[B, H, W, 3]` in [0, 1] to `[B, *spec.shape]`, each value in [0, 1]."""
         if not self.color:
             images = rgb_to_luma(images)

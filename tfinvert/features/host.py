@@ -1,4 +1,4 @@
-"""Python functions as features, run through `tf.py_function`."""
+"""Python functions as features, run on the host."""
 
 import concurrent.futures
 import functools
@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import tensorflow as tf
 
+from tfinvert.common import backend
+from tfinvert.common.backend import Tensor
 from tfinvert.errors import InputError
-from tfinvert.features.base import Feature, ImageShape
+from tfinvert.features.base import Feature, FeatureSpec, ImageShape
 
 
 @functools.cache
@@ -59,26 +60,24 @@ class HostFeature(Feature):
         self._shape = tuple(int(side) for side in feature_shape)
 
     @property
-    def spec(self) -> tf.TensorSpec:
+    def spec(self) -> FeatureSpec:
         """The declared shape, float32."""
-        return tf.TensorSpec(self._shape, tf.float32, name=self.name)
+        return FeatureSpec(self._shape)
 
-    def compute(self, images: tf.Tensor) -> tf.Tensor:
+    def compute(self, images: Tensor) -> Tensor:
         """Calls the function once per image: `[B, *image_shape]` to `[B, *spec.shape]`.
 
         Raises:
-          InputError: the function returned another shape or type than declared (in a graph this
-            becomes a `tf.errors.InvalidArgumentError` with the same text).
+          InputError: the function returned another shape or type than declared (in compiled
+            functions and in `tf.data` this becomes an error of the backend with the same text).
         """
-        if tf.executing_eagerly():
-            return tf.convert_to_tensor(self._compute_batch(images))
-        features = tf.py_function(self._compute_batch, [images], tf.float32)
-        return tf.ensure_shape(features, (images.shape[0], *self._shape))
+        shape = (images.shape[0], *self._shape)
+        return backend.call_on_host(self._compute_batch, images, shape)
 
-    def _compute_batch(self, images: tf.Tensor | np.ndarray) -> np.ndarray:
+    def _compute_batch(self, images: np.ndarray) -> np.ndarray:
         features = np.empty((len(images), *self._shape), np.float32)
         map_images = _thread_pool().map if self.thread_safe else map
-        values = map_images(self._function, np.asarray(images))
+        values = map_images(self._function, images)
         for row, value in zip(features, values, strict=True):
             row[...] = self._validate(np.asarray(value))
         return features

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+from tfinvert.common.backend import Tensor
 from tfinvert.errors import InputError
 from tfinvert.features import registry
 from tfinvert.features.base import Feature
@@ -28,7 +28,7 @@ class FeatureLayer(keras.layers.Layer):
             feature = registry.from_description(feature)
         self.feature = feature
 
-    def call(self, images: tf.Tensor) -> tf.Tensor:
+    def call(self, images: Tensor) -> Tensor:
         """Computes the feature: `[B, *image_shape]` to `[B, *spec.shape]`."""
         return self.feature(images)
 

@@ -1,4 +1,4 @@
-"""VLFeat's uniform local binary patterns as batched TensorFlow ops (`vl/lbp.c`).
+"""VLFeat's uniform local binary patterns as batched Keras operations (`vl/lbp.c`).
 
 The pattern of a pixel is the set of its eight neighbours that are brighter; a cell is described by
 the histogram of its patterns. There are 58 bins: 56 for the patterns with a single run of ones, one
@@ -8,10 +8,11 @@ for the constant patterns (all or none), and one for all others.
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from tfinvert.common.backend import Tensor, lookup
 from tfinvert.errors import InputError
-from tfinvert.features.base import Feature, ImageShape
+from tfinvert.features.base import Feature, FeatureSpec, ImageShape
 from tfinvert.features.grayscale import rgb_to_luma
 from tfinvert.features.pooling import cell_histograms
 
@@ -21,7 +22,7 @@ _CONSTANT, _OTHER = 56, 57
 _NEIGHBORS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
 
 
-def lbp(images: tf.Tensor, cell_size: int = 16) -> tf.Tensor:
+def lbp(images: Tensor, cell_size: int = 16) -> Tensor:
     """Computes LBP: `[B, H, W, 1]` to `[B, ⌊H/16⌋, ⌊W/16⌋, 58]` (cell size 16).
 
     Each pixel votes for the four nearest cells, weighted bilinearly. A cell's histogram is divided
@@ -32,19 +33,19 @@ def lbp(images: tf.Tensor, cell_size: int = 16) -> tf.Tensor:
         so their range is arbitrary.
       cell_size: pixels per cell side, at least 3.
     """
-    labels = tf.gather(_bin_of_pattern(), _patterns(images[..., 0]))
+    labels = lookup(_bin_of_pattern(), _patterns(images[..., 0]))
     histogram = cell_histograms(labels, BINS, cell_size)
-    return tf.sqrt(histogram / tf.reduce_sum(histogram, -1, keepdims=True))
+    return ops.sqrt(histogram / ops.sum(histogram, -1, keepdims=True))
 
 
-def _patterns(image: tf.Tensor) -> tf.Tensor:
+def _patterns(image: Tensor) -> Tensor:
     """A bit per brighter neighbour: `[B, H, W]` to int32 `[B, H-2, W-2]`."""
     center = image[:, 1:-1, 1:-1]
-    code = tf.zeros_like(center, tf.int32)
+    code = ops.zeros_like(center, "int32")
     inner = {-1: slice(None, -2), 0: slice(1, -1), 1: slice(2, None)}
     for bit, (down, right) in enumerate(_NEIGHBORS):
         neighbor = image[:, inner[down], inner[right]]
-        code += tf.where(neighbor > center, 1 << bit, 0)
+        code += ops.where(neighbor > center, 1 << bit, 0)
     return code
 
 
@@ -85,12 +86,12 @@ class Lbp(Feature):
         self.cell_size = int(cell_size)
 
     @property
-    def spec(self) -> tf.TensorSpec:
+    def spec(self) -> FeatureSpec:
         """`[grid rows, grid columns, 58]` float32."""
         grid = (side // self.cell_size for side in self.image_shape[:2])
-        return tf.TensorSpec((*grid, BINS), tf.float32, name=self.name)
+        return FeatureSpec((*grid, BINS))
 
-    def compute(self, images: tf.Tensor) -> tf.Tensor:
+    def compute(self, images: Tensor) -> Tensor:
         """Computes LBP: `[B, H, W, 3]` to `[B, *spec.shape]`, each value in [0, 1]."""
         return lbp(rgb_to_luma(images), self.cell_size)
 

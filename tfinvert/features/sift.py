@@ -11,7 +11,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import tensorflow as tf
 
 from tfinvert.errors import InputError
 from tfinvert.features.base import ImageShape
@@ -151,7 +150,7 @@ class Sift(HostFeature):
         grid = _cells(image_shape[:2], self.cell_size)
         super().__init__(self._extract, (*grid, CHANNELS), name=self.name, image_shape=image_shape)
 
-    def _compute_batch(self, images: tf.Tensor) -> np.ndarray:
+    def _compute_batch(self, images: np.ndarray) -> np.ndarray:
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # the images of a batch already run in parallel threads
         try:

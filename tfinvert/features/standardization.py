@@ -8,8 +8,9 @@ import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from tfinvert.common.backend import Tensor
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 
@@ -28,16 +29,14 @@ class Standardization:
     scale: np.ndarray
     log_floor: float = 0.0
 
-    def __call__(self, features: tf.Tensor) -> tf.Tensor:
+    def __call__(self, features: Tensor) -> Tensor:
         """Standardises `[B, ..., channels]`, keeping the shape."""
         if self.log_floor:
-            features = tf.math.log(tf.maximum(features, 0.0) + self.log_floor)
+            features = ops.log(ops.maximum(features, 0.0) + self.log_floor)
         return (features - self.mean) / self.scale
 
     @classmethod
-    def measure(
-        cls, feature: Feature, batches: Iterable[np.ndarray | tf.Tensor]
-    ) -> "Standardization":
+    def measure(cls, feature: Feature, batches: Iterable[np.ndarray | Tensor]) -> "Standardization":
         """Measures mean and scale over batches of a feature's values.
 
         They are measured per channel or for the whole layer, depending on `feature.standardize`.

@@ -12,10 +12,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from tfinvert.common.backend import Tensor
 from tfinvert.errors import InputError, first_line
-from tfinvert.features.base import Feature, Stem
+from tfinvert.features.base import Feature, FeatureSpec, Stem
 
 # For each network, the tap whose values are cached for all later taps, and its raw layer.
 _STEMS = {"alexnet": ("conv5", "pool5"), "squeezenet": ("logits", "pool10")}
@@ -57,13 +58,13 @@ class Tap(Feature):
         self.decoder = "convolutional" if len(shape) == 3 else "fully_connected"
 
     @property
-    def spec(self) -> tf.TensorSpec:
+    def spec(self) -> FeatureSpec:
         """The shape of the layer's output for one image, float32."""
-        return tf.TensorSpec(self.model.output_shape[1:], tf.float32)
+        return FeatureSpec(self.model.output_shape[1:])
 
-    def compute(self, images: tf.Tensor) -> tf.Tensor:
+    def compute(self, images: Tensor) -> Tensor:
         """See `Feature.compute`; dropout and batch normalisation run in inference mode."""
-        return tf.cast(self.model(images, training=False), tf.float32)
+        return ops.cast(self.model(images, training=False), "float32")
 
     def trainable_copy(self) -> "Tap":
         """See `Feature.trainable_copy`; fails if no layer up to the tap has weights."""

@@ -1,23 +1,26 @@
-"""Decodes features into images and standard deviations with TensorFlow ops."""
+"""Decodes features into images and standard deviations, on `keras.ops`."""
 
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
+from keras import ops
 
+from tfinvert.common.backend import Tensor
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.networks import sizes
 from tfinvert.networks.uncertainty import UncertaintyHead, attach_head, axis_std
 
-DecodeFunction = Callable[[tf.Tensor], Any]
+DecodeFunction = Callable[[Tensor], Any]
 
 
 class Decoder:
-    """A feature with its standardisation and inversion network, as functions for TensorFlow graphs.
+    """A feature with its standardisation and inversion network, as functions of tensors.
+
+    The functions can be compiled and, on TensorFlow, exported.
 
     Attributes:
       feature: the representation Φ that is inverted.
@@ -68,6 +71,12 @@ class Decoder:
         return self.feature.cell_size * self.grid_multiple
 
     @property
+    def variables(self) -> list[keras.Variable]:
+        """The variables that `decode` and `decode_with_std` read."""
+        head = self.uncertainty_head
+        return [*self.network.variables, *(head.head.variables if head else ())]
+
+    @property
     def scale(self) -> int:
         """Output pixels per cell side."""
         return self.output_size[0] // self.feature.spec.shape[0]
@@ -109,7 +118,7 @@ class Decoder:
         network = sizes.with_input_size(self.network, tuple(feature.spec.shape[:2]))
         return Decoder(feature, self.standardization, network, self.uncertainty_head)
 
-    def decode(self, features: tf.Tensor) -> tf.Tensor:
+    def decode(self, features: Tensor) -> Tensor:
         """Decodes features: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]` in [0, 1].
 
         If `any_size`, grids `[B, h, w, channels]` of other sizes are accepted too.
@@ -117,7 +126,7 @@ class Decoder:
         network = self.network if self._has_own_shape(features) else self.any_size_network
         return _to_image(network(self.standardization(features), training=False))
 
-    def decode_with_std(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode_with_std(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Decodes features into images, as `decode`, and their standard deviations.
 
         Standard deviations are along `networks.uncertainty.COLOR_AXES`.
@@ -128,14 +137,14 @@ class Decoder:
         own = self._has_own_shape(features)
         network = self._uncertainty_network if own else self._any_size_uncertainty_network
         image, log_variance = network(self.standardization(features), training=False)
-        std = axis_std(tf.cast(log_variance, tf.float32)) * self.uncertainty_head.calibration
+        std = axis_std(ops.cast(log_variance, "float32")) * self.uncertainty_head.calibration
         return _to_image(image), std
 
-    def decode_std(self, features: tf.Tensor) -> tf.Tensor:
+    def decode_std(self, features: Tensor) -> Tensor:
         """Returns the standard deviations of `decode_with_std`."""
         return self.decode_with_std(features)[1]
 
-    def reconstruct(self, images: tf.Tensor, decode: DecodeFunction | None = None) -> Any:
+    def reconstruct(self, images: Tensor, decode: DecodeFunction | None = None) -> Any:
         """Computes the feature of images and decodes it, as a whole and without tiles.
 
         Args:
@@ -149,11 +158,11 @@ class Decoder:
         decode = decode or self.decode
         if not self.any_size:
             return decode(self.feature(images))
-        size = tf.shape(images)[1:3]
-        padding = tf.math.floormod(-size, self.size_multiple)
-        paddings = [[0, 0], [0, padding[0]], [0, padding[1]], [0, 0]]
-        decoded = decode(self.feature.compute(tf.pad(images, paddings, "SYMMETRIC")))
-        return tf.nest.map_structure(lambda image: image[:, : size[0], : size[1]], decoded)
+        height, width = ops.shape(images)[1:3]
+        bottom, right = (-side % self.size_multiple for side in (height, width))
+        padded = ops.pad(images, [(0, 0), (0, bottom), (0, right), (0, 0)], "symmetric")
+        decoded = decode(self.feature.compute(padded))
+        return keras.tree.map_structure(lambda image: image[:, :height, :width], decoded)
 
     def require_uncertainty(self) -> None:
         """Checks that there is an uncertainty head.
@@ -177,10 +186,10 @@ class Decoder:
         self.require_uncertainty()
         return attach_head(self.any_size_network, self.uncertainty_head.head)
 
-    def _has_own_shape(self, features: tf.Tensor) -> bool:
+    def _has_own_shape(self, features: Tensor) -> bool:
         """Returns whether the network itself takes the features, or has to reject them."""
-        return features.shape[1:] == self.feature.spec.shape or not self.any_size
+        return tuple(features.shape[1:]) == tuple(self.feature.spec.shape) or not self.any_size
 
 
-def _to_image(values: tf.Tensor) -> tf.Tensor:
-    return tf.clip_by_value(tf.cast(values, tf.float32), 0.0, 1.0)
+def _to_image(values: Tensor) -> Tensor:
+    return ops.clip(ops.cast(values, "float32"), 0.0, 1.0)

@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
-Velocity = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # (state `[B, H, W, 3]`, time `[B, 1]`)
+from tfinvert.common.backend import Tensor
+
+Velocity = Callable[[Tensor, Tensor], Tensor]  # (state `[B, H, W, 3]`, time `[B, 1]`)
 
 DEFAULT_STEPS = 8
 
@@ -31,10 +33,8 @@ class FlowSampler:
     network: keras.Model
     residual_std: float
 
-    def sample(
-        self, mean: tf.Tensor, features: tf.Tensor, noise: tf.Tensor, steps: int | tf.Tensor
-    ) -> tf.Tensor:
-        """Samples images with TensorFlow ops: `[B, H, W, 3]` in [0, 1].
+    def sample(self, mean: Tensor, features: Tensor, noise: Tensor, steps: int | Tensor) -> Tensor:
+        """Samples images: `[B, H, W, 3]` in [0, 1].
 
         Args:
           mean: reconstructions, `[B, H, W, 3]`.
@@ -43,16 +43,14 @@ class FlowSampler:
           steps: number of integration steps, see `integrate_heun`.
         """
 
-        def velocity(state: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
+        def velocity(state: Tensor, time: Tensor) -> Tensor:
             return self.network([state, time, mean, features], training=False)
 
         residual = integrate_heun(velocity, noise, steps)
-        return tf.clip_by_value(mean + self.residual_std * residual, 0.0, 1.0)
+        return ops.clip(mean + self.residual_std * residual, 0.0, 1.0)
 
 
-def interpolant(
-    noise: tf.Tensor, residual: tf.Tensor, time: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+def interpolant(noise: Tensor, residual: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
     """Point on the straight path from noise to a residual at a time, and the path's velocity.
 
     Args:
@@ -63,11 +61,11 @@ def interpolant(
     Returns:
       Two tensors `[B, H, W, 3]`.
     """
-    time = time[:, :, tf.newaxis, tf.newaxis]
+    time = time[:, :, None, None]
     return (1.0 - time) * noise + time * residual, residual - noise
 
 
-def integrate_heun(velocity: Velocity, noise: tf.Tensor, steps: int | tf.Tensor) -> tf.Tensor:
+def integrate_heun(velocity: Velocity, noise: Tensor, steps: int | Tensor) -> Tensor:
     """Integrates a velocity field from time 0 to 1 with Heun's method.
 
     Each step follows the mean of the velocity at its beginning and at the end of Euler's step, and
@@ -81,19 +79,19 @@ def integrate_heun(velocity: Velocity, noise: tf.Tensor, steps: int | tf.Tensor)
     Returns:
       `[B, H, W, 3]`, the states at time 1.
     """
-    size = 1.0 / tf.cast(steps, tf.float32)
+    size = 1.0 / ops.cast(steps, "float32")
 
-    def velocity_at(state: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        time = tf.cast(step, tf.float32) * size
-        return velocity(state, tf.fill((tf.shape(state)[0], 1), time))
+    def velocity_at(state: Tensor, step: Tensor) -> Tensor:
+        time = ops.cast(step, "float32") * size
+        return velocity(state, ops.full((ops.shape(state)[0], 1), time))
 
-    def advance(step: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def advance(step: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         first = velocity_at(state, step)
         second = velocity_at(state + size * first, step + 1)
         return step + 1, state + 0.5 * size * (first + second)
 
-    start = tf.constant(0), tf.convert_to_tensor(noise)
-    return tf.while_loop(lambda step, _: step < steps, advance, start)[1]
+    start = ops.convert_to_tensor(0, "int32"), ops.convert_to_tensor(noise)
+    return ops.while_loop(lambda step, _: step < steps, advance, start)[1]
 
 
 def seeded_noise(seeds: Sequence[int], shape: Sequence[int]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The public class `Inverter`: reconstructs images from their features."""
 
+import os
 import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,8 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from tfinvert.common.backend import require_tensorflow
+from tfinvert.config.registry import ENDPOINTS, INVERTER_TOOLS
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
@@ -23,10 +26,20 @@ from tfinvert.zoo import registry
 class Inverter:
     """Reconstructs images from themselves or from their features.
 
+    Images are the path of a JPEG or PNG file, a Pillow image, an array or tensor `[H, W, 3]` or
+    `[B, H, W, 3]`, or a list of files, Pillow images and arrays `[H, W, 3]`. Arrays are RGB, uint8
+    or floating point in [0, 1]. One image gives one result, without a batch axis; a list gives an
+    array if all results have the same shape, and a list otherwise. Features are arrays or tensors,
+    one `[*feature.spec.shape]` or several `[B, *feature.spec.shape]`.
+
     If `any_size`, images may have any size of at least one cell, and a list may hold images of
     different sizes. Sides that are no multiple of the grid's are padded by reflection below and to
     the right, and the result is cropped; large images are processed in overlapping tiles, without
-    seams.
+    seams. Other inverters take arrays of the size `feature.image_shape` only; of files and Pillow
+    images they use the largest central crop of that shape, resized.
+
+    In a notebook, an inverter shows a summary of itself; `show` compares images with their
+    reconstructions.
 
     Attributes:
       feature: the representation Φ that is inverted.
@@ -34,8 +47,7 @@ class Inverter:
       network: Keras model from standardised features to images.
       card: provenance (data, steps, seed, versions, metrics) as JSON values.
       flow: model that samples images, see `sample`; None if the inverter cannot sample.
-      decoder: the same parts as functions for TensorFlow graphs, and the multiples that sizes are
-        padded to.
+      decoder: the same parts as functions of tensors, and the multiples that sizes are padded to.
     """
 
     def __init__(
@@ -66,7 +78,7 @@ class Inverter:
 
     @uncertainty_head.setter
     def uncertainty_head(self, head: UncertaintyHead | None) -> None:
-        # Graphs hold the old head, so new ones have to be traced.
+        # Compiled functions hold the old head, so new ones are needed.
         self.decoder = Decoder(self.feature, self.standardization, self.network, head)
         self._predictor = Predictor(self.decoder)
         self._sampler = ImageSampler(self._predictor, self.flow)
@@ -106,18 +118,18 @@ class Inverter:
     def encode(self, images: Any) -> Any:
         """Images → features: `[B, *feature.image_shape]` becomes `[B, *feature.spec.shape]`.
 
-        If `any_size`, a list of images of different sizes gives a list, and sides are padded by
-        reflection to multiples of `decoder.size_multiple`.
+        If `any_size`, sides are padded by reflection to multiples of `decoder.size_multiple`.
 
         Args:
-          images: float `[B, *feature.image_shape]` in [0, 1] or, if `any_size`, `[B, H, W, 3]` or a
-            list of `[H, W, 3]`.
+          images: one or several, see the class.
 
         Returns:
-          float32, an array or a list.
+          float32: `[*feature.spec.shape]` for one image, `[B, *feature.spec.shape]` for several, or
+          a list of arrays.
 
         Raises:
-          InputError: the images have the wrong shape, or are not floating point.
+          InputError: a file cannot be read; the images have the wrong shape or type, are smaller
+            than a cell, or have values outside [0, 1].
         """
         return self._predictor.encode(images)
 
@@ -125,10 +137,13 @@ class Inverter:
         """Features → reconstructions: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]`.
 
         Args:
-          features: an array or, if `any_size`, also a list of `[h, w, channels]`.
+          features: one `[*feature.spec.shape]` or several `[B, *feature.spec.shape]`. If
+            `any_size`, also grids `[h, w, channels]` or `[B, h, w, channels]` of other sizes, and
+            lists of grids.
 
         Returns:
-          float32 in [0, 1], an array or a list.
+          float32 in [0, 1]: `[*output_size, 3]` for one feature, `[B, *output_size, 3]` for
+          several, or a list of arrays.
 
         Raises:
           InputError: the features have the wrong shape.
@@ -139,17 +154,32 @@ class Inverter:
         """Images → features → reconstructions.
 
         Args:
-          images: as `encode` accepts them.
+          images: one or several, see the class.
 
         Returns:
-          float32 in [0, 1]: `[B, *output_size, 3]`, or the size of the images if `any_size`; a list
-          for a list of images of different sizes.
+          float32 in [0, 1]: `[*output_size, 3]` for one image and `[B, *output_size, 3]` for
+          several; if `any_size`, of the size of the images, and a list of arrays if they differ in
+          size.
 
         Raises:
-          InputError: the images have the wrong shape, are smaller than a cell, or are not floating
-            point.
+          InputError: as `encode`.
         """
         return self._predictor.reconstruct(images)
+
+    def show(self, images: Any) -> Any:
+        """Compares images with their reconstructions.
+
+        Args:
+          images: one or several, see the class.
+
+        Returns:
+          A `tfinvert.reporting.comparison.Comparison` with the attributes `image`,
+          `reconstruction` and `error`, which a notebook shows as pictures.
+
+        Raises:
+          InputError: as `encode`.
+        """
+        return INVERTER_TOOLS["show"](self, images)
 
     def uncertainty(self, features: Any, along: uncertainty.Axes = "rgb") -> Any:
         """Features → standard deviation of `invert` from the photograph, at every pixel.
@@ -163,7 +193,7 @@ class Inverter:
             the projections of a pixel on the rows of `networks.uncertainty.COLOR_AXES`.
 
         Returns:
-          float32 in units of the image, `[B, *output_size, 3]`, or a list, as `invert`.
+          float32 in units of the image, of the shape of the result of `invert`.
 
         Raises:
           InputError: the inverter has no uncertainty head, or the features have the wrong shape.
@@ -179,14 +209,15 @@ class Inverter:
         (seed, i, k), so a larger n extends the samples of a smaller one.
 
         Args:
-          features: `[B, *feature.spec.shape]`.
+          features: one `[*feature.spec.shape]`, or several `[B, *feature.spec.shape]`.
           n: number of samples per feature.
           seed: random seed, not negative.
           steps: number of integration steps of two network evaluations each; fewer are faster and
             less accurate.
 
         Returns:
-          `[B, n, *output_size, 3]` float32 in [0, 1].
+          float32 in [0, 1]: `[n, *output_size, 3]` for one feature, `[B, n, *output_size, 3]` for
+          several.
 
         Raises:
           InputError: the inverter cannot sample, a number is out of range, or the features have the
@@ -215,6 +246,41 @@ class Inverter:
         """
         parts = self.feature, self.standardization, self.network, self.card
         serialization.write(path, *parts, self.uncertainty_head, self.flow, dtype=dtype)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        version: int = 1,
+        endpoints: Sequence[str] = tuple(ENDPOINTS),
+    ) -> pathlib.Path:
+        """Writes a SavedModel for TensorFlow Serving to `path/version/`, as `tfinvert export`.
+
+        Args:
+          path: the model's directory, whose name is the model's name; it may hold other versions.
+          version: a whole number of at least 0.
+          endpoints: any of "serving_default" (images), "reconstruct_bytes" (image files) and
+            "invert" (features). Of a feature that is computed by Python on the host, only "invert"
+            can be exported.
+
+        Returns:
+          The directory of this version.
+
+        Raises:
+          InputError: Keras does not run on TensorFlow, the version exists already or cannot be
+            written there, an argument is wrong, or the inverter cannot be served.
+        """
+        require_tensorflow("Inverter.export")
+        return INVERTER_TOOLS["export"](self, path, version=version, endpoints=endpoints)
+
+    def __repr__(self) -> str:
+        height, width = self.feature.image_shape[:2]
+        size = "any size" if self.any_size else f"{height}×{width} pixels"
+        parameters = self.network.count_params()
+        return f"<Inverter of {self.feature.name}, {size}, {parameters:,} parameters>"
+
+    def _repr_html_(self) -> str:
+        return INVERTER_TOOLS["summary"](self)
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> "Inverter":

@@ -8,9 +8,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
-BatchFunction = Callable[[np.ndarray], tf.Tensor]
+from tfinvert.common.backend import Tensor
+
+BatchFunction = Callable[[np.ndarray], Tensor]
 
 MAX_TILE_PIXELS = 2**22  # processed at once, over all images of a batch
 MAX_BATCH_SIZE = 64
@@ -41,7 +43,9 @@ def run_in_batches(
     if not len(values):
         return np.zeros((0, *output_shape), np.float32)
     begins = range(0, len(values), batch_size)
-    return np.concatenate([np.asarray(function(values[i : i + batch_size])) for i in begins])
+    return np.concatenate(
+        [ops.convert_to_numpy(function(values[i : i + batch_size])) for i in begins]
+    )
 
 
 def pad_to_multiple(images: np.ndarray, multiple: int) -> np.ndarray:
@@ -67,8 +71,8 @@ def compute_feature_tiled(
     band = max(1, MAX_TILE_PIXELS // (columns * cell_size**2)) if radius is not None else rows
     bands = []
     for begin, end, low, high in _intervals(rows, band, radius or 0, 1):
-        values = compute(image[np.newaxis, low * cell_size : high * cell_size]).numpy()[0]
-        bands.append(values[begin - low : end - low])
+        values = compute(image[np.newaxis, low * cell_size : high * cell_size])
+        bands.append(ops.convert_to_numpy(values)[0, begin - low : end - low])
     return np.concatenate(bands)
 
 
@@ -89,7 +93,7 @@ def decode_tiled(
     side = max(1, int(MAX_TILE_PIXELS**0.5) // scale // multiple) * multiple
     for top, bottom, low, high in _intervals(rows, side, radius, multiple):
         for left, right, near, far in _intervals(columns, side, radius, multiple):
-            tile = decode(features[np.newaxis, low:high, near:far]).numpy()[0]
+            tile = ops.convert_to_numpy(decode(features[np.newaxis, low:high, near:far]))[0]
             image[top * scale : bottom * scale, left * scale : right * scale] = tile[
                 (top - low) * scale : (bottom - low) * scale,
                 (left - near) * scale : (right - near) * scale,

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, get_args
 
-import numpy as np
+from keras import ops
 
 from tfinvert.errors import InputError
 from tfinvert.inverter.predictor import Predictor
@@ -20,5 +20,5 @@ def predict_std(predictor: Predictor, features: Any, along: Axes = "rgb") -> Any
     if along == "axes":
         return std
     if isinstance(std, list):
-        return [np.asarray(rgb_std(one)) for one in std]
-    return np.asarray(rgb_std(std))
+        return [ops.convert_to_numpy(rgb_std(one)) for one in std]
+    return ops.convert_to_numpy(rgb_std(std))

@@ -7,7 +7,9 @@ from tfinvert.metrics.reconstruction import (
     normalized_error,
     per_image_distance,
     psnr,
+    psnr_per_image,
     ssim,
+    ssim_per_image,
 )
 
 __all__ = [
@@ -17,5 +19,7 @@ __all__ = [
     "normalized_error",
     "per_image_distance",
     "psnr",
+    "psnr_per_image",
     "ssim",
+    "ssim_per_image",
 ]

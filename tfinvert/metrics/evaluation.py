@@ -1,20 +1,23 @@
 """Evaluates an inverter on photographs: reconstructions, samples and predicted uncertainty."""
 
+from __future__ import annotations
+
 import dataclasses
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfinvert.common.images import resize_images
 from tfinvert.config.choices import MAX_IMAGES
-from tfinvert.data import pipeline
-from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
 from tfinvert.metrics import frechet, reconstruction
 from tfinvert.metrics.lpips import MIN_SIDE, lpips
 from tfinvert.networks.uncertainty import COLOR_AXES, COLOR_AXIS_NAMES, rgb_std
+
+if TYPE_CHECKING:
+    from tfinvert.data.sources import Source
 
 COVERAGE_KEY = "within_one_deviation"
 MAX_SAMPLED_IMAGES = 64  # images that samples are evaluated on
@@ -42,19 +45,21 @@ class Evaluation:
     deviations: np.ndarray | None = None
 
 
-def read_images(source: Source, size: pipeline.Size, limit: int = MAX_IMAGES) -> np.ndarray:
+def read_images(source: Source, size: tuple[int, int], limit: int = MAX_IMAGES) -> np.ndarray:
     """Reads the evaluation images of a source at one size, subsampled evenly to at most `limit`.
 
     Returns:
       `[n, *size, 3]` float32 in [0, 1].
     """
+    from tfinvert.data import pipeline  # needs TensorFlow
+
     batches = pipeline.evaluation_batches(
         source, size, _BATCH_SIZE, every=-(-source.evaluation_size // limit)
     )
     return np.concatenate([batch.numpy() for batch in batches])
 
 
-def read_at_least_two(source: Source, size: pipeline.Size, limit: int) -> np.ndarray:
+def read_at_least_two(source: Source, size: tuple[int, int], limit: int) -> np.ndarray:
     """Reads images, as `read_images`, for metrics that are relative to pairs of images.
 
     Raises:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from keras import ops
 
 from tfinvert import features
 
@@ -61,4 +62,4 @@ def _pooled_features(images: np.ndarray) -> np.ndarray:
     feature = features.get(_LAYER, image_shape=images.shape[1:])
     begins = range(0, len(images), _BATCH_SIZE)
     batches = (images[i : i + _BATCH_SIZE] for i in begins)
-    return np.concatenate([feature(batch).numpy().mean((1, 2)) for batch in batches])
+    return np.concatenate([ops.convert_to_numpy(feature(x)).mean((1, 2)) for x in batches])

@@ -7,12 +7,14 @@ fitted to human judgments; they ship with the package.
 """
 
 import functools
+import operator
 from collections.abc import Callable
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from tfinvert.common.backend import Tensor, compile_function
 from tfinvert.errors import InputError
 from tfinvert.networks import alexnet
 from tfinvert.networks import weights as weight_files
@@ -31,6 +33,7 @@ class LPIPS:
 
     Attributes:
       channel_weights: for each of the five layers `[channels]`.
+      variables: the weights of the network.
     """
 
     def __init__(self, size: tuple[int, int]):
@@ -45,21 +48,20 @@ class LPIPS:
         network = build_alexnet_trunk(size)
         outputs = [network.get_layer(name).output for name in _LAYERS]
         self._model = keras.Model(network.input, outputs)
+        self.variables = self._model.variables
         self.channel_weights = read_channel_weights()
 
-    def __call__(self, images: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    def __call__(self, images: Tensor, others: Tensor) -> Tensor:
         """Compares two batches `[B, H, W, 3]` in [0, 1]: `[B]`, differentiable."""
         layers = zip(self.layers(images), self.layers(others), self.channel_weights, strict=True)
-        return tf.add_n([layer_distance(*layer) for layer in layers])
+        return functools.reduce(operator.add, (layer_distance(*layer) for layer in layers))
 
-    def layers(self, images: tf.Tensor) -> list[tf.Tensor]:
+    def layers(self, images: Tensor) -> list[Tensor]:
         """Returns relu1 to relu5 of `[B, H, W, 3]` in [0, 1], each `[B, h, w, channels]`."""
         return self._model(images, training=False)
 
 
-def layer_distance(
-    values: tf.Tensor, others: tf.Tensor, weights: np.ndarray | None = None
-) -> tf.Tensor:
+def layer_distance(values: Tensor, others: Tensor, weights: np.ndarray | None = None) -> Tensor:
     """Squared difference of unit-length activations, summed over channels, averaged over positions.
 
     Args:
@@ -70,9 +72,9 @@ def layer_distance(
     Returns:
       `[B]`.
     """
-    squares = tf.square(_normalize_channels(values) - _normalize_channels(others))
-    summed = tf.reduce_sum(squares if weights is None else squares * weights, -1)
-    return tf.reduce_mean(tf.reshape(summed, (tf.shape(summed)[0], -1)), 1)
+    squares = ops.square(_normalize_channels(values) - _normalize_channels(others))
+    summed = ops.sum(squares if weights is None else squares * weights, -1)
+    return ops.mean(ops.reshape(summed, (ops.shape(summed)[0], -1)), 1)
 
 
 def build_alexnet_trunk(size: tuple[int, int]) -> keras.Model:
@@ -115,17 +117,16 @@ def lpips(images: np.ndarray, reconstructions: np.ndarray) -> float:
     values = []
     for begin in range(0, len(images), batch_size):
         batch = slice(begin, begin + batch_size)
-        values.append(
-            distance(*(tf.constant(x[batch], tf.float32) for x in (images, reconstructions)))
-        )
+        pair = (ops.convert_to_tensor(x[batch], "float32") for x in (images, reconstructions))
+        values.append(ops.convert_to_numpy(distance(*pair)))
     return float(np.concatenate(values).mean())
 
 
 @functools.lru_cache(maxsize=2)
-def _compile_lpips(size: tuple[int, int]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    images = tf.TensorSpec((None, *size, 3), tf.float32)
-    return tf.function(LPIPS(size).__call__, input_signature=(images, images))
+def _compile_lpips(size: tuple[int, int]) -> Callable[[Tensor, Tensor], Tensor]:
+    metric = LPIPS(size)
+    return compile_function(metric.__call__, [(None, *size, 3)] * 2, metric.variables)
 
 
-def _normalize_channels(values: tf.Tensor) -> tf.Tensor:
-    return values * tf.math.rsqrt(tf.reduce_sum(tf.square(values), -1, keepdims=True) + _EPSILON)
+def _normalize_channels(values: Tensor) -> Tensor:
+    return values * ops.rsqrt(ops.sum(ops.square(values), -1, keepdims=True) + _EPSILON)

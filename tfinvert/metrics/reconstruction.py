@@ -1,16 +1,20 @@
 """Reconstruction metrics: the paper's normalised error, PSNR and SSIM."""
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from tfinvert.common.backend import Tensor, full_precision
 from tfinvert.common.images import evenly_spaced_indices
 from tfinvert.config.choices import MAX_IMAGES
 from tfinvert.errors import InputError
 
 SSIM_WINDOW = 11  # side of the window of the structural similarity, in pixels
+_SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2  # constants that stabilise the quotients
 _BATCH_SIZE = 256
 _BLOCK_SIZE = 512
 
@@ -74,14 +78,57 @@ def per_image_distance(images: np.ndarray, reconstructions: np.ndarray) -> np.nd
     return np.sqrt(np.square(difference, out=difference).sum(tuple(range(1, difference.ndim))))
 
 
+def psnr_per_image(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image in dB: two `[B, H, W, C]` in [0, 1] become `[B]`."""
+    images, reconstructions = _as_tensors(images, reconstructions)
+    error = ops.mean(ops.square(images - reconstructions), axis=(1, 2, 3))
+    return ops.log(error) * (-10.0 / math.log(10.0))
+
+
+def ssim_per_image(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """Structural similarity of each image (Wang et al. 2004): two `[B, H, W, C]` become `[B]`.
+
+    Means over positions and channels, for values in [0, 1]. The window is a Gaussian of 1.5 pixels.
+
+    Args:
+      images: with sides of at least `SSIM_WINDOW` pixels.
+      reconstructions: of the same shape.
+    """
+    images, reconstructions = _as_tensors(images, reconstructions)
+    window = np.tile(_gaussian_window(), (1, 1, images.shape[-1], 1))
+
+    def blur(x: Tensor) -> Tensor:
+        return ops.depthwise_conv(x, window, padding="valid")
+
+    with full_precision():
+        mean, other_mean = blur(images), blur(reconstructions)
+        product = blur(images * reconstructions)
+        squares = blur(ops.square(images) + ops.square(reconstructions))
+    product_of_means = 2.0 * mean * other_mean
+    squares_of_means = ops.square(mean) + ops.square(other_mean)
+    luminance = (product_of_means + _SSIM_C1) / (squares_of_means + _SSIM_C1)
+    covariance = (2.0 * product - product_of_means + _SSIM_C2) / (
+        squares - squares_of_means + _SSIM_C2
+    )
+    return ops.mean(ops.mean(luminance * covariance, axis=(1, 2)), axis=-1)
+
+
+@functools.cache
+def _gaussian_window() -> np.ndarray:
+    distance = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
+    weights = np.exp(-0.5 * np.square(distance / 1.5))
+    window = np.outer(weights, weights)
+    return (window / window.sum()).astype(np.float32)[:, :, np.newaxis, np.newaxis]
+
+
 def psnr(images: np.ndarray, reconstructions: np.ndarray) -> float:
     """Mean peak signal-to-noise ratio in dB, for images in [0, 1]."""
-    return _mean_over_images(tf.image.psnr, images, reconstructions)
+    return _mean_over_images(psnr_per_image, images, reconstructions)
 
 
 def ssim(images: np.ndarray, reconstructions: np.ndarray) -> float:
     """Mean structural similarity with Gaussian windows; sides of at least `SSIM_WINDOW` pixels."""
-    return _mean_over_images(tf.image.ssim, images, reconstructions)
+    return _mean_over_images(ssim_per_image, images, reconstructions)
 
 
 def compute_metrics(images: np.ndarray, reconstructions: np.ndarray) -> dict[str, Any]:
@@ -106,10 +153,14 @@ def compute_metrics(images: np.ndarray, reconstructions: np.ndarray) -> dict[str
 
 
 def _mean_over_images(
-    metric: Callable[..., tf.Tensor], images: np.ndarray, others: np.ndarray
+    metric: Callable[[Tensor, Tensor], Tensor], images: np.ndarray, others: np.ndarray
 ) -> float:
-    values = [
-        metric(images[i : i + _BATCH_SIZE], others[i : i + _BATCH_SIZE], max_val=1.0).numpy()
-        for i in range(0, len(images), _BATCH_SIZE)
-    ]
+    values = []
+    for i in range(0, len(images), _BATCH_SIZE):
+        batch = slice(i, i + _BATCH_SIZE)
+        values.append(ops.convert_to_numpy(metric(images[batch], others[batch])))
     return float(np.concatenate(values).mean())
+
+
+def _as_tensors(*arrays: np.ndarray | Tensor) -> list[Tensor]:
+    return [ops.convert_to_tensor(array, "float32") for array in arrays]

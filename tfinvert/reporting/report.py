@@ -132,6 +132,22 @@ def write_report(
         temporary.write_text(page, encoding="utf-8")
 
 
+def embed_image(image: np.ndarray, alt: str, attributes: str = "") -> str:
+    """Formats an image as an `<img>` element that contains its PNG file.
+
+    Args:
+      image: `[H, W, 3]`, float in [0, 1] (values outside are clipped) or uint8.
+      alt: alternative text.
+      attributes: further attributes of the element, each with a space before it.
+
+    Raises:
+      ValueError: `image` has another shape or dtype, or contains NaN.
+    """
+    buffer = io.BytesIO()
+    to_pillow(image).save(buffer, format="PNG", optimize=True)
+    return _embed(buffer.getvalue(), "png", alt, attributes)
+
+
 def _section(heading: str, body: str) -> str:
     return f"<section>\n<h2>{escape(heading)}</h2>\n{body}\n</section>" if body else ""
 
@@ -170,15 +186,12 @@ def _figure_html(number: int, figure: Figure) -> str:
 
 
 def _img_html(image: np.ndarray, alt: str) -> str:
-    picture = to_pillow(image)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    factor = min(max(_MIN_DISPLAY_WIDTH // picture.width, 1), _MAX_ENLARGEMENT)
+    height, width = np.shape(image)[:2]
+    factor = min(max(_MIN_DISPLAY_WIDTH // width, 1), _MAX_ENLARGEMENT)
     # Enlarged pixels stay sharp; images at their own size may be scaled down smoothly.
     style = ' class="enlarged"' if factor > 1 else ""
-    width, height = picture.width * factor, picture.height * factor
-    size = f' width="{width}" height="{height}"'
-    return _embed(buffer.getvalue(), "png", alt, style + size)
+    size = f' width="{width * factor}" height="{height * factor}"'
+    return embed_image(image, alt, style + size)
 
 
 def _embed(file: bytes, kind: str, alt: str, attributes: str = "") -> str:

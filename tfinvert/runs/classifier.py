@@ -22,7 +22,7 @@ from tfinvert.features.base import Feature
 from tfinvert.metrics.evaluation import read_images
 from tfinvert.networks import alexnet, weights
 from tfinvert.runs.run_context import RunContext, open_run_context
-from tfinvert.training import precision, train_classifier, train_step
+from tfinvert.training import precision, strategies, train_classifier, train_step
 from tfinvert.training.datasets import (
     CachedTrainingDataset,
     LabelledFeatureDataset,
@@ -155,7 +155,7 @@ def _train(
         return (
             f"{len(training)} training images and {validation.evaluation_size} validation images "
             f"of {len(training.classes)} classes; "
-            f"{run.strategy.num_replicas_in_sync} device(s){image_cache}; "
+            f"{strategies.num_devices(run.strategy)} device(s){image_cache}; "
             f"initialised from {config.weights}: {', '.join(initial.layers) or 'no layers'}"
         )
 

@@ -1,18 +1,21 @@
 """Set-up of a training run: devices, workers, run directory and feature cache."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
-
-import tensorflow as tf
+from typing import TYPE_CHECKING, Any
 
 from tfinvert.common.provenance import library_versions
 from tfinvert.runs.run_directory import open_run
 from tfinvert.training import strategies
 from tfinvert.training.datasets import CachedTrainingDataset, TrainingDataset
 from tfinvert.training.workers import WorkerGroup
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +24,12 @@ class RunContext:
 
     Attributes:
       path: the run directory.
-      strategy: the distribution strategy over the devices that train.
+      strategy: the distribution strategy over the devices that train; None on JAX.
       workers: the group of workers that train together.
     """
 
     path: pathlib.Path
-    strategy: tf.distribute.Strategy
+    strategy: tf.distribute.Strategy | None
     workers: WorkerGroup
     _stack: contextlib.ExitStack
 

@@ -5,9 +5,9 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tfinvert import features
+from tfinvert.common.backend import gpu_names
 from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.common.provenance import make_card
 from tfinvert.config.choices import MAX_IMAGES, MEMORY_GB
@@ -32,7 +32,13 @@ from tfinvert.reporting.run_report import (
     write_run_report,
 )
 from tfinvert.runs.run_context import RunContext, open_run_context
-from tfinvert.training import precision, train_inverter, train_sampler, train_step
+from tfinvert.training import (
+    precision,
+    strategies,
+    train_inverter,
+    train_sampler,
+    train_step,
+)
 from tfinvert.training.datasets import image_cache_for, open_training_dataset
 from tfinvert.training.history import training_minutes
 from tfinvert.training.losses import make_loss
@@ -146,7 +152,7 @@ def _train(
     def run_summary() -> str:
         return (
             f"{len(training)} training images per epoch, {validation.evaluation_size} validation "
-            f"images; {run.strategy.num_replicas_in_sync} × {_device_kind()}{image_cache}"
+            f"images; {strategies.num_devices(run.strategy)} × {_device_kind()}{image_cache}"
         )
 
     if not run.open(flags, (INVERTER, METRICS_FILE, REPORT_FILE), dataset, run_summary):
@@ -261,7 +267,7 @@ def _open_sources(config: TrainingRun, image_cache: DecodedImageCache) -> tuple[
 
 
 def _device_kind() -> str:
-    return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    return "GPU" if gpu_names() else "CPU"
 
 
 def _summarize_result(run: pathlib.Path, card: dict[str, Any], baseline: dict[str, Any]) -> str:

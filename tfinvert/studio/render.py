@@ -10,22 +10,18 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 
-import matplotlib
 import numpy as np
 
-from tfinvert import metrics
 from tfinvert.common.images import resize_images
 from tfinvert.errors import InputError
 from tfinvert.inverter import Inverter
+from tfinvert.reporting.comparison import MAP_MAXIMUM, color_map, normalized_error
 from tfinvert.reporting.grids import to_pillow, to_uint8
 from tfinvert.studio.photographs import Photograph, load_example, load_inverter, required_size
 from tfinvert.studio.state import UPLOADED, State
 from tfinvert.studio.tabs import MIX, TABS_BY_NAME, Tab, TabInput, TabOutput, Values
 
 UNCERTAINTY = "uncertainty"
-# The value, mean over colours, that error and uncertainty maps show as brightest.
-_MAP_MAXIMUM = 0.5
-_COLORMAP = matplotlib.colormaps["inferno"]
 _MIN_SMOOTH_SIDE = 128  # pixels; smaller pictures are enlarged without smoothing
 
 STYLE = """
@@ -146,22 +142,6 @@ def render_view(
     )
 
 
-def normalized_error(
-    inverter: Inverter, photo: np.ndarray, reconstruction: np.ndarray
-) -> float | None:
-    """Computes ‖x - x̂‖ / N of one photograph `[H, W, 3]`; None if the card has no N.
-
-    N is the mean distance between two of the images that the inverter was evaluated on, according
-    to its card. For another image size it is scaled by the square root of the number of pixels.
-    """
-    scale = inverter.card.get("metrics", {}).get("mean_pairwise_distance")
-    if not scale:
-        return None
-    pixels, evaluation_pixels = np.prod(photo.shape[:2]), np.prod(inverter.output_size)
-    distance = metrics.per_image_distance(photo[np.newaxis], reconstruction[np.newaxis])[0]
-    return float(distance / (scale * np.sqrt(pixels / evaluation_pixels)))
-
-
 def view_html(view: RenderedView, notes: tuple[str, ...] = ()) -> str:
     """Formats a view as HTML, with notices above it.
 
@@ -219,8 +199,8 @@ def _error_map(kind: str, photo: np.ndarray, output: TabOutput) -> dict[str, np.
     if kind == "difference":
         return {"difference (grey: zero)": np.clip((difference + 1) / 2, 0.0, 1.0)}
     if kind == "error":
-        error = np.abs(difference).mean(-1) / _MAP_MAXIMUM
-        return {f"absolute error (brightest: {_MAP_MAXIMUM:g} or more)": _COLORMAP(error)[..., :3]}
+        caption = f"absolute error (brightest: {MAP_MAXIMUM:g} or more)"
+        return {caption: color_map(np.abs(difference))}
     return {}
 
 
@@ -230,9 +210,8 @@ def _uncertainty_map(
     """Maps the predicted standard deviation, mean over colours, to the error map's colours."""
     features = inverter.encode(photo[np.newaxis]) if output.features is None else output.features
     height, width = output.reconstruction.shape[:2]
-    std = inverter.uncertainty(features)[0].mean(-1)[:height, :width]
-    colors = _COLORMAP(std / _MAP_MAXIMUM)[..., :3]
-    return {f"uncertainty (brightest: {_MAP_MAXIMUM:g} or more)": colors}
+    std = inverter.uncertainty(features)[0, :height, :width]
+    return {f"uncertainty (brightest: {MAP_MAXIMUM:g} or more)": color_map(std)}
 
 
 def _figures(inverter: Inverter, photo: np.ndarray, reconstruction: np.ndarray) -> str:

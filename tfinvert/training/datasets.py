@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from tfinvert.common.backend import BACKEND, Tensor
 from tfinvert.common.images import evenly_spaced_indices
 from tfinvert.common.provenance import library_versions
 from tfinvert.config.choices import MEMORY_GB
@@ -71,15 +72,15 @@ class TrainingDataset:
       settings: batch size, seed and augmentation.
 
     Attributes:
-      tail: TensorFlow function from the features in `batches` to the complete ones, which the
-        training step applies.
+      tail: operations from the features in `batches` to the complete ones, which the training step
+        applies.
 
     Raises:
       InputError: min_crop, shift or color_jitter is out of range.
     """
 
     def __init__(self, feature: Feature, source: Source, settings: Settings):
-        self.tail: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+        self.tail: Callable[[Tensor], Tensor] = lambda features: features
         self._feature, self._source, self._settings = feature, source, settings
         self._augmentation = augmentation_for(settings, source, feature.image_shape[:2])
 
@@ -96,15 +97,22 @@ class TrainingDataset:
         images = self._images(start_step, shard)
         if self._feature.in_graph:
             return images.map(lambda batch: (batch,))
-        return images.map(lambda batch: (batch, self._feature(batch))).prefetch(tf.data.AUTOTUNE)
+        return images.map(lambda batch: (batch, self._compute(batch))).prefetch(tf.data.AUTOTUNE)
 
-    def statistics_batches(self) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
+    def statistics_batches(self) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yields images and features to compute statistics from: 2048 images, or an epoch."""
         images = min(STATISTICS_IMAGES, len(self._source))
         count = max(1, images // self._settings.batch_size)
-        for images in self._images().take(count):
+        for images in self._images().take(count).as_numpy_iterator():
             # Eagerly: a feature that violates its specification raises a readable error.
-            yield images.numpy(), self._feature(images)
+            yield images, self._feature(images)
+
+    def _compute(self, images: tf.Tensor) -> tf.Tensor:
+        """Computes the feature in a graph of TensorFlow, whatever the backend of Keras."""
+        if BACKEND == "tensorflow":
+            return self._feature(images)
+        values = tf.numpy_function(lambda x: np.asarray(self._feature(x)), [images], tf.float32)
+        return tf.ensure_shape(values, (*images.shape[:1], *self._feature.spec.shape))
 
     def _images(self, start_step: int = 0, shard: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
         settings = self._settings
@@ -166,7 +174,7 @@ class CachedTrainingDataset(TrainingDataset):
         settings = self._settings
         return self.cache.batches(settings.batch_size, settings.seed, start_step, shard)
 
-    def statistics_batches(self) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
+    def statistics_batches(self) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yields 2048 evenly spaced views and their complete features, in batches."""
         size = self._settings.batch_size
         indices = evenly_spaced_indices(len(self.cache), STATISTICS_IMAGES)
@@ -187,8 +195,9 @@ class CachedTrainingDataset(TrainingDataset):
             yield images, np.asarray(self._compiled_stem(images / np.float32(255)))
 
     @functools.cached_property
-    def _compiled_stem(self) -> Callable[[np.ndarray], tf.Tensor]:
-        return tf.function(self._stem) if self._stem.in_graph else self._stem
+    def _compiled_stem(self) -> Callable[[np.ndarray], Tensor]:
+        graph = BACKEND == "tensorflow" and self._stem.in_graph
+        return tf.function(self._stem) if graph else self._stem
 
 
 def open_training_dataset(

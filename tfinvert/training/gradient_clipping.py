@@ -3,7 +3,10 @@
 import math
 from typing import Any
 
-import tensorflow as tf
+import keras
+from keras import ops
+
+from tfinvert.common.backend import Tensor
 
 _MEAN_NORM_RATE = 0.02  # of the running mean of the norm: a memory of about fifty steps
 _INITIAL_SCALE, _GROWTH_INTERVAL = 2.0**15, 2000
@@ -31,7 +34,7 @@ class GradientClipper:
     Attributes:
       enabled: whether there is anything to do.
       mean_norm: running mean of the norm, float32 `[]`; 0 before the first step.
-      num_suppressed: number of gradients so far that were spikes or not finite, int64 `[]`.
+      num_suppressed: number of gradients so far that were spikes or not finite, integer `[]`.
       scale: multiplier of the losses, float32 `[]`.
     """
 
@@ -44,10 +47,11 @@ class GradientClipper:
         self._clip_norm, self._spike_threshold = clip_norm, spike_threshold
         self._loss_scaling = loss_scaling
         self.enabled = loss_scaling or min(clip_norm, spike_threshold) < math.inf
-        self.mean_norm = tf.Variable(0.0, trainable=False)
-        self.num_suppressed = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.scale = tf.Variable(_INITIAL_SCALE if loss_scaling else 1.0, trainable=False)
-        self._finite_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.mean_norm = keras.Variable(0.0, dtype="float32", trainable=False)
+        self.num_suppressed = keras.Variable(0, dtype="int", trainable=False)
+        scale = _INITIAL_SCALE if loss_scaling else 1.0
+        self.scale = keras.Variable(scale, dtype="float32", trainable=False)
+        self._finite_steps = keras.Variable(0, dtype="int", trainable=False)
 
     @property
     def trackables(self) -> dict[str, Any]:
@@ -59,24 +63,24 @@ class GradientClipper:
             "_good": self._finite_steps,
         }
 
-    def factor(self, norm: tf.Tensor) -> tf.Tensor:
+    def factor(self, norm: Tensor) -> Tensor:
         """Returns the factor that clips a gradient of this norm; 0 if it is not finite."""
-        factor = tf.minimum(1.0, tf.minimum(self._clip_norm, self._spike_limit()) / norm)
-        return tf.where(tf.math.is_finite(norm), factor, 0.0)
+        factor = ops.minimum(1.0, ops.minimum(self._clip_norm, self._spike_limit()) / norm)
+        return ops.where(ops.isfinite(norm), factor, 0.0)
 
-    def update(self, norm: tf.Tensor) -> None:
+    def update(self, norm: Tensor) -> None:
         """Updates running mean, counter and loss scale with the norm of a step."""
-        finite, limit = tf.math.is_finite(norm), self._spike_limit()
-        suppressed = tf.logical_or(~finite, norm > limit)
-        self.num_suppressed.assign_add(tf.cast(suppressed, tf.int64))
-        limited = tf.where(finite, tf.minimum(norm, limit), self.mean_norm)
-        rate = tf.where(self.mean_norm > 0, _MEAN_NORM_RATE, 1.0)
+        finite, limit = ops.isfinite(norm), self._spike_limit()
+        suppressed = ops.logical_or(ops.logical_not(finite), norm > limit)
+        self.num_suppressed.assign_add(ops.cast(suppressed, self.num_suppressed.dtype))
+        limited = ops.where(finite, ops.minimum(norm, limit), self.mean_norm)
+        rate = ops.where(self.mean_norm > 0, _MEAN_NORM_RATE, 1.0)
         if self._loss_scaling:
-            count = tf.where(finite, self._finite_steps + 1, 0)
-            grow = tf.logical_and(finite, count >= _GROWTH_INTERVAL)
-            change = tf.where(finite, tf.where(grow, 2.0, 1.0), 0.5)
-            self.scale.assign(tf.maximum(self.scale * change, 1.0))
-            self._finite_steps.assign(tf.where(grow, tf.zeros_like(count), count))
+            count = ops.where(finite, self._finite_steps + 1, 0)
+            grow = ops.logical_and(finite, count >= _GROWTH_INTERVAL)
+            change = ops.where(finite, ops.where(grow, 2.0, 1.0), 0.5)
+            self.scale.assign(ops.maximum(self.scale * change, 1.0))
+            self._finite_steps.assign(ops.where(grow, 0, count))
         self.mean_norm.assign_add(rate * (limited - self.mean_norm))
 
     def log_values(self) -> dict[str, float]:
@@ -84,6 +88,6 @@ class GradientClipper:
         count = int(self.num_suppressed.numpy())
         return {"held_back": count} if count else {}
 
-    def _spike_limit(self) -> tf.Tensor:
+    def _spike_limit(self) -> Tensor:
         """The largest norm that is not a spike; infinite before the first step."""
-        return tf.where(self.mean_norm > 0, self._spike_threshold * self.mean_norm, math.inf)
+        return ops.where(self.mean_norm > 0, self._spike_threshold * self.mean_norm, math.inf)

@@ -6,8 +6,7 @@ layer are float32.
 
 import pathlib
 
-import tensorflow as tf
-
+from tfinvert.common.backend import BACKEND
 from tfinvert.errors import InputError
 
 _BFLOAT16_CAPABILITY = (8, 0)  # of NVIDIA GPUs since Ampere
@@ -20,7 +19,9 @@ def check_precision(precision: str) -> None:
     Raises:
       InputError: they do not.
     """
-    gpus = tf.config.list_physical_devices("GPU")
+    if precision == "float32":
+        return
+    gpus = _gpu_capabilities()
     if precision == "float16" and not gpus:
         raise InputError(
             "--precision=float16 requires a GPU; use --precision=float32 or bfloat16 on a CPU. "
@@ -28,17 +29,31 @@ def check_precision(precision: str) -> None:
         )
     if precision != "bfloat16":
         return
-    for gpu in gpus:
-        details = tf.config.experimental.get_device_details(gpu)
-        capability = details.get("compute_capability", _BFLOAT16_CAPABILITY)
+    for name, capability in gpus:
         if capability < _BFLOAT16_CAPABILITY:
             raise InputError(
                 "--precision=bfloat16 requires a GPU of compute capability 8.0 or higher; use "
-                f"float32 or float16. Received: {details.get('device_name', 'a GPU')} of "
-                f"compute capability {'.'.join(map(str, capability))}"
+                f"float32 or float16. Received: {name} of compute capability "
+                f"{'.'.join(map(str, capability))}"
             )
     if not gpus and not _cpu_supports_bfloat16():
         print("this CPU has no bfloat16 instructions; --precision=float32 is probably faster")
+
+
+def _gpu_capabilities() -> list[tuple[str, tuple[int, ...]]]:
+    """Returns name and compute capability of each GPU."""
+    if BACKEND == "jax":
+        import jax
+
+        gpus = [device for device in jax.devices() if device.platform == "gpu"]
+        return [(x.device_kind, tuple(map(int, x.compute_capability.split(".")))) for x in gpus]
+    import tensorflow as tf
+
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+    return [
+        (x.get("device_name", "a GPU"), x.get("compute_capability", _BFLOAT16_CAPABILITY))
+        for x in details
+    ]
 
 
 def _cpu_supports_bfloat16() -> bool:

@@ -4,7 +4,6 @@ import pathlib
 from collections.abc import Mapping
 
 import numpy as np
-import tensorflow as tf
 
 from tfinvert.common.images import evenly_spaced_indices, resize_images
 
@@ -19,6 +18,9 @@ class ScalarWriter:
     """
 
     def __init__(self, folder: pathlib.Path):
+        import tensorflow as tf  # also where Keras runs on JAX
+
+        self._summary = tf.summary
         self._writer = tf.summary.create_file_writer(str(folder))
 
     def write_scalars(self, entry: Mapping[str, float]) -> None:
@@ -26,7 +28,7 @@ class ScalarWriter:
         with self._writer.as_default(step=int(entry["step"])):
             for name, value in entry.items():
                 if name != "step":
-                    tf.summary.scalar(name, value)
+                    self._summary.scalar(name, value)
         self._writer.flush()
 
 
@@ -54,5 +56,5 @@ class SummaryWriter(ScalarWriter):
         """
         pairs = np.concatenate([self._originals, reconstructions[self._indices]], axis=2)
         with self._writer.as_default(step=step):
-            tf.summary.image("original | reconstruction", pairs, max_outputs=NUM_IMAGES)
+            self._summary.image("original | reconstruction", pairs, max_outputs=NUM_IMAGES)
         self._writer.flush()

@@ -1,16 +1,19 @@
 """Trains AlexNet as a classifier: its head on frozen convolutional features, or all layers."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
-import tensorflow as tf
 import tqdm
+from keras import ops
 
+from tfinvert.common.backend import Tensor, compile_function
 from tfinvert.errors import InputError
 from tfinvert.networks import alexnet
 from tfinvert.networks.blocks import precision_scope
@@ -27,7 +30,10 @@ from tfinvert.training.settings import (
 )
 from tfinvert.training.summaries import ScalarWriter
 from tfinvert.training.train_loop import restore_or_initialize, train_loop
-from tfinvert.training.train_step import check_step_settings, compile_train_step
+from tfinvert.training.train_step import Step, check_step_settings, compile_train_step
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 TRAINABLE_PARTS = ("head", "all")
 _BATCH = 125  # images scored at a time
@@ -155,7 +161,7 @@ class ClassifierState:
         self.optimizer = keras.optimizers.SGD(schedule, settings.momentum)
         self.optimizer.build(self.variables)
         self.clipper = GradientClipper(loss_scaling=settings.precision == "float16")
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.step = keras.Variable(0, dtype="int", trainable=False)
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -171,9 +177,14 @@ class ClassifierState:
         """
         layers = self.trained.layers
         dropouts = [x for x in layers if isinstance(x, keras.layers.Dropout) and x.rate]
-        seeds = {layer.name: layer.seed_generator.state.value for layer in dropouts}
+        seeds = {layer.name: layer.seed_generator.state for layer in dropouts}
         objects = {"network": self.trained, "optimizer": self.optimizer}
         return objects | {"guard": self.clipper.trackables} | seeds
+
+    @property
+    def constants(self) -> list[keras.Variable]:
+        """Variables that are read but neither trained nor checkpointed: of the frozen part."""
+        return self.frozen.variables if self.frozen else []
 
     def is_finite(self) -> bool:
         """Returns whether all trained weights are finite."""
@@ -190,7 +201,7 @@ def train_classifier(
     validation: tuple[np.ndarray, np.ndarray],
     settings: ClassifierSettings,
     workdir: pathlib.Path,
-    strategy: tf.distribute.Strategy,
+    strategy: tf.distribute.Strategy | None,
     intervals: Intervals = DEFAULT_INTERVALS,
 ) -> tuple[keras.Model, list[Entry]]:
     """Trains a classifier; resumes an interrupted run.
@@ -216,7 +227,7 @@ def train_classifier(
     """
     check_step_settings(settings, strategy)
     workers = strategies.worker_group(strategy)
-    with strategy.scope():
+    with strategies.scope(strategy):
         state = ClassifierState(initial, settings)
     resume_point = restore_or_initialize(state, workdir, strategy)
     if resume_point.done >= settings.steps:
@@ -248,36 +259,41 @@ def train_classifier(
 def make_train_step(
     state: ClassifierState,
     settings: ClassifierSettings,
-    strategy: tf.distribute.Strategy,
+    strategy: tf.distribute.Strategy | None,
     frozen: keras.Model | None,
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Compiles a function that trains on one distributed batch and returns the loss.
+) -> Step:
+    """Compiles a function that trains on one batch and returns the loss.
 
     The loss is the cross-entropy, without the weight decay. `frozen` is applied to the batch first;
     None if the batch is its output already, or all layers are trained.
     """
-    decay = settings.weight_decay / strategy.num_replicas_in_sync  # the optimiser sums replicas
+    # The optimiser sums replicas.
+    decay = settings.weight_decay / strategies.num_devices(strategy)
 
-    def losses(inputs: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+    def losses(inputs: Tensor, labels: Tensor) -> list[Tensor]:
         if frozen is not None:
-            inputs = tf.stop_gradient(frozen(inputs, training=False))
-        logits = tf.cast(state.trained(inputs, training=True), tf.float32)
-        return [tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)]
+            inputs = ops.stop_gradient(frozen(inputs, training=False))
+        logits = ops.cast(state.trained(inputs, training=True), "float32")
+        return [ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)]
 
-    def add_weight_decay(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    def add_weight_decay(gradients: list[Tensor]) -> list[Tensor]:
         return [
             gradient + decay * variable.value if decay and len(variable.shape) > 1 else gradient
             for gradient, variable in zip(gradients, state.variables, strict=True)
         ]
 
-    return compile_train_step(losses, [state], settings, strategy, regularize=add_weight_decay)
+    return compile_train_step(
+        losses, [state], state, settings, strategy, regularize=add_weight_decay
+    )
 
 
 def compile_predict(model: keras.Model) -> Callable[[Iterable[Any]], np.ndarray]:
     """Compiles a function from batches of inputs to a model's outputs in inference, `[n, ...]`."""
-    call = tf.function(functools.partial(model, training=False), reduce_retracing=True)
+    call = compile_function(
+        functools.partial(model, training=False), [model.input_shape], model.variables
+    )
     return lambda batches: np.concatenate(
-        [call(tf.convert_to_tensor(batch)).numpy() for batch in batches]
+        [np.asarray(call(ops.convert_to_tensor(batch, "float32"))) for batch in batches]
     )
 
 

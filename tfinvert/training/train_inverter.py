@@ -1,21 +1,21 @@
 """Trains an inversion network and, for an autoencoder, the model of its feature."""
 
+from __future__ import annotations
+
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tfinvert import metrics
+from tfinvert.common.backend import Tensor
 from tfinvert.common.images import evenly_spaced_indices, resize_images
-from tfinvert.data import pipeline
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
 from tfinvert.networks.uncertainty import UncertaintyHead
 from tfinvert.training import strategies
-from tfinvert.training.datasets import TrainingDataset
 from tfinvert.training.history import Entry
 from tfinvert.training.settings import DEFAULT_INTERVALS, Intervals, Settings
 from tfinvert.training.state import TrainingState
@@ -23,6 +23,11 @@ from tfinvert.training.summaries import SummaryWriter
 from tfinvert.training.train_loop import restore_or_initialize, train_loop
 from tfinvert.training.train_step import check_step_settings, make_train_step
 from tfinvert.training.uncertainty import fit_std_scale
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfinvert.training.datasets import TrainingDataset
 
 VALIDATION_IMAGES = 512
 
@@ -48,7 +53,7 @@ def train_inverter(
     validation: np.ndarray,
     settings: Settings,
     workdir: pathlib.Path,
-    strategy: tf.distribute.Strategy,
+    strategy: tf.distribute.Strategy | None,
     intervals: Intervals = DEFAULT_INTERVALS,
     init_from: Inverter | None = None,
 ) -> TrainingResult:
@@ -75,13 +80,13 @@ def train_inverter(
     check_step_settings(settings, strategy)
     workers = strategies.worker_group(strategy)
     validation = validation[evenly_spaced_indices(len(validation), VALIDATION_IMAGES)]
-    with strategy.scope():
+    with strategies.scope(strategy):
         state = TrainingState(feature, settings)
 
     def initialize() -> None:
         _compute_statistics(state, training)
         if init_from:
-            _copy_weights(init_from, state)
+            copy_weights(init_from, state)
 
     resume_point = restore_or_initialize(state, workdir, strategy, initialize)
     inverter = Inverter(state.ema_feature, state.standardization, state.ema_network)
@@ -109,10 +114,12 @@ def train_inverter(
             summaries=summaries,
             intervals=intervals,
         )
-    return _calibrate(result, validation) if workers.is_chief else result
+    if not workers.is_chief:
+        return result
+    return result._replace(inverter=calibrate(result.inverter, validation))
 
 
-def _copy_weights(inverter: Inverter, state: TrainingState) -> None:
+def copy_weights(inverter: Inverter, state: TrainingState) -> None:
     """Copies an inverter's weights and standardisation, and its uncertainty head if it has one."""
     state.standardization = inverter.standardization
     for network in (state.network, state.ema_network):
@@ -122,23 +129,24 @@ def _copy_weights(inverter: Inverter, state: TrainingState) -> None:
             head.set_weights(inverter.uncertainty_head.head.get_weights())
 
 
-def _calibrate(result: TrainingResult, validation: np.ndarray) -> TrainingResult:
-    """Calibrates the inverter's uncertainty head, if it has one."""
-    inverter = result.inverter
+def calibrate(inverter: Inverter, validation: np.ndarray) -> Inverter:
+    """Calibrates an inverter's uncertainty head on validation images, if it has one."""
     if not inverter.uncertainty_head:
-        return result
+        return inverter
     factors = fit_std_scale(inverter, validation)
     # A new inverter, as the old one's graphs contain the factors they were traced with.
     calibrated = Inverter(inverter.feature, inverter.standardization, inverter.network)
     calibrated.uncertainty_head = inverter.uncertainty_head._replace(calibration=factors)
-    return result._replace(inverter=calibrated)
+    return calibrated
 
 
 def _compute_statistics(state: TrainingState, training: TrainingDataset) -> None:
     """Sets standardisation and mean image from one pass over the first training images."""
+    from tfinvert.data import pipeline  # which needs TensorFlow
+
     total, count = np.zeros(state.feature.image_shape), 0
 
-    def features() -> Iterator[tf.Tensor]:
+    def features() -> Iterator[Tensor]:
         nonlocal total, count
         with pipeline.convert_pipeline_errors():
             for images, values in training.statistics_batches():

@@ -1,5 +1,7 @@
 """The training loop, with logging, checkpoints and graceful shutdown."""
 
+from __future__ import annotations
+
 import contextlib
 import math
 import pathlib
@@ -7,20 +9,22 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-import tensorflow as tf
 import tqdm
 
-from tfinvert.data import pipeline
+from tfinvert.common.backend import Tensor
 from tfinvert.errors import InputError, Interrupted
 from tfinvert.training import strategies
 from tfinvert.training.history import Entry, History, throughput
 from tfinvert.training.settings import Intervals
 from tfinvert.training.state import CheckpointedState, Checkpoints, checkpoint_variables
 from tfinvert.training.summaries import ScalarWriter
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 SHUTDOWN_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -54,7 +58,7 @@ class ResumePoint(NamedTuple):
 def restore_or_initialize(
     state: CheckpointedState,
     workdir: pathlib.Path,
-    strategy: tf.distribute.Strategy,
+    strategy: tf.distribute.Strategy | None,
     initialize: Callable[[], None] = lambda: None,
 ) -> ResumePoint:
     """Restores the newest checkpoint, or initialises a new run, and broadcasts it to all workers.
@@ -74,20 +78,20 @@ def restore_or_initialize(
     checkpoints = Checkpoints(state, workdir)
     if workers.is_chief and not checkpoints.restore():
         initialize()
-    strategies.broadcast_variables(strategy, checkpoint_variables(state))
+    strategies.broadcast_variables(strategy, checkpoint_variables(state).values())
     done = int(state.step.numpy())
     history = History(workdir / "history.jsonl", done) if workers.is_chief else None
     return ResumePoint(checkpoints, history, done)
 
 
 def train_loop(
-    step: Callable[..., tf.Tensor],
-    batches: tf.data.Dataset,
+    step: Callable[..., Tensor],
+    batches: Iterable[Any],
     validate: Callable[[int], dict[str, float]],
     resume_point: ResumePoint,
     *,
     length: RunLength,
-    strategy: tf.distribute.Strategy,
+    strategy: tf.distribute.Strategy | None,
     summaries: ScalarWriter | None,
     intervals: Intervals,
 ) -> None:
@@ -97,7 +101,8 @@ def train_loop(
 
     Args:
       step: trains on one distributed batch and returns the loss.
-      batches: this process' shards of the endless batches, from step `resume_point.done` on.
+      batches: this process' shards of the endless batches, from step `resume_point.done` on, see
+        `strategies.distribute_dataset`.
       validate: called with the step; returns validation metrics for the history.
       resume_point: the state that `step` changes. Its history receives entries with step, loss
         (mean since the previous entry), images_per_second and, at validations, their metrics.
@@ -111,10 +116,12 @@ def train_loop(
         checkpoint cannot be written. The last good checkpoint is kept.
       Interrupted: SIGTERM or Ctrl-C arrived; the current step was completed and saved.
     """
+    from tfinvert.data import pipeline  # which needs TensorFlow
+
     workers = strategies.worker_group(strategy)
     checkpoints, history, done = resume_point
     iterator = iter(strategies.distribute_dataset(strategy, batches, length.batch_size))
-    losses: list[float | tf.Tensor] = [*checkpoints.losses]
+    losses: list[float | Tensor] = [*checkpoints.losses]
     last_time, last_step = time.perf_counter(), done
     bar = _progress_bar(done, length.steps, hidden=not workers.is_chief)
     with bar, graceful_shutdown() as shutdown:
@@ -159,7 +166,7 @@ def train_loop(
 
 
 def _save_between_entries(
-    checkpoints: Checkpoints, step: int, losses: Sequence[float | tf.Tensor]
+    checkpoints: Checkpoints, step: int, losses: Sequence[float | Tensor]
 ) -> None:
     """Saves a checkpoint, with the losses that the next entry of the history averages."""
     if not checkpoints.state.is_finite():

@@ -1,29 +1,42 @@
 """Trains a flow-matching sampler of images around the reconstructions of a frozen inverter."""
 
+from __future__ import annotations
+
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from tfinvert.common.backend import Tensor, compile_function
 from tfinvert.common.images import evenly_spaced_indices, resize_batch
-from tfinvert.data import pipeline, shuffling
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter, flow_matching
 from tfinvert.networks import velocity
 from tfinvert.training import strategies
-from tfinvert.training.datasets import TrainingDataset
 from tfinvert.training.settings import DEFAULT_INTERVALS, Intervals, Settings
-from tfinvert.training.state import TrainingState
+from tfinvert.training.state import TrainingState, checkpoint_variables
 from tfinvert.training.summaries import NUM_IMAGES, SummaryWriter
 from tfinvert.training.train_inverter import VALIDATION_IMAGES, TrainingResult
 from tfinvert.training.train_loop import restore_or_initialize, train_loop
-from tfinvert.training.train_step import check_step_settings, compile_train_step, update_ema
+from tfinvert.training.train_step import (
+    Step,
+    check_step_settings,
+    compile_train_step,
+    identity,
+    update_ema,
+)
 from tfinvert.training.warm_start import check_same_feature
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfinvert.data import shuffling
+    from tfinvert.training.datasets import TrainingDataset
 
 _TRAINING, _VALIDATION = 1, 2  # independent streams of random numbers
 _BATCH = 64  # validation images scored at a time
@@ -64,21 +77,28 @@ class FlowState(TrainingState):
     Args:
       inverter: the inverter to sample around.
       settings: hyperparameters.
+      optimizer: see `TrainingState`.
 
     Attributes:
       mean_network: the inverter's network, which is not trained.
       residual_std: root mean square over many images of image minus reconstruction.
     """
 
-    def __init__(self, inverter: Inverter, settings: Settings):
+    def __init__(
+        self,
+        inverter: Inverter,
+        settings: Settings,
+        optimizer: keras.optimizers.Optimizer | None = None,
+    ):
         super().__init__(
             inverter.feature,
             settings,
             lambda precision: velocity.build(inverter.feature, settings.width, precision),
+            optimizer=optimizer,
         )
         self.mean_network = keras.models.clone_model(inverter.network)
         self.mean_network.set_weights(inverter.network.get_weights())
-        self.residual_std = tf.Variable(1.0, trainable=False)
+        self.residual_std = keras.Variable(1.0, dtype="float32", trainable=False)
         self.standardization = inverter.standardization
 
     @property
@@ -93,12 +113,12 @@ class FlowState(TrainingState):
         }
 
     def reconstruct(
-        self, features: tf.Tensor, standardization: Standardization
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self, features: Tensor, standardization: Standardization
+    ) -> tuple[Tensor, Tensor]:
         """Returns standardised features and the inverter's images, clipped to [0, 1]."""
         features = standardization(features)
-        images = tf.cast(self.mean_network(features, training=False), tf.float32)
-        return features, tf.clip_by_value(images, 0.0, 1.0)
+        images = ops.cast(self.mean_network(features, training=False), "float32")
+        return features, ops.clip(images, 0.0, 1.0)
 
 
 def train_sampler(
@@ -107,7 +127,7 @@ def train_sampler(
     validation: np.ndarray,
     settings: Settings,
     workdir: pathlib.Path,
-    strategy: tf.distribute.Strategy,
+    strategy: tf.distribute.Strategy | None,
     intervals: Intervals = DEFAULT_INTERVALS,
 ) -> TrainingResult:
     """Trains the velocity network of a sampler; resumes an interrupted run.
@@ -131,7 +151,7 @@ def train_sampler(
     check_step_settings(settings, strategy)
     workers = strategies.worker_group(strategy)
     validation = validation[evenly_spaced_indices(len(validation), VALIDATION_IMAGES)]
-    with strategy.scope():
+    with strategies.scope(strategy):
         state = FlowState(inverter, settings)
     resume_point = restore_or_initialize(
         state, workdir, strategy, lambda: _compute_statistics(state, training)
@@ -174,29 +194,29 @@ def train_sampler(
 def make_train_step(
     state: FlowState,
     settings: Settings,
-    strategy: tf.distribute.Strategy,
-    feature_tail: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
-) -> Callable[..., tf.Tensor]:
-    """Compiles a function that trains on one distributed batch and returns the loss.
+    strategy: tf.distribute.Strategy | None = None,
+    feature_tail: Callable[[Tensor], Tensor] = identity,
+) -> Step:
+    """Compiles a function that trains on one batch and returns the loss.
 
     Batches are those of `train_step.make_train_step`, followed by noise `[B, H, W, 3]` and times
     `[B, 1]`.
     """
     loss = make_velocity_loss(state, state.network, feature_tail)
 
-    def after_step(_: tf.Tensor) -> None:
+    def after_step(_: Tensor) -> None:
         update_ema(state, settings.ema_decay)
 
     return compile_train_step(
-        lambda *batch: [loss(*batch)], [state], settings, strategy, after_step
+        lambda *batch: [loss(*batch)], [state], state, settings, strategy, after_step
     )
 
 
 def make_velocity_loss(
     state: FlowState,
     network: keras.Model,
-    feature_tail: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
-) -> Callable[..., tf.Tensor]:
+    feature_tail: Callable[[Tensor], Tensor] = identity,
+) -> Callable[..., Tensor]:
     """Creates the loss of a velocity network: its mean squared error for each image.
 
     Args:
@@ -210,15 +230,15 @@ def make_velocity_loss(
     """
     standardization = state.standardization
 
-    def loss(images: tf.Tensor, *inputs: tf.Tensor) -> tf.Tensor:
+    def loss(images: Tensor, *inputs: Tensor) -> Tensor:
         *computed, noise, time = inputs
         features = feature_tail(computed[0]) if computed else state.feature(images)
         features, mean = state.reconstruct(features, standardization)
         residual = (resize_batch(images, mean.shape[1:3]) - mean) / state.residual_std
         point, target = flow_matching.interpolant(noise, residual, time)
-        fixed = [tf.stop_gradient(each) for each in (point, time, mean, features)]
-        predicted = tf.cast(network(fixed, training=True), tf.float32)
-        return tf.reduce_mean(tf.square(predicted - target), (1, 2, 3))
+        fixed = [ops.stop_gradient(each) for each in (point, time, mean, features)]
+        predicted = ops.cast(network(fixed, training=True), "float32")
+        return ops.mean(ops.square(predicted - target), (1, 2, 3))
 
     return loss
 
@@ -231,6 +251,10 @@ def _add_noise_and_times(
     shard: shuffling.BatchShard,
 ) -> tf.data.Dataset:
     """Appends noise and times, which seed and position determine, to each batch."""
+    import tensorflow as tf
+
+    from tfinvert.data import shuffling
+
     shape = state.network.output_shape[1:]
 
     def draw(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -274,8 +298,14 @@ def draw_noise_and_times(
 
 def _make_scorer(state: FlowState, validation: np.ndarray) -> Callable[[], float]:
     """Creates a function that scores the averaged network with fixed noise and times."""
-    loss = tf.function(make_velocity_loss(state, state.ema_network), reduce_retracing=True)
     shape = state.network.output_shape[1:]
+    image_shape, feature_shape = state.feature.image_shape, tuple(state.feature.spec.shape)
+    shapes = [(None, *each) for each in (image_shape, feature_shape, shape, (1,))]
+    loss = compile_function(
+        make_velocity_loss(state, state.ema_network),
+        shapes,
+        [*checkpoint_variables(state).values()],
+    )
 
     def score() -> float:
         values = []
@@ -283,7 +313,8 @@ def _make_scorer(state: FlowState, validation: np.ndarray) -> Callable[[], float
             images = validation[begin : begin + _BATCH]
             positions = np.arange(begin, begin + len(images))
             drawn = draw_noise_and_times(_VALIDATION, 0, positions, shape)
-            values.append(loss(images, state.feature(images), *drawn))
+            arrays = images, state.feature(images), *drawn
+            values.append(np.asarray(loss(*map(ops.convert_to_tensor, arrays))))
         return float(np.concatenate(values).mean())
 
     return score
@@ -291,15 +322,19 @@ def _make_scorer(state: FlowState, validation: np.ndarray) -> Callable[[], float
 
 def _compute_statistics(state: FlowState, training: TrainingDataset) -> None:
     """Sets scale of the residuals and mean image from one pass over the first training images."""
+    from tfinvert.data import pipeline  # which needs TensorFlow
+
     total, squares, count = np.zeros(state.feature.image_shape), 0.0, 0
     standardization = state.standardization
-    reconstruct = tf.function(
-        lambda features: state.reconstruct(features, standardization)[1], reduce_retracing=True
+    reconstruct = compile_function(
+        lambda features: state.reconstruct(features, standardization)[1],
+        [(None, *state.feature.spec.shape)],
+        state.mean_network.variables,
     )
     with pipeline.convert_pipeline_errors():
         for images, features in training.statistics_batches():
             total, count = total + images.sum(0, np.float64), count + len(images)
-            residual = images - reconstruct(features).numpy()
+            residual = images - np.asarray(reconstruct(ops.convert_to_tensor(features)))
             squares += float(np.square(residual, dtype=np.float64).sum())
     if not count:
         raise InputError("there are no training images; check --data. Received: 0 images")

@@ -1,8 +1,9 @@
 """Uncertainty head: Gaussian negative log-likelihood (NLL) of the residual, and calibration."""
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from tfinvert.common.backend import Tensor, full_precision
 from tfinvert.common.images import resize_images
 from tfinvert.inverter import Inverter
 from tfinvert.networks.uncertainty import COLOR_AXES, MAX_LOG_VARIANCE, MIN_LOG_VARIANCE
@@ -15,9 +16,7 @@ _PIXEL_STRIDE = 7  # every seventh pixel counts, as neighbours are correlated
 _BATCH = 64
 
 
-def gaussian_nll(
-    images: tf.Tensor, reconstructions: tf.Tensor, log_variance: tf.Tensor
-) -> tf.Tensor:
+def gaussian_nll(images: Tensor, reconstructions: Tensor, log_variance: Tensor) -> Tensor:
     """Computes the Gaussian negative log-likelihood of each image's residual.
 
     The mean over pixels and the colour axes `uncertainty.COLOR_AXES`. The constant ½ log 2π is
@@ -32,11 +31,12 @@ def gaussian_nll(
     Returns:
       `[B]`.
     """
-    residual = tf.stop_gradient(reconstructions) - images
-    squares = tf.square(tf.linalg.matmul(residual, COLOR_AXES, transpose_b=True))
-    clipped = tf.clip_by_value(log_variance, MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
-    values = 0.5 * (clipped - MIN_LOG_VARIANCE + squares * tf.exp(-clipped))
-    return tf.reduce_mean(values, axis=(1, 2, 3))
+    residual = ops.stop_gradient(reconstructions) - images
+    with full_precision():
+        squares = ops.square(ops.matmul(residual, COLOR_AXES.T))
+    clipped = ops.clip(log_variance, MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
+    values = 0.5 * (clipped - MIN_LOG_VARIANCE + squares * ops.exp(-clipped))
+    return ops.mean(values, axis=(1, 2, 3))
 
 
 def fit_std_scale(inverter: Inverter, images: np.ndarray) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""Converts the arrays of `train.py` to an inverter directory; runs on TensorFlow.
+"""Converts the arrays of `train.py` up to version 0.3 to an inverter directory.
+
+Later versions of `train.py` write the directory.
 
 python tools/gpu/collect.py --arrays=hog.npz --data='74 000 photographs' --output=inverters/hog
 """
@@ -24,7 +26,7 @@ def inverter_of(arrays: Mapping[str, np.ndarray], feature: str | None = None) ->
     """Builds an inverter whose card has the settings and measurements of its training.
 
     Args:
-      arrays: the arrays of `train.py`.
+      arrays: the arrays of `train.py` up to version 0.3.
       feature: name of the feature, if its weights have another path here than in training.
 
     Raises:
@@ -32,7 +34,8 @@ def inverter_of(arrays: Mapping[str, np.ndarray], feature: str | None = None) ->
     """
     if "made" not in arrays:
         raise InputError(
-            "--arrays must be a file that train.py wrote. Received: arrays without metadata"
+            "--arrays must be a file that an earlier train.py wrote. Received: arrays without "
+            "metadata"
         )
     made = json.loads(str(arrays["made"]))
     chosen = features.get(feature or made["feature"], image_shape=(made["size"], made["size"], 3))

@@ -8,7 +8,9 @@ that its shorter side is the height and centre-cropped to the width. `extents.np
 has its height and width there, and 1 if it was rotated by 90° because it is taller than wide.
 """
 
-import on_jax  # noqa: F401  # isort: skip  # before any import of TensorFlow
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"  # before any import of Keras
 
 import concurrent.futures
 import functools

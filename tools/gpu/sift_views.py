@@ -6,11 +6,12 @@
 Writes a directory of arrays: the views and, for each, at most `--keep` occupied cells of its grid.
 """
 
-import on_jax  # noqa: F401  # isort: skip  # before any import of TensorFlow
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"  # before any import of Keras
 
 import concurrent.futures
 import multiprocessing
-import os
 import pathlib
 from collections.abc import Sequence
 

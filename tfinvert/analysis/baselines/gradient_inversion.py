@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from tfinvert.analysis.baselines.base import Baseline
+from tfinvert.common.backend import Tensor, compile_function, input_gradient
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 
@@ -52,7 +53,7 @@ class GradientInversion(Baseline):
     geometrically to a hundredth.
 
     Args:
-      feature: the representation, in TensorFlow operations with a derivative.
+      feature: the representation, in operations with a derivative.
       steps: number of Adam steps, at least 1. The loss of HOG at 64 pixels falls from 0.46 to 0.037
         in 400 steps, and to 0.033 in 1 000.
       learning_rate: initial learning rate, in pixel values, above 0. Large ones find better images
@@ -63,8 +64,8 @@ class GradientInversion(Baseline):
       range_weight: weight of the penalty on values far from mid-grey, at least 0.
       proximity_weight: weight of the squared distance from the initial image, at least 0.
       seed: random seed of the noise from which all images start.
-      xla: whether XLA compiles the steps; by default, if the feature supports it. Steps of HOG take
-        nearly twice as long without.
+      xla: whether XLA compiles the steps on TensorFlow; by default, if the feature supports it.
+        Steps of HOG take nearly twice as long without.
 
     Raises:
       InputError: the feature has no useful derivative, or a number is out of range.
@@ -110,11 +111,11 @@ class GradientInversion(Baseline):
         self._xla = feature.xla if xla is None else bool(xla)
 
     @functools.cached_property
-    def _run(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    def _run(self) -> Callable[..., tuple[Tensor, Tensor]]:
         """`_optimize` as one graph for all batch sizes, since TensorFlow warns of retracing."""
-        shapes = self.feature.spec.shape, self.feature.image_shape
-        specs = [tf.TensorSpec((None, *shape), tf.float32) for shape in shapes]
-        return tf.function(self._optimize, jit_compile=self._xla).get_concrete_function(*specs)
+        shapes = [(None, *self.feature.spec.shape), (None, *self.feature.image_shape)]
+        variables = self.feature.model.variables if self.feature.model else ()
+        return compile_function(self._optimize, shapes, variables, xla=self._xla)
 
     def invert(self, features: Any, initial: Any = None) -> np.ndarray:
         """Reconstructs images from features; see `Baseline.invert`.
@@ -137,7 +138,8 @@ class GradientInversion(Baseline):
         found, errors = np.empty_like(images), np.empty(len(images), np.float32)
         for start in range(0, len(images), self._BATCH_SIZE):
             batch = slice(start, start + self._BATCH_SIZE)
-            found[batch], errors[batch] = self._run(features[batch], images[batch])
+            result = self._run(*map(ops.convert_to_tensor, (features[batch], images[batch])))
+            found[batch], errors[batch] = map(np.asarray, result)
         return found, errors
 
     def initial_noise(self) -> np.ndarray:
@@ -161,38 +163,43 @@ class GradientInversion(Baseline):
             )
         return np.clip(initial, 0.0, 1.0).astype(np.float32, copy=False)
 
-    def _optimize(self, features: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _optimize(self, features: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """(images, feature errors) after all steps, from initial images."""
-        axes = list(range(1, len(features.shape)))
+        axes = tuple(range(1, len(features.shape)))
         noise = self.feature(self.initial_noise())
-        minimum = _MIN_ENERGY * tf.reduce_sum(tf.square(noise)) + 1e-12
-        energy = tf.maximum(tf.reduce_sum(tf.square(features), axes), minimum)
-
-        def feature_error(images: tf.Tensor) -> tf.Tensor:
-            return tf.reduce_sum(tf.square(self.feature(images) - features), axes) / energy
-
+        minimum = _MIN_ENERGY * ops.sum(ops.square(noise)) + 1e-12
+        energy = ops.maximum(ops.sum(ops.square(features), axes), minimum)
         initial = images
-        mean, squares = tf.zeros_like(images), tf.zeros_like(images)
-        for step in tf.range(1.0, self.steps + 1.0):
-            with tf.GradientTape() as tape:
-                tape.watch(images)
-                distance = tf.reduce_mean(tf.square(images - initial), (1, 2, 3))
-                proximity = self.proximity_weight * distance
-                loss = feature_error(images) + self._prior(images) + proximity
-            gradient = tape.gradient(loss, images)
+
+        def feature_error(images: Tensor) -> Tensor:
+            return ops.sum(ops.square(self.feature(images) - features), axes) / energy
+
+        def loss(images: Tensor) -> Tensor:
+            distance = ops.mean(ops.square(images - initial), (1, 2, 3))
+            proximity = self.proximity_weight * distance
+            return ops.sum(feature_error(images) + self._prior(images) + proximity)
+
+        def descend(
+            step: Tensor, state: tuple[Tensor, Tensor, Tensor]
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            images, mean, squares = state
+            step, gradient = ops.cast(step, "float32"), input_gradient(loss, images)
             mean = _BETA_1 * mean + (1.0 - _BETA_1) * gradient
-            squares = _BETA_2 * squares + (1.0 - _BETA_2) * tf.square(gradient)
-            deviation = tf.sqrt(squares / (1.0 - tf.pow(_BETA_2, step))) + 1e-12
-            rate = self.learning_rate * tf.pow(_FINAL_RATE, (step - 1.0) / self.steps)
-            images -= rate * mean / (1.0 - tf.pow(_BETA_1, step)) / deviation
-            images = tf.clip_by_value(images, 0.0, 1.0)
+            squares = _BETA_2 * squares + (1.0 - _BETA_2) * ops.square(gradient)
+            deviation = ops.sqrt(squares / (1.0 - ops.power(_BETA_2, step))) + 1e-12
+            rate = self.learning_rate * ops.power(_FINAL_RATE, (step - 1.0) / self.steps)
+            images = images - rate * mean / (1.0 - ops.power(_BETA_1, step)) / deviation
+            return ops.clip(images, 0.0, 1.0), mean, squares
+
+        start = images, ops.zeros_like(images), ops.zeros_like(images)
+        images = ops.fori_loop(1, self.steps + 1, descend, start)[0]
         return images, feature_error(images)
 
-    def _prior(self, images: tf.Tensor) -> tf.Tensor:
+    def _prior(self, images: Tensor) -> Tensor:
         """Weighted total variation and range penalty of each image: `[B, H, W, 3]` → `[B]`."""
-        down = tf.concat([images[:, 1:], images[:, -1:]], 1) - images
-        right = tf.concat([images[:, :, 1:], images[:, :, -1:]], 2) - images
+        down = ops.concatenate([images[:, 1:], images[:, -1:]], 1) - images
+        right = ops.concatenate([images[:, :, 1:], images[:, :, -1:]], 2) - images
         # The offset avoids the infinite derivative of a root at zero.
-        variation = tf.pow(down * down + right * right + 1e-8, self.beta / 2.0)
-        penalty = tf.pow(2.0 * images - 1.0, 6.0)
-        return tf.reduce_mean(self.tv_weight * variation + self.range_weight * penalty, (1, 2, 3))
+        variation = ops.power(down * down + right * right + 1e-8, self.beta / 2.0)
+        penalty = ops.power(2.0 * images - 1.0, 6.0)
+        return ops.mean(self.tv_weight * variation + self.range_weight * penalty, (1, 2, 3))

@@ -19,7 +19,7 @@ from tfinvert.commands.command import Command
 from tfinvert.commands.flags.deprecated import define_alias
 from tfinvert.commands.flags.shared import INVERTER_HELP
 
-COMMAND = Command(module=__name__, order=10, arguments=True)
+COMMAND = Command(module=__name__, order=10, arguments=True, any_backend=True)
 
 
 def define_flags() -> None:

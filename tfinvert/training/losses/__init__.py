@@ -6,10 +6,11 @@ value per image, `[B]`. `config.registry.LOSSES` lists their factories, each cal
 inverter is a `TrainableLoss`.
 """
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 
-import tensorflow as tf
-
+from tfinvert.common.backend import Tensor
 from tfinvert.config.loss_spec import parse_loss
 from tfinvert.config.registry import LOSSES
 from tfinvert.training.losses.pixel import mae, mse
@@ -25,16 +26,19 @@ class CombinedLoss:
       terms: pairs of weight and loss.
 
     Attributes:
-      trainable_losses: the terms that have a model; call their `build` before the loss.
+      trainable_losses: the terms that train a model; call their `build` before the loss.
+      variables: variables of the terms' fixed networks, of terms that have this attribute.
     """
 
-    def __init__(self, terms: Sequence[tuple[float, Callable[..., tf.Tensor]]]):
+    def __init__(self, terms: Sequence[tuple[float, Callable[..., Tensor]]]):
         self._terms = terms
         self.trainable_losses = [loss for _, loss in terms if isinstance(loss, TrainableLoss)]
+        fixed = [loss for _, loss in terms if not isinstance(loss, TrainableLoss)]
+        self.variables = [each for loss in fixed for each in getattr(loss, "variables", ())]
 
     def __call__(
-        self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor | None = None
-    ) -> tf.Tensor:
+        self, images: Tensor, reconstructions: Tensor, features: Tensor | None = None
+    ) -> Tensor:
         """Computes the loss of each image.
 
         Args:
@@ -49,7 +53,7 @@ class CombinedLoss:
         for weight, loss in self._terms:
             extra = (features,) if loss in self.trainable_losses else ()
             values.append(weight * loss(images, reconstructions, *extra))
-        return tf.add_n(values)
+        return functools.reduce(operator.add, values)
 
 
 def make_loss(text: str, size: Size) -> CombinedLoss:

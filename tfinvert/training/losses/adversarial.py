@@ -8,11 +8,14 @@ R2, Huang et al. 2024) keep the discriminator from outpacing the inverter.
 """
 
 import dataclasses
+import functools
 import math
+import operator
 
 import keras
-import tensorflow as tf
+from keras import ops
 
+from tfinvert.common.backend import Tensor, input_gradient
 from tfinvert.networks import discriminator
 from tfinvert.networks.common import Feature
 from tfinvert.training.losses.trainable import TrainableLoss
@@ -39,19 +42,15 @@ class AdversarialLoss(TrainableLoss):
         del layers
         self._size = size
 
-    def __call__(
-        self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor
-    ) -> tf.Tensor:
+    def __call__(self, images: Tensor, reconstructions: Tensor, features: Tensor) -> Tensor:
         """Computes the inverter's loss; see `TrainableLoss`."""
         return self._relativistic_loss(reconstructions, images, features)
 
-    def model_loss(
-        self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor
-    ) -> tf.Tensor:
+    def model_loss(self, images: Tensor, reconstructions: Tensor, features: Tensor) -> Tensor:
         """Computes the discriminator's loss, with both penalties; see `TrainableLoss`."""
         penalties = [self._gradient_norm(x, features) for x in (images, reconstructions)]
         loss = self._relativistic_loss(images, reconstructions, features)
-        return loss + 0.5 * _PENALTY_WEIGHT * tf.add_n(penalties)
+        return loss + 0.5 * _PENALTY_WEIGHT * functools.reduce(operator.add, penalties)
 
     def _build_model(
         self, feature: Feature, settings: Settings
@@ -61,27 +60,27 @@ class AdversarialLoss(TrainableLoss):
         schedule = learning_rate_schedule(dataclasses.replace(settings, learning_rate=rate))
         return model, keras.optimizers.Adam(schedule, beta_1=0.0, beta_2=0.99)
 
-    def _logits(self, images: tf.Tensor, features: tf.Tensor) -> list[tf.Tensor]:
+    def _logits(self, images: Tensor, features: Tensor) -> list[Tensor]:
         """The discriminator's maps of logits, each `[B, rows, columns, 1]`."""
-        inputs = [tf.convert_to_tensor(x) for x in (images, features)]
-        return tf.nest.flatten(self.model(inputs, training=True))
+        inputs = [ops.convert_to_tensor(x) for x in (images, features)]
+        return keras.tree.flatten(self.model(inputs, training=True))
 
-    def _relativistic_loss(
-        self, preferred: tf.Tensor, other: tf.Tensor, features: tf.Tensor
-    ) -> tf.Tensor:
+    def _relativistic_loss(self, preferred: Tensor, other: Tensor, features: Tensor) -> Tensor:
         """Softplus of the other images' logits minus the preferred ones', `[B]`."""
         pairs = zip(*(self._logits(x, features) for x in (preferred, other)), strict=True)
-        means = [tf.reduce_mean(tf.nn.softplus(b - a), (1, 2, 3)) for a, b in pairs]
-        return tf.add_n(means) / len(means)
+        means = [ops.mean(ops.softplus(b - a), (1, 2, 3)) for a, b in pairs]
+        return functools.reduce(operator.add, means) / len(means)
 
-    def _gradient_norm(self, images: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+    def _gradient_norm(self, images: Tensor, features: Tensor) -> Tensor:
         """Squared norm of the gradient of the logits with respect to the pixels, `[B]`."""
-        with tf.GradientTape() as tape:
-            tape.watch(images)
+
+        def total(images: Tensor) -> Tensor:
             # Divided by the square root of their number, as for independent logits.
             sums = [
-                tf.reduce_sum(x) / math.sqrt(x.shape[1] * x.shape[2])
+                ops.sum(x) / math.sqrt(x.shape[1] * x.shape[2])
                 for x in self._logits(images, features)
             ]
-            total = tf.add_n(sums)
-        return tf.reduce_sum(tf.square(tape.gradient(total, images)), (1, 2, 3))
+            return functools.reduce(operator.add, sums)
+
+        gradient = input_gradient(total, ops.convert_to_tensor(images))
+        return ops.sum(ops.square(gradient), (1, 2, 3))

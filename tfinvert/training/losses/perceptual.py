@@ -1,11 +1,14 @@
 """Perceptual loss: distance in the layers of a fixed network (Johnson et al. 2016, Zhang et al.
 2018)."""
 
+import functools
+import operator
 from collections.abc import Callable
 
 import keras
-import tensorflow as tf
+from keras import ops
 
+from tfinvert.common.backend import Tensor
 from tfinvert.errors import InputError
 from tfinvert.features.applications import build_layer_model, load_keras_model
 from tfinvert.features.squeezenet import ALIASES
@@ -16,9 +19,7 @@ from tfinvert.networks.weights import squeezenet as squeezenet_weights
 _FORMATS = "alexnet/LAYER+…, squeezenet/LAYER+… or FILE.keras/LAYER+…"
 
 
-def perceptual_loss(
-    size: tuple[int, int], layers: str = ""
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def perceptual_loss(size: tuple[int, int], layers: str = "") -> Callable[[Tensor, Tensor], Tensor]:
     """Creates a loss that compares a fixed network's activations.
 
     The distances of several layers (`lpips.layer_distance`, unweighted) are summed. A user's model
@@ -37,10 +38,11 @@ def perceptual_loss(
         return LPIPS(size)
     model = _build_model(size, layers)
 
-    def loss(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
+    def loss(images: Tensor, reconstructions: Tensor) -> Tensor:
         pairs = zip(*(_activations(model, x) for x in (images, reconstructions)), strict=True)
-        return tf.add_n([layer_distance(one, other) for one, other in pairs])
+        return functools.reduce(operator.add, (layer_distance(*pair) for pair in pairs))
 
+    loss.variables = model.variables
     return loss
 
 
@@ -70,5 +72,5 @@ def _build_model(size: tuple[int, int], layers: str) -> keras.Model:
     return build_layer_model(prefix, model, names, size)
 
 
-def _activations(model: keras.Model, images: tf.Tensor) -> list[tf.Tensor]:
-    return [tf.cast(x, tf.float32) for x in tf.nest.flatten(model(images, training=False))]
+def _activations(model: keras.Model, images: Tensor) -> list[Tensor]:
+    return [ops.cast(x, "float32") for x in keras.tree.flatten(model(images, training=False))]

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 
-import tensorflow as tf
+from keras import ops
 
+from tfinvert.common.backend import Tensor
 from tfinvert.errors import InputError
-from tfinvert.metrics import SSIM_WINDOW
+from tfinvert.metrics import SSIM_WINDOW, ssim_per_image
 
 Size = tuple[int, int]
-Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def mse(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
+def mse(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Computes the mean squared error of each image, the paper's loss.
 
     The paper sums over pixels; the mean is comparable between image sizes.
@@ -23,10 +24,10 @@ def mse(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
     Returns:
       `[B]`.
     """
-    return tf.reduce_mean(tf.square(reconstructions - images), axis=(1, 2, 3))
+    return ops.mean(ops.square(reconstructions - images), axis=(1, 2, 3))
 
 
-def mae(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
+def mae(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Computes the mean absolute error of each image.
 
     Its optimum is the conditional median of each pixel, that of `mse` the conditional mean.
@@ -38,7 +39,7 @@ def mae(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
     Returns:
       `[B]`.
     """
-    return tf.reduce_mean(tf.abs(reconstructions - images), axis=(1, 2, 3))
+    return ops.mean(ops.abs(reconstructions - images), axis=(1, 2, 3))
 
 
 def make_mse(size: Size, layers: str = "") -> Loss:
@@ -70,7 +71,7 @@ def ssim_loss(size: Size, layers: str = "") -> Loss:
             f"Received: {size[0]}×{size[1]}"
         )
 
-    def loss(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
-        return 1.0 - tf.image.ssim(images, reconstructions, max_val=1.0)
+    def loss(images: Tensor, reconstructions: Tensor) -> Tensor:
+        return 1.0 - ssim_per_image(images, reconstructions)
 
     return loss

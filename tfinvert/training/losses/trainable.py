@@ -5,8 +5,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from tfinvert.common.backend import Tensor
 from tfinvert.networks.common import Feature
 from tfinvert.training.gradient_clipping import GradientClipper
 from tfinvert.training.settings import Settings
@@ -32,7 +33,7 @@ class TrainableLoss(abc.ABC):
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
     clipper: GradientClipper
-    mean_loss: tf.Variable
+    mean_loss: keras.Variable
 
     def build(self, feature: Feature, settings: Settings) -> None:
         """Creates model, optimiser and variables; call it in a strategy's scope, after seeding."""
@@ -41,12 +42,10 @@ class TrainableLoss(abc.ABC):
         self.clipper = GradientClipper(
             settings.clip_norm, settings.spike_threshold, settings.precision == "float16"
         )
-        self.mean_loss = tf.Variable(0.0, trainable=False)
+        self.mean_loss = keras.Variable(0.0, trainable=False, dtype="float32")
 
     @abc.abstractmethod
-    def __call__(
-        self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor
-    ) -> tf.Tensor:
+    def __call__(self, images: Tensor, reconstructions: Tensor, features: Tensor) -> Tensor:
         """Computes the inverter's loss.
 
         Args:
@@ -59,9 +58,7 @@ class TrainableLoss(abc.ABC):
         """
 
     @abc.abstractmethod
-    def model_loss(
-        self, images: tf.Tensor, reconstructions: tf.Tensor, features: tf.Tensor
-    ) -> tf.Tensor:
+    def model_loss(self, images: Tensor, reconstructions: Tensor, features: Tensor) -> Tensor:
         """Computes the model's loss; arguments and result as in `__call__`."""
 
     @abc.abstractmethod
@@ -85,11 +82,12 @@ class TrainableLoss(abc.ABC):
         }
         return {self.name: self.model} | {f"{self.name}_{k}": v for k, v in objects.items()}
 
-    def update(self, loss: tf.Tensor) -> None:
+    def update(self, loss: Tensor) -> None:
         """Updates the running mean with the model's loss in a step; call it outside of replicas."""
-        rate = tf.where(self.mean_loss > 0, _MEAN_LOSS_RATE, 1.0)
-        finite = tf.where(tf.math.is_finite(loss), loss, self.mean_loss)
-        self.mean_loss.assign_add(rate * (finite - self.mean_loss))
+        mean = self.mean_loss.value
+        rate = ops.where(mean > 0, _MEAN_LOSS_RATE, 1.0)
+        finite = ops.where(ops.isfinite(loss), loss, mean)
+        self.mean_loss.assign(mean + rate * (finite - mean))
 
     def is_finite(self) -> bool:
         """Returns whether all weights of the model are finite."""
@@ -97,5 +95,5 @@ class TrainableLoss(abc.ABC):
 
     def log_values(self) -> dict[str, float]:
         """Returns the model's mean loss and its clipper's values, for the history."""
-        values = {"loss": float(self.mean_loss.numpy())} | self.clipper.log_values()
+        values = {"loss": float(self.mean_loss.value)} | self.clipper.log_values()
         return {f"{self.name}_{key}": value for key, value in values.items()}

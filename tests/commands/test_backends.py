@@ -1,0 +1,62 @@
+"""The commands on another Keras backend than TensorFlow."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import skimage.data
+from PIL import Image
+
+from tfinvert.config.registry import COMMANDS
+
+pytest.importorskip("jax")
+
+ROOT = pathlib.Path(__file__).parents[2]
+ARGUMENTS = {
+    "analyze": ["--experiment=layers", "--workdir=run"],
+    "evaluate": ["--inverter=hog-64"],
+    "export": ["--inverter=hog-64", "--output=model"],
+    "reconstruct": ["--inverter=alexnet-conv5-64", "--output=grid.png", "photo.png"],
+    "serve-check": ["--model=model"],
+    "studio": [],
+    "train": ["--feature=hog", "--data=photos", "--steps=1", "--workdir=run"],
+}
+
+# All commands in one process, without TensorFlow.
+PROGRAM = """
+import json, sys
+sys.modules["tensorflow"] = None
+from tests.programs import run
+finished = {}
+for name, arguments in json.loads(sys.argv[1]).items():
+    process = run("tfinvert", name, *arguments)
+    finished[name] = process.returncode, process.stdout, process.stderr
+print(json.dumps(finished))
+"""
+
+
+def test_commands_on_jax_work_or_require_tensorflow(tmp_path):
+    Image.fromarray(skimage.data.chelsea()).save(tmp_path / "photo.png")
+    finished = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(ARGUMENTS)],
+        cwd=tmp_path,
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr
+    outcomes = json.loads(finished.stdout.splitlines()[-1])
+    for name, (status, _, stderr) in outcomes.items():
+        if COMMANDS[name].any_backend:
+            assert status == 0, stderr
+        else:
+            assert status == 2
+            assert stderr == (
+                f"error: tfinvert {name} requires the TensorFlow backend; unset KERAS_BACKEND or "
+                "set it to tensorflow. Received: KERAS_BACKEND=jax\n"
+            )
+    assert {name for name in COMMANDS if not COMMANDS[name].quick} == {*ARGUMENTS}
+    assert Image.open(tmp_path / "grid.png").size > (128, 256)

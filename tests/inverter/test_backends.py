@@ -1,0 +1,39 @@
+"""Inverters on JAX, without TensorFlow, against the same inverters on TensorFlow."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.inverter import results_by_backend
+
+pytest.importorskip("jax")
+
+ROOT = str(pathlib.Path(__file__).parents[2])
+FAST = ["lbp-64"]
+SLOW = ["hog-64", "alexnet-conv1-64", "hog-samples-64", "sift-64"]
+
+
+@pytest.mark.parametrize("names", [FAST, pytest.param(SLOW, marks=pytest.mark.slow)], ids=" ".join)
+def test_jax_gives_the_results_of_tensorflow(names, tmp_path):
+    expected = {
+        f"{name}/{quantity}": value
+        for name in names
+        for quantity, value in results_by_backend.compute(name).items()
+    }
+    files = tmp_path / "tensorflow.npz", tmp_path / "jax.npz"
+    np.savez(files[0], **expected)
+    finished = subprocess.run(
+        [sys.executable, results_by_backend.__file__, *files],
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr
+    with np.load(files[1]) as found:
+        assert {*found} == {*expected}
+        for key, values in expected.items():
+            np.testing.assert_allclose(found[key], values, atol=1e-4, rtol=1e-4, err_msg=key)

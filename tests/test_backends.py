@@ -1,0 +1,60 @@
+"""Features, metrics and losses on JAX, without TensorFlow, have the values of TensorFlow."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests import results_by_backend
+from tests.programs import ROOT
+
+pytest.importorskip("jax")
+
+FAST = ("lbp:cell_size=8@48x57",)
+SLOW = (
+    "lbp@64x64",
+    "lbp:cell_size=40@64x64",
+    "hog@64x64",
+    "hog:cell_size=5,color=true@51x60",
+    "alexnet/conv2@64x64",
+    "squeezenet/fire3@64x64",
+    "sift@64x64",
+    "skimage_lbp@64x64",
+    "metrics",
+    "losses",
+    "adversarial",
+)
+
+
+@pytest.mark.parametrize("cases", [FAST, pytest.param(SLOW, marks=pytest.mark.slow)], ids=len)
+def test_jax_has_the_values_of_tensorflow(cases, photos, tmp_path):
+    images = photos[:6]
+    noise = np.random.default_rng(0).normal(0, 0.1, images.shape)
+    others = (images[::-1] * 0.2 + images * 0.8 + noise).astype(np.float32)
+    np.savez(tmp_path / "given.npz", images=images, others=others)
+    expected = {case: results_by_backend.compute(case, images, others) for case in cases}
+    finished = subprocess.run(
+        [sys.executable, "-m", "tests.results_by_backend", tmp_path, *cases],
+        env=os.environ
+        | {
+            "KERAS_BACKEND": "jax",
+            "JAX_PLATFORMS": "cpu",
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    for case in cases:
+        with np.load(tmp_path / f"{case.replace('/', '_')}.npz") as found:
+            assert {*found} == {*expected[case]}
+            for name, values in expected[case].items():
+                # Rounding decides between two orientations of HOG that are equally near.
+                share = 0.005 if case.startswith("hog") else 0
+                differs = np.abs(found[name] - values) > 1e-4 + 1e-4 * np.abs(values)
+                largest = np.abs(found[name] - values).max()
+                assert np.isfinite(values).all() and values.any()
+                assert differs.mean() <= share, f"{case}: {name}, {largest}"
