@@ -166,7 +166,7 @@ def bomb():
         ),
         ({"strategy": "mirrored", "batch_size": 8, "jit": "on"}, "--jit=on supports one device"),
         ({"data": "folder:nowhere"}, "no such folder: nowhere"),
-        ({"data": "camera"}, "data must be photos, folder:PATH or tfds:NAME"),
+        ({"data": "camera"}, "data must be photos, folder:PATH, tfds:NAME"),
         ({"data": "tfds:no_such_data_set"}, "TFDS data set 'no_such_data_set'"),
         ({"validation_data": "folder:nowhere"}, "no such folder: nowhere"),
         ({"init_from": "nowhere"}, "no inverter at nowhere"),

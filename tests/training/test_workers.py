@@ -11,11 +11,11 @@ import socket
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tfinvert
 from tfinvert.runs.training import TrainingRun, run_training
@@ -92,39 +92,27 @@ def test_one_process_is_a_group_of_one():
         group.check_agreement({"steps": 1})
 
 
-HASTY = Timeouts(connect=20.0, heartbeat=30.0, grace=0.5)
+HASTY = Timeouts(connect=20.0, grace=0.5)
 
 
 class Cluster:
-    """Workers in threads. Instead of ending the process they set the result of a future."""
+    """Workers in threads, which meet as the processes of a run do."""
 
     def __init__(self, count):
         self.addresses = free_addresses(count)
-        self.failures = [concurrent.futures.Future() for _ in range(count)]
         self.pool = concurrent.futures.ThreadPoolExecutor(count)
 
     def name(self, index):
         return f"worker {index} ({self.addresses[index]})"
 
     def connect(self, tasks=None, facts=None, timeouts=HASTY):
-        """Starts workers; `facts` and `timeouts` may be lists, one for each worker."""
+        """Starts workers; `facts` may be a list, one for each worker."""
         tasks = tasks or [
-            read_tf_config(tf_config(self.addresses, index)) for index in range(len(self.failures))
+            read_tf_config(tf_config(self.addresses, index)) for index in range(len(self.addresses))
         ]
         facts = facts or [{"steps": 1}] * len(tasks)
-        if isinstance(timeouts, Timeouts):
-            timeouts = [timeouts] * len(tasks)
-
-        def one(order):
-            def fail(line, status):
-                self.failures[order].set_result((line, status))
-
-            return connect_workers(tasks[order], facts[order], timeouts[order], fail)
-
-        return [self.pool.submit(one, order) for order in range(len(tasks))]
-
-    def call(self, groups, function):
-        return [self.pool.submit(function, group) for group in groups]
+        pairs = zip(tasks, facts, strict=True)
+        return [self.pool.submit(connect_workers, *pair, timeouts) for pair in pairs]
 
 
 def results(futures):
@@ -135,42 +123,13 @@ def errors(futures):
     return [str(future.exception(timeout=20)) for future in futures]
 
 
-def test_workers_communicate_and_leave_together():
+def test_workers_meet():
     cluster = Cluster(3)
     groups = results(cluster.connect())
     assert [group.shard for group in groups] == [(0, 3), (1, 3), (2, 3)]
-    for _ in range(3):
-        gathered = results(cluster.call(groups, lambda group: group.all_gather({"i": group.index})))
-        assert gathered == [[{"i": 0}, {"i": 1}, {"i": 2}]] * 3
-    assert results(cluster.call(groups, lambda g: g.broadcast(lambda: g.index))) == [0] * 3
-    assert results(cluster.call(groups, lambda group: group.should_stop(False))) == [False] * 3
-    slow = threading.Event()
-
-    def leave(group):
-        with group:
-            if group.is_chief:
-                slow.wait()
-        return time.monotonic()
-
-    left = cluster.call(groups, leave)
-    time.sleep(0.5)
-    assert not any(future.done() for future in left)  # the others wait for the chief
-    begin = time.monotonic()
-    slow.set()
-    assert min(results(left)) >= begin
-    time.sleep(0.2)
-    assert not any(failure.done() for failure in cluster.failures)
-
-
-def test_a_request_to_stop_stops_all():
-    cluster = Cluster(3)
-    groups = results(cluster.connect())
-    stops = cluster.call(groups, lambda group: group.should_stop(group.index == 2))
-    assert results(stops) == [True] * 3
-    with contextlib.suppress(SystemExit), groups[1]:
-        raise SystemExit(143)
-    time.sleep(0.2)
-    assert not any(failure.done() for failure in cluster.failures)
+    assert groups[1].name(2) == cluster.name(2)
+    for address in cluster.addresses:  # the ports are free again, for TensorFlow
+        socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))).close()
 
 
 def test_different_flags_are_reported_by_all():
@@ -180,11 +139,6 @@ def test_different_flags_are_reported_by_all():
     assert len({*messages}) == 1
     rule = "all workers must have the same flags, data and library versions. Received on "
     assert f"{rule}{cluster.name(2)}: seed=None (chief: 0), steps=2 (chief: 1)" in messages[0]
-    groups = results(cluster.connect())
-    messages = errors(
-        cluster.call(groups, lambda group: group.check_agreement({"images": 3 + group.index % 2}))
-    )
-    assert {*messages} == {f"{rule}{cluster.name(1)}: images=4 (chief: 3)"}
 
 
 def test_different_clusters_are_reported_by_all():
@@ -241,50 +195,6 @@ def test_a_port_in_use_is_one_line():
     assert "\n" not in message
 
 
-CONNECT = """
-import sys, time
-from tfinvert.training.workers import connect_workers, read_tf_config
-connect_workers(read_tf_config(sys.argv[1]), {"steps": 1})
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("lost", [0, 1])
-def test_a_killed_worker_ends_the_others(lost):
-    cluster = Cluster(3)
-    configs = [tf_config(cluster.addresses, index) for index in range(3)]
-    with subprocess.Popen([sys.executable, "-c", CONNECT, configs.pop(lost)], cwd=ROOT) as process:
-        results(cluster.connect([read_tf_config(config) for config in configs]))
-        process.kill()
-    for failure in cluster.failures[:2]:
-        line, status = failure.result(timeout=10)
-        assert f"{cluster.name(lost)} has disconnected; checkpoints saved so far are kept" in line
-        assert status == EXIT_WORKER_LOST
-
-
-def test_a_silent_worker_ends_the_others():
-    cluster = Cluster(3)
-    quick = dataclasses.replace(HASTY, heartbeat=1.0)
-    # The last worker sends a heartbeat every 50 s only.
-    results(cluster.connect(timeouts=[quick, quick, dataclasses.replace(HASTY, heartbeat=300.0)]))
-    begin = time.monotonic()
-    for index in (0, 1):
-        line, status = cluster.failures[index].result(timeout=10)
-        assert f"{cluster.name(2)} has sent no heartbeat for 1 s" in line
-        assert status == EXIT_WORKER_LOST
-    assert 0.5 < time.monotonic() - begin < 8
-
-
-def test_the_error_of_one_worker_is_reported_by_the_others():
-    cluster = Cluster(3)
-    groups = results(cluster.connect())
-    with pytest.raises(tfinvert.InputError), groups[1]:
-        raise tfinvert.InputError("no such image")
-    for index in (0, 2):
-        failure = cluster.failures[index].result(timeout=20)
-        assert failure == (f"{cluster.name(1)}: no such image", 2)
-
-
 # Tests with real processes.
 
 RUN = {"feature": "hog", "data": "photos", "image_size": 32}
@@ -307,7 +217,7 @@ class Processes:
         return [
             subprocess.Popen(
                 # SIGKILL, as a process that hangs in TensorFlow ignores other signals.
-                ["timeout", "-s", "KILL", "150", sys.executable]
+                ["timeout", "-s", "KILL", "300", sys.executable]
                 + [str(ROOT / "recipes" / "train_inverter.py"), *self.flags]
                 + ["--strategy=multi_worker", "--workdir=run"],
                 cwd=self.place / str(index),
@@ -337,7 +247,7 @@ class Processes:
 
 
 def end(started):
-    outputs = [process.communicate(timeout=160) for process in started]
+    outputs = [process.communicate(timeout=310) for process in started]
     return [process.returncode for process in started], [err for _, err in outputs]
 
 
@@ -395,6 +305,81 @@ def test_stopped_and_killed_two_go_on_and_train_what_one_does(tmp_path, alone):
     statuses, errors = end(processes.start())
     assert statuses == [0, 0], errors
     assert_equals(processes, alone)
+
+
+@pytest.mark.slow
+def test_a_silent_worker_ends_the_others(tmp_path):
+    processes = Processes(tmp_path, 2, steps=100_000)
+    started = processes.start()
+    processes.kill(started, 1, after=2, number=signal.SIGSTOP)
+    _, error = started[0].communicate(timeout=100)
+    (inner,) = pathlib.Path(f"/proc/{started[1].pid}/task").glob("*/children")
+    os.kill(int(inner.read_text()), signal.SIGKILL)
+    end(started[1:])
+    last = error.splitlines()[-1]
+    assert started[0].returncode == EXIT_WORKER_LOST, error
+    assert last.startswith("error: worker 1 (127.0.0.1:") and "has disconnected" in last
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_the_error_of_one_worker_ends_the_others(tmp_path):
+    processes = Processes(tmp_path, 2, data="folder:images", validation_data="photos")
+    (tmp_path / "0" / "images").mkdir()
+    for number in range(3):
+        Image.new("RGB", (40, 40), (99 * number, 0, 0)).save(
+            tmp_path / "0" / "images" / f"{number}.png"
+        )
+    statuses, errors = end(processes.start())
+    assert statuses == [EXIT_WORKER_LOST, 2], errors
+    last = [error.splitlines()[-1] for error in errors]
+    assert last[0].startswith("error: worker 1 (127.0.0.1:") and "has disconnected" in last[0]
+    assert last[1] == "error: no such folder: images"
+
+
+# What `connect_workers` adds to TensorFlow, which these workers use alone.
+TENSORFLOW_ALONE = """
+import tensorflow as tf
+strategy = tf.distribute.MultiWorkerMirroredStrategy()
+total = tf.function(lambda: strategy.run(
+    lambda: tf.distribute.get_replica_context().all_reduce("sum", tf.ones(3))))
+print("started", flush=True)
+total()
+print("trained", flush=True)
+"""
+
+
+def start_alone(config):
+    return subprocess.Popen(
+        [sys.executable, "-c", TENSORFLOW_ALONE],
+        env=os.environ | {"TF_CONFIG": config},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_tensorflow_alone_waits_in_silence_for_a_worker_that_does_not_start():
+    addresses = free_addresses(2)
+    with start_alone(tf_config(addresses, 0)) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate(timeout=60)
+        process.kill()
+    output, error = process.communicate()
+    assert "started" not in output
+    assert addresses[1] not in error
+
+
+@pytest.mark.slow
+def test_tensorflow_alone_does_not_say_that_clusters_differ():
+    addresses = free_addresses(2)
+    configs = tf_config(addresses, 0), tf_config([*addresses, "127.0.0.1:9"], 1)
+    processes = [*map(start_alone, configs)]
+    outputs = [process.communicate(timeout=160) for process in processes]
+    for output, error in outputs:
+        assert "started" in output and "trained" not in output
+        assert "TF_CONFIG" not in error and "that group has size" in error
 
 
 def manifest():

@@ -1,13 +1,15 @@
 """Mixtures: several sources, each with a fixed share of the training images."""
 
+from __future__ import annotations
+
 import dataclasses
 import fractions
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from tfinvert.config.choices import MIXTURE_FORMAT
 from tfinvert.data.augmentation import RandomAugmentation, Size
@@ -15,6 +17,9 @@ from tfinvert.data.image_cache import DecodedImageCache
 from tfinvert.data.shuffling import shuffled_indices
 from tfinvert.data.sources import Source, compute_digest
 from tfinvert.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 MAX_CYCLE = 1000
 # Types of the options of a part, which are `Settings` of the same name.

@@ -65,13 +65,14 @@ def _make_multi_worker(facts: Mapping[str, Any]) -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
         resolver.group = group
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except (tf.errors.OpError, RuntimeError) as error:
-        with group:  # reports the error to the other workers
-            raise InputError(
-                "TensorFlow cannot start its workers; check the addresses in TF_CONFIG. Received: "
-                f"{first_line(error)}"
-            ) from error
+        raise InputError(
+            "TensorFlow cannot start its workers; check the addresses in TF_CONFIG. Received: "
+            f"{first_line(error)}"
+        ) from error
+    group.start(strategy)
+    return strategy
 
 
 def scope(strategy: tf.distribute.Strategy | None) -> contextlib.AbstractContextManager[Any]:

@@ -1,9 +1,10 @@
 """Coordinates the processes of a multi-worker run.
 
-TensorFlow's collectives carry the gradients, but they wait forever for a worker that never starts,
-and their errors do not say which worker has died. Therefore every worker also keeps a TCP
-connection to the first one, the chief, at the chief's own address: the listening socket is closed
-before TensorFlow's server binds the port.
+TensorFlow's collective operations carry gradients and messages, and end when a worker has died or
+is silent. But TensorFlow waits without a message for a worker that does not start, reports
+different clusters only as an internal error, and compares no flags. Therefore the workers first
+meet at the address of the first one, the chief, over TCP connections that are closed before
+TensorFlow's server binds the port.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ import contextlib
 import dataclasses
 import json
 import os
-import queue
+import re
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Container, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tfinvert.errors import InputError, Interrupted, first_line
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 EXIT_WORKER_LOST = 75  # exit status of the remaining workers: EX_TEMPFAIL, "try again later"
 _MAX_MESSAGE_BYTES = 1 << 20
 _REPORT_INTERVAL = 30.0  # seconds between lines about missing workers
 _FORMAT = '{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}'
+_TASK = re.compile(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +40,10 @@ class Timeouts:
 
     Attributes:
       connect: for all workers to start.
-      heartbeat: silence after which a worker counts as lost.
-      grace: for a process to exit with its own error after another worker has failed.
+      grace: for an answer, and for a process to report an error that it shares with others.
     """
 
     connect: float = 600.0
-    heartbeat: float = 30.0
     grace: float = 5.0
 
 
@@ -180,35 +184,32 @@ class WorkerGroup:
 
 
 class ConnectedWorkerGroup(WorkerGroup):
-    """Several connected processes, as `connect_workers` returns them.
+    """Several processes that TensorFlow connects; call `start` when it has done so.
 
     Args:
       task: the task of this process.
-      connections: open connections by task index: the chief's to all others, any other worker's to
-        the chief.
-      timeouts: time limits.
-      on_failure: called with an error line and an exit status when another worker has failed; by
-        default it prints the line and ends the process.
     """
 
-    def __init__(
-        self,
-        task: TaskSpec,
-        connections: Mapping[int, _Connection],
-        timeouts: Timeouts = DEFAULT_TIMEOUTS,
-        on_failure: Callable[[str, int], None] | None = None,
-    ):
-        self._task, self._connections, self._timeouts = task, connections, timeouts
-        self._on_failure = on_failure or _end_process
+    def __init__(self, task: TaskSpec):
+        self._task, self._stopped = task, False
         self.index, self.size = task.index, len(task.tasks)
-        self._inbox: dict[int, queue.SimpleQueue[Any]] = {
-            index: queue.SimpleQueue() for index in connections
-        }
-        self._leaving = threading.Event()  # set when failures of others no longer matter
-        self._failed = threading.Lock()  # held from the first failure on
-        for index in connections:
-            threading.Thread(target=self._receive_all, args=(index,), daemon=True).start()
-        threading.Thread(target=self._send_heartbeats, daemon=True).start()
+
+    def start(self, strategy: tf.distribute.Strategy) -> None:
+        """Uses the collective operations of a strategy from now on."""
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+        def gather(text: tf.Tensor) -> tf.Tensor:
+            # A copy, which has the replica's device.
+            return strategy.run(lambda: context().all_gather(tf.identity(text), axis=0))
+
+        @tf.function(input_signature=[tf.TensorSpec([], tf.float32)])
+        def add(number: tf.Tensor) -> tf.Tensor:
+            return strategy.run(lambda: context().all_reduce("sum", tf.identity(number)))
+
+        self._strategy, self._gather, self._add = strategy, gather, add
 
     def name(self, index: int) -> str:
         """Returns a worker's name and address, for messages."""
@@ -216,97 +217,64 @@ class ConnectedWorkerGroup(WorkerGroup):
 
     def all_gather(self, value: Any) -> list[Any]:
         """Returns the JSON values that all workers passed, in their order; blocks until then."""
-        if not self.is_chief:
-            self._send({"value": value})
-            return self._inbox[0].get()
-        values = [value, *(self._inbox[index].get() for index in sorted(self._connections))]
-        self._send({"value": values})
-        return values
+        line = json.dumps(value).encode() + b"\n"
+        # Collective operations support no bytes.
+        text = self._call(self._gather, np.frombuffer(line, np.uint8).astype(np.int32))
+        lines = text.astype(np.uint8).tobytes().splitlines()
+        return [json.loads(line) for line in lines[:: len(lines) // self.size]]
 
     def should_stop(self, requested: bool) -> bool:
         """Returns whether any worker requested to stop; if so, each must then exit by itself."""
-        stop = super().should_stop(requested)
-        if stop:
-            self._leave()
-        return stop
+        # One operation, without JSON, as this is called at every step.
+        self._stopped = bool(self._call(self._add, np.float32(requested)) > 0)
+        return self._stopped
+
+    def _call(self, operation: Callable[..., Any], value: np.ndarray) -> np.ndarray:
+        return self._strategy.experimental_local_results(operation(value))[0].numpy()
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if self._leaving.is_set():
-            return
+        try:
+            if error is None or (self._stopped and isinstance(error, Interrupted)):
+                self.all_gather(None)  # the chief may still be saving
+        except Exception as failure:
+            if self.is_chief or error is not None:
+                return  # its work is complete
+            error = failure
+        problem = self._describe_loss(error)
+        if problem:
+            _end_process(problem, EXIT_WORKER_LOST)
+
+    def _describe_loss(self, error: BaseException | None) -> str | None:
+        """Describes the loss of a worker if it is the cause of an error."""
+        while error is not None and not _is_loss(error):
+            error = error.__cause__ or error.__context__
         if error is None:
-            self.all_gather(None)
-            self._leave()
-            return
-        if not isinstance(
-            error, InputError | Interrupted | OSError | KeyboardInterrupt | SystemExit
-        ):
-            # Possibly a consequence, such as a collective that lost a worker: the message of the
-            # worker that failed first should arrive before this one.
-            self._leaving.wait(self._timeouts.grace)
-        line = "interrupted" if isinstance(error, KeyboardInterrupt) else first_line(error)
-        if isinstance(error, SystemExit):
-            line = f"ended with status {error.code}"
-        status = 2 if isinstance(error, InputError | OSError) else EXIT_WORKER_LOST
-        self._leaving.set()
-        self._send({"error": f"{self.name(self.index)}: {line}", "status": status})
-
-    def _leave(self) -> None:
-        self._leaving.set()
-        self._send({"leaving": True})
-
-    def _send(self, message: Mapping[str, Any], exclude: int | None = None) -> None:
-        for index, connection in self._connections.items():
-            if index != exclude:
-                with contextlib.suppress(OSError):  # `_receive_all` notices a closed connection
-                    connection.send(message)
-
-    def _receive_all(self, index: int) -> None:
-        """Handles one worker's messages until it leaves or fails."""
-        with contextlib.closing(self._connections[index]) as connection:
-            connection.set_timeout(self._timeouts.heartbeat)
-            while True:
-                try:
-                    message = connection.receive()
-                except TimeoutError:
-                    seconds = self._timeouts.heartbeat
-                    return self._lost(index, f"has sent no heartbeat for {seconds:.0f} s")
-                except (OSError, ValueError):
-                    return self._lost(index, "has disconnected")
-                if "value" in message:
-                    self._inbox[index].put(message["value"])
-                elif "error" in message:
-                    # This process may fail for the same reason, with a better message of its own.
-                    time.sleep(self._timeouts.grace)
-                    return self._fail(message["error"], message["status"], index)
-                elif "leaving" in message:
-                    return None
-
-    def _lost(self, index: int, problem: str) -> None:
-        line = (
-            f"{self.name(index)} {problem}; checkpoints saved so far are kept; run the same "
-            "command on every worker to resume"
+            return None
+        names = {f"{job} {index}" for job, index in _TASK.findall(str(error))}
+        lost = [
+            self.name(index)
+            for index, (name, _) in enumerate(self._task.tasks)
+            if name in names and index != self.index
+        ]
+        return (
+            f"{', '.join(lost) or 'a worker'} has disconnected; checkpoints saved so far are kept; "
+            "run the same command on every worker to resume"
         )
-        self._fail(line, EXIT_WORKER_LOST, index)
 
-    def _fail(self, line: str, status: int, index: int) -> None:
-        """Passes a worker's failure on to the other workers and ends this process."""
-        if self._leaving.is_set() or not self._failed.acquire(blocking=False):
-            return
-        self._send({"error": line, "status": status}, exclude=index)
-        self._on_failure(line, status)
 
-    def _send_heartbeats(self) -> None:
-        while not self._leaving.wait(self._timeouts.heartbeat / 6):
-            self._send({"heartbeat": True})
+def _is_loss(error: BaseException) -> bool:
+    """Returns whether a collective operation failed because a worker was lost."""
+    import tensorflow as tf
+
+    signs = "Collective ops is aborted", "remote target /job:"
+    return isinstance(error, tf.errors.OpError) and any(sign in str(error) for sign in signs)
 
 
 class _Connection:
     """Exchanges JSON objects over a socket, one per line."""
 
     def __init__(self, connection: socket.socket):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket, self._reader = connection, connection.makefile("rb")
-        self._lock = threading.Lock()
 
     def set_timeout(self, seconds: float) -> None:
         """Limits the time of each following `send` and `receive`."""
@@ -314,8 +282,7 @@ class _Connection:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Sends an object."""
-        with self._lock:
-            self._socket.sendall(json.dumps(message).encode() + b"\n")
+        self._socket.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> dict[str, Any]:
         """Returns the next object.
@@ -342,15 +309,13 @@ def connect_workers(
     task: TaskSpec,
     facts: Mapping[str, Any],
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
-    on_failure: Callable[[str, int], None] | None = None,
 ) -> ConnectedWorkerGroup:
-    """Connects the workers and checks that they agree; blocks until all have started.
+    """Waits until all workers have started, and checks that they agree.
 
     Args:
       task: the task of this process, from `read_tf_config`.
       facts: JSON values that must be equal on all workers.
       timeouts: time limits.
-      on_failure: see `ConnectedWorkerGroup`.
 
     Raises:
       InputError: clusters or facts differ, the port is in use, or a worker does not start in time.
@@ -361,11 +326,11 @@ def connect_workers(
     if task.index:
         with _listen(task):  # for the error: TensorFlow's does not name the port
             pass
-        connections = {0: _connect_to_chief(task, hello, deadline, timeouts)}
+        _connect_to_chief(task, hello, deadline, timeouts)
     else:
         with _listen(task) as listener:
-            connections = _accept_workers(listener, task, hello, deadline, timeouts)
-    return ConnectedWorkerGroup(task, connections, timeouts, on_failure)
+            _accept_workers(listener, task, hello, deadline, timeouts)
+    return ConnectedWorkerGroup(task)
 
 
 def _listen(task: TaskSpec) -> socket.socket:
@@ -386,14 +351,14 @@ def _accept_workers(
     own: dict[str, Any],
     deadline: float,
     timeouts: Timeouts,
-) -> dict[int, _Connection]:
-    """Accepts the other workers' connections on the chief; returns them by task index."""
-    connections: dict[int, _Connection] = {}
+) -> None:
+    """Waits on the chief for the other workers, and answers them."""
+    found: set[int] = set()
     accepted: list[_Connection] = []
     problem = None
     reporter = _WaitReporter()
-    while len(connections) + 1 < len(task.tasks):
-        missing = [task.name(i) for i in range(1, len(task.tasks)) if i not in connections]
+    while len(found) + 1 < len(task.tasks):
+        missing = [task.name(i) for i in range(1, len(task.tasks)) if i not in found]
         if time.monotonic() > deadline:
             problem = problem or (
                 f"{', '.join(missing)} did not connect within {timeouts.connect:.0f} s; start all "
@@ -401,25 +366,22 @@ def _accept_workers(
             )
             break
         reporter.report(f"waiting for {', '.join(missing)}")
-        found = _accept_one(listener, timeouts)
-        if found is None:
+        answer = _accept_one(listener, timeouts)
+        if answer is None:
             continue
-        connection, hello = found
+        connection, hello = answer
         accepted.append(connection)
-        disagreement = _describe_disagreement(task, own, hello, connections)
+        disagreement = _describe_disagreement(task, own, hello, found)
         if disagreement and not problem:
             # Workers that connect shortly after receive the problem as well.
             problem = disagreement
             deadline = min(deadline, time.monotonic() + 2 * timeouts.grace)
-        connections.setdefault(hello["index"], connection)
+        found.add(hello["index"])
     for connection in accepted:
-        with contextlib.suppress(OSError):
+        with contextlib.closing(connection), contextlib.suppress(OSError):
             connection.send({"problem": problem})
-            if problem:
-                connection.close()
     if problem:
         raise InputError(problem)
-    return connections
 
 
 def _accept_one(
@@ -444,7 +406,7 @@ def _accept_one(
 
 
 def _describe_disagreement(
-    task: TaskSpec, own: dict[str, Any], hello: dict[str, Any], connections: Mapping[int, Any]
+    task: TaskSpec, own: dict[str, Any], hello: dict[str, Any], found: Container[int]
 ) -> str | None:
     """Describes how a worker's cluster, index or facts conflict with the chief's, if they do."""
     names = [f"{name} ({address})" for name, address in hello["cluster"]]
@@ -454,7 +416,7 @@ def _describe_disagreement(
             f"TF_CONFIG must have the same cluster on every worker. Received: {', '.join(names)} "
             f"on {names[hello['index']]}, {chief} on the chief"
         )
-    if hello["index"] in (0, *connections):
+    if hello["index"] == 0 or hello["index"] in found:
         name = names[hello["index"]]
         return f"TF_CONFIG must have another task on every worker. Received: {name} twice"
     return _describe_difference([own["facts"], hello["facts"]], lambda index: names[hello["index"]])
@@ -479,22 +441,19 @@ def _describe_difference(all_facts: list[dict[str, Any]], name: Callable[[int], 
 
 def _connect_to_chief(
     task: TaskSpec, hello: dict[str, Any], deadline: float, timeouts: Timeouts
-) -> _Connection:
-    """Connects to the chief, retrying until the deadline."""
+) -> None:
+    """Waits for the chief's answer, retrying until the deadline."""
     host, _, port = task.tasks[0][1].rpartition(":")
     address = host.strip("[]"), int(port)
     reporter = _WaitReporter()
     while True:
         try:
             connection = _Connection(socket.create_connection(address, timeout=timeouts.grace))
-            try:
+            with contextlib.closing(connection):
                 # Until all workers have connected, or the chief reports which are missing.
                 connection.set_timeout(max(deadline - time.monotonic(), 0.0) + timeouts.grace)
                 connection.send(hello)
                 answer = connection.receive()
-            except (OSError, ValueError):
-                connection.close()
-                raise
         except (OSError, ValueError) as error:
             if time.monotonic() > deadline:
                 raise InputError(
@@ -505,9 +464,8 @@ def _connect_to_chief(
             time.sleep(0.5)
             continue
         if answer.get("problem"):
-            connection.close()
             raise InputError(answer["problem"])
-        return connection
+        return
 
 
 class _WaitReporter:
@@ -524,7 +482,7 @@ class _WaitReporter:
 
 
 def _end_process(line: str, status: int) -> None:
-    """Ends the process at once, as the main thread may wait in an uninterruptible collective."""
+    """Ends the process at once: TensorFlow's threads may still wait for the lost worker."""
     sys.stderr.write(f"\nerror: {' '.join(line.split())}\n")
     sys.stderr.flush()
     os._exit(status)
