@@ -95,5 +95,5 @@ class TrainableLoss(abc.ABC):
 
     def log_values(self) -> dict[str, float]:
         """Returns the model's mean loss and its clipper's values, for the history."""
-        values = {"loss": float(self.mean_loss.value)} | self.clipper.log_values()
+        values = {"loss": float(self.mean_loss.numpy())} | self.clipper.log_values()
         return {f"{self.name}_{key}": value for key, value in values.items()}
