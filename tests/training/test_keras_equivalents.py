@@ -32,7 +32,7 @@ def test_keras_ema_has_no_warm_up_of_its_decay():
         optimizer.apply([np.full(2, -1, np.float32)], [weight])
     (average,) = [x for x in optimizer.variables if "average" in x.path]
     assert weight.numpy()[0] == 10
-    assert average.numpy()[0] < 0.1  # nearly the initial weight; update_ema's is above 5
+    assert average.numpy()[0] < 1.1  # nearly that after the first step; update_ema's is above 5
     expected = 0.0
     for n in range(1, 11):
         expected += (1 - min(0.999, (1 + n) / (10 + n))) * (n - expected)
@@ -99,12 +99,3 @@ def test_keras_muon_is_ours_for_matrices_but_leaves_convolutions_to_adamw():
     adamw = step_of(keras.optimizers.AdamW(0.01, **decay), shape)
     np.testing.assert_allclose(theirs, adamw, atol=1e-6)
     assert np.abs(ours - theirs).max() > 1e-3
-
-
-def test_weight_decay_of_keras_muon_fails_on_several_devices(two_devices):
-    with two_devices.scope():
-        weight = variable((3, 3))
-        optimizer = keras.optimizers.Muon(0.01)
-        optimizer.build([weight])
-    with pytest.raises(ValueError, match=r"[Rr]eplica"):
-        apply(two_devices, optimizer, weight, np.ones((3, 3), np.float32))

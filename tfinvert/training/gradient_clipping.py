@@ -70,18 +70,18 @@ class GradientClipper:
 
     def update(self, norm: Tensor) -> None:
         """Updates running mean, counter and loss scale with the norm of a step."""
-        finite, limit = ops.isfinite(norm), self._spike_limit()
+        finite, limit, mean = ops.isfinite(norm), self._spike_limit(), self.mean_norm.value
         suppressed = ops.logical_or(ops.logical_not(finite), norm > limit)
         self.num_suppressed.assign_add(ops.cast(suppressed, self.num_suppressed.dtype))
-        limited = ops.where(finite, ops.minimum(norm, limit), self.mean_norm)
-        rate = ops.where(self.mean_norm > 0, _MEAN_NORM_RATE, 1.0)
+        limited = ops.where(finite, ops.minimum(norm, limit), mean)
+        rate = ops.where(mean > 0, _MEAN_NORM_RATE, 1.0)
         if self._loss_scaling:
-            count = ops.where(finite, self._finite_steps + 1, 0)
+            count = ops.where(finite, self._finite_steps.value + 1, 0)
             grow = ops.logical_and(finite, count >= _GROWTH_INTERVAL)
             change = ops.where(finite, ops.where(grow, 2.0, 1.0), 0.5)
-            self.scale.assign(ops.maximum(self.scale * change, 1.0))
+            self.scale.assign(ops.maximum(self.scale.value * change, 1.0))
             self._finite_steps.assign(ops.where(grow, 0, count))
-        self.mean_norm.assign_add(rate * (limited - self.mean_norm))
+        self.mean_norm.assign_add(rate * (limited - mean))
 
     def log_values(self) -> dict[str, float]:
         """Returns the number of suppressed gradients for the history, if there were any."""
@@ -90,4 +90,5 @@ class GradientClipper:
 
     def _spike_limit(self) -> Tensor:
         """The largest norm that is not a spike; infinite before the first step."""
-        return ops.where(self.mean_norm > 0, self._spike_threshold * self.mean_norm, math.inf)
+        mean = self.mean_norm.value
+        return ops.where(mean > 0, self._spike_threshold * mean, math.inf)

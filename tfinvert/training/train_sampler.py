@@ -234,7 +234,7 @@ def make_velocity_loss(
         *computed, noise, time = inputs
         features = feature_tail(computed[0]) if computed else state.feature(images)
         features, mean = state.reconstruct(features, standardization)
-        residual = (resize_batch(images, mean.shape[1:3]) - mean) / state.residual_std
+        residual = (resize_batch(images, mean.shape[1:3]) - mean) / state.residual_std.value
         point, target = flow_matching.interpolant(noise, residual, time)
         fixed = [ops.stop_gradient(each) for each in (point, time, mean, features)]
         predicted = ops.cast(network(fixed, training=True), "float32")

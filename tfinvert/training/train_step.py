@@ -119,7 +119,9 @@ def compile_train_step(
 
     def mean_losses(*batch: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         means = [ops.sum(values) / settings.batch_size for values in losses(*batch)]
-        return means, [x * each.clipper.scale for x, each in zip(means, trainables, strict=True)]
+        return means, [
+            x * each.clipper.scale.value for x, each in zip(means, trainables, strict=True)
+        ]
 
     compute_gradients = engine.gradient_function(
         mean_losses,
@@ -172,7 +174,7 @@ def _clip(
     """Returns a replica's clipped gradients, and the norm of the gradient over all replicas."""
     if not clipper.enabled:
         return gradients, ops.zeros(())
-    gradients = [gradient / clipper.scale for gradient in gradients]
+    gradients = [gradient / clipper.scale.value for gradient in gradients]
     # The norm of the sum over all replicas, so that clipping does not depend on their number. The
     # optimiser sums the clipped gradients.
     norm = engine.global_norm(gradients)
