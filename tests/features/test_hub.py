@@ -13,8 +13,6 @@ from tfinvert.errors import InputError
 
 installed = importlib.util.find_spec("keras_hub") is not None
 needs_hub = pytest.mark.skipif(not installed, reason="keras-hub, the extra hub, is not installed")
-# h5py under NumPy 2, when a model is saved
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 SIDE = 32
 TOKENS = {"hidden_dim": 16, "num_layers": 2, "num_heads": 2}

@@ -8,8 +8,6 @@ from tfinvert import features
 from tfinvert.errors import InputError
 
 PATCH, CHANNELS = 8, 5
-# h5py under NumPy 2, when a model is saved
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 def transformer(height, width, prefix):

@@ -21,10 +21,6 @@ from tfinvert.training.train_step import make_train_step
 SIZE = (34, 40)
 
 
-# Keras writes HDF5 so, under NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
 @pytest.fixture(scope="module")
 def pair(photos):
     """Images, and reconstructions that leave [0, 1], both `[3, 34, 40, 3]`."""
