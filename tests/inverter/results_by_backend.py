@@ -1,6 +1,6 @@
 """Results of shipped inverters, to compare Keras backends.
 
-As a program, `python FILE TENSORFLOW.npz OUTPUT.npz [any_size]`, it works as where TensorFlow is not
+The program, `python FILE TENSORFLOW.npz OUTPUT.npz [any_size]`, works as where TensorFlow is not
 installed.
 """
 
