@@ -159,9 +159,9 @@ def check_layers(variables, output):
 
 
 def check_inverters(variables, output):
-    comparison, version = output.splitlines()
-    assert re.fullmatch(r"Comparison\(400×600 pixels, error=0\.\d+, .*\)", comparison)
-    assert version == "hog@2"
+    comparison, name = output.splitlines()
+    assert comparison.startswith("Comparison(400×600 pixels, error=0.")
+    assert name == "hog@2"
 
 
 def check_analyses(variables, output):

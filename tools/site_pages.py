@@ -144,9 +144,7 @@ def _export_links(tree: ast.Module) -> Iterator[str]:
                 module = modules.get(name, PACKAGE)
                 path = ROOT.joinpath(*module.split("."), name)
                 is_module = path.is_dir() or path.with_suffix(".py").is_file()
-                no_anchor = (
-                    module == PACKAGE or is_module or name.isupper() or name.startswith("_")
-                )
+                no_anchor = module == PACKAGE or is_module or name.isupper() or name.startswith("_")
                 yield f"`{name}`" if no_anchor else f"[`{name}`][{module}.{name}]"
 
 

@@ -28,6 +28,7 @@ ARGUMENTS = {
 # All commands in one process, without TensorFlow.
 PROGRAM = """
 import json, sys
+import absl.app  # whose flags would end with the first program otherwise
 sys.modules["tensorflow"] = None
 from tests.programs import run
 finished = {}

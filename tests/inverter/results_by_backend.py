@@ -1,6 +1,7 @@
-"""Results of shipped inverters, to compare Keras backends: `python FILE TENSORFLOW.npz OUTPUT.npz`.
+"""Results of shipped inverters, to compare Keras backends.
 
-As a program it works as where TensorFlow is not installed.
+The program, `python FILE TENSORFLOW.npz OUTPUT.npz [any_size]`, works as where TensorFlow is not
+installed.
 """
 
 import sys
@@ -11,11 +12,12 @@ import skimage.data
 PHOTO = skimage.data.astronaut()
 
 
-def compute(name, features=None):
+def compute(name, any_size, features=None):
     """Returns the results of a shipped inverter for images of 64×64 pixels, by quantity.
 
     Args:
       name: name of the inverter.
+      any_size: whether to reconstruct images of other sizes too, if the inverter accepts them.
       features: the features to invert; by default those of the images.
     """
     import tfinvert
@@ -33,7 +35,7 @@ def compute(name, features=None):
         results["uncertainty"] = inverter.uncertainty(features)
     if inverter.flow:
         results["samples"] = inverter.sample(features, 2, seed=3, steps=2)
-    if inverter.any_size:
+    if inverter.any_size and any_size:
         pair = inverter.reconstruct([PHOTO[100:170, 200:290], PHOTO[:64, :64]])
         results |= {f"image {i} of a list": image for i, image in enumerate(pair)}
         before, tiling.MAX_TILE_PIXELS = tiling.MAX_TILE_PIXELS, 64 * 64
@@ -42,14 +44,14 @@ def compute(name, features=None):
     return results
 
 
-def main(reference, output):
+def main(reference, output, *any_size):
     """Computes the results of the inverters in a file, from the features in it."""
     results = {}
     with np.load(reference) as file:
         for key in file:
             name, _, quantity = key.partition("/")
             if quantity == "features":
-                found = compute(name, file[key])
+                found = compute(name, bool(any_size), file[key])
                 results |= {f"{name}/{quantity}": value for quantity, value in found.items()}
     np.savez(output, **results)
 
