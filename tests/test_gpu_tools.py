@@ -34,7 +34,6 @@ import pathlib, runpy
 import jax, numpy as np, photograph_arrays, photographs, sift_views, teach_head, train, views
 import jax.numpy as jnp
 from tfinvert import features, load
-from tfinvert.commands import runtime
 
 photographs.write("photos", sorted(pathlib.Path("images").iterdir()), 40, 344)
 flags = "--feature=hog --data=photos --size=32 --min_crop=0.8 --batch=2 --width=0.05 --steps=3"

@@ -63,8 +63,15 @@ def compare(cases, small_photos, folder):
             theirs = dict(file)
         np.testing.assert_allclose(theirs.pop("losses"), losses, rtol=1e-3, err_msg=case)
         assert theirs.keys() == final.keys()
-        for key, value in final.items():
-            np.testing.assert_allclose(theirs[key], value, atol=1e-4, err_msg=f"{case}: {key}")
+        for name in {key.partition("/")[0] for key in final}:
+            keys = [key for key in final if key.partition("/")[0] == name]
+            expected, found = (
+                np.concatenate([np.ravel(x[k]) for k in keys]) for x in (final, theirs)
+            )
+            # Adam moves a weight by its rate also where the gradient is rounding errors.
+            off = np.abs(found - expected) > 1e-4 + 1e-3 * np.abs(expected)
+            assert off.mean() < 0.01, f"{case}: {name}, {off.mean():.1%}"
+            np.testing.assert_allclose(found, expected, atol=0.01, rtol=0.01, err_msg=name)
         moved = [np.abs(final[key] - initial[key]).max() for key in final if final[key].ndim]
         assert max(moved) > 1e-3
         assert final["optimizer/iteration"] == backend_steps.STEPS
