@@ -1,6 +1,7 @@
 """`InversionModel`: training from Python, as any Keras model."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -21,18 +22,44 @@ STEP = {"clip_norm": np.inf, "spike_threshold": np.inf, "ema_decay": 0.9}
 ADAM = {"optimizer": "adam", "learning_rate": 2e-3, "warmup_steps": 2, **STEP}
 
 
+# Keras 3.15 converts its variables to NumPy in a way that NumPy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+class Brightness(tfinvert.features.Feature):
+    """The mean brightness of each cell of 4×4 pixels."""
+
+    name = "brightness"
+
+    @property
+    def spec(self):
+        return tf.TensorSpec((*(side // 4 for side in self.image_shape[:2]), 1), tf.float32)
+
+    def compute(self, images):
+        return ops.average_pool(ops.mean(images, -1, keepdims=True), 4, strides=4)
+
+
+def small_network(feature):
+    x = inputs = keras.Input(tuple(feature.spec.shape))
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="leaky_relu")(x)
+    x = keras.layers.Conv2DTranspose(3, 4, strides=4, name="image")(x)
+    return keras.Model(inputs, x)
+
+
 @pytest.fixture(scope="module")
-def images(small_photos):
+def images(photos):
     """Some photographs, `[24, 32, 32, 3]`."""
-    return small_photos[:24]
+    return photos[:24, ::2, ::2]
 
 
-def make_model(loss="mse", optimizer="adam", **options):
-    """A small model of HOG at 32 pixels, compiled."""
-    arguments = {"feature": "hog", "image_size": 32, **NETWORK, **options}
-    model = tfinvert.InversionModel(**arguments)
-    settings = ADAM if optimizer == "adam" else {"optimizer": optimizer, **STEP}
-    model.compile(loss=loss, **settings)
+def make_model(loss="mse", feature=None, **options):
+    """A compiled model of 32 pixels: of `Brightness` with two layers, which are quick to trace."""
+    if feature is None:
+        feature, network = Brightness((32, 32, 3)), {"network": small_network}
+    else:
+        network = {"image_size": 32, **NETWORK}
+    model = tfinvert.InversionModel(feature, **network, **options)
+    model.compile(loss=loss, **ADAM)
     return model
 
 
@@ -127,6 +154,7 @@ def test_model_inverter_and_saved_inverter_agree(trained, images, tmp_path):
     features = inverter.encode(images)
     np.testing.assert_allclose(model.predict(features), expected, atol=1e-5)
     inverter.save(tmp_path / "inverter")
+    tfinvert.features.register("brightness", Brightness)
     loaded = tfinvert.load(tmp_path / "inverter")
     np.testing.assert_allclose(loaded.reconstruct(images), expected, atol=1e-6)
     assert loaded.card["steps"] == 6 and loaded.card["loss"] == "1 × mse"
@@ -144,11 +172,12 @@ def test_evaluate_measures_reconstructions(trained, images):
     np.testing.assert_allclose(model.evaluate(stream)["ssim"], scores["ssim"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_fit_trains_as_the_command_does(train):
     """The same data, seed and settings give the same network, of which validation is no part."""
     with fewer_statistics_images():
         inverter, history = train(SETTINGS)
-        model = make_model()
+        model = make_model(feature="hog")
         fitted = fit(model, "photos", steps_per_epoch=3)
     trained = model.inverter()
     for ours, theirs in zip(
@@ -193,9 +222,17 @@ def assert_equal_outcome(unbroken, model, history, images):
         np.testing.assert_array_equal(history.history[name], values)
 
 
-def test_stopped_fit_resumes_in_the_middle_of_an_epoch(unbroken, images, tmp_path):
-    *_, events = resumed(images, tmp_path / "run", stop_after=7)
+@pytest.fixture(scope="module")
+def stopped(images, tmp_path_factory):
+    """The folder of a run that a callback stopped after seven steps."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    *_, events = resumed(images, folder, stop_after=7)
     assert len(events.losses) == 7
+    return folder
+
+
+def test_stopped_fit_resumes_in_the_middle_of_an_epoch(unbroken, stopped, images, tmp_path):
+    shutil.copytree(stopped, tmp_path / "run")
     model, history, events = resumed(images, tmp_path / "run")
     assert events.calls == ["begin", "epoch 1", 3, "epoch 2", 0, 1, 2, 3, "end"]
     assert_equal_outcome(unbroken, model, history, images)
@@ -214,9 +251,8 @@ def test_failed_fit_resumes_from_the_last_checkpoint(unbroken, images, tmp_path,
     assert_equal_outcome(unbroken, model, history, images)
 
 
-def test_resuming_with_other_settings_is_refused(images, tmp_path):
-    resumed(images, tmp_path / "run", stop_after=1)
-    resume = tfinvert.callbacks.ExactResume(tmp_path / "run")
+def test_resuming_with_other_settings_is_refused(stopped, images, tmp_path):
+    resume = tfinvert.callbacks.ExactResume(stopped)
 
     def start(model, images, **options):
         return lambda: model.fit(images, verbose=0, callbacks=[resume], **options)
@@ -253,26 +289,6 @@ def test_pairs_of_features_and_images(images, tmp_path):
     refused(lambda: model.fit(embeddings[:, :5], images, verbose=0), "(24, 5)")
 
 
-class Brightness(tfinvert.features.Feature):
-    """The mean brightness of each cell of 4×4 pixels."""
-
-    name = "brightness"
-
-    @property
-    def spec(self):
-        return tf.TensorSpec((*(side // 4 for side in self.image_shape[:2]), 1), tf.float32)
-
-    def compute(self, images):
-        return ops.average_pool(ops.mean(images, -1, keepdims=True), 4, strides=4)
-
-
-def small_network(feature):
-    x = inputs = keras.Input(tuple(feature.spec.shape))
-    x = keras.layers.Conv2D(8, 3, padding="same", activation="leaky_relu")(x)
-    x = keras.layers.Conv2DTranspose(3, 4, strides=4, name="image")(x)
-    return keras.Model(inputs, x)
-
-
 def brightness_loss(images, reconstructions):
     return ops.mean(ops.square(ops.mean(images - reconstructions, -1)), (1, 2))
 
@@ -281,13 +297,13 @@ def test_own_feature_network_loss_and_optimizer(images):
     """Objects that are passed in, without a registration."""
     loss = [brightness_loss, keras.losses.MeanAbsoluteError(), tfinvert.losses.SSIM(), "mse:2"]
     model = tfinvert.InversionModel(Brightness((32, 32, 3)), network=small_network)
-    optimizer = keras.optimizers.SGD(0.1)
+    optimizer = keras.optimizers.SGD(0.05)
     model.compile(optimizer, loss, loss_weights=[1, 2, 3, 4], **STEP)
     before = model.predict(images)
     plateau = keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=10)
     history = fit(model, images, 4, callbacks=[plateau])
     assert history.history["loss"][-1] < history.history["loss"][0]
-    assert float(ops.convert_to_numpy(optimizer.learning_rate)) < 0.1
+    assert float(ops.convert_to_numpy(optimizer.learning_rate)) < 0.05
     after = model.predict(images)
     assert np.square(after - images).mean() < np.square(before - images).mean()
     assert model.optimizer is optimizer and int(optimizer.iterations.numpy()) == 12
@@ -312,7 +328,7 @@ def test_terms_of_a_loss_add_up(images):
     np.testing.assert_allclose(events.losses, [sum(expected)], rtol=1e-4)
 
 
-@pytest.mark.parametrize("as_batches", [False, True])
+@pytest.mark.parametrize("as_batches", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_data_sets_train_as_arrays(images, as_batches):
     stream = tf.data.Dataset.from_tensor_slices(images)
     stream = stream.batch(8) if as_batches else stream
@@ -406,6 +422,13 @@ def test_wrong_models_are_refused():
     refused(lambda: make(feature_shape=(3, 4)), "feature_shape")
     refused(lambda: make("hog", 32, network=keras.Sequential([keras.Input((3,))])), "functional")
     refused(lambda: make("hog", 32, network="other"), "--network")
+
+    def unnamed(feature):
+        x = inputs = keras.Input(tuple(feature.spec.shape))
+        return keras.Model(inputs, keras.layers.Conv2DTranspose(3, 4, strides=4)(x))
+
+    brightness = Brightness((32, 32, 3))
+    refused(lambda: make(brightness, network=unnamed, uncertainty="joint"), "named")
     refused(lambda: make("hog", 32, uncertainty="frozen"), "init_from")
     refused(lambda: tfinvert.load("hog-64x"), "there is no inverter")
     refused(lambda: tfinvert.features.get("stored/x"), "stored/384")
@@ -457,7 +480,7 @@ def test_training_can_start_from_an_inverter(images, trained):
 @pytest.mark.slow
 def test_adversarial_training_resumes_exactly(images, tmp_path):
     def run(folder, **stop):
-        model = make_model(["mse", tfinvert.losses.Adversarial()], loss_weights=None)
+        model = make_model(["mse", tfinvert.losses.Adversarial()], "hog")
         callbacks = [tfinvert.callbacks.ExactResume(folder), Events(**stop)]
         return model, fit(model, images, 4, callbacks=callbacks)
 

@@ -145,7 +145,7 @@ class InversionModel(keras.Model):
         else:
             if network is None:
                 network = _copy(initial.network)
-            self.network = _check_network(network, self.feature)
+            self.network = _check_network(network, self.feature, uncertainty != "none")
             self.ema_network = _copy(self.network)
         self._standardization: Standardization | None = None
         self._initial = initial
@@ -730,7 +730,7 @@ def _make_feature(
 
 
 def _check_network(
-    network: keras.Model | Callable[[Feature], keras.Model], feature: Feature
+    network: keras.Model | Callable[[Feature], keras.Model], feature: Feature, with_head: bool
 ) -> keras.Model:
     """Returns a network of the user's, after checking that it fits the feature."""
     if not isinstance(network, keras.Model) and callable(network):
@@ -748,6 +748,12 @@ def _check_network(
             "network must be a functional Keras model with one input, features "
             f"{(None, *shape)}, and one output, images (None, height, width, 3). Received: "
             f"{received}"
+        )
+    last = {layer.name: layer for layer in network.layers}.get("image")
+    if with_head and not isinstance(last, keras.layers.Conv2DTranspose):
+        raise InputError(
+            'uncertainty needs a network whose last layer is a Conv2DTranspose named "image". '
+            f"Received: {last or network.layers[-1].name}"
         )
     return network
 
