@@ -17,6 +17,7 @@ FAST = ["lbp-64"]
 SLOW = ["hog-64", "alexnet-conv1-64", "hog-samples-64", "sift-64"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "any_size"),
     [(FAST, []), pytest.param(FAST + SLOW, ["any_size"], marks=pytest.mark.slow)],

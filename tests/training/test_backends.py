@@ -77,6 +77,7 @@ def compare(cases, small_photos, folder):
         assert final["optimizer/iteration"] == backend_steps.STEPS
 
 
+@pytest.mark.slow
 def test_all_parts_of_a_step_on_jax_give_the_variables_of_tensorflow(small_photos, tmp_path):
     compare(FAST, small_photos, tmp_path)
 

@@ -67,6 +67,7 @@ def test_keras_loss_scaling_skips_the_step_and_so_delays_the_schedule():
     assert int(inner.iterations.numpy()) == 0  # one step of the run is done
 
 
+@pytest.mark.slow
 def test_keras_accumulation_fails_on_several_devices(two_devices):
     with two_devices.scope():
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])

@@ -126,6 +126,7 @@ def weight_shapes(model):
     return [(variable.path, tuple(variable.shape)) for variable in model.weights]
 
 
+@pytest.mark.slow
 def test_the_first_command_of_an_inverter_builds_its_network(place, eagerly):
     run_commands(ENTRIES["alexnet-fc8-64"].commands[:1], place)
     ours = tfinvert.load(place / "runs" / "alexnet-fc8-64-network" / "inverter")
