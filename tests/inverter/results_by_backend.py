@@ -1,6 +1,6 @@
 """Results of shipped inverters, to compare Keras backends.
 
-The program, `python FILE TENSORFLOW.npz OUTPUT.npz [any_size]`, works as where TensorFlow is not
+The program, `python FILE TENSORFLOW.npz OUTPUT.npz`, works as where TensorFlow is not
 installed.
 """
 
@@ -12,12 +12,11 @@ import skimage.data
 PHOTO = skimage.data.astronaut()
 
 
-def compute(name, any_size, features=None):
-    """Returns the results of a shipped inverter for images of 64×64 pixels, by quantity.
+def compute(name, features=None):
+    """Returns the results of a shipped inverter for images of 64×64 and, if it can, other sizes.
 
     Args:
       name: name of the inverter.
-      any_size: whether to reconstruct images of other sizes too, if the inverter accepts them.
       features: the features to invert; by default those of the images.
     """
     import tfinvert
@@ -35,7 +34,7 @@ def compute(name, any_size, features=None):
         results["uncertainty"] = inverter.uncertainty(features)
     if inverter.flow:
         results["samples"] = inverter.sample(features, 2, seed=3, steps=2)
-    if inverter.any_size and any_size:
+    if inverter.any_size:
         pair = inverter.reconstruct([PHOTO[100:170, 200:290], PHOTO[:64, :64]])
         results |= {f"image {i} of a list": image for i, image in enumerate(pair)}
         before, tiling.MAX_TILE_PIXELS = tiling.MAX_TILE_PIXELS, 64 * 64
@@ -44,14 +43,14 @@ def compute(name, any_size, features=None):
     return results
 
 
-def main(reference, output, *any_size):
+def main(reference, output):
     """Computes the results of the inverters in a file, from the features in it."""
     results = {}
     with np.load(reference) as file:
         for key in file:
             name, _, quantity = key.partition("/")
             if quantity == "features":
-                found = compute(name, bool(any_size), file[key])
+                found = compute(name, file[key])
                 results |= {f"{name}/{quantity}": value for quantity, value in found.items()}
     np.savez(output, **results)
 

@@ -13,26 +13,20 @@ from tests.inverter import results_by_backend
 pytest.importorskip("jax")
 
 ROOT = str(pathlib.Path(__file__).parents[2])
-FAST = ["lbp-64"]
-SLOW = ["hog-64", "alexnet-conv1-64", "hog-samples-64", "sift-64"]
+NAMES = ["hog-64", "lbp-64", "alexnet-conv1-64", "hog-samples-64", "sift-64"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("names", "any_size"),
-    [(FAST, []), pytest.param(FAST + SLOW, ["any_size"], marks=pytest.mark.slow)],
-    ids=["own size", "any size"],
-)
-def test_jax_gives_the_results_of_tensorflow(names, any_size, tmp_path):
+def test_jax_gives_the_results_of_tensorflow(tmp_path):
     expected = {
         f"{name}/{quantity}": value
-        for name in names
-        for quantity, value in results_by_backend.compute(name, bool(any_size)).items()
+        for name in NAMES
+        for quantity, value in results_by_backend.compute(name).items()
     }
     files = tmp_path / "tensorflow.npz", tmp_path / "jax.npz"
     np.savez(files[0], **expected)
     finished = subprocess.run(
-        [sys.executable, results_by_backend.__file__, *files, *any_size],
+        [sys.executable, results_by_backend.__file__, *files],
         env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": ROOT},
         capture_output=True,
         text=True,
