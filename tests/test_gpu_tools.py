@@ -29,7 +29,13 @@ pytestmark = pytest.mark.skipif(
 ON_JAX = """
 import os, sys
 os.environ["KERAS_BACKEND"] = "jax"
-sys.modules["tensorflow"] = None
+
+class NoTensorFlow:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            raise ImportError("TensorFlow is not installed")
+
+sys.meta_path.insert(0, NoTensorFlow())
 import pathlib, runpy
 import jax, numpy as np, photograph_arrays, photographs, sift_views, teach_head, train, views
 import jax.numpy as jnp
