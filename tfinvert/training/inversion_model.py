@@ -785,7 +785,7 @@ def _check_callbacks(callbacks: Any, plan: _Plan) -> list[keras.callbacks.Callba
         name = type(each).__name__
         if isinstance(each, keras.callbacks.BackupAndRestore):
             raise InputError(
-                "BackupAndRestore resumes only at epochs, without the place in the data; use "
+                "BackupAndRestore repeats steps when it resumes within an epoch; use "
                 f"tfinvert.callbacks.ExactResume. Received: {name}"
             )
         if isinstance(each, keras.callbacks.ModelCheckpoint) and not each.save_weights_only:
