@@ -60,4 +60,5 @@ def test_commands_on_jax_work_or_require_tensorflow(tmp_path):
                 "set it to tensorflow. Received: KERAS_BACKEND=jax\n"
             )
     assert {name for name in COMMANDS if not COMMANDS[name].quick} == {*ARGUMENTS}
-    assert Image.open(tmp_path / "grid.png").size > (128, 256)
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert min(grid.size) >= 128
