@@ -511,7 +511,7 @@ assert keras.backend.backend() == "jax"
 images = np.load(sys.argv[1])
 
 def run(folder, epochs):
-    model = tfinvert.InversionModel("hog", 32, network="paper", width=0.125)
+    model = tfinvert.InversionModel(init_from=sys.argv[2] + "/start")
     model.compile("adam", ["mse", tfinvert.losses.SSIM()], learning_rate=2e-3, warmup_steps=2)
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -535,6 +535,11 @@ model.inverter().save(sys.argv[2] + "/inverter")
 @pytest.mark.slow
 def test_jax_trains_as_tensorflow(images, tmp_path):
     np.save(tmp_path / "images.npy", images)
+    # The weights to start from, as a seed gives other ones on another backend.
+    start = tfinvert.InversionModel("hog", 32, network="paper", width=0.125)
+    start.compile("adam", learning_rate=2e-3)
+    start.fit(images, batch_size=8, epochs=1, steps_per_epoch=1, verbose=0)
+    start.inverter().save(tmp_path / "start")
     program = tmp_path / "program.py"
     program.write_text(ON_JAX, encoding="utf-8")
     finished = subprocess.run(
@@ -545,9 +550,9 @@ def test_jax_trains_as_tensorflow(images, tmp_path):
         timeout=300,
     )
     assert finished.returncode == 0, finished.stderr
-    model = tfinvert.InversionModel("hog", 32, network="paper", width=0.125)
+    model = tfinvert.InversionModel(init_from=tmp_path / "start")
     losses = ["mse", tfinvert.losses.SSIM()]
     model.compile("adam", losses, learning_rate=2e-3, warmup_steps=2)
     fit(model, images)
     inverter = tfinvert.load(tmp_path / "inverter")
-    np.testing.assert_allclose(inverter.reconstruct(images), model.predict(images), atol=0.05)
+    np.testing.assert_allclose(inverter.reconstruct(images), model.predict(images), atol=0.01)
