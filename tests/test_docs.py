@@ -50,6 +50,7 @@ RUN_BY = {
     "tfinvert train": THIS_FILE,
     "tfinvert studio": "tests/studio/test_app.py",
     "tfinvert completion": "tests/commands/test_completion.py",
+    "tfinvert list": "tests/commands/test_list.py",
     "export/check_savedmodel.py": THIS_FILE,
     "export/compute_features.py": THIS_FILE,
     "export/export_savedmodel.py": THIS_FILE,
