@@ -39,6 +39,7 @@ print(json.dumps(finished))
 """
 
 
+@pytest.mark.slow
 def test_commands_on_jax_work_or_require_tensorflow(tmp_path):
     Image.fromarray(skimage.data.chelsea()).save(tmp_path / "photo.png")
     finished = subprocess.run(

@@ -77,6 +77,7 @@ def compare(cases, small_photos, folder):
         assert final["optimizer/iteration"] == backend_steps.STEPS
 
 
+@pytest.mark.slow
 def test_steps_on_jax_give_the_variables_of_tensorflow(small_photos, tmp_path):
     compare(FAST, small_photos, tmp_path)
 
@@ -154,6 +155,7 @@ def test_the_command_trains_on_jax(tmp_path):
     assert "is already complete" in check(again)
 
 
+@pytest.mark.slow
 def test_several_devices_require_tensorflow(tmp_path):
     program = "from tfinvert.training.strategies import make_strategy as make\n"
     program += "assert make('auto') is make('one') is None\nmake('mirrored')"
