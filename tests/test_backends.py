@@ -1,5 +1,6 @@
 """Features, metrics and losses on JAX, without TensorFlow, have the values of TensorFlow."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -10,7 +11,10 @@ import pytest
 from tests import results_by_backend
 from tests.programs import ROOT
 
-pytest.importorskip("jax")
+# Not imported here, which would take seconds.
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None, reason="jax is not installed"
+)
 
 FAST = ("lbp:cell_size=8@48x57",)
 SLOW = (

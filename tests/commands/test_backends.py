@@ -1,5 +1,6 @@
 """The commands on another Keras backend than TensorFlow."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -12,7 +13,10 @@ from PIL import Image
 
 from tfinvert.config.registry import COMMANDS
 
-pytest.importorskip("jax")
+# Not imported here, which would take seconds.
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None, reason="jax is not installed"
+)
 
 ROOT = pathlib.Path(__file__).parents[2]
 ARGUMENTS = {

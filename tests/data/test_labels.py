@@ -101,6 +101,7 @@ def test_images_outside_sub_folders_have_no_class(folder):
             use(ImageFolder(folder))
 
 
+@pytest.mark.slow
 def test_tfds_labels_match_their_images(prepared):
     source = TfdsSource("labelled")
     assert source.classes == ["cat", "ant", "bee"]

@@ -1,5 +1,6 @@
 """Inverters on JAX, without TensorFlow, against the same inverters on TensorFlow."""
 
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -10,7 +11,10 @@ import pytest
 
 from tests.inverter import results_by_backend
 
-pytest.importorskip("jax")
+# Not imported here, which would take seconds.
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None, reason="jax is not installed"
+)
 
 ROOT = str(pathlib.Path(__file__).parents[2])
 NAMES = ["hog-64", "lbp-64", "alexnet-conv1-64", "hog-samples-64", "sift-64"]

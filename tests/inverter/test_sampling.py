@@ -65,6 +65,7 @@ def test_samples_lie_around_the_reconstruction(sampling, features):
     np.testing.assert_allclose(constant.sample(features, 2, seed=4), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_saved_inverter_draws_the_same_samples(sampling, features, tmp_path):
     sampling.save(tmp_path / "saved")
     loaded = tfinvert.load(tmp_path / "saved")

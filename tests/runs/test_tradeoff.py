@@ -28,6 +28,7 @@ def compare(inverters, *flags, **options):
     return run("recipes/tradeoff.py", *flags, **options)
 
 
+@pytest.mark.slow
 def test_the_table_the_chart_and_the_pictures_show_the_inverters(place):
     finished = compare("HOG/mse=hog-64,HOG/none=own", "--output=out", cwd=place)
     assert finished.returncode == 0, finished.stderr

@@ -86,6 +86,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(train, whole, tmp_path):
     np.testing.assert_allclose(head.calibration, again.calibration, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_frozen_training_keeps_the_image_and_predicts_its_errors(
     train_hog, small_inverter, small_photos, tmp_path
 ):
