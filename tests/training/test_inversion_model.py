@@ -537,7 +537,7 @@ def test_jax_trains_as_tensorflow(images, tmp_path):
     np.save(tmp_path / "images.npy", images)
     # The weights to start from, as a seed gives other ones on another backend.
     start = tfinvert.InversionModel("hog", 32, network="paper", width=0.125)
-    start.compile("adam", learning_rate=2e-3)
+    start.compile("adam", "mse", learning_rate=2e-3)
     start.fit(images, batch_size=8, epochs=1, steps_per_epoch=1, verbose=0)
     start.inverter().save(tmp_path / "start")
     program = tmp_path / "program.py"
