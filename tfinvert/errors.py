@@ -1,5 +1,8 @@
 """Exceptions for wrong user input and for interrupted runs."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class InputError(ValueError):
     """Wrong input. The message is one line: the problem, then the remedy or what was received.
@@ -28,3 +31,12 @@ class Interrupted(BaseException):
 def first_line(error: BaseException) -> str:
     """Returns the first line of an error's message, or its representation if it has none."""
     return (str(error).strip().splitlines() or [repr(error)])[0]
+
+
+def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Lists the values that differ, as "name=NOW (was BEFORE)"; empty if none does."""
+    return ", ".join(
+        f"{name}={now.get(name)} (was {before.get(name)})"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    )

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from tfinvert.common.files import remove_unfinished, write_json
 from tfinvert.config.renames import rename_flags
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, describe_changes
 
 FLAGS = "flags.json"
 LOCK = ".lock"
@@ -135,15 +135,11 @@ def _is_run(path: pathlib.Path, flags: Mapping[str, Any]) -> bool:
 
 def _check_same_flags(path: pathlib.Path, flags: Mapping[str, Any]) -> None:
     before = read_flags(path)
-    changed = [
-        f"{name}={flags.get(name)} (was {before.get(name)})"
-        for name in sorted(before.keys() | flags.keys())
-        if before.get(name) != flags.get(name)
-    ]
+    changed = describe_changes(before, flags)
     if changed:
         raise InputError(
             f"{path} was created with other flags; give the same flags to resume it, or another "
-            f"--workdir. Received: {', '.join(changed)}"
+            f"--workdir. Received: {changed}"
         )
 
 

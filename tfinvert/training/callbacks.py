@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfinvert.common.files import write_json
-from tfinvert.errors import InputError
+from tfinvert.errors import InputError, describe_changes
 from tfinvert.training.array_datasets import to_float, to_image_array
 from tfinvert.training.history import Entry, History
 from tfinvert.training.progress import make_progress_bar
@@ -92,16 +91,11 @@ class ExactResume(keras.callbacks.Callback):
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is damaged; use another folder. Received: {error}") from error
-        description = json.loads(json.dumps(description))
-        changed = [
-            f"{name}={description.get(name)} (was {before.get(name)})"
-            for name in sorted(before.keys() | description.keys())
-            if before.get(name) != description.get(name)
-        ]
+        changed = describe_changes(before, json.loads(json.dumps(description)))
         if changed:
             raise InputError(
                 f"{self._folder} belongs to a run with other settings or data; use these to resume "
-                f"it, or another folder. Received: {', '.join(changed)}"
+                f"it, or another folder. Received: {changed}"
             )
         return first_step
 
@@ -256,8 +250,3 @@ class ProgressBar(keras.callbacks.Callback):
     def close(self) -> None:
         """Leaves the bar as it is."""
         self._bar.close()
-
-
-def mean_loss(losses: Sequence[Any]) -> float:
-    """Returns the mean of losses, each a scalar of any library, in float64."""
-    return float(np.mean([float(loss) for loss in losses]))

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import keras
 
 from tfinvert.errors import InputError, Interrupted
-from tfinvert.training.callbacks import ExactResume, FitPosition, mean_loss
+from tfinvert.training.callbacks import ExactResume, FitPosition
+from tfinvert.training.history import mean_loss
 from tfinvert.training.train_loop import ShutdownRequest, graceful_shutdown
 
 

@@ -2,6 +2,10 @@
 
 import json
 import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from tfinvert.common.files import atomic_path
 from tfinvert.errors import InputError
@@ -64,3 +68,8 @@ def training_minutes(entries: list[Entry], batch_size: int) -> float:
 
 def _line(entry: Entry) -> str:
     return json.dumps(entry) + "\n"
+
+
+def mean_loss(losses: Sequence[Any]) -> float:
+    """Returns the mean of losses, each a scalar of any library, in float64."""
+    return float(np.mean([float(loss) for loss in losses]))

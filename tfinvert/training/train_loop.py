@@ -11,12 +11,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import numpy as np
-
 from tfinvert.common.backend import Tensor
 from tfinvert.errors import InputError, Interrupted
 from tfinvert.training import strategies
-from tfinvert.training.history import Entry, History, throughput
+from tfinvert.training.history import Entry, History, mean_loss, throughput
 from tfinvert.training.progress import make_progress_bar
 from tfinvert.training.settings import Intervals
 from tfinvert.training.state import CheckpointedState, Checkpoints, checkpoint_variables
@@ -135,7 +133,7 @@ def train_loop(
             # Called by all workers after every step, so that all stop after the same one.
             stop = workers.should_stop(bool(shutdown.signal))
             if checkpoint_due or validation_due or number % intervals.log == 0:
-                loss = float(np.mean([float(loss) for loss in losses]))
+                loss = mean_loss(losses)
                 losses.clear()
                 finite = math.isfinite(loss)
                 if not finite or (checkpoint_due and not checkpoints.state.is_finite()):
