@@ -50,7 +50,7 @@ from tfinvert.config.registry import LOSSES, NETWORKS, OPTIMIZERS, Registry
 from tfinvert.config.renames import UNCERTAINTY_VALUES, rename_losses
 from tfinvert.training.settings import Settings
 
-COMMAND = Command(module=__name__, order=20)
+COMMAND = Command(module=__name__, order=20, any_backend=True)
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
 
 
