@@ -1,5 +1,7 @@
 """What all tests share: two logical CPU devices, photographs, a small inverter."""
 
+import os
+
 import tfinvert  # noqa: F401  # isort: skip  # before TensorFlow, as in programs
 
 import numpy as np
@@ -9,6 +11,8 @@ import tensorflow as tf
 # Golden values and the comparison of one device with two are CPU results, also on a GPU machine.
 tf.config.set_visible_devices([], "GPU")
 # Must precede TensorFlow's device initialisation; tests train on one and on both devices.
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process for each core
+    tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
