@@ -13,6 +13,7 @@ from tfinvert.config.registry import FEATURE_FAMILIES, FEATURES, Registry
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 
+_RUNS_CODE = "python"  # the feature whose options name a file that is run
 _FINDERS: list[Callable[[str], Callable[..., Feature] | None]] = []
 
 
@@ -82,7 +83,13 @@ def get(name: str, **config: Any) -> Feature:
         inspect.signature(factory).bind(**config)
     except TypeError as error:
         raise _invalid_options(name, accepted, ", ".join(config) or "nothing") from error
-    return factory(**config)
+    feature = factory(**config)
+    if not isinstance(feature, Feature):
+        raise InputError(
+            f"{name} must be registered with a class or function that makes a Feature. Received: "
+            f"{type(feature).__name__}"
+        )
+    return feature
 
 
 def _factory(name: str) -> Callable[..., Feature]:
@@ -191,5 +198,14 @@ def describe(feature: Feature) -> dict[str, Any]:
 
 
 def from_description(description: Mapping[str, Any]) -> Feature:
-    """Builds the feature that `describe` described."""
+    """Builds the feature that `describe` described, without running code from outside of packages.
+
+    Raises:
+      InputError: as `get`; or the description, perhaps of a file by others, names code to run.
+    """
+    if description["name"].partition(":")[0] == _RUNS_CODE:
+        raise InputError(
+            f"the feature {_RUNS_CODE} of a saved file is refused, as it would run code; call "
+            f"tfinvert.features.get. Received: {description['name']}"
+        )
     return get(description["name"], **description["config"])

@@ -24,7 +24,8 @@ def define_feature_flags() -> None:
     flags.DEFINE_string(
         "feature",
         None,
-        f"Feature to invert: {names}; options follow a colon, as in lbp:cell_size=8.",
+        f"Feature to invert: {names}; options follow a colon, as in lbp:cell_size=8 or "
+        "python:my_features.py:encode; a plus joins layers, as in alexnet/conv1+conv3.",
         required=True,
     )
     flags.DEFINE_string(
@@ -62,6 +63,16 @@ def feature_from_flags() -> str:
 def _option_value(text: str) -> str:
     """The text as the value of an option in a feature's name, see `features.registry.get`."""
     return json.dumps(text) if "," in text or text.startswith('"') else text
+
+
+def define_function_flag() -> None:
+    """Defines the flag with the Python functions that inverters need."""
+    flags.DEFINE_multi_string(
+        "function",
+        [],
+        "Python function that computes the feature of an inverter, FILE.py:NAME; the file is run, "
+        "which loading an inverter does not do. The flag may be repeated.",
+    )
 
 
 def define_any_size_flag() -> None:
