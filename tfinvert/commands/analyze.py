@@ -12,6 +12,7 @@ from tfinvert.analysis.inverters import common_size
 from tfinvert.config.registry import EXPERIMENTS
 from tfinvert.data.open_source import open_source
 from tfinvert.errors import InputError
+from tfinvert.features.function import load_function
 from tfinvert.metrics.evaluation import read_at_least_two, read_images
 from tfinvert.reporting.run_report import REPORT_FILE
 from tfinvert.runs.analyses import run_experiments
@@ -26,6 +27,8 @@ _BASELINE_FACTS = ("training_data", "training_images")
 
 def main() -> None:
     """Runs the experiments of --experiment into the work directory."""
+    for function in FLAGS.function:
+        load_function(function)
     load = functools.cache(inverter.load)  # several experiments may take the same inverter
     inverters = _load_all(FLAGS.inverters, load) if FLAGS.inverters else None
     experiments = {

@@ -10,6 +10,7 @@ from tfinvert import inverter
 from tfinvert.common.images import evenly_spaced_indices
 from tfinvert.data.open_source import open_source
 from tfinvert.errors import InputError
+from tfinvert.features.function import load_function
 from tfinvert.metrics.evaluation import (
     MAX_SAMPLED_IMAGES,
     evaluate,
@@ -32,6 +33,8 @@ def main() -> None:
                 f"{output / name} exists already; give another --output. "
                 f"Received: --output={FLAGS.output}"
             )
+    for function in FLAGS.function:
+        load_function(function)
     model = inverter.load(FLAGS.inverter)
     if side := FLAGS.image_size:
         model = model.at((side, side))

@@ -9,6 +9,7 @@ from absl import flags
 from tfinvert import inverter
 from tfinvert.common.images import resize_images
 from tfinvert.errors import InputError
+from tfinvert.features.function import load_function
 from tfinvert.inverter.inputs import read_photograph
 from tfinvert.reporting.grids import image_grid, sample_rows, stack_vertically, write_png
 
@@ -25,6 +26,8 @@ def main(files: list[str]) -> None:
             "--num_samples needs a grid; give --output=FILE.png alone. Received: "
             f"--output={','.join(FLAGS.output)}"
         )
+    for function in FLAGS.function:
+        load_function(function)
     model = inverter.load(FLAGS.inverter)
     whole = model.any_size and not FLAGS.num_samples
     size = None if whole else model.feature.image_shape[:2]

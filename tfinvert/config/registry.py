@@ -9,10 +9,15 @@ import ast
 import contextlib
 import functools
 import importlib
+import importlib.metadata
 import pathlib
 import pkgutil
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
+
+from tfinvert.errors import InputError, first_line
 
 T = TypeVar("T")
 
@@ -29,34 +34,82 @@ class Entry(NamedTuple):
     description: str
 
 
+class Plugin(NamedTuple):
+    """An entry point of an installed package that registers a name.
+
+    Attributes:
+      package: name and version of the package.
+      entry_point: where the object is defined.
+    """
+
+    package: str
+    entry_point: importlib.metadata.EntryPoint
+
+    def load(self) -> Any:
+        """Imports the object.
+
+        Raises:
+          InputError: the package cannot be imported, or has no such function or class.
+        """
+        try:
+            loaded = self.entry_point.load()
+            if not callable(loaded):
+                raise TypeError(f"{self.entry_point.value} is neither a function nor a class")
+            return loaded
+        except (Exception, SystemExit) as error:  # the package may raise anything
+            raise InputError(
+                f"{self.entry_point.name} of the package {self.package} cannot be loaded; repair "
+                f"or uninstall the package. Received: {type(error).__name__}: {first_line(error)}"
+            ) from error
+
+
 class Registry(Mapping[str, T]):
     """A mapping from names to objects that are imported when they are first looked up.
 
     Args:
       entries: the entry of each name.
+      group: group of entry points by which installed packages register more names. They are read
+        when a name is looked up that is not in `entries`, or all names are.
     """
 
-    def __init__(self, entries: Mapping[str, Entry]):
+    def __init__(self, entries: Mapping[str, Entry], group: str = ""):
         self._entries = dict(entries)
         self._objects: dict[str, T] = {}
+        self._group = group
 
     def __getitem__(self, name: str) -> T:
+        if name not in self._entries:
+            plugins = self.plugins()[name]
+            if len(plugins) > 1:
+                raise InputError(
+                    f"{name} is ambiguous; uninstall all but one of the packages that register it. "
+                    f"Received: {', '.join(plugin.package for plugin in plugins)}"
+                )
+            return plugins[0].load()
         if name not in self._objects:
             self._objects[name] = pkgutil.resolve_name(self._entries[name].target)
         return self._objects[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        yield from self._entries
+        yield from self.plugins()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries) + len(self.plugins())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._entries or name in self.plugins()
 
     def describe(self, name: str) -> str:
         """The one-line description of a name."""
-        return self._entries[name].description
+        if name in self._entries:
+            return self._entries[name].description
+        return f"from {' and '.join(plugin.package for plugin in self.plugins()[name])}"
+
+    def plugins(self) -> dict[str, list[Plugin]]:
+        """The entry points of installed packages by name, without names of the registry's own."""
+        found = _find_plugins(self._group, tuple(sys.path)) if self._group else {}
+        return {name: plugins for name, plugins in found.items() if name not in self._entries}
 
     @contextlib.contextmanager
     def scoped(self) -> Iterator[None]:
@@ -75,6 +128,25 @@ class Registry(Mapping[str, T]):
             self._entries[name] = Entry("", description)
             self._objects[name] = value
         return self[name]
+
+
+@functools.lru_cache
+def _find_plugins(group: str, path: tuple[str, ...]) -> dict[str, list[Plugin]]:
+    """The entry points of a group by name; the first package of a name on the path counts."""
+    del path  # the cache's key; importlib.metadata reads sys.path
+    found: dict[str, dict[str, Plugin]] = {}
+    for distribution in importlib.metadata.distributions():
+        try:
+            points = [point for point in distribution.entry_points if point.group == group]
+            package = f"{distribution.metadata['Name']} {distribution.version}" if points else ""
+        except Exception:  # damaged metadata, perhaps of another kind of package
+            continue
+        for point in points:
+            if re.fullmatch(r"[\w.-]+", point.name):  # other characters separate options and layers
+                found.setdefault(point.name, {}).setdefault(
+                    package.split()[0], Plugin(package, point)
+                )
+    return {name: [*found[name].values()] for name in sorted(found)}
 
 
 class ModuleRegistry(Mapping[str, Any]):
@@ -148,6 +220,10 @@ FEATURES = Registry(
     {
         "hog": Entry("tfinvert.features.hog:Hog", "histograms of oriented gradients"),
         "lbp": Entry("tfinvert.features.lbp:Lbp", "local binary patterns"),
+        "python": Entry(
+            "tfinvert.features.function:python_feature",
+            "functions of your own, as in python:FILE.py:NAME",
+        ),
         "sift": Entry("tfinvert.features.sift:Sift", "sparse SIFT descriptors"),
         "skimage_hog": Entry(
             "tfinvert.features.skimage_hog:SkimageHog", "HOG as scikit-image computes it"
@@ -155,7 +231,8 @@ FEATURES = Registry(
         "skimage_lbp": Entry(
             "tfinvert.features.skimage_lbp:SkimageLbp", "LBP as scikit-image computes it"
         ),
-    }
+    },
+    group="tfinvert.features",
 )
 
 # The features of a family are named FAMILY/LAYER.
@@ -172,7 +249,8 @@ FEATURE_FAMILIES = Registry(
             "tfinvert.features.mobilenet_v2:mobilenet_v2_tap", "layers of MobileNetV2"
         ),
         "squeezenet": Entry("tfinvert.features.squeezenet:squeezenet_tap", "layers of SqueezeNet"),
-    }
+    },
+    group="tfinvert.feature_families",
 )
 
 NETWORKS = Registry(

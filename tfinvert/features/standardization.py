@@ -5,7 +5,7 @@ train.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from keras import ops
@@ -39,13 +39,16 @@ class Standardization:
     def measure(cls, feature: Feature, batches: Iterable[np.ndarray | Tensor]) -> "Standardization":
         """Measures mean and scale over batches of a feature's values.
 
-        They are measured per channel or for the whole layer, depending on `feature.standardize`.
+        They are measured per channel, or for the whole layer or each of its parts, depending on
+        `feature.standardize` and `feature.parts`.
         The scale of constant channels is 1, so that they become zero rather than NaN.
 
         Raises:
           InputError: there are no batches, or a value is not finite.
         """
-        num_axes = len(feature.spec.shape) if feature.standardize == "channel" else None
+        parts = feature.parts if feature.standardize == "layer" else ()
+        by_channel = feature.standardize == "channel" or parts
+        num_axes = len(feature.spec.shape) if by_channel else None
         count, total, squares = 0, 0.0, 0.0
         for batch in batches:
             values = np.asarray(batch, np.float64)
@@ -57,9 +60,17 @@ class Standardization:
             squares += np.square(values).sum(axes)
         if not count:
             raise InputError(f"{feature.name}: no training images to standardise the feature on")
-        mean = total / count
-        deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 0.0))
+        mean, mean_square = total / count, squares / count
+        if parts:
+            mean, mean_square = (_average_parts(x, parts) for x in (mean, mean_square))
+        deviation = np.sqrt(np.maximum(mean_square - np.square(mean), 0.0))
         if not np.isfinite(deviation).all():
             raise InputError(f"{feature.name}: the feature is not finite on the training images")
         scale = np.where(deviation > 1e-6, deviation, 1.0)
         return cls(np.asarray(mean, np.float32), np.asarray(scale, np.float32), feature.log_floor)
+
+
+def _average_parts(values: np.ndarray, parts: Sequence[int]) -> np.ndarray:
+    """Replaces the values `[channels]` of each part by their mean."""
+    begins = np.cumsum([0, *parts[:-1]])
+    return np.repeat(np.add.reduceat(values, begins) / parts, parts)

@@ -2,12 +2,16 @@
 
 `alexnet/fc6` is the paper's fc6, the output of the layer's last processing step (Dosovitskiy & Brox
 2016, section 3); raw layers have their own names, such as `alexnet/relu3`.
+
+Several layers, such as `alexnet/conv1+conv3+conv5`, are computed in one pass and concatenated.
+Grids are enlarged to the largest of them, so that no value is lost: a cell of the result has the
+values of the cell of each grid that covers its centre. Each layer is standardised by itself.
 """
 
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -21,6 +25,7 @@ from tfinvert.features.base import Feature, FeatureSpec, Stem
 # For each network, the tap whose values are cached for all later taps, and its raw layer.
 _STEMS = {"alexnet": ("conv5", "pool5"), "squeezenet": ("logits", "pool10")}
 _LOG_FLOOR = 1e-6
+_JOINED = "tfinvert_joined"  # name of the layer that concatenates several layers
 
 
 class Tap(Feature):
@@ -54,7 +59,9 @@ class Tap(Feature):
         # Sparse vectors train far worse with a scale per unit than with a single scale.
         self.standardize = "channel" if len(shape) == 3 else "layer"
         # On a linear scale only the largest probabilities would matter.
-        self.log_floor = _LOG_FLOOR if _ends_in_softmax(model) else 0.0
+        self.log_floor = _LOG_FLOOR if _is_softmax(model.layers[-1]) else 0.0
+        last = model.layers[-1]
+        self.parts = tuple(x.shape[-1] for x in last.input) if last.name == _JOINED else ()
         self.decoder = "convolutional" if len(shape) == 3 else "fully_connected"
 
     @property
@@ -75,10 +82,15 @@ class Tap(Feature):
         return Tap(self.name, model, self._config)
 
     def stem(self) -> Stem:
-        """See `Feature.stem`; AlexNet is split behind conv5 and SqueezeNet behind the logits."""
+        """See `Feature.stem`; AlexNet is split behind conv5 and SqueezeNet behind the logits.
+
+        Several layers with grids, which are at conv5 or before it, are cached as a whole.
+        """
         family, _, layer = self.name.partition("/")
         tap, raw = _STEMS.get(family, ("", ""))
-        if layer in (tap, raw) or raw not in [layer.name for layer in self.model.layers]:
+        joined_grids = self.parts and len(self.spec.shape) == 3
+        names = [layer.name for layer in self.model.layers]
+        if layer in (tap, raw) or raw not in names or joined_grids:
             return super().stem()
         middle = self.model.get_layer(raw).output
         stem = Tap(f"{family}/{tap}", keras.Model(self.model.input, middle), self._config)
@@ -90,18 +102,98 @@ class Tap(Feature):
         total = hashlib.sha256(json.dumps(_describe_layers(self.model), default=str).encode())
         for weight in self.model.get_weights():
             total.update(np.ascontiguousarray(weight))
-        return {"tap": total.hexdigest(), "image_shape": list(self.image_shape)}
+        identity = {"tap": total.hexdigest(), "image_shape": list(self.image_shape)}
+        # The description does not say which layers are joined, nor in which order.
+        return identity | ({"layers": self.name} if self.parts else {})
 
     def get_config(self) -> dict[str, Any]:
         """See `Feature.get_config`."""
         return {**super().get_config(), **self._config}
 
 
-def tap_layer(
-    name: str, model: keras.Model, layer: str, config: Mapping[str, Any], portable: bool = False
+def tap_layers(
+    name: str,
+    model: keras.Model,
+    layers: Sequence[str],
+    config: Mapping[str, Any],
+    portable: bool = False,
 ) -> Tap:
-    """Builds the tap of a layer of a model; see `truncate_model` and `Tap`."""
-    return Tap(name, truncate_model(name, model, layer), config, portable)
+    """Builds the tap of one or more layers of a model.
+
+    Args:
+      name: see `Tap`.
+      model: see `truncate_model`.
+      layers: names of layers of the model.
+      config: see `Tap`.
+      portable: see `Tap`.
+
+    Raises:
+      InputError: as `truncate_model`, `check_joinable`, `join_models` and `Tap`.
+    """
+    check_joinable(name, model, layers)
+    models = [truncate_model(name, model, layer) for layer in layers]
+    return Tap(name, join_models(name, models), config, portable)
+
+
+def split_layers(layer: str, model: keras.Model) -> list[str]:
+    """Returns the layers that LAYER+LAYER names; a layer of the model may itself have a plus."""
+    return [layer] if layer in [each.name for each in model.layers] else layer.split("+")
+
+
+def check_joinable(name: str, model: keras.Model, layers: Sequence[str]) -> None:
+    """Checks the layers of a model that one feature is to contain.
+
+    Raises:
+      InputError: there are several, and one is there twice or consists of probabilities, which are
+        standardised in their logarithm.
+    """
+    if len({*layers}) < len(layers):
+        raise InputError(f"{name}: a feature has each layer once; leave out the repeated one")
+    present = [each for each in model.layers if each.name in layers]
+    if len(layers) > 1 and any(_is_softmax(each) for each in present):
+        raise InputError(
+            f"{name}: probabilities cannot be joined with other layers; use the layer before the "
+            "softmax"
+        )
+
+
+def split_outputs(model: keras.Model, count: int) -> list[keras.Model]:
+    """Returns a model for each of the outputs of `count` layers, on the same input and layers."""
+    return [model] if count == 1 else [keras.Model(model.input, x) for x in model.outputs]
+
+
+def join_models(name: str, models: Sequence[keras.Model]) -> keras.Model:
+    """Joins models that have the same input: concatenates their outputs along the last axis.
+
+    Grids are enlarged to the rows and columns of the largest, by repeating the nearest cell.
+
+    Args:
+      name: name of the tap, for error messages.
+      models: each outputs a grid `[h, w, c]`, or each a vector `[n]`.
+
+    Raises:
+      InputError: there are grids and vectors, or other outputs.
+    """
+    if len(models) == 1:
+        return models[0]
+    shapes = [tuple(model.output_shape[1:]) for model in models]
+    if {len(shape) for shape in shapes} not in ({1}, {3}) or any(None in shape for shape in shapes):
+        raise InputError(
+            f"{name}: grids of known size can be joined with each other, and vectors with each "
+            "other, as a vector has no position on a grid. Received: layers of shape "
+            f"{', '.join(str([*shape]) for shape in shapes)}"
+        )
+    outputs = [model.output for model in models]
+    if len(shapes[0]) == 3:
+        size = tuple(max(sides) for sides in zip(*(shape[:2] for shape in shapes), strict=True))
+        outputs = [
+            output
+            if shape[:2] == size
+            else keras.layers.Resizing(*size, "nearest", data_format="channels_last")(output)
+            for shape, output in zip(shapes, outputs, strict=True)
+        ]
+    joined = keras.layers.Concatenate(axis=-1, name=_JOINED)(outputs)
+    return keras.Model(models[0].input, joined)
 
 
 def truncate_model(name: str, model: keras.Model, layer: str) -> keras.Model:
@@ -140,12 +232,11 @@ def restore_tap(description: Mapping[str, Any], model: keras.Model) -> Tap:
     return Tap(description["name"], model, config)
 
 
-def _ends_in_softmax(model: keras.Model) -> bool:
-    last = model.layers[-1]
-    if isinstance(last, keras.Model):
-        return _ends_in_softmax(last)
-    activation = getattr(last, "activation", None)
-    return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
+def _is_softmax(layer: keras.layers.Layer) -> bool:
+    if isinstance(layer, keras.Model):
+        return _is_softmax(layer.layers[-1])
+    activation = getattr(layer, "activation", None)
+    return isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax
 
 
 def _describe_layers(model: keras.Model) -> list[Any]:

@@ -56,8 +56,8 @@ def tokens_to_grid(
             f"{name} has no class token: all {count} tokens are patches, {rows}×{columns}; "
             f"use tokens={GRID}"
         )
-    x = keras.layers.Cropping1D(cropping, name="tokens")(model.output)
-    return keras.Model(model.input, keras.layers.Reshape(target, name=tokens)(x))
+    x = keras.layers.Cropping1D(cropping)(model.output)
+    return keras.Model(model.input, keras.layers.Reshape(target)(x))
 
 
 def _find_layout(

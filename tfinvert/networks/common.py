@@ -1,6 +1,7 @@
 """Grid sizes, channel counts and the feature interface shared by all inversion networks."""
 
 import math
+import re
 from typing import Any, Protocol
 
 import keras
@@ -95,4 +96,9 @@ def named_model(
     feature: Feature, inputs: keras.KerasTensor, image: keras.KerasTensor
 ) -> keras.Model:
     """Makes a functional model from features to images, named after the feature."""
-    return keras.Model(inputs, image, name=f"invert_{feature.name.replace('/', '_')}")
+    return keras.Model(inputs, image, name=model_name("invert", feature))
+
+
+def model_name(verb: str, feature: Feature) -> str:
+    """The name of a model of a feature, of the characters that TensorFlow allows in names."""
+    return f"{verb}_{re.sub('[^A-Za-z0-9_.-]', '_', feature.name)}"

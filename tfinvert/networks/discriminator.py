@@ -10,7 +10,7 @@ import math
 import keras
 
 from tfinvert.networks.blocks import conv, dense, enlarge_grid, precision_scope
-from tfinvert.networks.common import Feature, Size, scale_channels
+from tfinvert.networks.common import Feature, Size, model_name, scale_channels
 
 CHANNELS = (64, 128, 256, 256, 256)  # after each stride-2 convolution
 FEATURE_CHANNELS = 128
@@ -55,7 +55,7 @@ def build(
         x = keras.layers.Concatenate(name="both")([x, condition])
         x = conv(x, scale_channels(CHANNELS[-1], width), 3, "both_conv")
         scores.append(_score_map(x, width, "coarse"))
-    return keras.Model([images, features], scores, name=f"judge_{feature.name.replace('/', '_')}")
+    return keras.Model([images, features], scores, name=model_name("judge", feature))
 
 
 def _resize_feature(x: keras.KerasTensor, grid: Size, channels: int) -> keras.KerasTensor:

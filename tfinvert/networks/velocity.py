@@ -17,7 +17,7 @@ from keras import ops
 
 from tfinvert.errors import InputError
 from tfinvert.networks.blocks import conv, enlarge_grid, linear_conv, precision_scope, upconv
-from tfinvert.networks.common import Feature, scale_channels
+from tfinvert.networks.common import Feature, model_name, scale_channels
 
 # By level: a half, a quarter and an eighth of the image's resolution. All levels but the last have
 # this number of blocks both on the way down and on the way up.
@@ -140,7 +140,7 @@ def build(feature: Feature, width: float = 1.0, precision: str = "float32") -> k
         prior = WhiteNoiseVelocity(name="straight", dtype="float32")(state, time)
         x = keras.layers.Add(name="velocity_in_all", dtype="float32")([prior, x])
     inputs = [state, time, image, features]
-    return keras.Model(inputs, x, name=f"draw_{feature.name.replace('/', '_')}")
+    return keras.Model(inputs, x, name=model_name("draw", feature))
 
 
 def _block(

@@ -148,6 +148,8 @@ def _train(
     facts = dataclasses.asdict(config) | dataclasses.asdict(settings)
     # The number of images is part of the flags, since the order of the images depends on it.
     flags = facts | {"training_images": len(training)}
+    if digest := feature.get_config().get("digest"):  # of a file that may change between runs
+        flags["feature_digest"] = digest
 
     def run_summary() -> str:
         return (

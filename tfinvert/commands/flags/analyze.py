@@ -32,6 +32,7 @@ from absl import flags
 
 from tfinvert.commands.command import Command
 from tfinvert.commands.flags.deprecated import define_alias
+from tfinvert.commands.flags.shared import define_function_flag
 from tfinvert.config.choices import MAX_IMAGES, SOURCE_FORMATS
 from tfinvert.config.registry import EXPERIMENTS
 
@@ -53,6 +54,7 @@ def define_flags() -> None:
         "Inverters: directories or shipped names; the default is the shipped inverters of each "
         "experiment.",
     )
+    define_function_flag()
     flags.DEFINE_string("data", "photos", f"Photographs to analyse: {SOURCE_FORMATS}.")
     flags.DEFINE_string(
         "training_data",

@@ -1,9 +1,10 @@
-"""Lists the inverters that are shipped with the package, with their size and error.
+"""Lists the inverters that are shipped with the package, with their size and error, and plug-ins.
 
     tfinvert list
     tfinvert list --json
 
-`--inverter` of other commands takes the names.
+`--inverter` of other commands takes the names of inverters. Features that installed packages
+register (docs/plugins.md) follow the tables.
 """
 
 from absl import flags

@@ -17,7 +17,7 @@ from absl import flags
 
 from tfinvert.commands.command import Command
 from tfinvert.commands.flags.deprecated import define_alias
-from tfinvert.commands.flags.shared import INVERTER_HELP
+from tfinvert.commands.flags.shared import INVERTER_HELP, define_function_flag
 
 COMMAND = Command(module=__name__, order=10, arguments=True, any_backend=True)
 
@@ -25,6 +25,7 @@ COMMAND = Command(module=__name__, order=10, arguments=True, any_backend=True)
 def define_flags() -> None:
     """Defines this command's flags."""
     flags.DEFINE_string("inverter", "hog", INVERTER_HELP)
+    define_function_flag()
     flags.DEFINE_list(
         "output",
         "grid.png",

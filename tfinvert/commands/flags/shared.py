@@ -1,5 +1,6 @@
 """Flags that several programs have."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,8 @@ def define_feature_flags() -> None:
     flags.DEFINE_string(
         "feature",
         None,
-        f"Feature to invert: {names}; options follow a colon, as in lbp:cell_size=8.",
+        f"Feature to invert: {names}; options follow a colon, as in lbp:cell_size=8 or "
+        "python:my_features.py:encode; a plus joins layers, as in alexnet/conv1+conv3.",
         required=True,
     )
     flags.DEFINE_string(
@@ -46,7 +48,7 @@ def feature_from_flags() -> str:
       InputError: the feature does not take these options.
     """
     given = {"weights": FLAGS.alexnet_weights, "variant": FLAGS.alexnet_variant}
-    options = [f"{key}={value}" for key, value in given.items() if value]
+    options = [f"{key}={_option_value(value)}" for key, value in given.items() if value]
     if not options:
         return FLAGS.feature
     if not FLAGS.feature.startswith("alexnet/"):
@@ -56,6 +58,21 @@ def feature_from_flags() -> str:
         )
     name, _, before = FLAGS.feature.partition(":")
     return f"{name}:{','.join(filter(None, [before, *options]))}"
+
+
+def _option_value(text: str) -> str:
+    """The text as the value of an option in a feature's name, see `features.registry.get`."""
+    return json.dumps(text) if "," in text or text.startswith('"') else text
+
+
+def define_function_flag() -> None:
+    """Defines the flag with the Python functions that inverters need."""
+    flags.DEFINE_multi_string(
+        "function",
+        [],
+        "Python function that computes the feature of an inverter, FILE.py:NAME; the file is run, "
+        "which loading an inverter does not do. The flag may be repeated.",
+    )
 
 
 def define_any_size_flag() -> None:
