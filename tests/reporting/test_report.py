@@ -142,7 +142,7 @@ def test_small_images_are_enlarged_by_integer_factors(tmp_path):
 
 
 def test_figure_needs_a_format(tmp_path):
-    with pytest.raises(ValueError, match="needs an image, svg or gif"):
+    with pytest.raises(ValueError, match="needs an image, svg, gif or rows"):
         Figure("a", "b")
     with pytest.raises(ValueError, match="is not a GIF"):
         Figure("a", "b", gif=b"\x89PNG")
@@ -174,6 +174,21 @@ def test_chapters_number_figures_consecutively_and_collapse_long_tables(tmp_path
     assert page.text["li"] == ["Found."]
     assert page.text["summary"] == ["Full table, 21 rows"]
     assert len(page.all("tr")) == 21 + 22
+
+
+def test_rows_of_images_are_separate_and_labelled(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = {"a < b": rng.integers(0, 256, (2, 8, 40, 3), np.uint8), "c": np.zeros((2, 8, 40, 3))}
+    page = report(tmp_path, figures=[Figure("a", "b", rows=rows)])
+    assert page.text["span"] == ["Figure 1", "a < b", "c"]
+    (grid,) = [x for x in page.all("div") if x["class"] == "rows"]
+    assert grid["style"] == "--columns: 2; --width: 120px"
+    images = page.all("img")
+    assert [x["alt"] for x in images] == ["a < b, 1", "a < b, 2", "c, 1", "c, 2"]
+    file = base64.b64decode(images[1]["src"].partition(",")[2])
+    np.testing.assert_array_equal(Image.open(io.BytesIO(file)), rows["a < b"][1])
+    with pytest.raises(ValueError, match="shape of the first row"):
+        Figure("a", "b", rows=rows | {"d": np.zeros((2, 9, 40, 3))})
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from string import Template
 
 STYLE = """
-:root { --ink: #1f2328; --soft: #59636e; --line: #d8dee4; --faint: #f6f8fa; --accent: #0072b2; }
+:root {
+  color-scheme: light dark;
+  --paper: #fff; --ink: #1f2328; --soft: #59636e; --line: #d8dee4; --accent: #0072b2;
+}
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body {
-  margin: 0; background: #fff; color: var(--ink); font-size: 16px; line-height: 1.55;
+  margin: 0; background: var(--paper); color: var(--ink); font-size: 16px; line-height: 1.55;
   font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
 }
 main { max-width: 1040px; margin: 0 auto; padding: 48px 32px 64px; }
@@ -28,6 +31,12 @@ figure { margin: 0 0 36px; }
 .picture { border: 1px solid var(--line); border-radius: 6px; padding: 14px; overflow: hidden; }
 .picture img, .picture svg { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 .picture img.enlarged { image-rendering: pixelated; }
+.rows {
+  display: grid; gap: 6px; align-items: center; justify-content: start;
+  grid-template-columns: fit-content(9em) repeat(var(--columns), minmax(0, var(--width)));
+}
+.rows span { font-size: 14.5px; line-height: 1.3; text-align: right; padding-right: 6px; }
+.rows img { width: 100%; }
 figcaption { color: var(--soft); font-size: 14.5px; margin-top: 9px; max-width: 58em; }
 .number { color: var(--soft); font-weight: 400; margin-right: 0.35em; }
 .wide { overflow-x: auto; }
@@ -43,7 +52,17 @@ dl {
 }
 dt, dd { margin: 0; padding: 6px 18px 6px 0; border-bottom: 1px solid var(--line); }
 dt { color: var(--soft); max-width: 20em; }
-@media (max-width: 640px) { main { padding: 28px 18px 40px; } h1 { font-size: 26px; } }
+@media (max-width: 640px) {
+  main { padding: 28px 18px 40px; }
+  h1 { font-size: 26px; }
+  .picture { padding: 10px; }
+  .rows { grid-template-columns: repeat(var(--columns), minmax(0, 12em)); gap: 4px; }
+  .rows span { grid-column: 1 / -1; text-align: left; margin-top: 6px; }
+}
+@media screen and (prefers-color-scheme: dark) {
+  :root { --paper: #14171c; --ink: #e4e7eb; --soft: #a3abb5; --line: #363c45; --accent: #56b4e9; }
+  .picture:not(:has(.rows)) { background: #fff; } /* on which charts and grids are drawn */
+}
 @page { size: A4; margin: 16mm 15mm; }
 @media print {
   body { font-size: 10.5pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }

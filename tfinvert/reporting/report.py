@@ -16,13 +16,15 @@ import numpy as np
 
 from tfinvert.common.files import atomic_path
 from tfinvert.reporting.formatting import format_cell, format_detail, is_number
-from tfinvert.reporting.grids import to_pillow
+from tfinvert.reporting.grids import to_pillow, validate_rows
 from tfinvert.reporting.page_template import PAGE, STYLE
 
 # Narrower images are enlarged by an integer factor: a 64 × 64 image is too small to judge at one
 # screen pixel per pixel.
 _MIN_DISPLAY_WIDTH = 384
 _MAX_ENLARGEMENT = 6
+# The same for each image of `rows`.
+_MIN_CELL_WIDTH = 128
 # Longer tables are collapsed.
 _MAX_OPEN_ROWS = 20
 
@@ -31,7 +33,7 @@ _MAX_OPEN_ROWS = 20
 class Figure:
     """A titled figure of a report, in one or several formats.
 
-    The page shows the first available format of `svg`, `gif` and `image`.
+    The page shows the first available format of `svg`, `gif`, `rows` and `image`.
 
     Attributes:
       title: short heading, plain text.
@@ -40,9 +42,12 @@ class Figure:
       svg: an `<svg>` element as text, such as `loss_curve` returns. It is embedded unchanged, so it
         must be well-formed XML without scripts or external references.
       gif: the bytes of an animation.
+      rows: maps a row's label to its images, as `image_grid` takes them. The page lays them out for
+        its width; on a narrow one, labels are above the rows.
 
     Raises:
-      ValueError: no format is given, `svg` is not such an element, or `gif` is not a GIF.
+      ValueError: no format is given, `svg` is not such an element, `gif` is not a GIF, or the rows
+        are not images of one shape and number.
     """
 
     title: str
@@ -50,11 +55,14 @@ class Figure:
     image: np.ndarray | None = None
     svg: str | None = None
     gif: bytes | None = None
+    rows: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         """Validates the formats."""
-        if self.image is None and self.svg is None and self.gif is None:
-            raise ValueError(f"Figure {self.title!r} needs an image, svg or gif")
+        if all(x is None for x in (self.image, self.svg, self.gif, self.rows)):
+            raise ValueError(f"Figure {self.title!r} needs an image, svg, gif or rows")
+        if self.rows is not None:
+            validate_rows(self.rows)
         if self.svg is not None:
             _check_svg(self.title, self.svg)
         if self.gif is not None and not self.gif.startswith(b"GIF8"):
@@ -176,6 +184,8 @@ def _figure_html(number: int, figure: Figure) -> str:
         picture = figure.svg
     elif figure.gif is not None:
         picture = _embed(figure.gif, "gif", figure.title)
+    elif figure.rows is not None:
+        picture = _rows_html(figure.rows)
     else:
         picture = _img_html(figure.image, figure.title)
     caption = f"<figcaption>{escape(figure.caption)}</figcaption>\n" if figure.caption else ""
@@ -192,6 +202,19 @@ def _img_html(image: np.ndarray, alt: str) -> str:
     style = ' class="enlarged"' if factor > 1 else ""
     size = f' width="{width * factor}" height="{height * factor}"'
     return embed_image(image, alt, style + size)
+
+
+def _rows_html(rows: Mapping[str, np.ndarray]) -> str:
+    images = validate_rows(rows)
+    count, _, width, _ = next(iter(images.values())).shape
+    factor = max(_MIN_CELL_WIDTH // width, 1)
+    style = ' class="enlarged"' if factor > 1 else ""
+    cells = []
+    for label, batch in images.items():
+        cells.append(f"<span>{escape(label)}</span>")
+        cells += [embed_image(image, f"{label}, {i}", style) for i, image in enumerate(batch, 1)]
+    variables = f"--columns: {count}; --width: {width * factor}px"
+    return f'<div class="rows" style="{variables}">\n' + "\n".join(cells) + "\n</div>"
 
 
 def _embed(file: bytes, kind: str, alt: str, attributes: str = "") -> str:

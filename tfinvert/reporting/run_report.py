@@ -124,12 +124,18 @@ def write_run_report(
         f"reconstructions of {metrics['images']} {photographs}.",
         findings=findings,
         figures=figures,
-        metrics=[_row(f"{feature} inverter", metrics), _row(baseline_name, baseline)],
+        metrics=[metrics_row(f"{feature} inverter", metrics), metrics_row(baseline_name, baseline)],
         details=details,
     )
 
 
-def _row(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def metrics_row(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a row of the table of metrics, for `write_report`.
+
+    Args:
+      name: name of the predictor.
+      metrics: its metrics, see `metrics.evaluation.Evaluation`.
+    """
     return {
         "predictor": name,
         "normalised error": metrics["normalized_error"],

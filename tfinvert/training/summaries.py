@@ -1,13 +1,16 @@
 """TensorBoard summaries of a run."""
 
+import io
 import pathlib
 from collections.abc import Mapping
 
 import numpy as np
+from PIL import Image
 
 from tfinvert.common.images import evenly_spaced_indices, resize_images
 
 NUM_IMAGES = 8
+_PAIRS = "original | reconstruction"
 
 
 class ScalarWriter:
@@ -56,5 +59,24 @@ class SummaryWriter(ScalarWriter):
         """
         pairs = np.concatenate([self._originals, reconstructions[self._indices]], axis=2)
         with self._writer.as_default(step=step):
-            self._summary.image("original | reconstruction", pairs, max_outputs=NUM_IMAGES)
+            self._summary.image(_PAIRS, pairs, max_outputs=NUM_IMAGES)
         self._writer.flush()
+
+
+def read_pairs(folder: pathlib.Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Reads the images that a `SummaryWriter` wrote.
+
+    Returns:
+      Originals and reconstructions by step, in order, both uint8 `[n, H, W, 3]`. Of a step that was
+      repeated after an interruption, the last ones.
+    """
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
+    pairs = {}
+    for event in events.Tensors(_PAIRS):
+        _, _, *files = make_ndarray(event.tensor_proto)  # width, height, and a PNG for each pair
+        images = np.stack([np.asarray(Image.open(io.BytesIO(file))) for file in files])
+        pairs[event.step] = tuple(np.split(images, 2, axis=2))
+    return dict(sorted(pairs.items()))
