@@ -1,7 +1,6 @@
 """Decoding of JPEG and PNG files: colour modes, metadata, damage and limits."""
 
 import concurrent.futures
-import contextlib
 import io
 import struct
 import tracemalloc
@@ -12,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.refusals import refused
 from tfinvert import InputError
-from tfinvert.data.decode import decode_rgb, read_rgb
+from tfinvert.data.decode import decode_rgb, pillow_to_rgb, read_rgb
 
 # The filter that decode.py sets, which pytest overrides.
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")
@@ -32,11 +32,28 @@ def smooth(height=24, width=32):
     return np.stack([rows * 8, columns * 6, 200 - rows * 4], -1).astype(np.uint8)
 
 
-def png_header(width, height):
-    def chunk(name, body):
-        checked = name + body
-        return struct.pack(">I", len(body)) + checked + struct.pack(">I", zlib.crc32(checked))
+def chunk(name, body):
+    checked = name + body
+    return struct.pack(">I", len(body)) + checked + struct.pack(">I", zlib.crc32(checked))
 
+
+def png_of(rows, color, transparency=b""):
+    """A PNG of 16 bits: `[h, w, channels]`, of a colour type, with a transparent value."""
+    height, width = rows.shape[:2]
+    lines = rows.astype(">u2").view(np.uint8).reshape(height, -1)
+    data = zlib.compress(np.pad(lines, [(0, 0), (1, 0)]).tobytes())
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, color, 0, 0, 0))
+    alpha = chunk(b"tRNS", transparency) if transparency else b""
+    return b"\x89PNG\r\n\x1a\n" + header + alpha + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def with_chunk(data, behind, *new):
+    """A PNG with one more chunk, before or behind its pixels."""
+    place = data.index(b"IEND" if behind else b"IDAT") - 4
+    return data[:place] + chunk(*new) + data[place:]
+
+
+def png_header(width, height):
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
@@ -185,21 +202,139 @@ def test_invalid_bytes(data):
     assert "image" in refusal(data)
 
 
-@pytest.mark.parametrize(
-    "kind_options", [("JPEG", {}), ("PNG", {"pnginfo": None}), ("JPEG", {"progressive": True})]
-)
-def test_random_damage_gives_an_image_or_an_input_error(kind_options):
-    kind, options = kind_options
+def every_mode():
+    """Whole files of every mode of PNG and JPEG, with an orientation."""
     tags = Image.Exif()
     tags[0x0112], tags[0x010F] = 6, "camera"
-    whole = encoded(smooth(), kind, exif=tags, **options)
-    draw = np.random.default_rng(3)
+    photo = Image.fromarray(smooth())
+    modes = {mode: photo.convert(mode) for mode in ("1", "L", "LA", "RGB", "RGBA")}
+    modes |= {"P": photo.quantize(16), "I;16": photo.convert("L").convert("I;16")}
+    files = {f"PNG {mode}": encoded(image, "PNG", exif=tags) for mode, image in modes.items()}
+    deep = np.random.default_rng(0).integers(0, 65536, (9, 7, 4))
+    for color, channels in ((0, 1), (2, 3), (4, 2), (6, 4)):
+        alpha = deep[0, 0, :channels].astype(">u2").tobytes() if color < 4 else b""
+        files[f"PNG of 16 bits, {channels}"] = png_of(deep[..., :channels], color, alpha)
+    for mode in ("L", "RGB", "CMYK"):
+        files[f"JPEG {mode}"] = encoded(photo.convert(mode), "JPEG", exif=tags)
+    files["progressive JPEG"] = encoded(photo, "JPEG", exif=tags, progressive=True)
+    return files
+
+
+@pytest.mark.parametrize("name", every_mode())
+def test_random_damage_gives_an_image_or_an_input_error(name):
+    whole = every_mode()[name]
+    draw, messages = np.random.default_rng(3), []
     for _ in range(150):
         data = bytearray(whole)
-        for place in draw.integers(0, len(data), 3):
-            data[place] = draw.integers(0, 256)
-        with contextlib.suppress(InputError):
+        begin, end = sorted(draw.integers(8, len(data), 2))
+        match draw.integers(4):
+            case 0:
+                del data[begin:]
+            case 1:
+                del data[begin:end]
+            case 2:
+                data[draw.integers(8, min(80, len(data)))] ^= 1 << draw.integers(8)
+            case _:
+                for place in draw.integers(8, len(data), 3):
+                    data[place] = draw.integers(256)
+        try:
             assert decode_rgb(bytes(data)).shape[-1] == 3
+        except InputError as error:
+            messages.append(str(error))
+    assert not any("\n" in message for message in messages)
+
+
+METADATA = (
+    *(b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"iCCP"),
+    *(b"acTL", b"fcTL", b"fdAT", b"tIME", b"bKGD", b"hIST", b"sPLT", b"abCd"),
+)
+
+
+@pytest.mark.parametrize("kind", METADATA)
+@pytest.mark.parametrize("behind", [False, True])
+def test_malformed_chunks_do_not_matter(kind, behind):
+    draw = np.random.default_rng(0)
+    for name, whole in every_mode().items():
+        for length in (0, 1, 3, 9, 30) if name.startswith("PNG") else ():
+            data = with_chunk(whole, behind, kind, draw.bytes(length))
+            np.testing.assert_array_equal(decode_rgb(data), decode_rgb(whole))
+
+
+def test_chunks_with_wrong_checksums_do_not_matter():
+    whole = encoded(smooth(), "PNG")
+    bad = chunk(b"gAMA", b"abcd")[:-1] + b"!"
+    place = whole.index(b"IDAT") - 4
+    data = whole[:place] + bad + whole[place:]
+    np.testing.assert_array_equal(decode_rgb(data), smooth())
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
+def test_large_metadata_does_not_matter(kind):
+    body = b"name\0\0" + zlib.compress(bytes(2_000_000))
+    data = with_chunk(encoded(smooth(), "PNG"), False, kind, body)
+    np.testing.assert_array_equal(decode_rgb(data), smooth())
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_the_orientation_survives_other_malformed_metadata(behind):
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    png = with_chunk(encoded(smooth(), "PNG", exif=tags), behind, b"gAMA", b"")
+    np.testing.assert_array_equal(decode_rgb(png), np.rot90(smooth(), -1))
+
+
+@pytest.mark.parametrize("marker", [0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE])
+@pytest.mark.parametrize(
+    "body", [b"", b"JFIF\0", b"Adobe", b"Photoshop 3.0\x008BIM", b"MPF\0MM\0*", b"Exif\0\0MM"]
+)
+def test_malformed_jpeg_segments_do_not_matter(marker, body):
+    whole = encoded(smooth(), "JPEG")
+    segment = bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
+    data = whole[:2] + segment + whole[2:]
+    np.testing.assert_array_equal(decode_rgb(data), decode_rgb(whole))
+
+
+def test_16_bit_grey_with_a_transparent_value():
+    grey = np.array([[[300], [301], [40000]]])
+    decoded = decode_rgb(png_of(grey, 0, (300).to_bytes(2, "big")))
+    np.testing.assert_array_equal(decoded[0, :, 0], [255, 1, 156])
+
+
+def test_16_bit_colour_with_a_transparent_value():
+    pixels = np.array([[[300, 40000, 7], [300, 40000, 1000], [65535, 0, 0]]])
+    decoded = decode_rgb(png_of(pixels, 2, pixels[0, 0].astype(">u2").tobytes()))
+    np.testing.assert_array_equal(decoded[0], [[255] * 3, [1, 156, 3], [255, 0, 0]])
+
+
+def test_16_bit_alpha():
+    pixels = np.array([[[0, 65535], [0, 0], [65535, 32768]]])
+    decoded = decode_rgb(png_of(pixels, 4))
+    np.testing.assert_array_equal(decoded[0, :, 0], [0, 255, 255])
+
+
+def test_transparency_behind_the_pixels_is_ignored():
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    data = with_chunk(encoded(image, "PNG"), True, b"tRNS", b"\0")
+    np.testing.assert_array_equal(decode_rgb(data), decode_rgb(encoded(image, "PNG")))
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (Image.new("F", (2, 2), 0.5), "mode F"),
+        (Image.new("I", (2, 2), 70_000), "from 70000 to 70000"),
+        (Image.new("I", (2, 2), -1), "from -1"),
+    ],
+)
+def test_pillow_images_without_a_fixed_range_are_refused(image, words):
+    refused(lambda: pillow_to_rgb(image), words)
+
+
+def test_pillow_images_of_damaged_files_are_refused():
+    data = encoded(smooth(), "PNG")
+    for bad in (data[: len(data) // 2], with_chunk(data, True, b"gAMA", b"")):
+        refused(lambda bad=bad: pillow_to_rgb(Image.open(io.BytesIO(bad))), "cannot be read")
 
 
 @pytest.mark.parametrize("side", [9000, 10_000, 60_000, 2_000_000_000])
