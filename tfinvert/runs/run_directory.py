@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from tfinvert.common.files import remove_unfinished, write_json
+from tfinvert.common.files import remove_unfinished, user_path, write_json
 from tfinvert.config.renames import rename_flags
 from tfinvert.errors import InputError, describe_changes
 
@@ -34,7 +34,7 @@ def open_run(path: str | pathlib.Path, flags: Mapping[str, Any]) -> Iterator[pat
       InputError: the directory has other content or was created with other flags, another process
         uses it, or it cannot be written. Nothing in it is changed then.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     _is_run(path, flags)
     with lock_directory(path):
         if not _is_run(path, flags):  # checked again, now that no other process can create one
