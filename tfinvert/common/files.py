@@ -26,6 +26,11 @@ def user_path(path: str | os.PathLike[str]) -> pathlib.Path:
     return pathlib.Path(os.path.expanduser(path))
 
 
+def printable(text: str) -> str:
+    """Escapes bytes of file names that are not UTF-8, as in "caf\\udce9"."""
+    return text.encode("utf-8", ESCAPE).decode("utf-8")
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yields a temporary path whose file replaces `path` when the block succeeds.
