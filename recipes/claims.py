@@ -4,12 +4,10 @@
         --output=docs/claims.md
 """
 
-import pathlib
-
 from absl import flags
 
 from tfinvert.commands import runtime
-from tfinvert.common.files import atomic_path
+from tfinvert.common.files import write_text
 from tfinvert.runs.results import claims_page
 from tfinvert.runs.run_directory import parse_named_paths
 
@@ -24,8 +22,7 @@ _OUTPUT = flags.DEFINE_string(
 def main() -> None:
     """Writes the page and prints its path."""
     page = claims_page(parse_named_paths(_RUNS.value, _RUNS.name))
-    with atomic_path(pathlib.Path(_OUTPUT.value)) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(_OUTPUT.value, page)
     print(_OUTPUT.value)
 
 

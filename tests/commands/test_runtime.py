@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import tfinvert
+from tests import programs
 from tfinvert.commands import runtime
 
 
@@ -55,6 +56,7 @@ import time
 import numpy as np
 import tensorflow as tf
 import tfinvert
+from tests import programs
 from tfinvert.commands import runtime
 
 def slow(i):
@@ -94,3 +96,39 @@ def test_arguments_after_the_flags(run):
     with pytest.raises(SystemExit) as ended:
         run(lambda: None, "a.jpg")
     assert ended.value.code == 2
+
+
+PATHS = """
+from absl import flags
+from tfinvert.commands import runtime
+
+flags.DEFINE_multi_string("data", [], "Values, one by one.")
+flags.DEFINE_list("runs", [], "A list.")
+
+def main(files):
+    print(*flags.FLAGS.data, *flags.FLAGS.runs, *files, sep="\\n")
+
+runtime.run(main, arguments=True, quick=True)
+"""
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    expanded = {
+        "~": "/home/me",
+        "~/x": "/home/me/x",
+        "folder:~/x": "folder:/home/me/x",
+        "mix:1:folder:~+1/2:folder:~/x,min_crop=1": "mix:1:folder:/home/me+1/2:folder:/home/me/x,"
+        "min_crop=1",
+        "alexnet/conv1:weights=~/x.npz": "alexnet/conv1:weights=/home/me/x.npz",
+        "./~/x": "./~/x",
+        "x~": "x~",
+        "~$x": "~$x",
+        "http://host/~me": "http://host/~me",
+        "~nobody_of_that_name/x": "~nobody_of_that_name/x",
+    }
+    (tmp_path / "program.py").write_text(PATHS)
+    flags = [f"--data={value}" for value in expanded]
+    finished = programs.run(tmp_path / "program.py", *flags, "--runs=a=~/x,~/y", "~/z.jpg")
+    lines = [*expanded.values(), "a=/home/me/x", "/home/me/y", "/home/me/z.jpg"]
+    assert finished.stdout.splitlines() == lines

@@ -1,10 +1,17 @@
 """Atomic writing of files and directories."""
 
+import json
 import os
 
 import pytest
 
-from tfinvert.common.files import atomic_directory, atomic_path, remove_unfinished
+from tfinvert.common.files import (
+    atomic_directory,
+    atomic_path,
+    remove_unfinished,
+    write_json,
+    write_text,
+)
 
 
 def test_the_file_appears_only_when_the_block_ends(tmp_path):
@@ -74,3 +81,29 @@ def test_unfinished_files_of_killed_processes_are_removed(tmp_path):
     (tmp_path / ".hidden").touch()
     remove_unfinished(tmp_path)
     assert os.listdir(tmp_path) == [".hidden"]
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    home, folder = tmp_path / "home", tmp_path / "folder"
+    home.mkdir(), folder.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(folder)
+    write_text("~/runs/page.html", "text")
+    with atomic_directory("~/model") as temporary:
+        (temporary / "file").touch()
+    write_text("./~/kept", "text")
+    assert (home / "runs" / "page.html").read_text() == "text"
+    assert (home / "model" / "file").exists()
+    assert os.listdir(folder) == ["~"]
+    assert os.listdir(folder / "~") == ["kept"]
+
+
+def test_names_that_are_not_utf8_are_escaped(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    write_text(tmp_path / name / "page.md", f"photographs of {name}\n")
+    write_json(tmp_path / name / "facts.json", {"data": name})
+    folder = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
+    with open(os.path.join(folder, b"page.md"), encoding="utf-8") as page:
+        assert page.read() == "photographs of caf\\udce9\n"
+    with open(os.path.join(folder, b"facts.json"), encoding="utf-8") as facts:
+        assert json.load(facts) == {"data": name}

@@ -15,7 +15,7 @@ from tfinvert import metrics
 from tfinvert.bulk.beam_runner import parse_beam_options, run_pipeline
 from tfinvert.bulk.images import BROKEN, Key, ReadImages
 from tfinvert.bulk.models import ReconstructionHandler, load_reconstructor
-from tfinvert.common.files import atomic_path, write_json
+from tfinvert.common.files import ESCAPE, atomic_path, write_json
 from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.data.augmentation import Size
 from tfinvert.errors import InputError
@@ -165,7 +165,10 @@ def summarize(
 
 
 def _write_csv(path: pathlib.Path, columns: Sequence[str], rows: Iterable[tuple]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors=ESCAPE, newline="") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(rows)

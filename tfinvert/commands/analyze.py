@@ -9,6 +9,7 @@ from absl import flags
 from tfinvert import inverter
 from tfinvert.analysis.experiment import Experiment
 from tfinvert.analysis.inverters import common_size
+from tfinvert.common.files import printable
 from tfinvert.config.registry import EXPERIMENTS
 from tfinvert.data.open_source import open_source
 from tfinvert.errors import InputError
@@ -91,6 +92,7 @@ def _load_all(names: Sequence[str], load: Load) -> dict[str, inverter.Inverter]:
     for name in names:
         path = pathlib.Path(name)
         label = path.parent.name if path.name == INVERTER and path.parent.name else path.name
+        label = printable(label)
         if label in loaded:
             raise InputError(
                 f"two inverters have the label {label!r}; rename a directory. "

@@ -6,6 +6,7 @@ import sys
 from absl import flags
 
 from tfinvert.commands import runtime
+from tfinvert.commands.streams import safe_streams
 from tfinvert.config.registry import COMMANDS
 from tfinvert.version import __version__
 
@@ -30,16 +31,17 @@ def run_command(name: str) -> None:
 
 def main() -> None:
     """Runs `tfinvert COMMAND --flag=value …`."""
-    name, *rest = sys.argv[1:] or [""]
-    if name in ("--help", "-h", "help"):
-        print(_overview())
-    elif name == "--version":
-        print(f"tfinvert {__version__}")
-    elif name in COMMANDS:
-        sys.argv = [f"tfinvert {name}", *rest]
-        run_command(name)
-    else:
-        sys.exit(runtime.fail(_refusal(name)))
+    with safe_streams():
+        name, *rest = sys.argv[1:] or [""]
+        if name in ("--help", "-h", "help"):
+            print(_overview())
+        elif name == "--version":
+            print(f"tfinvert {__version__}")
+        elif name in COMMANDS:
+            sys.argv = [f"tfinvert {name}", *rest]
+            run_command(name)
+        else:
+            sys.exit(runtime.fail(_refusal(name)))
 
 
 def _overview() -> str:

@@ -1,6 +1,7 @@
 """Start and exit of the command-line programs: flags, error messages and exit statuses."""
 
 import gc
+import os
 import re
 import signal
 import sys
@@ -10,8 +11,12 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 
 from tfinvert.commands.flags.deprecated import check_deprecated
+from tfinvert.commands.streams import PIPE_STATUS, safe_streams
 from tfinvert.common.memory import peak_memory
 from tfinvert.errors import InputError, Interrupted
+
+# As in ~/x, folder:~/x, name=~user/x and mix:1:folder:~+1:photos.
+_HOME = re.compile(r"(?<![^:=,])~[\w.-]*(?=[/:,+]|$)")
 
 
 def run(
@@ -25,7 +30,8 @@ def run(
 
     Wrong flags and wrong input end with one line on standard error and exit status 2; an
     interrupted run ends with status 130 (Ctrl-C) or 143 (SIGTERM). A deprecated flag gives a
-    warning of one line on standard error.
+    warning of one line on standard error. In the values of flags, `~` at the beginning of a path is
+    the home folder. `safe_streams` describes output.
 
     Args:
       main: the program.
@@ -49,7 +55,7 @@ def run(
                 from tfinvert.common.backend import require_tensorflow  # imports Keras
 
                 require_tensorflow(argv[0])
-            main(list(argv[1:])) if arguments else main()
+            main([*map(os.path.expanduser, argv[1:])]) if arguments else main()
             if not quick:
                 print(f"peak memory: {peak_memory():.2f} GB")
             return 0
@@ -58,13 +64,15 @@ def run(
             _release_frames(error)
             return status
 
-    app.run(guarded, flags_parser=_parse_flags)
+    with safe_streams():
+        app.run(guarded, flags_parser=_parse_flags)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
     """Parses the flags; returns the program and the arguments after the flags."""
     try:
         arguments = flags.FLAGS(argv)
+        _expand_home()
         for warning in check_deprecated():
             print(f"warning: {warning}", file=sys.stderr)
         return arguments
@@ -79,6 +87,20 @@ def _parse_flags(argv: list[str]) -> list[str]:
         sys.exit(0)
 
 
+def _expand_home() -> None:
+    """Expands `~` in the values of flags where shells do in assignments, and in lists."""
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if isinstance(flag.value, str):
+            flag.value = _HOME.sub(_home, flag.value)
+        elif isinstance(flag.value, list):
+            flag.value = [_HOME.sub(_home, value) for value in flag.value]
+
+
+def _home(match: re.Match[str]) -> str:
+    return os.path.expanduser(match[0])
+
+
 def _raise_interrupted(number: int, frame: object) -> None:
     """Handles SIGTERM like Ctrl-C, so that unfinished files are removed."""
     raise Interrupted("terminated", number)
@@ -91,9 +113,11 @@ def _report_error(error: BaseException) -> int:
     if isinstance(error, Interrupted):
         print(f"\n{error}", file=sys.stderr)
         return error.status
+    if isinstance(error, BrokenPipeError):  # nobody reads a message
+        return PIPE_STATUS
     if isinstance(error, InputError):
         return fail(str(error))
-    return fail(f"{error.filename or 'file'}: {error.strerror or error}")
+    return fail(f"{error.filename or 'a file or standard output'}: {error.strerror or error}")
 
 
 def fail(message: str) -> int:

@@ -1,4 +1,4 @@
-"""Atomic writing of files and directories, and reading of array archives."""
+"""Paths of users, atomic writing of files and directories, and reading of array archives."""
 
 from __future__ import annotations
 
@@ -17,6 +17,18 @@ from typing import Any
 import numpy as np
 
 from tfinvert.errors import InputError
+
+ESCAPE = "backslashreplace"  # of surrogates, which stand for bytes that are not UTF-8
+
+
+def user_path(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Converts a path that a user gives; `~` at its beginning is the home folder."""
+    return pathlib.Path(os.path.expanduser(path))
+
+
+def printable(text: str) -> str:
+    """Escapes bytes of file names that are not UTF-8, as in "caf\\udce9"."""
+    return text.encode("utf-8", ESCAPE).decode("utf-8")
 
 
 @contextlib.contextmanager
@@ -37,7 +49,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
       FileNotFoundError: the block did not write the file.
       OSError: the folder cannot be created or written to.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     if path.is_dir():
         raise IsADirectoryError(f"`path` must name a file, not a folder. Received: path={path}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +76,7 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
       FileExistsError: `path` exists, before the block or at its end.
       OSError: the folder cannot be created or written to.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     if path.exists():
         raise FileExistsError(f"{path} already exists")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,10 +103,15 @@ def remove_unfinished(folder: str | os.PathLike[str]) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes text as UTF-8, atomically; bytes of file names that are not UTF-8 are escaped."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors=ESCAPE)
+
+
 def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
     """Writes values as indented JSON, atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(values, indent=1) + "\n")
 
 
 def read_arrays(

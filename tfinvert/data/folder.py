@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
+from tfinvert.common.files import user_path
 from tfinvert.data.decode import EXTENSIONS, read_rgb
 from tfinvert.data.image_cache import DecodedImageCache
 from tfinvert.data.sources import IndexedSource, compute_digest
@@ -51,7 +52,7 @@ class ImageFolder(IndexedSource):
         checked: Sequence[str] | None = None,
     ):
         self.name = f"folder:{path}"
-        root = pathlib.Path(path)
+        root = user_path(path)
         if checked is not None:
             self._root, self._files, self.unreadable = root, [root / n for n in checked], []
             self._classes = sorted({_class_name(file, root) for file in self._files})

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import pathlib
 import types
 from collections.abc import Callable, Sequence
@@ -103,6 +104,7 @@ def load_keras_model(path: str, requirement: str) -> keras.Model:
     Raises:
       InputError: the file does not exist or cannot be read.
     """
+    path = os.path.expanduser(path)
     if not pathlib.Path(path).is_file() or not path.endswith(".keras"):
         raise InputError(f"{requirement}. Received: {path or 'none'}")
     try:

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from tfinvert.common.files import user_path
 from tfinvert.data.cropping import crop_and_resize
 from tfinvert.data.decode import pillow_to_rgb, read_rgb
 from tfinvert.errors import InputError
@@ -73,7 +74,7 @@ def read_photograph(
       InputError: see `data.decode.read_rgb`.
     """
     is_image = isinstance(photograph, Image.Image)
-    pixels = pillow_to_rgb(photograph) if is_image else read_rgb(photograph)
+    pixels = pillow_to_rgb(photograph) if is_image else read_rgb(user_path(photograph))
     return pixels / np.float32(255) if size is None else crop_and_resize(pixels, size)
 
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfinvert.common.backend import require_tensorflow
+from tfinvert.common.files import user_path
 from tfinvert.config.registry import ENDPOINTS, INVERTER_TOOLS
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
@@ -290,7 +291,7 @@ class Inverter:
           InputError: there is no such directory; a file is missing, truncated, of another format or
             larger than its card allows; or a weight is not finite.
         """
-        path = pathlib.Path(path)
+        path = user_path(path)
         if not path.is_dir():
             raise InputError(
                 f"there is no inverter at {path}; give the directory of a saved inverter or one of "
@@ -312,7 +313,7 @@ def load(path: str | pathlib.Path) -> Inverter:
         damaged.
     """
     shipped = None
-    if not (pathlib.Path(path) / registry.CARD_FILE).exists():
+    if not (user_path(path) / registry.CARD_FILE).exists():
         shipped = registry.find_shipped(str(path))
     if shipped is None:
         return Inverter.load(path)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 import tfinvert.networks.velocity  # noqa: F401  # registers the layers of velocity networks
-from tfinvert.common.files import atomic_directory, read_arrays
+from tfinvert.common.files import atomic_directory, read_arrays, user_path
 from tfinvert.errors import InputError, first_line
 from tfinvert.features import describe, from_description
 from tfinvert.features.base import Feature
@@ -43,7 +43,7 @@ def write(
     Raises:
       InputError: the directory already exists.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     if path.exists():
         raise InputError(f"{path} already exists; save the inverter to a new directory")
     description = {"format": FORMAT, "feature": describe(feature)}

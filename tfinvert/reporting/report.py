@@ -14,7 +14,7 @@ from html import escape
 
 import numpy as np
 
-from tfinvert.common.files import atomic_path
+from tfinvert.common.files import write_text
 from tfinvert.reporting.formatting import format_cell, format_detail, is_number
 from tfinvert.reporting.grids import to_pillow, validate_rows
 from tfinvert.reporting.page_template import PAGE, STYLE
@@ -136,8 +136,7 @@ def write_report(
         style=STYLE,
         sections="\n".join(section for section in sections if section),
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def embed_image(image: np.ndarray, alt: str, attributes: str = "") -> str:

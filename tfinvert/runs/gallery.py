@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from tfinvert.analysis.experiment import Exhibit, Result
-from tfinvert.common.files import atomic_path
+from tfinvert.common.files import atomic_path, write_text
 from tfinvert.config.registry import EXPERIMENTS
 from tfinvert.data import photos
 from tfinvert.errors import InputError
@@ -84,8 +84,7 @@ def write_gallery(runs: Mapping[str, pathlib.Path], output: pathlib.Path) -> pat
     commands.append(f"python recipes/gallery.py --runs={named} --output={_public_path(output)}")
     parts += ["## How this page is made", "\n".join(["```", *commands, "```"])]
     page = output.with_name(f"{output.name}.md")
-    with atomic_path(page) as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_text(page, "\n\n".join(parts) + "\n")
     return page
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tfinvert.analysis.experiment import Claim, Result
-from tfinvert.common.files import atomic_directory
+from tfinvert.common.files import ESCAPE, atomic_directory, write_json, write_text
 from tfinvert.config.registry import EXPERIMENTS
 from tfinvert.errors import InputError, first_line
 from tfinvert.reporting.grids import write_png
@@ -40,8 +40,7 @@ def save_result(path: pathlib.Path, result: Result, **facts: Any) -> None:
             stem = f"{number:02}-{slug(figure.title)}"
             figures.append({"title": figure.title, "caption": figure.caption, "file": stem})
             if figure.svg is not None:
-                svg = f"{_PROLOG}{figure.svg}\n"
-                (directory / f"{stem}.svg").write_text(svg, encoding="utf-8")
+                write_text(directory / f"{stem}.svg", f"{_PROLOG}{figure.svg}\n")
             if figure.gif is not None:
                 (directory / f"{stem}.gif").write_bytes(figure.gif)
             if figure.image is not None:
@@ -55,9 +54,8 @@ def save_result(path: pathlib.Path, result: Result, **facts: Any) -> None:
             "figures": figures,
             **facts,
         }
-        result.table.to_csv(directory / TABLE, index=False)
-        text = json.dumps(values, indent=1) + "\n"
-        (directory / RESULTS).write_text(text, encoding="utf-8")
+        result.table.to_csv(directory / TABLE, index=False, errors=ESCAPE)
+        write_json(directory / RESULTS, values)
 
 
 def load_result(path: pathlib.Path) -> tuple[Result, dict[str, Any]]:

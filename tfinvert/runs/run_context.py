@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tfinvert.common.files import user_path
 from tfinvert.common.provenance import library_versions
 from tfinvert.runs.run_directory import open_run
 from tfinvert.training import strategies
@@ -88,4 +89,4 @@ def open_run_context(
     # First, because it may initialise TensorFlow.
     strategy = strategies.make_strategy(strategy_name, facts)
     with strategies.worker_group(strategy) as workers, contextlib.ExitStack() as stack:
-        yield RunContext(pathlib.Path(workdir), strategy, workers, stack)
+        yield RunContext(user_path(workdir), strategy, workers, stack)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from tfinvert.common.files import remove_unfinished, write_json
+from tfinvert.common.files import printable, remove_unfinished, user_path, write_json
 from tfinvert.config.renames import rename_flags
 from tfinvert.errors import InputError, describe_changes
 
@@ -34,7 +34,7 @@ def open_run(path: str | pathlib.Path, flags: Mapping[str, Any]) -> Iterator[pat
       InputError: the directory has other content or was created with other flags, another process
         uses it, or it cannot be written. Nothing in it is changed then.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     _is_run(path, flags)
     with lock_directory(path):
         if not _is_run(path, flags):  # checked again, now that no other process can create one
@@ -109,6 +109,7 @@ def parse_named_paths(values: Sequence[str], flag: str) -> dict[str, pathlib.Pat
     paths: dict[str, pathlib.Path] = {}
     for value in values:
         name, _, directory = value.partition("=")
+        name = printable(name)
         if not (name and directory) or name in paths:
             raise InputError(f"--{flag} takes NAME=DIRECTORY, each name once. Received: {value!r}")
         paths[name] = pathlib.Path(directory)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tfinvert import features
-from tfinvert.common.files import atomic_path, write_json
+from tfinvert.common.files import write_json, write_text
 from tfinvert.common.images import evenly_spaced_indices
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
@@ -119,9 +119,8 @@ def compare_losses(
     )
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "tradeoff.json", metrics)
-    for name, text in (("tradeoff.md", _format_table(metrics)), ("tradeoff.svg", chart.svg)):
-        with atomic_path(output / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write_text(output / "tradeoff.md", _format_table(metrics))
+    write_text(output / "tradeoff.svg", chart.svg)
     write_png(output / "pictures.png", stack_vertically(pictures))
 
 

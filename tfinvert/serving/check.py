@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.framework import node_def_pb2, tensor_shape_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from tfinvert.common.files import user_path
 from tfinvert.errors import InputError
 
 # These export and load, but fail at the first request outside the process that created them.
@@ -31,7 +32,7 @@ def check_savedmodel(path: str | os.PathLike[str]) -> dict[str, list[str]]:
         signature has an unknown size other than the batch and the height and width of images or
         grids `[B, ?, ?, channels]`.
     """
-    graph = _read_serving_graph(pathlib.Path(path))
+    graph = _read_serving_graph(user_path(path))
     for function, node in _nodes(graph):
         if node.op in PYTHON_OPS:
             raise InputError(

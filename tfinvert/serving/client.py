@@ -12,6 +12,7 @@ Copy this file to where it is needed. It requires NumPy and, for a directory, Te
 import argparse
 import base64
 import http.client
+import io
 import itertools
 import json
 import os
@@ -77,7 +78,7 @@ class Client:
                 "deadline must be above 0, and attempts and batch at least 1. Received: "
                 f"{deadline}, {attempts}, {batch}"
             )
-        self.address = os.fspath(address)
+        self.address = os.path.expanduser(address)
         self.deadline, self.attempts, self.batch = deadline, attempts, batch
         scheme = self.address.partition("://")[0] if "://" in self.address else ""
         if scheme in ("http", "https"):
@@ -401,6 +402,9 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.modules["keras"] = None  # makes an import of Keras fail: nothing here needs it
+    stdout = sys.stdout if isinstance(sys.stdout, io.TextIOWrapper) else None
+    if stdout:  # its encoding may lack characters of the path
+        stdout.reconfigure(errors="backslashreplace")
     try:
         client = Client(arguments.model, deadline=arguments.deadline)
         if arguments.image.suffix == ".npy":
@@ -408,11 +412,15 @@ def main() -> None:
         else:
             (png,) = client.reconstruct([arguments.image.read_bytes()])
         _write_atomically(arguments.output, png)
+        width, height = struct.unpack(">II", png[16:24])
+        print(f"{arguments.output}: {width} x {height} pixels", flush=True)
     except (OSError, ValueError) as error:
+        if stdout:  # which would fail again when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(141)  # as shells report for a process that SIGPIPE ended
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    width, height = struct.unpack(">II", png[16:24])
-    print(f"{arguments.output}: {width}×{height} pixels")
 
 
 def _write_atomically(path: pathlib.Path, data: bytes) -> None:

@@ -57,37 +57,59 @@ def serve(host: str = "127.0.0.1", port: int = 0, file_seconds: int = 180) -> It
     with tempfile.TemporaryDirectory(prefix="tfinvert-studio-") as folder:
         # Gradio reads these when it is imported: no analytics, and all files in the folder.
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder}
-        # Gradio checks that its own server answers; this check must bypass any proxy.
-        os.environ["NO_PROXY"] = ",".join([*filter(None, [os.environ.get("NO_PROXY")]), host])
-        try:
-            import gradio as gr
-        except ImportError as error:
-            raise InputError(
-                f"the studio needs Gradio ({error}); pip install 'tfinvert[studio]'"
-            ) from error
-        from tfinvert.studio import page
-
-        blocks = page.build(file_seconds)
-        blocks.launch(
-            server_name=host,
-            server_port=port,
-            share=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            ssr_mode=False,
-            mcp_server=False,
-            pwa=False,
-            footer_links=[],
-            max_file_size=_MAX_FILE_BYTES,
-            app_kwargs={"middleware": [(EmptyUploadProgress, (), {})]},
-            state_session_capacity=_MAX_SESSIONS,
-            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-            css=STYLE,
-        )
+        with _without_proxies():
+            blocks = _launch_blocks(host, port, file_seconds)
         try:
             yield f"http://{_url_host(host)}:{port}/"
         finally:
             blocks.close(verbose=False)
+
+
+def _launch_blocks(host: str, port: int, file_seconds: int) -> Any:
+    """Builds the page and starts its server in another thread; returns the Gradio Blocks."""
+    try:
+        import gradio as gr
+    except ImportError as error:
+        raise InputError(
+            f"the studio needs Gradio ({error}); pip install 'tfinvert[studio]'"
+        ) from error
+    from tfinvert.studio import page
+
+    blocks = page.build(file_seconds)
+    blocks.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        footer_links=[],
+        max_file_size=_MAX_FILE_BYTES,
+        app_kwargs={"middleware": [(EmptyUploadProgress, (), {})]},
+        state_session_capacity=_MAX_SESSIONS,
+        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        css=STYLE,
+    )
+    return blocks
+
+
+@contextlib.contextmanager
+def _without_proxies() -> Iterator[None]:
+    """Makes HTTP clients ignore the proxies of the environment.
+
+    Gradio requests a page of its own server, which a proxy need not reach, and creates clients when
+    it is imported, which fails for addresses that its HTTP library does not support.
+    """
+    before = os.environ.get("no_proxy")  # which has priority over NO_PROXY
+    os.environ["no_proxy"] = "*"
+    try:
+        yield
+    finally:
+        del os.environ["no_proxy"]
+        if before is not None:
+            os.environ["no_proxy"] = before
 
 
 class EmptyUploadProgress:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfinvert.common.files import atomic_path
+from tfinvert.common.files import write_text
 from tfinvert.errors import InputError
 
 Entry = dict[str, float]
@@ -42,8 +42,7 @@ class History:
                 f"{path} is damaged; use another --workdir. Received: {error}"
             ) from error
         if len(self.entries) < len(lines):
-            with atomic_path(path) as temporary:
-                temporary.write_text("".join(map(_line, self.entries)), encoding="utf-8")
+            write_text(path, "".join(map(_line, self.entries)))
 
     def add(self, entry: Entry) -> None:
         """Appends an entry."""

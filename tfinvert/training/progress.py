@@ -19,6 +19,8 @@ def make_progress_bar(done: int, steps: int, hidden: bool = False) -> Any:
         warnings.simplefilter("ignore")  # without ipywidgets, a notebook gets the line as well
         from tqdm.auto import tqdm
 
+    # The widget draws its own bar in place of {bar}, and takes {bar:20} for text.
+    bar = "{bar}" if tqdm.__mro__[1].__module__ == "tqdm.notebook" else "{bar:20}"
     interactive = sys.stderr.isatty() or "ipykernel" in sys.modules
     return tqdm(
         initial=done,
@@ -27,5 +29,5 @@ def make_progress_bar(done: int, steps: int, hidden: bool = False) -> Any:
         unit="step",
         dynamic_ncols=True,
         mininterval=0.5 if interactive else 30.0,
-        bar_format="{desc}{n_fmt}/{total_fmt} steps |{bar:20}| {postfix}, {remaining} left",
+        bar_format=f"{{desc}}{{n_fmt}}/{{total_fmt}} steps |{bar}| {{postfix}}, {{remaining}} left",
     )

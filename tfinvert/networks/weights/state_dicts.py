@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from tfinvert.common.files import user_path
 from tfinvert.errors import InputError
 from tfinvert.networks.efficientnet_lite import STAGES
 from tfinvert.networks.weights import torch_files
@@ -84,7 +85,7 @@ def find_published(published: PublishedWeights, name: str) -> pathlib.Path:
     """
     if name == published.package:
         return find_in_package(*published[1:5])
-    path = pathlib.Path(name)
+    path = user_path(name)
     if not name or not path.is_file():
         raise InputError(
             f"no such {published.title} weights; give {published.package}, or the path of a .pth "
