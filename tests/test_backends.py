@@ -22,7 +22,7 @@ SLOW = (
     "lbp:cell_size=40@64x64",
     "hog@64x64",
     "hog:cell_size=5,color=true@51x60",
-    "alexnet/conv2@64x64",
+    "alexnet/conv2+conv5@64x64",
     "sift@64x64",
     "skimage_lbp@64x64",
     "metrics",

@@ -12,7 +12,7 @@ import tfinvert
 from tests.programs import ROOT, run
 from tests.refusals import refused
 from tfinvert import features
-from tfinvert.config.registry import FEATURE_FAMILIES, FEATURES
+from tfinvert.config.registry import COMMANDS, FEATURE_FAMILIES, FEATURES
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
 from tfinvert.networks import inversion
@@ -78,7 +78,8 @@ def test_names_are_known_without_an_import(example):
     assert FEATURES.describe("thumbnail") == "from tfinvert-thumbnail 1.0"
     listed = run("tfinvert", "list").stdout
     assert "\n  thumbnail  from tfinvert-thumbnail 1.0\n" in listed
-    assert "thumbnail" in run("tfinvert", "train", "--help").stdout
+    helps = {flag.name: flag.help for flag in COMMANDS["train"].list_flags()}
+    assert ", thumbnail, " in helps["feature"]
     assert "thumbnail" in run("tfinvert", "completion", "bash").stdout
     assert "tfinvert_thumbnail" not in sys.modules
 
@@ -125,7 +126,7 @@ def test_a_broken_package(install, value, source, words):
     assert "makes a Feature" in line or "of the package broken-plugin 1.0 cannot be loaded" in line
     assert features.get("hog").spec.shape == (8, 8, 31)
     assert run("tfinvert", "list").returncode == 0
-    assert run("tfinvert", "train", "--help").returncode == 0
+    assert COMMANDS["train"].list_flags()
 
 
 @pytest.mark.parametrize(

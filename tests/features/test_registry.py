@@ -46,6 +46,59 @@ def test_arguments_take_precedence_over_options():
     }
 
 
+def from_file(path, image_shape=(64, 64, 3), output="", size=0):
+    feature = HostFeature(lambda image: np.mean(image, 1), (64, 3), name="from_file")
+    feature.options = path, output, size
+    return feature
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("model.onnx", ("model.onnx", "", 0)),
+        ("model.onnx,output=last,size=224", ("model.onnx", "last", 224)),
+        ("path=model.onnx,size=224", ("model.onnx", "", 224)),
+        ("size=224,path=model.onnx", ("model.onnx", "", 224)),
+        ('"a,b=c.onnx",output="x,y"', ("a,b=c.onnx", "x,y", 0)),
+        ('path="a,b.onnx"', ("a,b.onnx", "", 0)),
+        ('"say \\"hi\\".onnx"', ('say "hi".onnx', "", 0)),
+        ("a:b.py:encode", ("a:b.py:encode", "", 0)),
+        ("7", ("7", "", 0)),
+    ],
+)
+def test_an_argument_without_a_default_needs_no_name(options, expected):
+    features.register("from_file", from_file)
+    assert features.get(f"from_file:{options}").options == expected
+    assert features.get("from_file", path=expected[0]).options[0] == expected[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "received"),
+    [
+        ("", "nothing"),
+        ("size=3", "size"),
+        ("output=x,model.onnx", "model.onnx"),
+        ('"model.onnx', '"model.onnx'),
+        ('"a"b', '"a"b'),
+        ("a=b.onnx", "a=b.onnx"),
+    ],
+)
+def test_invalid_options_with_an_unnamed_one(options, received):
+    features.register("from_file", from_file)
+    message = refusal(f"from_file:{options}")
+    assert 'the options are from_file:PATH,output="",size=0' in message
+    assert message.endswith(f"Received: {received}")
+
+
+def test_a_comma_in_a_value(tmp_path):
+    path = tmp_path / "a,b.npz"
+    message = refusal(f"alexnet/conv1:weights={path},raw=true")
+    assert 'put a value with a comma in double quotes, as in weights="a,b"' in message
+    assert message.endswith("Received: b.npz")
+    assert "no such AlexNet weights" in refusal(f'alexnet/conv1:weights="{path}",raw=true')
+    assert "double quotes" not in refusal("hog:cell_size=4,color")
+
+
 def test_description_round_trip():
     feature = features.get("hog:cell_size=4")
     again = features.from_description(features.describe(feature))

@@ -44,9 +44,10 @@ def _parse_term(part: str, text: str) -> LossTerm:
         name, number = part, "1"
     name, equals, layers = name.partition("=")
     if name not in LOSSES:
+        comma = "; the path of a file must not contain a comma" if "=" in text else ""
         raise InputError(
             f"--loss must be one of {', '.join(LOSSES)}, or a sum with weights, as in "
-            f"mse:10,perceptual:1. Received: {text!r}"
+            f"mse:10,perceptual:1{comma}. Received: {text!r}"
         )
     if equals and (name != _WITH_LAYERS or not layers):
         raise InputError(

@@ -102,9 +102,12 @@ class HostFeature(Feature):
             raise InputError(
                 f"{self.name} must return the declared shape {shape}. Received: {value.shape}"
             )
-        if value.dtype.kind not in "fiub" or not np.isfinite(value).all():
+        real = value.dtype.kind in "fiub"
+        with np.errstate(over="ignore"):
+            result = value.astype(np.float32, copy=False) if real else value
+        if not real or not np.isfinite(result).all():
             raise InputError(
                 f"{self.name} must return finite real numbers. Received: {value.dtype} with "
                 f"{'non-finite values' if value.dtype.kind == 'f' else 'other values'}"
             )
-        return value.astype(np.float32, copy=False)
+        return result

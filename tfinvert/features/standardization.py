@@ -47,8 +47,7 @@ class Standardization:
           InputError: there are no batches, or a value is not finite.
         """
         parts = feature.parts if feature.standardize == "layer" else ()
-        by_channel = feature.standardize == "channel" or parts
-        num_axes = len(feature.spec.shape) if by_channel else None
+        num_axes = len(feature.spec.shape) if statistics_shape(feature) else None
         count, total, squares = 0, 0.0, 0.0
         for batch in batches:
             values = np.asarray(batch, np.float64)
@@ -68,6 +67,12 @@ class Standardization:
             raise InputError(f"{feature.name}: the feature is not finite on the training images")
         scale = np.where(deviation > 1e-6, deviation, 1.0)
         return cls(np.asarray(mean, np.float32), np.asarray(scale, np.float32), feature.log_floor)
+
+
+def statistics_shape(feature: Feature) -> tuple[int, ...]:
+    """Returns the shape of a feature's mean and scale: `[channels]`, or `[]` for a single one."""
+    by_channel = feature.standardize == "channel" or feature.parts
+    return tuple(feature.spec.shape[-1:]) if by_channel else ()
 
 
 def _average_parts(values: np.ndarray, parts: Sequence[int]) -> np.ndarray:

@@ -19,7 +19,7 @@ from tfinvert.common.provenance import make_card
 from tfinvert.config.registry import DEFAULT_NETWORK, OPTIMIZERS
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
-from tfinvert.features.standardization import Standardization
+from tfinvert.features.standardization import Standardization, statistics_shape
 from tfinvert.features.stored import StoredFeature
 from tfinvert.inverter import Inverter, load
 from tfinvert.metrics.evaluation import score_reconstructions
@@ -665,8 +665,7 @@ class InversionModel(keras.Model):
     def _statistics(self) -> Standardization:
         if self._standardization is not None:
             return self._standardization
-        by_channel = self.feature.standardize == "channel"
-        shape = tuple(self.feature.spec.shape)[-1:] if by_channel else ()
+        shape = statistics_shape(self.feature)
         return Standardization(
             np.zeros(shape, np.float32), np.ones(shape, np.float32), self.feature.log_floor
         )

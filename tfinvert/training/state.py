@@ -14,7 +14,7 @@ from tfinvert.common.files import atomic_path, read_arrays, remove_unfinished
 from tfinvert.config.registry import OPTIMIZERS
 from tfinvert.errors import InputError, first_line
 from tfinvert.features.base import Feature
-from tfinvert.features.standardization import Standardization
+from tfinvert.features.standardization import Standardization, statistics_shape
 from tfinvert.networks import inversion, uncertainty
 from tfinvert.training.gradient_clipping import GradientClipper
 from tfinvert.training.losses import CombinedLoss, make_loss
@@ -88,7 +88,7 @@ class TrainingState:
         self.loss = loss if isinstance(loss, CombinedLoss) else CombinedLoss([(1.0, loss)])
         for each in self.loss.trainable_losses:
             each.build(feature, settings)
-        shape = (feature.spec.shape[-1],) if feature.standardize == "channel" else ()
+        shape = statistics_shape(feature)
         self.mean = keras.Variable(ops.zeros(shape), trainable=False)
         self.scale = keras.Variable(ops.ones(shape), trainable=False)
         self.mean_image = keras.Variable(ops.zeros(feature.image_shape), trainable=False)
