@@ -4,6 +4,7 @@ import concurrent.futures
 import functools
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,18 +22,20 @@ def _thread_pool() -> concurrent.futures.ThreadPoolExecutor:
 
 
 class HostFeature(Feature):
-    """A Python function of one image, run on the host, whose output shape is declared and checked.
+    """A Python function of images, run on the host, whose output shape is declared and checked.
 
     It trains like any other feature: the function runs in the `tf.data` pipeline. It cannot be
     served, because a model server runs no Python.
 
     Args:
-      function: maps one image, float32 `[H, W, 3]` in [0, 1], to an array of `feature_shape`. It
-        need not be differentiable and, unless `thread_safe` is set, need not be thread safe.
+      function: maps one image, float32 `[H, W, 3]` in [0, 1], to an array of `feature_shape` or, if
+        `batched`, several `[B, H, W, 3]` to `[B, *feature_shape]`. It need not be differentiable
+        and, unless `thread_safe` is set, need not be thread safe.
       feature_shape: the shape of the feature of one image.
       name: the name used in error messages, run directories and saved inverters. To load a saved
         inverter that uses it, call `tfinvert.features.register(name, factory)` first.
       image_shape: (height, width, 3) of the input images.
+      batched: whether the function is called once for all images of a batch.
 
     Attributes:
       thread_safe: True in a subclass whose function may run in several threads at once and
@@ -53,9 +56,11 @@ class HostFeature(Feature):
         *,
         name: str,
         image_shape: ImageShape = (64, 64, 3),
+        batched: bool = False,
     ):
         super().__init__(image_shape)
         self.name = name
+        self.batched = batched
         self._function = function
         self._shape = tuple(int(side) for side in feature_shape)
 
@@ -65,7 +70,13 @@ class HostFeature(Feature):
         return FeatureSpec(self._shape)
 
     def compute(self, images: Tensor) -> Tensor:
-        """Calls the function once per image: `[B, *image_shape]` to `[B, *spec.shape]`.
+        """Calls the function, unless `batched` once per image.
+
+        Args:
+          images: `[B, *image_shape]`.
+
+        Returns:
+          `[B, *spec.shape]`.
 
         Raises:
           InputError: the function returned another shape or type than declared (in compiled
@@ -75,21 +86,25 @@ class HostFeature(Feature):
         return backend.call_on_host(self._compute_batch, images, shape)
 
     def _compute_batch(self, images: np.ndarray) -> np.ndarray:
+        if self.batched:
+            return self._validate(self._function(images), (len(images), *self._shape))
         features = np.empty((len(images), *self._shape), np.float32)
         map_images = _thread_pool().map if self.thread_safe else map
         values = map_images(self._function, images)
         for row, value in zip(features, values, strict=True):
-            row[...] = self._validate(np.asarray(value))
+            row[...] = self._validate(value, self._shape)
         return features
 
-    def _validate(self, value: np.ndarray) -> np.ndarray:
-        if value.shape != self._shape:
+    def _validate(self, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """Returns a value of the function as float32, after checking it."""
+        value = np.asarray(value)
+        if value.shape != shape:
             raise InputError(
-                f"{self.name} must return the declared shape {self._shape}. Received: {value.shape}"
+                f"{self.name} must return the declared shape {shape}. Received: {value.shape}"
             )
         if value.dtype.kind not in "fiub" or not np.isfinite(value).all():
             raise InputError(
                 f"{self.name} must return finite real numbers. Received: {value.dtype} with "
                 f"{'non-finite values' if value.dtype.kind == 'f' else 'other values'}"
             )
-        return value
+        return value.astype(np.float32, copy=False)

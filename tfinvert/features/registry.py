@@ -5,8 +5,9 @@ import inspect
 import json
 import math
 import numbers
-from collections.abc import Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tfinvert.config.registry import FEATURE_FAMILIES, FEATURES, Registry
 from tfinvert.errors import InputError
@@ -61,7 +62,9 @@ def get(name: str, **config: Any) -> Feature:
 
     Args:
       name: a registered name. As on the command line, options may follow it: `lbp:cell_size=8` or
-        `hog:cell_size=4,color=true`.
+        `hog:cell_size=4,color=true`. The first argument of a factory needs no name if it has no
+        default, as in `python:encoder.py:encode`. A value that contains a comma is a JSON string:
+        `alexnet/fc6:weights="a,b.npz"`.
       **config: arguments of the feature's constructor, such as `image_shape`. They take precedence
         over options in the name.
 
@@ -70,15 +73,15 @@ def get(name: str, **config: Any) -> Feature:
     """
     name, _, options = name.partition(":")
     factory = _factory(name)
-    defaults = _defaults(factory)
-    config = _parse_options(name, options, defaults) | config
+    accepted = _options_of(factory)
+    config = _parse_options(name, options, accepted) | config
     for key, value in config.items():
-        if key in defaults and not _matches_type(value, defaults[key]):
-            raise _invalid_options(name, defaults, f"{key}={value!r}")
+        if key in accepted.defaults and not _matches_type(value, accepted.defaults[key]):
+            raise _invalid_options(name, accepted, f"{key}={value!r}")
     try:
         inspect.signature(factory).bind(**config)
     except TypeError as error:
-        raise _invalid_options(name, defaults, ", ".join(config) or "nothing") from error
+        raise _invalid_options(name, accepted, ", ".join(config) or "nothing") from error
     return factory(**config)
 
 
@@ -96,30 +99,64 @@ def _factory(name: str) -> Callable[..., Feature]:
     return functools.partial(found, layer)
 
 
-def _defaults(factory: Callable[..., Feature]) -> dict[str, Any]:
-    """Maps a feature's options, its keyword arguments except image_shape, to their defaults."""
+class _Options(NamedTuple):
+    """The options of a feature, the arguments of its factory except image_shape.
+
+    Attributes:
+      defaults: their default values; `inspect.Parameter.empty` for none.
+      positional: the option that needs no name, a string: the factory's first argument, if it has
+        no default; "" if there is none.
+    """
+
+    defaults: dict[str, Any]
+    positional: str
+
+
+def _options_of(factory: Callable[..., Feature]) -> _Options:
     arguments = inspect.signature(factory).parameters.values()
     named = [x for x in arguments if x.kind in (x.POSITIONAL_OR_KEYWORD, x.KEYWORD_ONLY)]
-    return {x.name: x.default for x in named if x.name != "image_shape"}
+    positional = [
+        x.name
+        for x in named[:1]
+        if x.kind is x.POSITIONAL_OR_KEYWORD and x.default is x.empty and x.name != "image_shape"
+    ]
+    defaults = {x.name: x.default for x in named if x.name != "image_shape"}
+    return _Options(defaults, "".join(positional))
 
 
-def _parse_options(name: str, options: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    config = {}
-    for option in filter(None, options.split(",")):
-        key, _, value = option.partition("=")
+# An option, KEY=VALUE or VALUE: commas separate options except in a value that is a JSON string.
+_OPTION = re.compile(r'(?:([^",=]*)=)?("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)')
+
+
+def _parse_options(name: str, text: str, accepted: _Options) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    for number, option in enumerate(_OPTION.finditer(text)):
+        key, value = option.groups()
+        if not key and not value and "=" not in option[0]:
+            continue  # an empty option
         try:
-            if key not in defaults:
+            if key is None and number == 0 and accepted.positional:
+                config[accepted.positional] = _parse_value(value, "")
+            elif key in accepted.defaults:
+                config[key] = _parse_value(value, accepted.defaults[key])
+            else:
                 raise ValueError(key)
-            config[key] = _parse_value(value, defaults[key])
         except ValueError as error:
-            raise _invalid_options(name, defaults, option) from error
+            received = option[0].removesuffix(",")
+            cut = [key for key, value in config.items() if isinstance(value, str)][-1:]
+            raise _invalid_options(name, accepted, received, cut) from error
     return config
 
 
 def _parse_value(text: str, default: Any) -> Any:
     if isinstance(default, str) and not text.startswith('"'):
         return text
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except ValueError:
+        if default is inspect.Parameter.empty and not text.startswith('"'):
+            return text
+        raise
 
 
 def _matches_type(value: Any, default: Any) -> bool:
@@ -132,12 +169,19 @@ def _matches_type(value: Any, default: Any) -> bool:
     return True
 
 
-def _invalid_options(name: str, defaults: Mapping[str, Any], received: str) -> InputError:
+def _invalid_options(
+    name: str, accepted: _Options, received: str, cut: Sequence[str] = ()
+) -> InputError:
+    """The error of options; `cut` may name an option whose value a comma may have cut off."""
     options = [
-        f"{key}={'VALUE' if default is inspect.Parameter.empty else json.dumps(default)}"
-        for key, default in defaults.items()
+        key.upper()
+        if key == accepted.positional
+        else f"{key}={'VALUE' if default is inspect.Parameter.empty else json.dumps(default)}"
+        for key, default in accepted.defaults.items()
     ]
     remedy = f"the options are {name}:{','.join(options)}" if options else "it has no options"
+    if cut and "=" not in received:
+        remedy += f'; put a value with a comma in double quotes, as in {cut[0]}="a,b"'
     return InputError(f"invalid options of {name}; {remedy}. Received: {received}")
 
 

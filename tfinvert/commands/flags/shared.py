@@ -1,5 +1,6 @@
 """Flags that several programs have."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,7 +47,7 @@ def feature_from_flags() -> str:
       InputError: the feature does not take these options.
     """
     given = {"weights": FLAGS.alexnet_weights, "variant": FLAGS.alexnet_variant}
-    options = [f"{key}={value}" for key, value in given.items() if value]
+    options = [f"{key}={_option_value(value)}" for key, value in given.items() if value]
     if not options:
         return FLAGS.feature
     if not FLAGS.feature.startswith("alexnet/"):
@@ -56,6 +57,11 @@ def feature_from_flags() -> str:
         )
     name, _, before = FLAGS.feature.partition(":")
     return f"{name}:{','.join(filter(None, [before, *options]))}"
+
+
+def _option_value(text: str) -> str:
+    """The text as the value of an option in a feature's name, see `features.registry.get`."""
+    return json.dumps(text) if "," in text or text.startswith('"') else text
 
 
 def define_any_size_flag() -> None:
