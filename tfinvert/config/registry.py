@@ -148,6 +148,9 @@ FEATURES = Registry(
     {
         "hog": Entry("tfinvert.features.hog:Hog", "histograms of oriented gradients"),
         "lbp": Entry("tfinvert.features.lbp:Lbp", "local binary patterns"),
+        "onnx": Entry(
+            "tfinvert.features.onnx_model:OnnxFeature", "outputs and inner tensors of ONNX models"
+        ),
         "sift": Entry("tfinvert.features.sift:Sift", "sparse SIFT descriptors"),
         "skimage_hog": Entry(
             "tfinvert.features.skimage_hog:SkimageHog", "HOG as scikit-image computes it"
