@@ -75,6 +75,7 @@ def channels_first(images):
         ("relu", (16, 16, 4), "convolutional"),
         ("channels_last", (16, 16, 4), "convolutional"),
         ("vector", (4,), "fully_connected"),
+        ("pooled", (4,), "fully_connected"),
         ("logits", (6,), "fully_connected"),
         ("", (6,), "fully_connected"),
     ],
@@ -88,6 +89,7 @@ def test_values_of_outputs_and_inner_tensors(model, path, images, output, shape,
     expected = evaluate(model, output or "probabilities", images=channels_first(normalized))
     if output == "relu":
         expected = expected.transpose(0, 2, 3, 1)
+    expected = expected.reshape(-1, *shape)
     np.testing.assert_allclose(feature(images), expected, atol=1e-5)
 
 
@@ -397,7 +399,7 @@ def test_published_embedding(photos, tmp_path):
         ("nothing alike", ["no tensor", "such as probabilities"]),
         ("scalar", ["is no grid, no vector and no sequence of tokens", "[B]"]),
         ("blocks", ["is no grid", "[B, 2, 2, 16, 16]"]),
-        ("folded", ["not that of the images", "[512, 4] for 2 images"]),
+        ("folded", ["not that of the images", "[256, 4] for a batch of 1"]),
         ("constant", ["does not depend on the image"]),
     ],
 )

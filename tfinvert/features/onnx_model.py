@@ -4,6 +4,7 @@
 """
 
 import functools
+import math
 import os
 import pathlib
 import re
@@ -210,16 +211,19 @@ class _ComputedTensor:
         self._session = _open_session(graph)
         self._batch_size = self._input.batch
         self._raw_shape = self._probe(input_size)
-        self.shape, self._axes = self._raw_shape, (0, 1, 2, 3)
+        # Exporters keep the axes of a pooled grid, [C, 1, 1].
+        is_vector = max(self._raw_shape) == math.prod(self._raw_shape)
+        self.shape = (max(self._raw_shape),) if is_vector else self._raw_shape
+        self._channels_first = False
         if len(self.shape) == 3:
-            if find_grid_layout(self._label, self.shape, input_size, output_layout) == NCHW:
-                self._axes = (0, 2, 3, 1)
-            self.shape = tuple(self._raw_shape[axis - 1] for axis in self._axes[1:])
-        self._selection = select_tokens(
-            self._label, (None, *self._raw_shape), input_size, tokens, prefix
-        )
+            layout = find_grid_layout(self._label, self.shape, input_size, output_layout)
+            self._channels_first = layout == NCHW
+            if self._channels_first:
+                self.shape = (*self.shape[1:], self.shape[0])
+        batch_shape = (None, *self.shape)
+        self._selection = select_tokens(self._label, batch_shape, input_size, tokens, prefix)
         if self._selection:
-            self.shape = (*self._selection.shape, self._raw_shape[-1])
+            self.shape = (*self._selection.shape, self.shape[-1])
 
     def compute(self, images: np.ndarray) -> np.ndarray:
         """Maps preprocessed images `[B, H, W, 3]` to features `[B, *shape]`, float32.
@@ -238,8 +242,8 @@ class _ComputedTensor:
             raise InputError(f"{self._label} must be finite. Received: values that are NaN or ±∞")
         if self._selection:
             values = values[:, self._selection.begin : self._selection.end]
-        elif values.ndim == 4:
-            values = values.transpose(self._axes)
+        elif self._channels_first:
+            values = values.transpose(0, 2, 3, 1)
         return np.ascontiguousarray(values.reshape(len(images), *self.shape))
 
     def _probe(self, input_size: tuple[int, int]) -> tuple[int, ...]:
@@ -291,7 +295,7 @@ class _ComputedTensor:
         if values.shape[:1] != images.shape[:1]:
             raise InputError(
                 f"{self._label}: the first axis of the tensor is not that of the images; choose "
-                f"another tensor. Received: shape {list(values.shape)} for {len(images)} images"
+                f"another tensor. Received: shape {list(values.shape)} for a batch of {len(images)}"
             )
         return values.astype(np.float32, copy=False)
 
