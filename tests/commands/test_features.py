@@ -25,6 +25,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     swirl = node("Swirl", "relu", "swirled", domain="my.company")
     onnx.save(build_network(sides=("H", "W"), extra=[swirl]), folder / "network.onnx")
+    # ONNX does not know the shape of an operator of ONNX Runtime's own.
+    gelu = node("Gelu", "relu", "gelu", domain="com.microsoft")
+    onnx.save(build_network(extra=[gelu]), folder / "gelu.onnx")
     (folder / "text.onnx").write_text("a text", encoding="utf-8")
     return folder
 
@@ -43,6 +46,13 @@ def test_tensors_are_listed(folder):
     assert "?" not in finished.stdout
     unknown = run("tfinvert", "features", "network.onnx", cwd=folder).stdout
     assert "[B, 4, ?, ?]" in unknown and "--size=224" in unknown
+
+
+def test_shapes_that_only_running_the_model_gives(folder):
+    pytest.importorskip("onnxruntime")
+    lines = run("tfinvert", "features", "gelu.onnx", cwd=folder).stdout.splitlines()
+    (gelu,) = [line for line in lines if line.startswith("gelu ")]
+    assert gelu.split() == ["gelu", "[B,", "4,", "16,", "16]", "grid", "inner", "tensor", "Gelu"]
 
 
 def test_all_tensors_as_json(folder):

@@ -54,7 +54,7 @@ def _print_tensors(path: pathlib.Path) -> None:
     if hidden := len(tensors) - len(shown):
         print(f"{hidden} tensors that are no grid, vector or tokens; --all lists them")
     if any(None in (tensor.shape or (None,))[1:] for tensor in shown):
-        print("?: lengths that depend on the size of the images; --size=224 gives it")
+        print("?: unknown; give the size of the images, such as --size=224, if the model takes any")
     print(f"train on one with --feature=onnx:{path},output=NAME")
 
 

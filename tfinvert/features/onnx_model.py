@@ -7,8 +7,6 @@ import functools
 import math
 import os
 import pathlib
-import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +25,7 @@ from tfinvert.networks.onnx_graph import (
     NCHW,
     NHWC,
     OnnxGraph,
+    describe_error,
     find_grid_layout,
     format_shape,
     require,
@@ -208,7 +207,7 @@ class _ComputedTensor:
                 f"preprocessing={preprocessing}"
             )
         self.log_floor = LOG_FLOOR if graph.ends_in_softmax() else 0.0
-        self._session = _open_session(graph)
+        self._session = graph.open_session(num_threads())
         self._batch_size = self._input.batch
         self._raw_shape = self._probe(input_size)
         # Exporters keep the axes of a pooled grid, [C, 1, 1].
@@ -284,7 +283,7 @@ class _ComputedTensor:
         except Exception as error:  # ONNX Runtime raises an exception type for each status
             raise InputError(
                 f"{self._label} cannot be computed; size= sets the size of the images that the "
-                f"model takes. Received: images {list(images.shape)}: {_reason(error)}"
+                f"model takes. Received: images {list(images.shape)}: {describe_error(error)}"
             ) from error
         if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
             received = getattr(values, "dtype", type(values).__name__)
@@ -305,41 +304,3 @@ def _validate_layout(option: str, layout: str) -> str:
     if layout.lower() not in layouts:
         raise InputError(f"{option} must be {AUTO}, {NCHW} or {NHWC}. Received: {option}={layout}")
     return layouts[layout.lower()]
-
-
-def _open_session(graph: OnnxGraph) -> Any:
-    """Opens the graph in ONNX Runtime.
-
-    Raises:
-      InputError: ONNX Runtime is not installed, or cannot run the graph.
-    """
-    runtime = require("onnxruntime")
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4  # its errors are raised, and not printed as well
-    options.intra_op_num_threads = num_threads()
-    options.add_session_config_entry(
-        "session.model_external_initializers_file_folder_path", str(graph.path.resolve().parent)
-    )
-    try:
-        return runtime.InferenceSession(
-            graph.serialize(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # ONNX Runtime raises an exception type for each status
-        custom, reason = graph.custom_operators(), _reason(error)
-        if custom:
-            remedy = f"export it without the custom operators {', '.join(custom)}"
-        elif re.search("opset|ir_version|IR version", reason):
-            remedy = "upgrade onnxruntime, or export it with a lower opset_version"
-        else:
-            remedy = "check it with onnx.checker.check_model"
-        raise InputError(
-            f"ONNX Runtime {runtime.__version__} cannot run {graph.path}; {remedy}. Received: "
-            f"{reason}"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """Returns the message of an error of ONNX Runtime without its status and source line."""
-    message = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
-    message = re.sub(r"/\S+\.(?:cc|h):\d+ .*?\) ", "", message)
-    return textwrap.shorten(message, 240, placeholder=" …")

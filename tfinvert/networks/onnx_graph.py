@@ -4,10 +4,13 @@ ONNX is described at https://onnx.ai/onnx/repo-docs/IR.html. Weights that are st
 their own (external data) are found and counted into the digest, but not read into memory here.
 """
 
+import contextlib
 import difflib
 import hashlib
 import importlib
 import pathlib
+import re
+import textwrap
 import types
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -29,6 +32,8 @@ _DTYPES = {
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}  # of operators in ONNX Runtime
 _KINDS = {2: "vector", 3: "tokens", 4: "grid"}  # by the number of axes, that of the batch included
 _BATCH = 2  # number of images by which shapes tell the axis of the images
+_TENSORS_AT_ONCE = 256  # tensors kept in memory together while their shapes are measured
+_FOLDER_OPTION = "session.model_external_initializers_file_folder_path"
 _MAX_NAMES = 5  # names in an error message
 
 Shape = tuple[int | None, ...]  # None for an axis of any length
@@ -231,15 +236,47 @@ class OnnxGraph:
         (output,) = self.outputs()
         return any(x.op_type == "Softmax" for x in self._graph.node if output in x.output)
 
-    def custom_operators(self) -> list[str]:
+    def open_session(self, num_threads: int = 0) -> Any:
+        """Opens the graph in ONNX Runtime, on the CPU.
+
+        Args:
+          num_threads: number of threads; 0 for ONNX Runtime's own choice.
+
+        Raises:
+          InputError: onnxruntime is not installed, or cannot run the graph.
+        """
+        try:
+            return self._open_session(self._model, num_threads)
+        except InputError:
+            raise
+        except Exception as error:  # ONNX Runtime raises an exception type for each status
+            reason, custom = describe_error(error), self._custom_operators()
+            if custom:
+                remedy = f"export it without the custom operators {_join(custom)}"
+            elif re.search("opset|IR version", reason):
+                remedy = "upgrade onnxruntime, or export it with a lower opset_version"
+            else:
+                remedy = "check it with onnx.checker.check_model"
+            version = require("onnxruntime").__version__
+            raise InputError(
+                f"ONNX Runtime {version} cannot run {self.path}; {remedy}. Received: {reason}"
+            ) from error
+
+    def _open_session(self, model: Any, num_threads: int = 0) -> Any:
+        runtime = require("onnxruntime")
+        options = runtime.SessionOptions()
+        options.log_severity_level = 4  # its errors are raised, and not printed as well
+        options.intra_op_num_threads = num_threads
+        folder = str(self.path.resolve().parent)
+        options.add_session_config_entry(_FOLDER_OPTION, folder)
+        providers = ["CPUExecutionProvider"]
+        return runtime.InferenceSession(model.SerializeToString(), options, providers=providers)
+
+    def _custom_operators(self) -> list[str]:
         """Returns the operators that are neither ONNX's, nor ONNX Runtime's, nor in the file."""
         known = _DOMAINS | {function.domain for function in self._model.functions}
         nodes = [node for node in self._graph.node if node.domain not in known]
         return sorted({f"{node.domain}.{node.op_type}" for node in nodes})
-
-    def serialize(self) -> bytes:
-        """Returns the content of the file after `extract`, without external data."""
-        return self._model.SerializeToString()
 
     def _inputs(self) -> list[Any]:
         # Before version 4 of the format, weights had to be listed as inputs too.
@@ -267,24 +304,46 @@ class OnnxGraph:
         """Returns the shapes of tensors by name, as far as they follow from that of the input."""
         model = self._onnx.ModelProto()
         model.CopyFrom(self._model)
-        names, batches = {each.name for each in self._inputs()}, set()
+        inputs, batches = {each.name for each in self._inputs()}, set()
         for each in model.graph.input:
             dims = each.type.tensor_type.shape.dim
-            if each.name in names and len(dims) == 4:
+            if each.name in inputs and len(dims) == 4:
                 for dim, length in zip(dims, (_BATCH, size, size, size), strict=True):
                     if length and _length(dim) is None:
                         dim.dim_value = length
                 batches.add(_length(dims[0]))
-        try:
+        # It raises several types; then the shapes that the file declares have to do.
+        with contextlib.suppress(Exception):
             model = self._onnx.shape_inference.infer_shapes(model, data_prop=True)
-        except Exception:  # of several types; then the shapes that the file declares have to do
-            model = self._model
+        names = [name for node in model.graph.node for name in node.output if name]
+        shapes: dict[str, Shape | None] = dict.fromkeys(names)
         found = [*model.graph.value_info, *model.graph.output]
-        shapes = {each.name: _shape_of(each) for each in found}
+        shapes |= {each.name: _shape_of(each) for each in found}
+        unknown = [name for name, shape in shapes.items() if shape is None or None in shape]
+        shapes |= self._measure_shapes(model, unknown)
         return {
             name: (None, *shape[1:]) if shape and shape[0] in batches else shape
             for name, shape in shapes.items()
         }
+
+    def _measure_shapes(self, model: Any, names: list[str]) -> dict[str, Shape]:
+        """Returns the shapes that tensors have when the graph is run; none if it cannot be run."""
+        shapes, inputs, helper = {}, {}, self._onnx.helper
+        declared = {each.name: each for each in model.graph.input}
+        del model.graph.output[:]
+        model.graph.output.extend([helper.make_empty_tensor_value_info(name) for name in names])
+        try:
+            for name in (each.name for each in self._inputs()):
+                dtype = helper.tensor_dtype_to_np_dtype(declared[name].type.tensor_type.elem_type)
+                inputs[name] = np.zeros(_shape_of(declared[name]), dtype)
+            session = self._open_session(model)
+            for begin in range(0, len(names), _TENSORS_AT_ONCE):
+                part = names[begin : begin + _TENSORS_AT_ONCE]
+                values = session.run(part, inputs)
+                shapes |= {name: np.shape(value) for name, value in zip(part, values, strict=True)}
+        except Exception:  # of several types; a listing does without these shapes
+            return {}
+        return shapes
 
     def _external_files(self) -> list[pathlib.Path]:
         """Returns the files of external data, sorted.
@@ -353,6 +412,13 @@ def format_shape(shape: Shape | None) -> str:
         return "unknown"
     batch = ["B" if side is None else str(side) for side in shape[:1]]
     return f"[{', '.join([*batch, *('?' if x is None else str(x) for x in shape[1:])])}]"
+
+
+def describe_error(error: Exception) -> str:
+    """Returns the message of an error of ONNX Runtime without its status and source line."""
+    message = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
+    message = re.sub(r"/\S+\.(?:cc|h):\d+ .*?\) ", "", message)
+    return textwrap.shorten(message, 240, placeholder=" …")
 
 
 def _join(names: list[str]) -> str:
