@@ -253,6 +253,8 @@ class OnnxGraph:
             reason, custom = describe_error(error), self._custom_operators()
             if custom:
                 remedy = f"export it without the custom operators {_join(custom)}"
+            elif "No Op registered" in reason:
+                remedy = "export it with operators of ONNX only"
             elif re.search("opset|IR version", reason):
                 remedy = "upgrade onnxruntime, or export it with a lower opset_version"
             else:
