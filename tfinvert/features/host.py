@@ -14,11 +14,17 @@ from tfinvert.errors import InputError
 from tfinvert.features.base import Feature, FeatureSpec, ImageShape
 
 
+def num_threads() -> int:
+    """Returns the number of threads that compute features on the host.
+
+    TF_NUM_INTRAOP_THREADS limits them where processes share the cores (docs/bulk.md).
+    """
+    return int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or os.cpu_count() or 1
+
+
 @functools.cache
 def _thread_pool() -> concurrent.futures.ThreadPoolExecutor:
-    # TF_NUM_INTRAOP_THREADS limits the threads where processes share the cores (docs/bulk.md).
-    count = int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or os.cpu_count()
-    return concurrent.futures.ThreadPoolExecutor(count, "host-feature")
+    return concurrent.futures.ThreadPoolExecutor(num_threads(), "host-feature")
 
 
 class HostFeature(Feature):

@@ -24,7 +24,7 @@ from tfinvert.features.base import Feature, FeatureSpec, Stem
 
 # For each network, the tap whose values are cached for all later taps, and its raw layer.
 _STEMS = {"alexnet": ("conv5", "pool5"), "squeezenet": ("logits", "pool10")}
-_LOG_FLOOR = 1e-6
+LOG_FLOOR = 1e-6  # of probabilities, see `Feature.log_floor`
 _JOINED = "tfinvert_joined"  # name of the layer that concatenates several layers
 
 
@@ -59,7 +59,7 @@ class Tap(Feature):
         # Sparse vectors train far worse with a scale per unit than with a single scale.
         self.standardize = "channel" if len(shape) == 3 else "layer"
         # On a linear scale only the largest probabilities would matter.
-        self.log_floor = _LOG_FLOOR if _is_softmax(model.layers[-1]) else 0.0
+        self.log_floor = LOG_FLOOR if _is_softmax(model.layers[-1]) else 0.0
         last = model.layers[-1]
         self.parts = tuple(x.shape[-1] for x in last.input) if last.name == _JOINED else ()
         self.decoder = "convolutional" if len(shape) == 3 else "fully_connected"

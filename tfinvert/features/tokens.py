@@ -1,5 +1,7 @@
 """Token outputs `[T, C]` of vision transformers as a grid of patch tokens or a class token."""
 
+from typing import Any, NamedTuple
+
 import keras
 
 from tfinvert.errors import InputError
@@ -33,31 +35,69 @@ def tokens_to_grid(
     Raises:
       InputError: the patch tokens do not form such a grid, or there is no class token.
     """
+    selection = select_tokens(name, model.output_shape, input_size, tokens, prefix, grid)
+    if selection is None:
+        return model
+    count, channels = model.output_shape[1:]
+    cropping = (selection.begin, count - selection.end)
+    x = keras.layers.Cropping1D(cropping)(model.output)
+    outputs = keras.layers.Reshape((*selection.shape, channels))(x)
+    return keras.Model(model.input, outputs)
+
+
+class TokenSelection(NamedTuple):
+    """The tokens [begin, end), as an array of `shape`: (rows, columns), or () for one token."""
+
+    begin: int
+    end: int
+    shape: tuple[int, ...]
+
+
+def select_tokens(
+    name: str,
+    shape: Any,
+    input_size: tuple[int, int],
+    tokens: str = GRID,
+    prefix: int = UNKNOWN,
+    grid: tuple[int, int] | None = None,
+) -> TokenSelection | None:
+    """Selects the patch tokens or the class token; see `tokens_to_grid`.
+
+    Args:
+      name: name of the feature, for error messages.
+      shape: shape of a model's output with its batch axis; a list for several outputs.
+      input_size: see `tokens_to_grid`, also for the other arguments.
+      tokens: "grid" or "class".
+      prefix: number of tokens before the patch tokens, or -1.
+      grid: (rows, columns) of the patches, if known.
+
+    Returns:
+      The selection; None if the shape is not that of tokens, `[B, T, C]`.
+
+    Raises:
+      InputError: see `tokens_to_grid`.
+    """
     if tokens not in (GRID, CLASS) or prefix < UNKNOWN:
         raise InputError(
             f"{name}: tokens must be {GRID} or {CLASS}, and prefix a number of tokens or {UNKNOWN}."
             f" Received: tokens={tokens}, prefix={prefix}"
         )
-    shape = model.output_shape
     if not isinstance(shape, tuple) or len(shape) != 3 or None in shape[1:]:
         if tokens == CLASS:
             raise InputError(
                 f"{name} outputs no tokens, which tokens={CLASS} requires. Received: shape {shape}"
             )
-        return model
-    count, channels = shape[1:]
+        return None
+    count = shape[1]
     num_prefix, (rows, columns) = _find_layout(name, count, input_size, prefix, grid)
     if tokens == GRID:
-        cropping, target = (num_prefix, 0), (rows, columns, channels)
-    elif num_prefix:
-        cropping, target = (0, count - 1), (channels,)
-    else:
-        raise InputError(
-            f"{name} has no class token: all {count} tokens are patches, {rows}×{columns}; "
-            f"use tokens={GRID}"
-        )
-    x = keras.layers.Cropping1D(cropping)(model.output)
-    return keras.Model(model.input, keras.layers.Reshape(target)(x))
+        return TokenSelection(num_prefix, count, (rows, columns))
+    if num_prefix:
+        return TokenSelection(0, 1, ())
+    raise InputError(
+        f"{name} has no class token: all {count} tokens are patches, {rows}×{columns}; "
+        f"use tokens={GRID}"
+    )
 
 
 def _find_layout(
