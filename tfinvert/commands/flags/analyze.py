@@ -32,6 +32,7 @@ from absl import flags
 
 from tfinvert.commands.command import Command
 from tfinvert.commands.flags.deprecated import define_alias
+from tfinvert.commands.flags.stored_pairs import define_pairs_flags
 from tfinvert.config.choices import MAX_IMAGES, SOURCE_FORMATS
 from tfinvert.config.registry import EXPERIMENTS
 
@@ -54,6 +55,7 @@ def define_flags() -> None:
         "experiment.",
     )
     flags.DEFINE_string("data", "photos", f"Photographs to analyse: {SOURCE_FORMATS}.")
+    define_pairs_flags()
     flags.DEFINE_string(
         "training_data",
         None,
