@@ -123,7 +123,7 @@ def test_views_are_the_whole_photograph_or_its_central_square():
     photograph = np.zeros((40, 80, 3), np.uint8)
     photograph[:, :20], photograph[:, 60:] = 100, 200
     whole, crop = make_view(photograph, (8, 8)), make_view(photograph, (8, 8), crop=True)
-    np.testing.assert_array_equal(whole[4, :, 0], [100, 100, 0, 0, 0, 0, 200, 200])
+    np.testing.assert_array_equal(whole[4, [0, 3, 7], 0], [100, 0, 200])
     np.testing.assert_array_equal(crop, 0)
 
 
