@@ -44,6 +44,7 @@ setup(
         "pandas>=2.2.2",
         "pillow>=11",
         "protobuf>=5.28",
+        "pyarrow>=18",
         "safetensors>=0.5",
         "scikit-image>=0.25",
         "scikit-learn>=1.5",

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 import tfinvert
+from tfinvert.config.stored_pairs import PairsConfig
 from tfinvert.runs.training import TrainingRun, run_training
 from tfinvert.training.settings import Intervals, Settings
 from tfinvert.training.workers import (
@@ -278,6 +279,30 @@ def test_three_train_what_one_does(tmp_path, alone):
     statuses, errors = end(processes.start())
     assert statuses == [0, 0, 0], errors
     assert_equals(processes, alone)
+
+
+@pytest.mark.slow
+def test_two_train_on_stored_features_what_one_does(tmp_path):
+    (tmp_path / "photos").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(8):
+        pixels = random.integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    np.save(tmp_path / "features.npy", random.normal(size=(8, 16)))
+    data, path = f"folder:{tmp_path / 'photos'}", str(tmp_path / "features.npy")
+    flags = {"feature": "stored/16", "data": data, "pairs": path, "pairs_match": "order"}
+    processes = Processes(tmp_path, 2, hidden_units=32, steps=6, **flags)
+    statuses, errors = end(processes.start())
+    assert statuses == [0, 0], errors
+    config = TrainingRun(None, data, 32, pairs=PairsConfig(path, match="order"))
+    settings = Settings(**SETTINGS | {"hidden_units": 32, "steps": 6})
+    run_training(config, settings, tmp_path / "alone", "one")
+    weights = [
+        tfinvert.load(run / "inverter").network.get_weights()
+        for run in (processes.run, tmp_path / "alone")
+    ]
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 @pytest.mark.slow

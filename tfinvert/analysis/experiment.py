@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tfinvert.errors import InputError
+from tfinvert.features.stored import StoredFeature
 from tfinvert.inverter import Inverter
 from tfinvert.reporting.report import Figure
 
@@ -167,6 +168,8 @@ class Experiment:
       present: presents a measurement.
       judge: tests findings of the paper on a measurement.
       check: `(name, inverter)` raises `InputError` for an inverter that the experiment cannot take.
+      changes_photographs: whether it takes features of other images than the photographs, such as
+        changed ones, which features that were computed elsewhere lack.
       exhibits: its sections of the gallery.
       documentation: a page of `docs/` about it, for example "privacy.md".
       on_request: whether it runs only when it is named, and is no part of `--experiment=all`.
@@ -178,14 +181,29 @@ class Experiment:
     present: Callable[[Measurement], Presentation]
     judge: Callable[[Measurement], list[Claim]] = _no_claims
     check: Callable[[str, Inverter], None] = _accept_all
+    changes_photographs: bool = False
     exhibits: Sequence[Exhibit] = ()
     documentation: str = ""
     on_request: bool = False
 
+    def check_inverter(self, name: str, inverter: Inverter) -> None:
+        """Checks that the experiment can take an inverter.
+
+        Raises:
+          InputError: it cannot.
+        """
+        if self.changes_photographs and isinstance(inverter.feature, StoredFeature):
+            raise InputError(
+                "the experiment takes features of changed photographs, but those of "
+                f"{inverter.feature.name} were computed elsewhere, for the photographs in a file; "
+                f"leave the inverter out. Received: {name}"
+            )
+        self.check(name, inverter)
+
     def accepts(self, name: str, inverter: Inverter) -> bool:
-        """True if the experiment can take an inverter, which `check` decides."""
+        """True if the experiment can take an inverter, which `check_inverter` decides."""
         try:
-            self.check(name, inverter)
+            self.check_inverter(name, inverter)
         except InputError:
             return False
         return True
@@ -208,7 +226,7 @@ class Experiment:
           InputError: an inverter, the images or a setting are not suitable.
         """
         for name, inverter in inverters.items():
-            self.check(name, inverter)
+            self.check_inverter(name, inverter)
         known = inspect.signature(self.measure).parameters
         chosen = {key: value for key, value in (settings or {}).items() if key in known}
         measurement = self.measure(dict(inverters), images, **chosen)

@@ -7,6 +7,7 @@ from typing import Any
 from absl import flags
 
 from tfinvert import inverter
+from tfinvert.commands.flags.stored_pairs import pairs_from_flags
 from tfinvert.common.images import evenly_spaced_indices
 from tfinvert.data.open_source import open_source
 from tfinvert.errors import InputError
@@ -19,6 +20,7 @@ from tfinvert.metrics.evaluation import (
     read_at_least_two,
 )
 from tfinvert.reporting.run_report import METRICS_FILE, REPORT_FILE, write_run_report
+from tfinvert.runs.paired_images import attach_features, open_pairs
 from tfinvert.runs.training import has_held_out_split
 
 FLAGS = flags.FLAGS
@@ -40,8 +42,12 @@ def main() -> None:
         model = model.at((side, side))
     default_split = "validation" if has_held_out_split(FLAGS.data, model.card) else "all"
     split = FLAGS.split or default_split
-    source = open_source(FLAGS.data, split)
-    images = read_at_least_two(source, model.feature.image_shape[:2], FLAGS.max_images)
+    size = model.feature.image_shape[:2]
+    pairs = open_pairs({FLAGS.inverter: model}, FLAGS.data, pairs_from_flags())
+    source = pairs.open(split, size) if pairs else open_source(FLAGS.data, split)
+    images = read_at_least_two(source, size, FLAGS.max_images)
+    if pairs:
+        model = attach_features(model, source, images, FLAGS.max_images)
     details = {"evaluated on": source.name, "split": split, **model.card}
     if FLAGS.num_samples:  # before the slow part, because the inverter may have no sampler
         subset = images[evenly_spaced_indices(len(images), MAX_SAMPLED_IMAGES)]

@@ -22,7 +22,8 @@ import tqdm
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
 from tfinvert.common.files import atomic_directory, atomic_path, user_path, write_json
-from tfinvert.data.shuffling import WHOLE_BATCH, BatchShard, batch_indices
+from tfinvert.data.pipeline import stored_batches
+from tfinvert.data.shuffling import WHOLE_BATCH, BatchShard
 from tfinvert.errors import InputError, first_line
 
 FORMAT = 2
@@ -113,27 +114,9 @@ class FeatureCache:
         start_step: int = 0,
         shard: BatchShard = WHOLE_BATCH,
     ) -> tf.data.Dataset:
-        """Infinite batches `(images [B, H, W, 3] float32 in [0, 1], features [B, *feature_shape])`.
-
-        Every epoch is shuffled differently, as determined by (seed, epoch).
-
-        Args:
-          batch_size: views per batch, over all shards.
-          seed: seed of the shuffling.
-          start_step: batches to skip.
-          shard: (index, num_shards): the shard of each batch to return.
-        """
-
-        def load(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            images, features = tf.numpy_function(self.read, [indices], (tf.uint8, tf.float32))
-            images = tf.ensure_shape(images, (*indices.shape, *self._shapes[0]))
-            features = tf.ensure_shape(features, (*indices.shape, *self._shapes[1]))
-            return tf.cast(images, tf.float32) / 255.0, features
-
-        return (
-            batch_indices(len(self), seed, batch_size, start_step, shard)
-            .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-            .prefetch(tf.data.AUTOTUNE)
+        """Infinite batches of views and their features, see `pipeline.stored_batches`."""
+        return stored_batches(
+            self.read, len(self), self._shapes, batch_size, seed, start_step, shard
         )
 
     def _damage_error(self, error: Exception) -> InputError:

@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 from absl import logging
@@ -18,7 +18,7 @@ from tfinvert.errors import InputError
 
 VALIDATION_FRACTION = 0.05
 _DECODE_BATCH = 256
-_MAX_NAMED = 5  # unreadable files named in the warning; `unreadable` lists them all
+_MAX_NAMED = 5  # items named in a warning
 
 
 class ImageFolder(IndexedSource):
@@ -34,8 +34,9 @@ class ImageFolder(IndexedSource):
         except in a folder so small that two files are chosen in order to validate on a pair of
         images.
       image_cache: cache for the decoded images, for training; None for no cache.
+      only: relative paths of the files to use; None for all files.
       checked: the `names` of the folder when it was opened before and has not changed since. The
-        files are then not decoded again, and `split` and `image_cache` are ignored.
+        files are then not decoded again, and `split`, `image_cache` and `only` are ignored.
 
     Attributes:
       unreadable: one message per skipped file.
@@ -50,6 +51,7 @@ class ImageFolder(IndexedSource):
         split: str = "all",
         image_cache: DecodedImageCache | None = None,
         checked: Sequence[str] | None = None,
+        only: Container[str] | None = None,
     ):
         self.name = f"folder:{path}"
         root = user_path(path)
@@ -57,27 +59,23 @@ class ImageFolder(IndexedSource):
             self._root, self._files, self.unreadable = root, [root / n for n in checked], []
             self._classes = sorted({_class_name(file, root) for file in self._files})
             return
-        if not os.path.isdir(root):
-            raise InputError(f"no such folder: {root}")
-        files = list_image_files(root)
-        if not files:
-            raise InputError(f"no images in {root}; files must end in {', '.join(EXTENSIONS)}")
+        files = find_image_files(root)
         # From the whole folder, so that labels are the same in every split.
         self._classes = sorted({_class_name(file, root) for file in files})
+        if only is not None:
+            files = [file for file in files if str(file.relative_to(root)) in only]
         if split != "all":
             files = _select_split(files, root, split)
         self._root = root
         self.image_cache = image_cache
         self._files, self.unreadable = _select_readable(files, image_cache)
         if self.unreadable:
-            more = len(self.unreadable) - _MAX_NAMED
             logging.warning(
-                "skipped %d unreadable of %d files in %s: %s%s",
+                "skipped %d unreadable of %d files in %s: %s",
                 len(self.unreadable),
                 len(files),
                 root,
-                "; ".join(self.unreadable[:_MAX_NAMED]),
-                f"; and {more} more" if more > 0 else "",
+                name_some(self.unreadable),
             )
         if not self._files:
             raise InputError(
@@ -123,6 +121,26 @@ class ImageFolder(IndexedSource):
             names = (os.fsencode(file.relative_to(self._root)) for file in self._files)
             pairs = zip(names, contents, strict=True)
             return compute_digest(part for pair in pairs for part in pair)
+
+
+def name_some(items: Sequence[str]) -> str:
+    """Names the first items for a message, and counts the others."""
+    more = len(items) - _MAX_NAMED
+    return "; ".join(items[:_MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def find_image_files(root: pathlib.Path) -> list[pathlib.Path]:
+    """Lists the image files of a folder, as `list_image_files`, of which there must be some.
+
+    Raises:
+      InputError: the folder does not exist, or there are no such files.
+    """
+    if not os.path.isdir(root):
+        raise InputError(f"no such folder: {root}")
+    files = list_image_files(root)
+    if not files:
+        raise InputError(f"no images in {root}; files must end in {', '.join(EXTENSIONS)}")
+    return files
 
 
 def list_image_files(root: pathlib.Path) -> list[pathlib.Path]:

@@ -2,14 +2,14 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from tfinvert.data.augmentation import RandomAugmentation, Size
 from tfinvert.data.mixture import MixtureAugmentation
-from tfinvert.data.shuffling import WHOLE_BATCH, BatchShard, batch_positions
+from tfinvert.data.shuffling import WHOLE_BATCH, BatchShard, batch_indices, batch_positions
 from tfinvert.data.sources import Source
 from tfinvert.errors import InputError
 
@@ -63,6 +63,45 @@ def augmented_batches(
 
     # Two batches at a time, so that uncached images are decoded in parallel.
     return positions.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def stored_batches(
+    read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    count: int,
+    shapes: tuple[Sequence[int], Sequence[int]],
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    shard: BatchShard = WHOLE_BATCH,
+) -> tf.data.Dataset:
+    """Infinite batches of images that are stored together with their features.
+
+    Every epoch is shuffled differently, as determined by (seed, epoch).
+
+    Args:
+      read: from indices `[n]` to images, uint8 `[n, H, W, 3]`, and features, float32.
+      count: number of images.
+      shapes: shape of an image and of its feature.
+      batch_size: images per batch, over all shards.
+      seed: seed of the shuffling.
+      start_step: batches to skip.
+      shard: (index, num_shards): the shard of each batch to return.
+
+    Returns:
+      Images `[B, H, W, 3]` float32 in [0, 1] and features, float32.
+    """
+
+    def load(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, features = tf.numpy_function(read, [indices], (tf.uint8, tf.float32))
+        images = tf.ensure_shape(images, (*indices.shape, *shapes[0]))
+        features = tf.ensure_shape(features, (*indices.shape, *shapes[1]))
+        return tf.cast(images, tf.float32) / 255.0, features
+
+    return (
+        batch_indices(count, seed, batch_size, start_step, shard)
+        .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
 
 
 def evaluation_batches(

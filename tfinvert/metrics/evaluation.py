@@ -53,10 +53,14 @@ def read_images(source: Source, size: tuple[int, int], limit: int = MAX_IMAGES) 
     """
     from tfinvert.data import pipeline  # needs TensorFlow
 
-    batches = pipeline.evaluation_batches(
-        source, size, _BATCH_SIZE, every=-(-source.evaluation_size // limit)
-    )
+    every = subsampling_stride(source, limit)
+    batches = pipeline.evaluation_batches(source, size, _BATCH_SIZE, every)
     return np.concatenate([batch.numpy() for batch in batches])
+
+
+def subsampling_stride(source: Source, limit: int) -> int:
+    """Returns n if `read_images` reads every n-th image of a source."""
+    return -(-source.evaluation_size // limit)
 
 
 def read_at_least_two(source: Source, size: tuple[int, int], limit: int) -> np.ndarray:

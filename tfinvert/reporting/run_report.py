@@ -109,7 +109,7 @@ def write_run_report(
         f"{baseline_name}, which ignores the feature, scores "
         f"{baseline['normalized_error']:.3f}. Lower is better.",
         f"It reconstructs {metrics['images_per_second']:.0f} images per second on this machine, "
-        f"feature computation included.",
+        f"{'from stored features' if details.get('pairs') else 'feature computation included'}.",
     ]
     if COVERAGE_KEY in metrics:
         findings.append(

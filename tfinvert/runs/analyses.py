@@ -58,7 +58,7 @@ def run_experiments(
     """
     for experiment, inverters in experiments.values():
         for label, inverter in inverters.items():
-            experiment.check(label, inverter)
+            experiment.check_inverter(label, inverter)
     with open_run(workdir, facts) as directory:
         return _run(directory, experiments, images, settings, facts)
 

@@ -11,11 +11,14 @@ from tfinvert.common.backend import gpu_names
 from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.common.provenance import make_card
 from tfinvert.config.choices import MAX_IMAGES, MEMORY_GB
+from tfinvert.config.stored_pairs import PairsConfig
 from tfinvert.data.image_cache import DecodedImageCache
 from tfinvert.data.open_source import open_source
 from tfinvert.data.sources import Source
+from tfinvert.data.stored_pairs import PairedPhotographs, StoredPairs
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
+from tfinvert.features.stored import StoredFeature
 from tfinvert.inverter import Inverter, load
 from tfinvert.metrics.evaluation import (
     MAX_SAMPLED_IMAGES,
@@ -31,6 +34,7 @@ from tfinvert.reporting.run_report import (
     REPORT_FILE,
     write_run_report,
 )
+from tfinvert.runs.paired_images import remember_features
 from tfinvert.runs.run_context import RunContext, open_run_context
 from tfinvert.training import (
     precision,
@@ -39,7 +43,13 @@ from tfinvert.training import (
     train_sampler,
     train_step,
 )
-from tfinvert.training.datasets import image_cache_for, open_training_dataset
+from tfinvert.training.datasets import (
+    PairedDataset,
+    TrainingDataset,
+    check_whole_views,
+    image_cache_for,
+    open_training_dataset,
+)
 from tfinvert.training.history import training_minutes
 from tfinvert.training.losses import make_loss
 from tfinvert.training.settings import DEFAULT_INTERVALS, Intervals, Settings
@@ -55,7 +65,7 @@ class TrainingRun:
     """Configuration of a training run; with `Settings`, it determines the result.
 
     Attributes:
-      feature: the feature's name, with options.
+      feature: the feature's name, with options; None for that of `pairs`.
       data: training photographs, a name that `open_source` takes.
       image_size: height and width of the images in pixels.
       validation_data: validation photographs; None holds out images of `data`.
@@ -66,12 +76,14 @@ class TrainingRun:
         `tfinvert.load` takes; it is not read again when the run is resumed. None initialises the
         weights at random.
       train_sampler: whether to train a sampler for `init_from`, which is frozen.
+      pairs: features of the photographs that were computed elsewhere, which are inverted.
+      validation_pairs: file of those of `validation_data`.
 
     Raises:
-      InputError: a value is out of range, or `init_from` is missing.
+      InputError: a value is out of range, or two do not go together.
     """
 
-    feature: str
+    feature: str | None
     data: str
     image_size: int
     validation_data: str | None = None
@@ -79,8 +91,27 @@ class TrainingRun:
     weights_dtype: str = "float32"
     init_from: str | None = None
     train_sampler: bool = False
+    pairs: PairsConfig | None = None
+    validation_pairs: str | None = None
 
     def __post_init__(self) -> None:
+        if not self.feature and not self.pairs:
+            raise InputError(
+                "training needs a feature to invert; give --feature=NAME, or --pairs=FILE for "
+                "features that were computed elsewhere. Received: neither"
+            )
+        if self.pairs and self.train_sampler:
+            raise InputError(
+                "--train_sampler computes the features of samples, which --pairs cannot; omit one "
+                f"of them. Received: --pairs={self.pairs.path}"
+            )
+        if bool(self.pairs and self.validation_data) != bool(self.validation_pairs):
+            raise InputError(
+                "--validation_pairs has the features of --validation_data, as --pairs has those of "
+                "--data; give both or neither. Received: "
+                f"--validation_data={self.validation_data} "
+                f"--validation_pairs={self.validation_pairs}"
+            )
         if self.train_sampler and not self.init_from:
             raise InputError(
                 "--train_sampler needs an inverter; give --init_from=INVERTER. Received: none"
@@ -136,16 +167,25 @@ def _train(
     cache: str | pathlib.Path | None,
     memory_gb: float,
 ) -> None:
-    side = config.image_size
-    feature = features.get(config.feature, image_shape=(side, side, 3))
+    size = config.image_size, config.image_size
     # Settings are checked before the data is read.
+    if config.pairs:
+        check_whole_views(settings, cache)
+    pairs = _open_pairs(config)
+    feature = _make_feature(config, pairs)
     initial = _load_initial_inverter(run, config, settings, feature)
     train_step.check_step_settings(settings, run.strategy)
     precision.check_precision(settings.precision)
-    image_cache = image_cache_for(settings, (side, side), memory_gb)
-    training, validation = _open_sources(config, image_cache)
-    dataset = open_training_dataset(feature, training, settings, cache)
-    facts = dataclasses.asdict(config) | dataclasses.asdict(settings)
+    if pairs:
+        training, validation = _open_paired_photographs(config, pairs, memory_gb)
+        image_cache = training.image_cache
+        dataset: TrainingDataset = PairedDataset(feature, training, settings)
+    else:
+        image_cache = image_cache_for(settings, size, memory_gb)
+        training, validation = _open_sources(config, image_cache)
+        dataset = open_training_dataset(feature, training, settings, cache)
+    _check_validation_size(validation)
+    facts = _describe_config(config, pairs) | dataclasses.asdict(settings)
     # The number of images is part of the flags, since the order of the images depends on it.
     flags = facts | {"training_images": len(training)}
     if digest := feature.get_config().get("digest"):  # of a file that may change between runs
@@ -160,7 +200,9 @@ def _train(
     if not run.open(flags, (INVERTER, METRICS_FILE, REPORT_FILE), dataset, run_summary):
         return
     limit = config.validation_images if run.workers.is_chief else 1
-    images = read_images(validation, feature.image_shape[:2], limit)
+    images = read_images(validation, size, limit)
+    if pairs:
+        feature = remember_features(feature, validation, images, limit)
     arguments = dataset, images, settings, run.path, run.strategy, intervals
     if config.train_sampler:
         inverter, history, mean_image = train_sampler.train_sampler(initial, *arguments)
@@ -260,12 +302,77 @@ def _open_sources(config: TrainingRun, image_cache: DecodedImageCache) -> tuple[
     else:
         training = open_source(config.data, "training", image_cache)
         validation = open_source(config.data, "validation")
+    return training, validation
+
+
+def _open_paired_photographs(
+    config: TrainingRun, pairs: tuple[StoredPairs, StoredPairs], memory_gb: float
+) -> tuple[PairedPhotographs, PairedPhotographs]:
+    """The training and the validation photographs, with their stored features."""
+    size = config.image_size, config.image_size
+    splits = ("all", "all") if config.validation_data else ("training", "validation")
+    return pairs[0].open(splits[0], size, memory_gb), pairs[1].open(splits[1], size)
+
+
+def _check_validation_size(validation: Source) -> None:
     if validation.evaluation_size < 2:
         raise InputError(
             "the validation data contains one image; the normalised error needs at least two. "
             f"Received: {validation.name}"
         )
+
+
+def _open_pairs(config: TrainingRun) -> tuple[StoredPairs, StoredPairs] | None:
+    """The stored features of the training and the validation photographs, if there are some."""
+    if not config.pairs:
+        return None
+    training = StoredPairs(config.pairs, config.data)
+    if not config.validation_pairs:
+        return training, training
+    own = dataclasses.replace(config.pairs, path=config.validation_pairs)
+    validation = StoredPairs(own, config.validation_data)
+    shapes = [each.features.shape for each in (training, validation)]
+    if shapes[0] != shapes[1]:
+        raise InputError(
+            "--pairs and --validation_pairs must have features of one shape. Received: "
+            f"{shapes[0]} and {shapes[1]}"
+        )
     return training, validation
+
+
+def _make_feature(config: TrainingRun, pairs: tuple[StoredPairs, StoredPairs] | None) -> Feature:
+    image_shape = config.image_size, config.image_size, 3
+    if pairs:
+        feature: Feature = StoredFeature(pairs[0].features.shape, image_shape)
+        if config.feature not in (None, feature.name):
+            raise InputError(
+                f"{config.pairs.path} has the feature {feature.name}; omit --feature. Received: "
+                f"--feature={config.feature}"
+            )
+        return feature
+    feature = features.get(config.feature, image_shape=image_shape)
+    if isinstance(feature, StoredFeature):
+        raise InputError(
+            f"{feature.name} was computed elsewhere; give its values with --pairs=FILE. Received: "
+            f"--feature={config.feature}"
+        )
+    return feature
+
+
+def _describe_config(
+    config: TrainingRun, pairs: tuple[StoredPairs, StoredPairs] | None
+) -> dict[str, Any]:
+    """The configuration by the names of the flags, with digests of stored features."""
+    facts = dataclasses.asdict(config)
+    del facts["pairs"]
+    if not pairs:
+        del facts["validation_pairs"]
+        return facts
+    facts |= config.pairs.facts() | {"feature": _make_feature(config, pairs).name}
+    facts["pairs_digest"] = pairs[0].features.digest
+    if config.validation_pairs:
+        facts["validation_pairs_digest"] = pairs[1].features.digest
+    return facts
 
 
 def _device_kind() -> str:

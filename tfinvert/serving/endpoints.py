@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfinvert.config.registry import ENDPOINTS
 from tfinvert.data.pipeline import center_crop_and_resize
 from tfinvert.errors import InputError
+from tfinvert.features.stored import StoredFeature
 from tfinvert.inverter import Inverter
 from tfinvert.networks.uncertainty import rgb_std
 from tfinvert.serving import image_decoding
@@ -171,9 +172,12 @@ def make_endpoints(inverter: Inverter, names: Sequence[str] = tuple(ENDPOINTS)) 
             f"{', '.join(map(repr, unknown)) or 'none'}"
         )
     if not inverter.feature.in_graph and set(names) != {"invert"}:
+        reason = "is computed by Python on the host, which a model server does not run"
+        if isinstance(inverter.feature, StoredFeature):
+            reason = "was computed elsewhere, and a model server lacks the function"
         raise InputError(
-            f"{inverter.feature.name} is computed by Python on the host, which a model server does "
-            "not run; export only the endpoint from features, with --endpoints=invert"
+            f"{inverter.feature.name} {reason}; export only the endpoint from features, with "
+            "--endpoints=invert"
         )
     return [ENDPOINTS[name](inverter) for name in dict.fromkeys(names)]
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfinvert.common.files import atomic_directory, user_path
 from tfinvert.config.registry import ENDPOINTS
 from tfinvert.errors import InputError
+from tfinvert.features.stored import StoredFeature
 from tfinvert.inverter import Inverter
 from tfinvert.serving.check import check_savedmodel
 from tfinvert.serving.endpoints import Endpoint, make_endpoints
@@ -100,8 +101,16 @@ def _warmup_requests(
             lambda: tf.io.encode_jpeg(pixels).numpy(),
             lambda: tf.io.encode_png(pixels).numpy(),
         ],
-        "features": [lambda: inverter.feature(sample[np.newaxis]).numpy()[0]],
+        "features": [lambda: _sample_features(inverter, sample)],
     }
     for endpoint in endpoints:
         for make in makers[endpoint.input.name]:
             yield endpoint.name, endpoint.input.name, np.array([make()])
+
+
+def _sample_features(inverter: Inverter, sample: np.ndarray) -> np.ndarray:
+    """The features of the sample; the mean feature if they cannot be computed."""
+    feature = inverter.feature
+    if isinstance(feature, StoredFeature):
+        return np.broadcast_to(inverter.standardization.mean, feature.spec.shape)
+    return feature(sample[np.newaxis]).numpy()[0]

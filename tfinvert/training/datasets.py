@@ -1,9 +1,11 @@
 """Training datasets: augmented views of photographs with their features, or with class labels.
 
 `TrainingDataset` computes features anew for every view; `CachedTrainingDataset` reads fixed views
-and features from disk. A classifier trains on `LabelledImageDataset` or `LabelledFeatureDataset`.
+and features from disk, and `PairedDataset` features that were computed elsewhere. A classifier
+trains on `LabelledImageDataset` or `LabelledFeatureDataset`.
 """
 
+import abc
 import concurrent.futures
 import dataclasses
 import functools
@@ -25,6 +27,7 @@ from tfinvert.data.image_cache import DecodedImageCache
 from tfinvert.data.mixture import Mixture, MixtureAugmentation
 from tfinvert.data.shuffling import WHOLE_BATCH, BatchShard, batch_indices
 from tfinvert.data.sources import Source
+from tfinvert.data.stored_pairs import PairedPhotographs
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.training.settings import Settings
@@ -121,7 +124,29 @@ class TrainingDataset:
         )
 
 
-class CachedTrainingDataset(TrainingDataset):
+class StoredViewsDataset(TrainingDataset, abc.ABC):
+    """An endless stream of fixed views that are stored together with their features."""
+
+    @property
+    @abc.abstractmethod
+    def views(self) -> FeatureCache | PairedPhotographs:
+        """All views and their features, which `tail` completes."""
+
+    def batches(self, start_step: int = 0, shard: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
+        """Returns endless batches `(images, features)`; see `TrainingDataset.batches`."""
+        settings = self._settings
+        return self.views.batches(settings.batch_size, settings.seed, start_step, shard)
+
+    def statistics_batches(self) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Yields 2048 evenly spaced views and their complete features, in batches."""
+        size = self._settings.batch_size
+        indices = evenly_spaced_indices(len(self.views), STATISTICS_IMAGES)
+        for begin in range(0, len(indices), size):
+            images, features = self.views.read(indices[begin : begin + size])
+            yield images / np.float32(255), self.tail(features)
+
+
+class CachedTrainingDataset(StoredViewsDataset):
     """Fixed views of each photograph, `settings.cached_views` each, with features on disk.
 
     Features that share a stem share one cache, which holds the stem's output (see `Feature.stem`).
@@ -169,18 +194,10 @@ class CachedTrainingDataset(TrainingDataset):
         source.release()
         return cache
 
-    def batches(self, start_step: int = 0, shard: BatchShard = WHOLE_BATCH) -> tf.data.Dataset:
-        """Returns endless batches `(images, stem features)`; see `TrainingDataset.batches`."""
-        settings = self._settings
-        return self.cache.batches(settings.batch_size, settings.seed, start_step, shard)
-
-    def statistics_batches(self) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Yields 2048 evenly spaced views and their complete features, in batches."""
-        size = self._settings.batch_size
-        indices = evenly_spaced_indices(len(self.cache), STATISTICS_IMAGES)
-        for begin in range(0, len(indices), size):
-            images, features = self.cache.read(indices[begin : begin + size])
-            yield images / np.float32(255), self.tail(features)
+    @property
+    def views(self) -> FeatureCache:
+        """The cache."""
+        return self.cache
 
     def compute_views(self, begin: int, end: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Computes the views [begin, end), uint8, and their stem features, in batches of 64.
@@ -198,6 +215,47 @@ class CachedTrainingDataset(TrainingDataset):
     def _compiled_stem(self) -> Callable[[np.ndarray], Tensor]:
         graph = BACKEND == "tensorflow" and self._stem.in_graph
         return tf.function(self._stem) if graph else self._stem
+
+
+class PairedDataset(StoredViewsDataset):
+    """Whole photographs, without augmentation, with features that were computed elsewhere.
+
+    Args:
+      feature: the feature to invert.
+      source: photographs with their features.
+      settings: batch size and seed.
+    """
+
+    @property
+    def views(self) -> PairedPhotographs:
+        """The photographs."""
+        return self._source
+
+
+def check_whole_views(settings: Settings, cache: str | pathlib.Path | None = None) -> None:
+    """Checks that views are whole photographs, as features require that were computed elsewhere.
+
+    Raises:
+      InputError: views are to be augmented or cached, or the feature's model trained.
+    """
+    allowed = {
+        "min_crop": (None, 1),
+        "shift": (0,),
+        "color_jitter": (None, 0),
+        "cached_views": (0,),
+        "train_encoder": (False,),
+    }
+    changed = [
+        f"--{name}={getattr(settings, name)}"
+        for name, values in allowed.items()
+        if getattr(settings, name) not in values
+    ]
+    changed += [f"--cache={cache}"] if cache else []
+    if changed:
+        raise InputError(
+            "--pairs has the features of whole photographs, which do not fit changed views and "
+            f"cannot be trained; omit these flags. Received: {' '.join(changed)}"
+        )
 
 
 def open_training_dataset(

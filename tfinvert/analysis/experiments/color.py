@@ -196,6 +196,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     judge=claims.color,
     present=present,
+    changes_photographs=True,
     exhibits=(
         Exhibit(
             40,

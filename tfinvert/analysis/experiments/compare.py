@@ -197,4 +197,5 @@ EXPERIMENT = Experiment(
     judge=claims.compare,
     present=present,
     check=check,
+    changes_photographs=True,
 )

@@ -106,4 +106,5 @@ EXPERIMENT = Experiment(
     default_inverters=("hog-64", "lbp-64"),
     measure=measure,
     present=present,
+    changes_photographs=True,
 )

@@ -205,6 +205,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     judge=claims.invariance,
     present=present,
+    changes_photographs=True,
     exhibits=(
         Exhibit(
             130,

@@ -220,6 +220,7 @@ EXPERIMENT = Experiment(
     default_inverters=shipped_alexnet(),
     measure=measure,
     present=present,
+    changes_photographs=True,
     exhibits=(
         Exhibit(
             120,

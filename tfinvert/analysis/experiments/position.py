@@ -203,6 +203,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     judge=claims.position,
     present=present,
+    changes_photographs=True,
     exhibits=(
         Exhibit(
             50,

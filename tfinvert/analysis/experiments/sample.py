@@ -216,6 +216,7 @@ EXPERIMENT = Experiment(
     judge=claims.sample,
     present=present,
     check=check,
+    changes_photographs=True,
     exhibits=(
         Exhibit(
             90,

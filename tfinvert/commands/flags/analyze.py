@@ -33,6 +33,7 @@ from absl import flags
 from tfinvert.commands.command import Command
 from tfinvert.commands.flags.deprecated import define_alias
 from tfinvert.commands.flags.shared import define_function_flag
+from tfinvert.commands.flags.stored_pairs import define_pairs_flags
 from tfinvert.config.choices import MAX_IMAGES, SOURCE_FORMATS
 from tfinvert.config.registry import EXPERIMENTS
 
@@ -56,6 +57,7 @@ def define_flags() -> None:
     )
     define_function_flag()
     flags.DEFINE_string("data", "photos", f"Photographs to analyse: {SOURCE_FORMATS}.")
+    define_pairs_flags()
     flags.DEFINE_string(
         "training_data",
         None,

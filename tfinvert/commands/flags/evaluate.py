@@ -13,6 +13,7 @@ from absl import flags
 from tfinvert.commands.command import Command
 from tfinvert.commands.flags.deprecated import define_alias
 from tfinvert.commands.flags.shared import INVERTER_HELP, define_any_size_flag, define_function_flag
+from tfinvert.commands.flags.stored_pairs import define_pairs_flags
 from tfinvert.config.choices import MAX_IMAGES, SOURCE_FORMATS
 
 COMMAND = Command(module=__name__, order=30)
@@ -23,6 +24,7 @@ def define_flags() -> None:
     flags.DEFINE_string("inverter", None, INVERTER_HELP, required=True)
     define_function_flag()
     flags.DEFINE_string("data", "photos", f"Photographs to evaluate on: {SOURCE_FORMATS}.")
+    define_pairs_flags()
     flags.DEFINE_enum(
         "split",
         None,

@@ -18,15 +18,15 @@ FLAGS = flags.FLAGS
 INVERTER_HELP = "Inverter: a directory or a shipped name."
 
 
-def define_feature_flags() -> None:
-    """Defines the flags that name a feature."""
+def define_feature_flags(required: bool = True) -> None:
+    """Defines the flags that name a feature, which may be required."""
     names = ", ".join([*FEATURES, *(f"{family}/LAYER" for family in FEATURE_FAMILIES)])
     flags.DEFINE_string(
         "feature",
         None,
         f"Feature to invert: {names}; options follow a colon, as in lbp:cell_size=8 or "
         "python:my_features.py:encode; a plus joins layers, as in alexnet/conv1+conv3.",
-        required=True,
+        required=required,
     )
     flags.DEFINE_string(
         "alexnet_weights",
@@ -41,8 +41,8 @@ def define_feature_flags() -> None:
     )
 
 
-def feature_from_flags() -> str:
-    """The feature's name with the options that have flags of their own.
+def feature_from_flags() -> str | None:
+    """The feature's name with the options that have flags of their own; None without a name.
 
     Raises:
       InputError: the feature does not take these options.
@@ -51,7 +51,7 @@ def feature_from_flags() -> str:
     options = [f"{key}={_option_value(value)}" for key, value in given.items() if value]
     if not options:
         return FLAGS.feature
-    if not FLAGS.feature.startswith("alexnet/"):
+    if not (FLAGS.feature or "").startswith("alexnet/"):
         raise InputError(
             "--alexnet_weights and --alexnet_variant apply only to --feature=alexnet/LAYER. "
             f"Received: --feature={FLAGS.feature}"

@@ -32,6 +32,10 @@ A sampler of images with the same feature, for an existing inverter (docs/sample
         --learning_rate=2e-3 --steps=9000 --weights_dtype=float16 \\
         --workdir=runs/hog-samples-64
 
+Features that were computed elsewhere, a row for each photograph (docs/pairs.md):
+
+    tfinvert train --pairs=embeddings.parquet --data=folder:photographs --workdir=runs/pairs
+
 A first run on the photographs that are shipped with the dependencies, one minute:
 
     tfinvert train --feature=hog --data=photos --steps=500 --width=0.5 \\
@@ -45,6 +49,7 @@ from absl import flags
 from tfinvert.commands.command import Command
 from tfinvert.commands.flags.deprecated import accept_old_values, define_alias
 from tfinvert.commands.flags.shared import define_feature_flags, define_training_flags
+from tfinvert.commands.flags.stored_pairs import define_pairs_training_flags
 from tfinvert.config.choices import MAX_IMAGES, SOURCE_FORMATS, UNCERTAINTY_MODES
 from tfinvert.config.registry import LOSSES, NETWORKS, OPTIMIZERS, Registry
 from tfinvert.config.renames import UNCERTAINTY_VALUES, rename_losses
@@ -56,7 +61,8 @@ DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
 
 def define_flags() -> None:
     """Defines this command's flags."""
-    define_feature_flags()
+    define_feature_flags(required=False)
+    define_pairs_training_flags()
     flags.DEFINE_string("data", "photos", f"Training photographs: {SOURCE_FORMATS}.")
     flags.DEFINE_integer(
         "validation_images",
