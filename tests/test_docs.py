@@ -192,7 +192,8 @@ OTHER_PACKAGES = {"timm", "torch", "torchvision", "transformers"}
 RANDOM_WEIGHTS = {
     'weights="DEFAULT"': "weights=None",
     "pretrained=True": "pretrained=False",
-    '.from_pretrained("openai/clip-vit-base-patch32")': ".from_pretrained(None, config={})",
+    '.from_pretrained("openai/clip-vit-base-patch32")': "(transformers.CLIPVisionConfig())",
+    "from transformers import": "import transformers; from transformers import",
 }
 
 
