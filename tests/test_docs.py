@@ -229,7 +229,7 @@ def test_python_examples_run(document, workspace, capsys, request):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", filter(other_packages, blocks_in("python")), ids=str)
+@pytest.mark.parametrize("block", [*filter(other_packages, blocks_in("python"))], ids=str)
 def test_exports_run(block, workspace):
     """Executes a block that exports `model` to ONNX, and compares the feature with the model."""
     for package in other_packages(block):
