@@ -194,7 +194,8 @@ OTHER_PACKAGES = {"timm", "torch", "torchvision", "transformers"}
 RANDOM_WEIGHTS = {
     'weights="DEFAULT"': "weights=None",
     "pretrained=True": "pretrained=False",
-    '.from_pretrained("openai/clip-vit-base-patch32")': ".from_pretrained(None, config={})",
+    '.from_pretrained("openai/clip-vit-base-patch32")': "(transformers.CLIPVisionConfig())",
+    "from transformers import": "import transformers; from transformers import",
 }
 
 
@@ -230,7 +231,7 @@ def test_python_examples_run(document, workspace, capsys, request):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", filter(other_packages, blocks_in("python")), ids=str)
+@pytest.mark.parametrize("block", [*filter(other_packages, blocks_in("python"))], ids=str)
 def test_exports_run(block, workspace):
     """Executes a block that exports `model` to ONNX, and compares the feature with the model."""
     for package in other_packages(block):

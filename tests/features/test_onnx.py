@@ -318,6 +318,7 @@ def export(model, path):
         model.export(path, format="onnx", verbose=False)
 
 
+@pytest.mark.slow
 def test_alexnet_exported_by_keras(photos, tmp_path):
     side = 127  # of the compact AlexNet's input
     network = features.get("alexnet/conv5", image_shape=(side, side, 3))
@@ -343,6 +344,7 @@ def build_transformer():
     return keras.Model(inputs, x)
 
 
+@pytest.mark.slow
 def test_transformer_exported_by_keras(images, tmp_path):
     model = build_transformer()
     model.save(tmp_path / "vit.keras")
