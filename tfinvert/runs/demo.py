@@ -114,7 +114,7 @@ def _pretrained_chapter(cache: ResultCache, pretrained: Mapping[str, str]) -> Ch
             {
                 "feature": label,
                 "inverter": name,
-                "shape": " × ".join(map(str, result["shape"])),
+                "shape": "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}".join(map(str, result["shape"])),
                 "numbers": int(np.prod(result["shape"])),
                 "PSNR (dB)": metrics.psnr(photographs, result["reconstructions"] / np.float32(255)),
             }
