@@ -43,7 +43,7 @@ def check_page(page, feature, pretrained, samples=3):
     expected += ["difference", "predicted deviation", "photograph", "before training"]
     assert labels[: len(expected)] == expected
     *snapshots, request, response = labels[len(expected) :]
-    assert snapshots and all(re.fullmatch("after [\\d,]+ steps", x) for x in snapshots)
+    assert snapshots and all(re.fullmatch(r"after step [\d,]+", x) for x in snapshots)
     assert (request, response) == ("photograph", "reconstruction")
     assert text.count("<svg") == 1 and "http" not in re.sub('http://www.w3.org/[^"]*', "", text)
 
