@@ -12,7 +12,7 @@ import numpy as np
 
 from tfinvert import metrics
 from tfinvert.analysis.result_cache import ResultCache
-from tfinvert.common.images import evenly_spaced_indices
+from tfinvert.common.images import evenly_spaced_indices, resize_images
 from tfinvert.data.cropping import crop_and_resize
 from tfinvert.data.open_source import open_source
 from tfinvert.data.photos import SPLITS, load_photograph
@@ -114,9 +114,9 @@ def _pretrained_chapter(cache: ResultCache, pretrained: Mapping[str, str]) -> Ch
             {
                 "feature": label,
                 "inverter": name,
-                "shape": " × ".join(map(str, result["shape"])),
+                "shape": "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}".join(map(str, result["shape"])),
                 "numbers": int(np.prod(result["shape"])),
-                "PSNR (dB)": metrics.psnr(photographs, result["reconstructions"] / np.float32(255)),
+                "PSNR (dB)": float(result["psnr"]),
             }
         )
     print("sampling images with a given HOG, and predicting uncertainty", flush=True)
@@ -164,8 +164,13 @@ def _pretrained_chapter(cache: ResultCache, pretrained: Mapping[str, str]) -> Ch
 def _reconstruct(name: str, photographs: np.ndarray) -> dict[str, np.ndarray]:
     inverter = load(name)
     features = inverter.encode(photographs)
-    reconstructions = to_uint8(inverter.invert(features))
-    return {"reconstructions": reconstructions, "shape": np.array(features.shape[1:])}
+    reconstructions = inverter.invert(features)
+    targets = resize_images(photographs, reconstructions.shape[1:3])
+    return {
+        "reconstructions": to_uint8(resize_images(reconstructions, photographs.shape[1:3])),
+        "shape": np.array(features.shape[1:]),
+        "psnr": np.array(metrics.psnr(targets, reconstructions)),
+    }
 
 
 def _sample(photographs: np.ndarray) -> dict[str, np.ndarray]:
@@ -202,7 +207,7 @@ def _training_chapter(
     chosen = np.unique(np.geomspace(1, len(steps), _NUM_SNAPSHOTS).round().astype(int)) - 1
     originals, _ = pairs[steps[-1]]
     rows = {"photograph": originals, "before training": before["reconstructions"]}
-    rows |= {f"after {step:,} steps": pairs[step][1] for step in np.array(steps)[chosen]}
+    rows |= {f"after step {step:,}": pairs[step][1] for step in np.array(steps)[chosen]}
     history = History(run / "history.jsonl", settings.steps).entries
     start = {"step": 0, "loss": np.nan, "validation_error": float(before["error"])}
     scores = json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
@@ -254,7 +259,8 @@ def _reconstruct_untrained(
     untrained = Inverter(inverter.feature, inverter.standardization, network)
     reconstructions = untrained.reconstruct(images)
     shown = reconstructions[evenly_spaced_indices(len(images), NUM_IMAGES)]
-    error = metrics.normalized_error(images, reconstructions)
+    targets = resize_images(images, untrained.output_size)
+    error = metrics.normalized_error(targets, reconstructions)
     return {"reconstructions": to_uint8(shown), "error": np.array(error)}
 
 
