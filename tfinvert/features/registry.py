@@ -8,6 +8,7 @@ import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tfinvert.common.backend import default_settings
 from tfinvert.config.registry import FEATURE_FAMILIES, FEATURES, Registry
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
@@ -56,6 +57,7 @@ def names() -> list[str]:
     return sorted(FEATURES) + [f"{family}/LAYER" for family in sorted(FEATURE_FAMILIES)]
 
 
+@default_settings
 def get(name: str, **config: Any) -> Feature:
     """Builds the feature with the given name.
 
