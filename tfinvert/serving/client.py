@@ -107,7 +107,7 @@ class Client:
           TimeoutError: there was no answer before the deadline.
           ConnectionError: no attempt reached a server that was able to answer.
         """
-        if isinstance(images, _FILES) or np.ndim(images) == 3 and hasattr(images, "shape"):
+        if isinstance(images, _FILES) or getattr(images, "ndim", 0) == 3:
             return self.reconstruct([images])[0]
         images = [
             pathlib.Path(image).read_bytes() if isinstance(image, (str, os.PathLike)) else image
