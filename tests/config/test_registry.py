@@ -19,7 +19,7 @@ REGISTRIES = {
 @pytest.mark.parametrize("table", REGISTRIES)
 def test_every_name_resolves_and_has_a_description(table):
     names = REGISTRIES[table]
-    assert len(names) == len([*names]) > 1
+    assert len(names) == len([*names]) > 0
     for name in names:
         assert names[name] is names[name]
         description = names.describe(name)

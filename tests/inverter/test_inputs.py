@@ -2,6 +2,7 @@
 
 import pathlib
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ import skimage.data
 from PIL import Image
 
 import tfinvert
+from tests.refusals import refused
 from tfinvert.data.cropping import crop_and_resize
 from tfinvert.features import HostFeature
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
+from tfinvert.networks.uncertainty import UncertaintyHead, build_head
 
 PIXELS = skimage.data.chelsea()[:70, :90]  # uint8
 PHOTO = PIXELS / np.float32(255)
@@ -96,9 +99,69 @@ def test_an_inverter_of_one_size_crops_files_only(one_size, png):
     assert one_size.invert(one_size.encode(png)).shape == (64, 64, 3)
 
 
-def test_rounding_errors_beyond_the_range_are_accepted(tiny_inverter):
-    beyond = np.where(PHOTO > 0.5, 1.001, -0.001).astype(np.float16)
-    assert tiny_inverter.reconstruct(beyond).shape == PHOTO.shape
+def test_what_resampling_overshoots_is_accepted(tiny_inverter):
+    photo = skimage.data.coffee() / np.float32(255)
+    for kind in (cv2.INTER_CUBIC, cv2.INTER_LANCZOS4):
+        image = cv2.resize(photo, None, fx=1.7, fy=1.7, interpolation=kind)
+        assert image.min() < -0.1 and image.max() > 1.1
+        part = image[340:440, 480:600]
+        assert tiny_inverter.reconstruct(part + image.max() - part.max()).shape == part.shape
+
+
+@pytest.mark.parametrize("name", ["reconstruct", "encode", "show"])
+@pytest.mark.parametrize(
+    ("image", "word"),
+    [
+        (PHOTO * 255, "from "),
+        (PHOTO * 2 - 1, "from -"),
+        (np.where(PHOTO > 0.8, np.nan, PHOTO), "NaN"),
+        (np.where(PHOTO > 0.8, -np.inf, PHOTO), "infinite"),
+        (PIXELS.astype(np.int64), "int64"),
+        (PIXELS > 80, "bool"),
+        (np.array([]), "(0,)"),
+        (np.zeros((0, 70, 3)), "(0, 70, 3)"),
+        (PHOTO[:4], "(4, 90, 3)"),
+        ([], "empty"),
+        (None, "NoneType"),
+    ],
+)
+def test_arrays_that_are_no_images_are_refused(tiny_inverter, name, image, word):
+    refused(lambda: getattr(tiny_inverter, name)(image), "Received: ", word)
+
+
+def test_other_floating_point_types_are_taken(tiny_inverter):
+    expected = tiny_inverter.reconstruct(PHOTO)
+    kinds = [PHOTO.astype(np.longdouble), PHOTO.astype(np.float64)]
+    for image in [*kinds, keras.ops.cast(PHOTO, "float64")]:
+        np.testing.assert_allclose(tiny_inverter.reconstruct(image), expected, atol=1e-6)
+    for image in (PHOTO.astype(np.float16), keras.ops.cast(PHOTO, "bfloat16")):
+        np.testing.assert_allclose(tiny_inverter.reconstruct(image), expected, atol=0.05)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(tiny_inverter, value):
+    features = tiny_inverter.encode([PHOTO] * 3)
+    features[1, 2, 3, 4] = value
+    refused(lambda: tiny_inverter.invert(features), "finite", "feature 1 of 3")
+    refused(lambda: tiny_inverter.invert([*features]), "finite")
+
+
+@pytest.mark.parametrize("features", ["photo.png", pathlib.Path("photo.png"), [["a"]], PIXELS])
+def test_invert_refuses_images(tiny_inverter, features):
+    refused(lambda: tiny_inverter.invert(features), "features of hog")
+
+
+def test_uncertainty_takes_images_too(tiny_inverter, png):
+    parts = tiny_inverter.feature, tiny_inverter.standardization, tiny_inverter.network
+    head = UncertaintyHead(build_head(tiny_inverter.network), np.ones(3, np.float32))
+    inverter = Inverter(*parts, uncertainty_head=head)
+    expected = inverter.uncertainty(inverter.encode(PHOTO))[:70, :90]
+    for image in (png, str(png), Image.open(png), PIXELS, PHOTO):
+        found = inverter.uncertainty(image)
+        assert found.shape == (70, 90, 3)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert inverter.uncertainty([png, PHOTO]).shape == (2, 70, 90, 3)
+    assert inverter.uncertainty(PHOTO[np.newaxis], along="axes").shape == (1, 70, 90, 3)
 
 
 @pytest.mark.parametrize("name", ["reconstruct", "encode", "show"])

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import tfinvert
+from tests.refusals import refused
 from tfinvert.inverter import Inverter
 from tfinvert.inverter.flow_matching import FlowSampler, seeded_noise
 from tfinvert.inverter.serialization import ARRAYS_FILE
@@ -38,6 +40,25 @@ def test_samples_are_images_and_differ(sampling, features):
     assert samples.min() >= 0 and samples.max() <= 1
     assert np.abs(samples[:, 0] - samples[:, 1]).mean() > 0.01
     assert sampling.sample(features[:0], 2).shape == (0, 2, 64, 64, 3)
+
+
+def test_images_are_sampled_by_their_features(sampling, features, photos, tmp_path):
+    expected = sampling.sample(features[:1], 2, steps=2)
+    pixels = np.uint8(np.rint(255 * photos[0]))
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    for image in (tmp_path / "photo.png", Image.fromarray(pixels), pixels, photos[0]):
+        found = sampling.sample(image, 2, steps=2)
+        assert found.shape == (2, 64, 64, 3)
+        np.testing.assert_allclose(found, expected[0], atol=1e-4)
+    Image.fromarray(np.tile(pixels, (2, 3, 1))).save(tmp_path / "wide.png")
+    assert sampling.sample([tmp_path / "wide.png", photos[0]], 1, steps=1).shape == (
+        2,
+        1,
+        64,
+        64,
+        3,
+    )
+    refused(lambda: sampling.sample(np.tile(pixels, (2, 1, 1)), 1), "[64, 64, 3]")
 
 
 def test_a_sample_is_determined_by_seed_index_and_feature(sampling, features):

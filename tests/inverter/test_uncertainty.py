@@ -101,9 +101,9 @@ def test_without_a_head_the_error_names_the_flags(tiny_inverter, few_photos):
 
 
 def test_wrong_input_is_rejected(with_head):
-    message = r"features of hog must have the shape .*\(1, 8, 8, 3"
+    message = r"features of hog must have the shape .*\(1, 8, 8, 30\)"
     with pytest.raises(tfinvert.InputError, match=message):
-        with_head.uncertainty(np.zeros((1, 8, 8, 3)))
+        with_head.uncertainty(np.zeros((1, 8, 8, 30)))
     with pytest.raises(tfinvert.InputError, match="along must be rgb or axes. Received: 'lab'"):
         with_head.uncertainty(np.zeros((1, 8, 8, 31)), along="lab")
 

@@ -57,6 +57,11 @@ def test_files_and_arrays_of_a_model_on_disk(inverter, client, photo, photo_png)
     (found,) = client.invert(inverter.feature(images).numpy())
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert client.reconstruct([]) == []
+    for image in (images[0], photo, images[0].astype(np.float64)):
+        np.testing.assert_allclose(client.reconstruct(image), expected, atol=1e-5)
+    np.testing.assert_allclose(client.reconstruct([photo, images[0]]), [expected] * 2, atol=1e-5)
+    for file in (photo_png, str(photo_png), photo_png.read_bytes()):
+        assert client.reconstruct(file) == png
 
 
 @pytest.mark.slow

@@ -214,10 +214,10 @@ def test_wrong_arguments_are_rejected(address, options, message):
         Client(address, **options)
 
 
-def test_images_that_are_neither_files_nor_floats_are_rejected(server, photo):
+def test_images_that_are_neither_files_nor_images_are_rejected(server, photo):
     client = Client(server.rest)
-    with pytest.raises(ValueError, match="divide 8-bit pixels by 255. Received: uint8"):
-        client.reconstruct([photo])
+    with pytest.raises(ValueError, match="Received: int64"):
+        client.reconstruct([photo.astype(np.int64)])
     with pytest.raises(ValueError, match="Received: both"):
         client.reconstruct([photo / 255, b"file"])
 

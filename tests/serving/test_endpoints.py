@@ -88,6 +88,45 @@ def test_the_graph_decodes_what_the_host_decodes(name):
     assert difference.mean() < 0.5
 
 
+def with_chunk(data, kind, body, behind=False):
+    """A PNG with one more chunk, before or behind its pixels."""
+    place = data.index(b"IEND" if behind else b"IDAT") - 4
+    checksum = struct.pack(">I", zlib.crc32(kind + body))
+    return data[:place] + struct.pack(">I", len(body)) + kind + body + checksum + data[place:]
+
+
+def malformed_files():
+    """Whole pixels with metadata that is malformed, large or invalid."""
+    photo = encoded(skimage.data.coffee()[::8, ::8])
+    grey = encoded(skimage.data.camera()[::8, ::8].astype(np.uint16) * 257)
+    value = skimage.data.camera()[0, 0] * np.uint16(257)
+    palette = encoded(Image.fromarray(skimage.data.coffee()[::8, ::8]).quantize(16))
+    jpeg = encoded(skimage.data.coffee()[::8, ::8], format="JPEG")
+    text = b"name\0\0" + zlib.compress(bytes(2_000_000))
+    return {
+        "short gamma": with_chunk(photo, b"gAMA", b"a"),
+        "short gamma behind the pixels": with_chunk(photo, b"gAMA", b"a", behind=True),
+        "large text": with_chunk(photo, b"zTXt", text),
+        "large profile": with_chunk(photo, b"iCCP", text),
+        "late transparency": with_chunk(palette, b"tRNS", bytes(16), behind=True),
+        "short transparency": with_chunk(photo, b"tRNS", b"a"),
+        "animation of no frames": with_chunk(photo, b"acTL", bytes(8)),
+        "16-bit grey with transparency": with_chunk(grey, b"tRNS", int(value).to_bytes(2, "big")),
+        "short jfif": jpeg[:2] + b"\xff\xe0\0\x07JFIF\0" + jpeg[2:],
+        "short adobe": jpeg[:2] + b"\xff\xee\0\x07Adobe" + jpeg[2:],
+        "short mpf": jpeg[:2] + b"\xff\xe2\0\x0aMPF\0MM\0*" + jpeg[2:],
+    }
+
+
+@pytest.mark.parametrize("name", malformed_files())
+def test_host_and_graph_agree_on_malformed_metadata(name):
+    data = malformed_files()[name]
+    expected, found = decode_on_host(data).astype(int), decode_in_graph(data).numpy()
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= 3
+    assert (expected == 255).all(-1).any() == (found == 255).all(-1).any()
+
+
 def test_transparent_pixels_are_white():
     data = encoded(Image.new("RGBA", (5, 4), (200, 10, 10, 0)))
     assert (decode_in_graph(data).numpy() == 255).all()

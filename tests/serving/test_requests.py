@@ -117,7 +117,12 @@ def test_numbers_that_are_not_images_or_features_are_errors(
 ):
     features = inverter.feature(images).numpy()
     for endpoint, values, bad_numbers, message in (
-        ("serving_default", images, (np.nan, np.inf, -np.inf, 255.0, 1e30), "numbers in [0, 1]"),
+        (
+            "serving_default",
+            images,
+            (np.nan, np.inf, -np.inf, 255.0, 1e30, -1.0, -0.3, 1.3),
+            "numbers in [0, 1]",
+        ),
         ("invert", features, (np.nan, np.inf), "features must be finite numbers"),
     ):
         for bad in bad_numbers:

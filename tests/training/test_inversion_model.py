@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
+from PIL import Image
 
 import tfinvert
 from tests.refusals import refused
@@ -366,13 +367,45 @@ NAN, OUTSIDE = np.full((4, 32, 32, 3), np.nan, np.float32), np.full((4, 32, 32, 
         (NAN, ["NaN"]),
         (OUTSIDE, ["in [0, 1]", "1.5"]),
         (np.zeros((4, 32, 32, 3), np.int32), ["int32"]),
+        (np.linspace(-1, 1, 4 * 32 * 32 * 3).reshape(4, 32, 32, 3), ["from -1 to 1"]),
         ("nowhere", ["data must be photos"]),
+        ("nowhere.png", ["No such file"]),
     ],
 )
 def test_wrong_images_are_refused(data, words):
     model = make_model()
     refused(lambda: fit(model, data), *words)
     refused(lambda: fit(model, np.zeros((4, 32, 32, 3)), validation_data=data), *words)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "batches"])
+def test_images_of_one_colour_are_refused(kind):
+    black, calls = np.zeros((8, 32, 32, 3), np.float32), Events()
+    data = tf.data.Dataset.from_tensor_slices(black).batch(4) if kind == "batches" else black
+    refused(lambda: make_model().fit(data, callbacks=[calls], verbose=0), "a single colour")
+    assert calls.calls == []
+
+
+def test_identical_images_cannot_be_scored(images):
+    model, same = make_model(), np.stack([images[0]] * 4)
+    refused(lambda: model.evaluate(same), "identical")
+    refused(lambda: fit(model, images, validation_data=same), "identical")
+
+
+def test_one_image_or_feature_gives_one_reconstruction(images, tmp_path):
+    model = make_model()
+    file = tmp_path / "photo.png"
+    Image.fromarray(np.uint8(np.rint(255 * images[0]))).save(file)
+    expected = model.predict(images[:1])[0]
+    kinds = [images[0], file, str(file), Image.open(file), np.uint8(np.rint(255 * images[0]))]
+    for image in [*kinds, images[0].astype(np.longdouble), ops.convert_to_tensor(images[0])]:
+        np.testing.assert_allclose(model.predict(image), expected, atol=1e-5)
+    np.testing.assert_allclose(model.predict(kinds), [expected] * 5, atol=1e-5)
+    features = np.asarray(model.feature(images[:2]))
+    np.testing.assert_allclose(model.predict(features[0]), expected, atol=1e-5)
+    fit(model, [file, images[1], Image.open(file)], epochs=1)
+    refused(lambda: model.evaluate(file), "at least two")
+    assert model.evaluate([file, images[1]])["psnr_db"] > 0
 
 
 def test_wrong_data_sets_are_refused(images):

@@ -8,9 +8,9 @@ from absl import flags
 
 from tfinvert import inverter
 from tfinvert.common.images import resize_images
+from tfinvert.data.cropping import read_photograph
 from tfinvert.errors import InputError
 from tfinvert.features.function import load_function
-from tfinvert.inverter.inputs import read_photograph
 from tfinvert.reporting.grids import image_grid, sample_rows, stack_vertically, write_png
 
 FLAGS = flags.FLAGS

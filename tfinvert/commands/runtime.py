@@ -1,5 +1,6 @@
 """Start and exit of the command-line programs: flags, error messages and exit statuses."""
 
+import contextlib
 import gc
 import os
 import re
@@ -55,7 +56,8 @@ def run(
                 from tfinvert.common.backend import require_tensorflow  # imports Keras
 
                 require_tensorflow(argv[0])
-            main([*map(os.path.expanduser, argv[1:])]) if arguments else main()
+            with contextlib.nullcontext() if quick else _default_settings():
+                main([*map(os.path.expanduser, argv[1:])]) if arguments else main()
             if not quick:
                 print(f"peak memory: {peak_memory():.2f} GB")
             return 0
@@ -66,6 +68,12 @@ def run(
 
     with safe_streams():
         app.run(guarded, flags_parser=_parse_flags)
+
+
+def _default_settings() -> contextlib.AbstractContextManager[None]:
+    from tfinvert.common.backend import default_settings  # imports Keras
+
+    return default_settings
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

@@ -1,12 +1,14 @@
 """What the package needs of a Keras backend beside `keras.ops`.
 
-Compilation, gradients, static shapes, calls of Python functions, precision and integer sums.
+Compilation, gradients, static shapes, calls of Python functions, precision, integer sums, and
+Keras' default settings.
 
 The functions run on the TensorFlow, JAX and PyTorch backends. The backend is the one that Keras has
 when this module is imported (environment variable `KERAS_BACKEND`).
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +31,48 @@ Tensor = Any  # a tensor of the backend
 Shape = Sequence[int | None]
 
 INTEGER = "int32" if BACKEND == "jax" else "int64"  # the largest integer type; JAX's by default
+
+
+class _DefaultSettings(contextlib.ContextDecorator):
+    """Keras' default settings in a block, or in a decorated function: float32, channels last.
+
+    A user's `keras.json`, `keras.config` and global dtype policy then have no effect on what is
+    built, loaded, traced or computed there, and hold again after the block. Blocks may be nested,
+    and entered by several threads at once.
+    """
+
+    def __init__(self):
+        self._lock, self._blocks = threading.Lock(), 0
+        self._before: tuple[str, str, float] | None = None
+        self._thread = threading.local()  # as Keras keeps a policy for each thread
+
+    def __enter__(self) -> None:
+        config = keras.config
+        with self._lock:
+            # Before the type changes, from which Keras derives a policy that was never set.
+            policy = config.dtype_policy()
+            if not self._blocks:
+                self._before = config.floatx(), config.image_data_format(), config.epsilon()
+                self._set("float32", "channels_last", 1e-7)
+            self._blocks += 1
+        self._thread.__dict__.setdefault("policies", []).append(policy)
+        config.set_dtype_policy("float32")
+
+    def __exit__(self, *error: object) -> None:
+        keras.config.set_dtype_policy(self._thread.policies.pop())
+        with self._lock:
+            self._blocks -= 1
+            if not self._blocks:
+                self._set(*self._before)
+
+    @staticmethod
+    def _set(floatx: str, image_data_format: str, epsilon: float) -> None:
+        keras.config.set_floatx(floatx)
+        keras.config.set_image_data_format(image_data_format)
+        keras.config.set_epsilon(epsilon)
+
+
+default_settings = _DefaultSettings()
 
 
 def require_tensorflow(what: str) -> None:

@@ -1,11 +1,48 @@
-"""Resizing of image batches, and evenly spaced subsampling."""
+"""The range and the size of image batches, and evenly spaced subsampling."""
 
 import numpy as np
 from keras import ops
 
 from tfinvert.common.backend import Tensor
+from tfinvert.errors import InputError
 
+# Bicubic and Lanczos resampling of photographs overshoots [0, 1] by up to about 0.2.
+OVERSHOOT = 0.25
 _BATCH_SIZE = 256
+
+
+def check_images(images: np.ndarray, subject: str) -> None:
+    """Checks that images are uint8, or floating point in [0, 1] up to `OVERSHOOT`.
+
+    Args:
+      images: an array of any shape.
+      subject: the subject of the error message, for example "images of hog".
+
+    Raises:
+      InputError: they have another type or range, or are not finite.
+    """
+    if images.dtype == np.uint8:
+        return
+    rule = f"{subject} must be uint8, or floating point in [0, 1]"
+    if images.dtype.kind != "f":
+        raise InputError(f"{rule}. Received: {images.dtype}")
+    if not images.size:
+        return
+    low, high = float(images.min()), float(images.max())
+    if not np.isfinite(low + high):
+        raise InputError(f"{rule}. Received: pixels that are NaN or infinite")
+    if low < -OVERSHOOT or high > 1 + OVERSHOOT:
+        raise InputError(
+            f"{rule}; divide 8-bit values by 255, map other ranges to [0, 1], or clip. Received: "
+            f"values from {low:.4g} to {high:.4g}"
+        )
+
+
+def to_float(images: np.ndarray) -> np.ndarray:
+    """Converts images that `check_images` accepts to float32."""
+    if images.dtype == np.uint8:
+        return images / np.float32(255)
+    return images.astype(np.float32, copy=False)
 
 
 def resize_batch(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -15,7 +52,8 @@ def resize_batch(images: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if tuple(images.shape[1:3]) == tuple(size):
         return images
-    return ops.clip(ops.image.resize(images, size, antialias=True), 0.0, 1.0)
+    resized = ops.image.resize(images, size, antialias=True, data_format="channels_last")
+    return ops.clip(resized, 0.0, 1.0)
 
 
 def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:

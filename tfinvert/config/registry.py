@@ -307,6 +307,15 @@ ENDPOINTS = Registry(
     }
 )
 
+# What features do with a package beside them.
+FEATURE_TOOLS = Registry(
+    {
+        "read_photograph": Entry(
+            "tfinvert.data.cropping:read_photograph", "reading of files and Pillow images"
+        )
+    }
+)
+
 # What `Inverter` does with packages that depend on it.
 INVERTER_TOOLS = Registry(
     {

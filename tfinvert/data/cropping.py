@@ -1,7 +1,32 @@
-"""The largest central crop of a photograph, resized, without TensorFlow."""
+"""Photographs as arrays: whole, or the largest central crop resized, without TensorFlow."""
+
+import os
+from collections.abc import Sequence
 
 import numpy as np
 from keras import ops
+from PIL import Image
+
+from tfinvert.common.files import user_path
+from tfinvert.data.decode import pillow_to_rgb, read_rgb
+
+
+def read_photograph(
+    photograph: str | os.PathLike[str] | Image.Image, size: Sequence[int] | None
+) -> np.ndarray:
+    """Reads a file or converts a Pillow image: float32 `[H, W, 3]` in [0, 1].
+
+    Args:
+      photograph: path of a JPEG or PNG file, or a Pillow image.
+      size: (height, width) of the result, which is the largest central crop with that aspect
+        ratio, resized; None for the whole photograph.
+
+    Raises:
+      InputError: see `data.decode.read_rgb`.
+    """
+    is_image = isinstance(photograph, Image.Image)
+    pixels = pillow_to_rgb(photograph) if is_image else read_rgb(user_path(photograph))
+    return pixels / np.float32(255) if size is None else crop_and_resize(pixels, size)
 
 
 def crop_and_resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -22,5 +47,6 @@ def crop_and_resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         window.append(slice(begin, begin + length))
     crop = image[tuple(window)] / np.float32(255)
     if crop.shape[:2] != size:
-        crop = ops.convert_to_numpy(ops.image.resize(crop, size, antialias=True))  # bilinear
+        crop = ops.image.resize(crop, size, antialias=True, data_format="channels_last")  # bilinear
+        crop = ops.convert_to_numpy(crop)
     return np.round(np.float32(255) * np.clip(crop, 0.0, 1.0)) / np.float32(255)

@@ -1,6 +1,7 @@
 """The interface of a representation Φ: images in, features out."""
 
 import abc
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -8,9 +9,12 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import keras
 import numpy as np
 from keras import ops
+from PIL import Image
 
 from tfinvert.common import backend
 from tfinvert.common.backend import Tensor
+from tfinvert.common.images import check_images, to_float
+from tfinvert.config.registry import FEATURE_TOOLS
 from tfinvert.errors import InputError
 
 ImageShape = tuple[int, int, int]
@@ -121,25 +125,61 @@ class Feature(abc.ABC):
         """Validates the images and computes the feature.
 
         Args:
-          images: `[B, *image_shape]` in [0, 1]: a tensor, an array or, to build a functional
-            model, a symbolic Keras tensor.
+          images: `[B, *image_shape]` or one image `image_shape`, uint8 or floating point in [0, 1]:
+            an array, a tensor or, to build a functional model, a symbolic Keras tensor with a batch
+            axis; the path of a JPEG or PNG file or a Pillow image, which are cropped centrally and
+            resized; or a list of single images.
 
         Returns:
-          `[B, *spec.shape]` float32, a tensor of the Keras backend.
+          `[B, *spec.shape]` float32, a tensor of the Keras backend; `[*spec.shape]` for one image.
 
         Raises:
-          InputError: the images are not floating point, not of `image_shape` or, unless a function
-            is being compiled, not finite.
+          InputError: a file cannot be read; the images have another type, are not of `image_shape`
+            or, unless a function is being compiled, have values outside [0, 1], see
+            `common.images.OVERSHOOT`.
         """
         if isinstance(images, keras.KerasTensor):
             return self.keras_layer(self)(images)
-        images = ops.convert_to_tensor(images)
-        dtype = keras.backend.standardize_dtype(images.dtype)
+        with backend.default_settings:
+            images = self._to_tensor(images)
+            single = not backend.is_traced(images) and len(images.shape) == 3
+            features = self._compute_checked(images[None] if single else images)
+            return features[0] if single else features
+
+    def _to_tensor(self, images: Any) -> Tensor:
+        """Converts images to a float32 tensor of their own shape."""
+        if isinstance(images, list | tuple):
+            arrays = [self._to_array(image) for image in images]
+            shapes = {array.shape for array in arrays}
+            if len(shapes) != 1:
+                raise InputError(
+                    f"a list for {self.name} must contain images of one shape. Received: "
+                    f"{', '.join(map(str, shapes)) or 'an empty list'}"
+                )
+            return ops.convert_to_tensor(np.stack(arrays))
+        if not ops.is_tensor(images):
+            return ops.convert_to_tensor(self._to_array(images))
+        subject, dtype = f"images of {self.name}", keras.backend.standardize_dtype(images.dtype)
+        if dtype == "uint8":
+            return ops.cast(images, "float32") / 255.0
         if not keras.backend.is_float_dtype(dtype):
             raise InputError(
-                f"{self.name} takes floating point images in [0, 1]; divide uint8 images by 255. "
-                f"Received: {dtype}"
+                f"{subject} must be uint8, or floating point in [0, 1]. Received: {dtype}"
             )
+        images = ops.cast(images, "float32")
+        if not backend.is_traced(images):
+            check_images(ops.convert_to_numpy(images), subject)
+        return images
+
+    def _to_array(self, images: Any) -> np.ndarray:
+        if isinstance(images, str | os.PathLike | Image.Image):
+            return FEATURE_TOOLS["read_photograph"](images, self.image_shape[:2])
+        images = np.asarray(images)
+        check_images(images, f"images of {self.name}")
+        return to_float(images)
+
+    def _compute_checked(self, images: Tensor) -> Tensor:
+        """Computes the feature of a batch, after checking its shape."""
         if not backend.fits_shape(images, (None, *self.image_shape)):
             raise InputError(
                 f"{self.name} was built for images of shape [B, "
@@ -147,11 +187,7 @@ class Feature(abc.ABC):
             )
         # Restores the static shape that a tf.data pipeline may have lost.
         images = backend.ensure_shape(images, (None, *self.image_shape))
-        if not backend.is_traced(images) and not np.isfinite(ops.convert_to_numpy(images)).all():
-            raise InputError(
-                f"{self.name} takes images in [0, 1]. Received: pixels that are NaN or infinite"
-            )
-        features = self.compute(ops.cast(images, "float32"))
+        features = self.compute(images)
         return backend.ensure_shape(features, (None, *self.spec.shape))
 
     def at(self, size: Sequence[int]) -> "Feature":

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tfinvert.common.backend import default_settings
 from tfinvert.config.registry import FEATURE_FAMILIES, FEATURES, Registry
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
@@ -58,6 +59,7 @@ def names() -> list[str]:
     return sorted(FEATURES) + [f"{family}/LAYER" for family in sorted(FEATURE_FAMILIES)]
 
 
+@default_settings
 def get(name: str, **config: Any) -> Feature:
     """Builds the feature with the given name.
 

@@ -1,20 +1,20 @@
 """Images and features as users give them, converted to checked arrays."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 from PIL import Image
 
-from tfinvert.common.files import user_path
-from tfinvert.data.cropping import crop_and_resize
-from tfinvert.data.decode import pillow_to_rgb, read_rgb
+from tfinvert.common.images import check_images, to_float
+from tfinvert.data.cropping import read_photograph
 from tfinvert.errors import InputError
 from tfinvert.inverter.decoder import Decoder
 
-_TOLERANCE = 0.01  # beyond [0, 1]; the rounding errors of 16-bit floats are smaller
+_FILES = str | os.PathLike | Image.Image
 
 
 class Batch(NamedTuple):
@@ -40,18 +40,25 @@ class Batch(NamedTuple):
         return results[0] if self.single else results
 
 
-def read_images(decoder: Decoder, images: Any) -> Batch:
+def read_images(decoder: Decoder, images: Any, any_size: bool = True) -> Batch:
     """Converts images to float32 in [0, 1]; see `Inverter.encode` for what is accepted.
+
+    Args:
+      decoder: the images are for its feature.
+      images: one or several.
+      any_size: False for images of the feature's size only, to which files are cropped and resized
+        then; True for images of all sizes that the decoder accepts.
 
     Raises:
       InputError: a file cannot be read; the images have the wrong shape or type, or a pixel is
         outside [0, 1], NaN or infinite.
     """
+    any_size = any_size and decoder.any_size
     if not isinstance(images, list | tuple):
-        return _read(decoder, images)
+        return _read(decoder, images, any_size)
     if not images:
         raise InputError(f"{decoder.feature.name}: no images. Received: an empty list")
-    batches = [_read(decoder, image) for image in images]
+    batches = [_read(decoder, image, any_size) for image in images]
     if not all(batch.single for batch in batches):
         raise InputError(
             f"{decoder.feature.name}: a list must contain single images [H, W, 3]. Received: "
@@ -60,22 +67,18 @@ def read_images(decoder: Decoder, images: Any) -> Batch:
     return _join([batch.values[0] for batch in batches])
 
 
-def read_photograph(
-    photograph: str | os.PathLike[str] | Image.Image, size: Sequence[int] | None
-) -> np.ndarray:
-    """Reads a file or converts a Pillow image: float32 `[H, W, 3]` in [0, 1].
+def are_images(decoder: Decoder, values: Any) -> bool:
+    """Returns whether values are images, rather than features of the decoder.
 
-    Args:
-      photograph: path of a JPEG or PNG file, or a Pillow image.
-      size: (height, width) of the result, which is the largest central crop with that aspect
-        ratio, resized; None for the whole photograph.
-
-    Raises:
-      InputError: see `data.decode.read_rgb`.
+    Files and Pillow images are; so are arrays `[H, W, 3]` and `[B, H, W, 3]`, unless the feature
+    has three channels itself; and lists of these.
     """
-    is_image = isinstance(photograph, Image.Image)
-    pixels = pillow_to_rgb(photograph) if is_image else read_rgb(user_path(photograph))
-    return pixels / np.float32(255) if size is None else crop_and_resize(pixels, size)
+    if isinstance(values, list | tuple):
+        return len(values) > 0 and all(are_images(decoder, value) for value in values)
+    if isinstance(values, _FILES):
+        return True
+    shape = tuple(getattr(values, "shape", ()))
+    return len(shape) in (3, 4) and shape[-1] == 3 and decoder.feature.spec.shape[-1] != 3
 
 
 def read_features(decoder: Decoder, features: Any, any_size: bool) -> Batch:
@@ -87,7 +90,8 @@ def read_features(decoder: Decoder, features: Any, any_size: bool) -> Batch:
       any_size: whether grids of other sizes than the feature's are accepted.
 
     Raises:
-      InputError: they are not numbers, have the wrong shape or, if not `any_size`, several shapes.
+      InputError: they are not finite numbers, have the wrong shape or, if not `any_size`, several
+        shapes.
     """
     if isinstance(features, list | tuple) and any_size and len(features):
         batches = [read_features(decoder, each, any_size) for each in features]
@@ -98,7 +102,7 @@ def read_features(decoder: Decoder, features: Any, any_size: bool) -> Batch:
     shape = tuple(network.input_shape[1:])
     try:
         values = np.asarray(features, np.float32)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(
             f"features of {name} must be numbers, and of one shape: {error}"
         ) from error
@@ -114,6 +118,12 @@ def read_features(decoder: Decoder, features: Any, any_size: bool) -> Batch:
             f"features of {name} must have the shape [B, {sides}] or [{sides}]. Received: "
             f"{received}"
         )
+    is_finite = np.isfinite(values).all(tuple(range(1, values.ndim)))
+    if not is_finite.all():
+        raise InputError(
+            f"features of {name} must be finite. Received: NaN or infinite values in feature "
+            f"{int(is_finite.argmin())} of {len(values)}"
+        )
     return Batch(values, single)
 
 
@@ -122,49 +132,39 @@ def _join(arrays: list[np.ndarray]) -> Batch:
     return Batch(np.stack(arrays) if len(shapes) == 1 else arrays)
 
 
-def _read(decoder: Decoder, images: Any) -> Batch:
+def _read(decoder: Decoder, images: Any, any_size: bool) -> Batch:
     """Reads one image, or a batch that is an array."""
-    if isinstance(images, str | os.PathLike | Image.Image):
-        size = None if decoder.any_size else decoder.feature.image_shape[:2]
-        images = read_photograph(images, size)
-    array = ops.convert_to_numpy(images) if ops.is_tensor(images) else np.asarray(images)
+    if isinstance(images, _FILES):
+        images = read_photograph(images, None if any_size else decoder.feature.image_shape[:2])
+    array = _to_array(images)
     single = array.ndim == 3
     batch = array[np.newaxis] if single else array
-    if not _has_image_shape(decoder, batch):
+    if not _has_image_shape(decoder, batch, any_size):
         feature = decoder.feature
         height, width = feature.image_shape[:2]
         wanted = (
             f"[B, H, W, 3] or [H, W, 3] of at least {feature.cell_size}×{feature.cell_size} pixels"
-            if decoder.any_size
+            if any_size
             else f"[B, {height}, {width}, 3] or [{height}, {width}, 3], or files, which are "
             "cropped and resized"
         )
         received = array.shape if array.dtype.kind in "biuf" else type(images).__name__
         raise InputError(f"{feature.name} takes RGB images {wanted}. Received: {received}")
-    return Batch(_to_float(decoder, batch), single)
+    check_images(batch, f"images of {decoder.feature.name}")
+    return Batch(to_float(batch), single)
 
 
-def _has_image_shape(decoder: Decoder, batch: np.ndarray) -> bool:
+def _has_image_shape(decoder: Decoder, batch: np.ndarray, any_size: bool) -> bool:
     if batch.ndim != 4 or batch.shape[-1] != 3:
         return False
-    if decoder.any_size:
+    if any_size:
         return min(batch.shape[1:3]) >= decoder.feature.cell_size
     return batch.shape[1:] == decoder.feature.image_shape
 
 
-def _to_float(decoder: Decoder, images: np.ndarray) -> np.ndarray:
-    if images.dtype == np.uint8:
-        return images / np.float32(255)
-    rule = f"{decoder.feature.name} takes images that are uint8, or floating point in [0, 1]"
-    if images.dtype.kind != "f":
-        raise InputError(f"{rule}. Received: {images.dtype}")
-    if images.size:
-        low, high = images.min(), images.max()
-        if not np.isfinite(low + high):
-            raise InputError(f"{rule}. Received: pixels that are NaN or infinite")
-        if low < -_TOLERANCE or high > 1 + _TOLERANCE:
-            raise InputError(
-                f"{rule}; divide 8-bit values by 255, or clip. Received: values from {low:.4g} to "
-                f"{high:.4g}"
-            )
-    return images.astype(np.float32, copy=False)
+def _to_array(images: Any) -> np.ndarray:
+    if not ops.is_tensor(images):
+        return np.asarray(images)
+    if keras.backend.standardize_dtype(images.dtype) == "bfloat16":  # which NumPy lacks
+        images = ops.cast(images, "float32")
+    return ops.convert_to_numpy(images)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from tfinvert.common.backend import require_tensorflow
+from tfinvert.common.backend import default_settings, require_tensorflow
 from tfinvert.common.files import user_path
 from tfinvert.config.registry import ENDPOINTS, INVERTER_TOOLS
 from tfinvert.errors import InputError
@@ -38,6 +38,9 @@ class Inverter:
     the right, and the result is cropped; large images are processed in overlapping tiles, without
     seams. Other inverters take arrays of the size `feature.image_shape` only; of files and Pillow
     images they use the largest central crop of that shape, resized.
+
+    An inverter can be pickled and copied with `copy.deepcopy`, before and after use. Keras' global
+    settings (`keras.json`, dtype policy) have no effect on it.
 
     In a notebook, an inverter shows a summary of itself; `show` compares images with their
     reconstructions.
@@ -72,6 +75,11 @@ class Inverter:
         self.flow = flow
         self.uncertainty_head = uncertainty_head
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Returns the parts for pickle and `copy`, without compiled functions."""
+        parts = self.feature, self.standardization, self.network, self.card
+        return type(self), (*parts, self.uncertainty_head, self.flow)
+
     @property
     def uncertainty_head(self) -> UncertaintyHead | None:
         """Model of the per-pixel standard deviation, see `uncertainty`; None if there is none."""
@@ -101,6 +109,7 @@ class Inverter:
         """(height, width) of the reconstruction of an image of `feature.image_shape`."""
         return self.decoder.output_size
 
+    @default_settings
     def at(self, size: Sequence[int]) -> "Inverter":
         """Returns this inverter for images of another (height, width), with the same weights.
 
@@ -116,6 +125,7 @@ class Inverter:
         parts = decoder.feature, decoder.standardization, decoder.network
         return Inverter(*parts, self.card, decoder.uncertainty_head)
 
+    @default_settings
     def encode(self, images: Any) -> Any:
         """Images → features: `[B, *feature.image_shape]` becomes `[B, *feature.spec.shape]`.
 
@@ -134,6 +144,7 @@ class Inverter:
         """
         return self._predictor.encode(images)
 
+    @default_settings
     def invert(self, features: Any) -> Any:
         """Features → reconstructions: `[B, *feature.spec.shape]` becomes `[B, *output_size, 3]`.
 
@@ -147,10 +158,11 @@ class Inverter:
           several, or a list of arrays.
 
         Raises:
-          InputError: the features have the wrong shape.
+          InputError: the features have the wrong shape, or are not finite.
         """
         return self._predictor.decode(features)
 
+    @default_settings
     def reconstruct(self, images: Any) -> Any:
         """Images → features → reconstructions.
 
@@ -167,6 +179,7 @@ class Inverter:
         """
         return self._predictor.reconstruct(images)
 
+    @default_settings
     def show(self, images: Any) -> Any:
         """Compares images with their reconstructions.
 
@@ -182,35 +195,42 @@ class Inverter:
         """
         return INVERTER_TOOLS["show"](self, images)
 
+    @default_settings
     def uncertainty(self, features: Any, along: uncertainty.Axes = "rgb") -> Any:
-        """Features → standard deviation of `invert` from the photograph, at every pixel.
+        """Features or images → standard deviation of `invert` from the photograph, at every pixel.
 
         About 68 % of the differences lie within one standard deviation, for images like those the
         inverter was trained on.
 
         Args:
-          features: as `invert` accepts them.
+          features: as `invert` accepts them, or images as `reconstruct` accepts them; an array
+            whose last axis is 3 is an image, unless the feature has three channels.
           along: "rgb" for red, green and blue; "axes" for brightness, red-green and blue-yellow,
             the projections of a pixel on the rows of `networks.uncertainty.COLOR_AXES`.
 
         Returns:
-          float32 in units of the image, of the shape of the result of `invert`.
+          float32 in units of the image, of the shape of the result of `invert` or `reconstruct`.
 
         Raises:
-          InputError: the inverter has no uncertainty head, or the features have the wrong shape.
+          InputError: the inverter has no uncertainty head; or as `invert` or `reconstruct`.
         """
         return uncertainty.predict_std(self._predictor, features, along)
 
+    @default_settings
     def sample(
         self, features: Any, n: int, *, seed: int = 0, steps: int = DEFAULT_STEPS
     ) -> np.ndarray:
-        """Features → n random images each that have them; `invert` gives the mean of all such.
+        """Features or images → n random images each that have the same features.
+
+        `invert` gives the mean of all such images.
 
         Samples are reproducible: the noise of the k-th sample of the i-th feature is determined by
         (seed, i, k), so a larger n extends the samples of a smaller one.
 
         Args:
-          features: one `[*feature.spec.shape]`, or several `[B, *feature.spec.shape]`.
+          features: one `[*feature.spec.shape]`, or several `[B, *feature.spec.shape]`; or images of
+            the size `feature.image_shape`, to which files and Pillow images are cropped and
+            resized. An array whose last axis is 3 is an image, as for `uncertainty`.
           n: number of samples per feature.
           seed: random seed, not negative.
           steps: number of integration steps of two network evaluations each; fewer are faster and
@@ -221,17 +241,19 @@ class Inverter:
           several.
 
         Raises:
-          InputError: the inverter cannot sample, a number is out of range, or the features have the
-            wrong shape.
+          InputError: the inverter cannot sample, a number is out of range, or the features or
+            images are invalid.
         """
         return self._sampler.sample(features, n, seed=seed, steps=steps)
 
+    @default_settings
     def round_weights(self, dtype: str) -> None:
         """Rounds the weights to the precision of a type that `save` accepts, e.g. "float16"."""
         models = serialization.named_models(self.network, self.uncertainty_head, self.flow)
         for model in models.values():
             model.set_weights([weight.astype(dtype) for weight in model.get_weights()])
 
+    @default_settings
     def save(
         self, path: str | pathlib.Path, dtype: Literal["float32", "float16"] = "float32"
     ) -> None:
@@ -248,6 +270,7 @@ class Inverter:
         parts = self.feature, self.standardization, self.network, self.card
         serialization.write(path, *parts, self.uncertainty_head, self.flow, dtype=dtype)
 
+    @default_settings
     def export(
         self,
         path: str | os.PathLike[str],
@@ -284,6 +307,7 @@ class Inverter:
         return INVERTER_TOOLS["summary"](self)
 
     @classmethod
+    @default_settings
     def load(cls, path: str | pathlib.Path) -> "Inverter":
         """Reads an inverter that `save` wrote; runs no code from the directory.
 

@@ -29,13 +29,25 @@ class Predictor:
         self.decoder = decoder
         self._compiled: dict[tuple[DecodeFunction, bool], Callable[..., Tensor]] = {}
 
-    def encode(self, images: Any) -> Any:
-        """Images → features; see `Inverter.encode`."""
-        return read_images(self.decoder, images).map(self._encode)
+    def encode(self, images: Any, any_size: bool = True) -> Any:
+        """Images → features; see `Inverter.encode`.
 
-    def reconstruct(self, images: Any) -> Any:
-        """Images → features → images; see `Inverter.reconstruct`."""
-        return read_images(self.decoder, images).map(self._reconstruct)
+        Args:
+          images: as `Inverter.encode` accepts them.
+          any_size: see `read_images`.
+        """
+        return read_images(self.decoder, images, any_size).map(self._encode)
+
+    def reconstruct(self, images: Any, decode: DecodeFunction | None = None) -> Any:
+        """Images → features → images, or whatever a function of the decoder computes.
+
+        Args:
+          images: as `Inverter.encode` accepts them.
+          decode: see `decode`.
+        """
+        decode = decode or self.decoder.decode
+        batch = read_images(self.decoder, images)
+        return batch.map(lambda values: self._reconstruct(values, decode))
 
     def decode(self, features: Any, decode: DecodeFunction | None = None) -> Any:
         """Features → images, or whatever a function of the decoder computes.
@@ -91,18 +103,18 @@ class Predictor:
             self._encode_any_size, images, shape, tiling.batch_size_for(size)
         )
 
-    def _reconstruct(self, images: np.ndarray) -> np.ndarray:
+    def _reconstruct(self, images: np.ndarray, decode: DecodeFunction) -> np.ndarray:
         decoder = self.decoder
         if images.shape[1:] == decoder.feature.image_shape:
 
             def reconstruct(batch: np.ndarray) -> Tensor:
-                return self.compiled(decoder.decode)(self._compute(batch))
+                return self.compiled(decode)(self._compute(batch))
 
             return tiling.run_in_batches(reconstruct, images, (*decoder.output_size, 3))
         height, width = images.shape[1:3]
 
         def reconstruct_any_size(batch: np.ndarray) -> np.ndarray:
-            image = self._decode_any_size(self._encode_any_size(batch), decoder.decode)
+            image = self._decode_any_size(self._encode_any_size(batch), decode)
             return ops.convert_to_numpy(image)[:, :height, :width]
 
         return tiling.run_in_batches(

@@ -11,7 +11,7 @@ from tfinvert.common.backend import Tensor, compile_function
 from tfinvert.errors import InputError
 from tfinvert.inverter import tiling
 from tfinvert.inverter.flow_matching import FlowSampler, seeded_noise
-from tfinvert.inverter.inputs import read_features
+from tfinvert.inverter.inputs import are_images, read_features
 from tfinvert.inverter.predictor import Predictor
 from tfinvert.zoo.registry import list_inverters
 
@@ -29,7 +29,7 @@ class ImageSampler:
         self.flow = flow
 
     def sample(self, features: Any, n: int, *, seed: int, steps: int) -> np.ndarray:
-        """Features → samples; see `Inverter.sample`."""
+        """Features or images → samples; see `Inverter.sample`."""
         decoder = self.predictor.decoder
         if self.flow is None:
             names = [entry.name for entry in list_inverters() if entry.supports_sampling]
@@ -43,6 +43,8 @@ class ImageSampler:
                 raise InputError(
                     f"{name} must be a whole number of at least {minimum}. Received: {value}"
                 )
+        if are_images(decoder, features):
+            features = self.predictor.encode(features, any_size=False)
         shape = (*decoder.output_size, 3)
 
         def sample_all(values: np.ndarray) -> np.ndarray:

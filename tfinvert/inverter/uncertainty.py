@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 from keras import ops
 
 from tfinvert.errors import InputError
+from tfinvert.inverter.inputs import are_images
 from tfinvert.inverter.predictor import Predictor
 from tfinvert.networks.uncertainty import rgb_std
 
@@ -12,11 +13,13 @@ Axes = Literal["rgb", "axes"]
 
 
 def predict_std(predictor: Predictor, features: Any, along: Axes = "rgb") -> Any:
-    """Features → standard deviations; see `Inverter.uncertainty`."""
+    """Features or images → standard deviations; see `Inverter.uncertainty`."""
     if along not in get_args(Axes):
         raise InputError(f"along must be rgb or axes. Received: {along!r}")
-    predictor.decoder.require_uncertainty()
-    std = predictor.decode(features, predictor.decoder.decode_std)
+    decoder = predictor.decoder
+    decoder.require_uncertainty()
+    predict = predictor.reconstruct if are_images(decoder, features) else predictor.decode
+    std = predict(features, decoder.decode_std)
     if along == "axes":
         return std
     if isinstance(std, list):

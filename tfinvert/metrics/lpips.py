@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfinvert.common.backend import Tensor, compile_function
+from tfinvert.common.backend import Tensor, compile_function, default_settings
 from tfinvert.errors import InputError
 from tfinvert.networks import alexnet
 from tfinvert.networks import weights as weight_files
@@ -36,6 +36,7 @@ class LPIPS:
       variables: the weights of the network.
     """
 
+    @default_settings
     def __init__(self, size: tuple[int, int]):
         """Builds the network.
 
@@ -51,6 +52,7 @@ class LPIPS:
         self.variables = self._model.variables
         self.channel_weights = read_channel_weights()
 
+    @default_settings
     def __call__(self, images: Tensor, others: Tensor) -> Tensor:
         """Compares two batches `[B, H, W, 3]` in [0, 1]: `[B]`, differentiable."""
         layers = zip(self.layers(images), self.layers(others), self.channel_weights, strict=True)
@@ -105,6 +107,7 @@ def check_size(size: tuple[int, int]) -> None:
         )
 
 
+@default_settings
 def lpips(images: np.ndarray, reconstructions: np.ndarray) -> float:
     """Mean LPIPS between two arrays `[n, H, W, 3]` in [0, 1].
 

@@ -98,7 +98,7 @@ def ssim_per_image(images: Tensor, reconstructions: Tensor) -> Tensor:
     window = np.tile(_gaussian_window(), (1, 1, images.shape[-1], 1))
 
     def blur(x: Tensor) -> Tensor:
-        return ops.depthwise_conv(x, window, padding="valid")
+        return ops.depthwise_conv(x, window, padding="valid", data_format="channels_last")
 
     with full_precision():
         mean, other_mean = blur(images), blur(reconstructions)

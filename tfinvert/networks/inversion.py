@@ -2,6 +2,7 @@
 
 import keras
 
+from tfinvert.common.backend import default_settings
 from tfinvert.config.registry import DEFAULT_NETWORK as DEFAULT
 from tfinvert.config.registry import NETWORKS
 from tfinvert.errors import InputError
@@ -11,6 +12,7 @@ from tfinvert.networks.common import Feature, Size
 _WITH_HIDDEN_UNITS = "fully_connected"
 
 
+@default_settings
 def build(
     feature: Feature,
     output_size: Size | None = None,

@@ -72,7 +72,10 @@ class Preprocess(keras.layers.Layer):
         preprocessing = PREPROCESSING[self.kind]
         if tuple(images.shape[1:3]) != self.size:
             # Antialiasing has no effect when images grow, and XLA cannot compile it.
-            images = ops.image.resize(images, self.size, antialias=self.shrinks(images.shape))
+            antialias = self.shrinks(images.shape)
+            images = ops.image.resize(
+                images, self.size, antialias=antialias, data_format="channels_last"
+            )
         if preprocessing.order == "BGR":
             images = ops.flip(images, axis=-1)
         scale, offset = (ops.convert_to_tensor(x, images.dtype) for x in preprocessing[1:])

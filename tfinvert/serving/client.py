@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+_FILES = (bytes, str, os.PathLike)
 _ADDRESSES = (
     "a SavedModel's directory, http://HOST:PORT/v1/models/NAME or grpc://HOST:PORT/NAME; the URLs "
     "may end in /versions/NUMBER"
@@ -90,25 +91,32 @@ class Client:
         else:
             raise ValueError(f"the address must be {_ADDRESSES}. Received: {self.address}")
 
-    def reconstruct(self, images: Sequence[bytes] | Sequence[np.ndarray] | np.ndarray) -> list[Any]:
+    def reconstruct(self, images: Any) -> Any:
         """Reconstructs images: image files become PNG files, and arrays become arrays.
 
         Args:
-          images: JPEG or PNG files as bytes, or float arrays `[H, W, 3]` in [0, 1]. Consecutive
-            arrays of one shape share requests.
+          images: JPEG or PNG files as bytes or paths, or arrays `[H, W, 3]`, uint8 or floating
+            point in [0, 1]; one or several. Consecutive arrays of one shape share requests.
 
         Returns:
-          For each image, in order: a PNG as bytes, or float32 `[h, w, 3]` in [0, 1].
+          For each image, in order: a PNG as bytes, or float32 `[h, w, 3]` in [0, 1]. One image
+          gives one result in place of a list.
 
         Raises:
           ValueError: the images are neither, or the model rejects them.
+          OSError: a file cannot be read.
           TimeoutError: there was no answer before the deadline.
           ConnectionError: no attempt reached a server that was able to answer.
         """
-        images = list(images)
+        if isinstance(images, _FILES) or getattr(images, "ndim", 0) == 3:
+            return self.reconstruct([images])[0]
+        images = [
+            pathlib.Path(image).read_bytes() if isinstance(image, (str, os.PathLike)) else image
+            for image in images
+        ]
         if all(isinstance(image, bytes) for image in images):
             return self._run_in_batches("reconstruct_bytes", "image_bytes", images, "png_bytes")
-        arrays = _to_float_arrays(images)
+        arrays = _to_float_arrays([_scale_bytes(image) for image in images])
         return self._run_in_batches("serving_default", "images", arrays, "reconstruction")
 
     def invert(self, features: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
@@ -167,13 +175,19 @@ class Client:
         )
 
 
+def _scale_bytes(image: Any) -> Any:
+    """Maps uint8 arrays to [0, 1]."""
+    is_bytes = getattr(image, "dtype", None) == np.uint8
+    return np.asarray(image) / np.float32(255) if is_bytes else image
+
+
 def _to_float_arrays(values: list[Any]) -> list[np.ndarray]:
     arrays = [np.asarray(value) for value in values if not isinstance(value, (bytes, str))]
     wrong_types = {str(array.dtype) for array in arrays if array.dtype.kind != "f"}
     if wrong_types or len(arrays) < len(values):
         raise ValueError(
-            "images must be all files (bytes) or all floating point arrays in [0, 1]; divide 8-bit "
-            f"pixels by 255. Received: {', '.join(sorted(wrong_types)) or 'both'}"
+            "images must be all files, or all arrays that are uint8 or floating point in [0, 1]. "
+            f"Received: {', '.join(sorted(wrong_types)) or 'both'}"
         )
     return [array.astype(np.float32, copy=False) for array in arrays]
 

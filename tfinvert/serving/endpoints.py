@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfinvert.common.images import OVERSHOOT
 from tfinvert.config.registry import ENDPOINTS
 from tfinvert.data.pipeline import center_crop_and_resize
 from tfinvert.errors import InputError
@@ -51,9 +52,8 @@ def make_serving_default(inverter: Inverter) -> Endpoint:
         images = _require_elements(tf.ensure_shape(images, spec.shape))
         images = _require(
             images,
-            # Resampling overshoots 0 and 1, but never this far; NaN fails every comparison.
-            tf.reduce_all(tf.abs(images - 0.5) <= 1.5),
-            "images must hold numbers in [0, 1], neither 8-bit values nor NaN",
+            tf.reduce_all(tf.abs(images - 0.5) <= 0.5 + OVERSHOOT),  # NaN fails every comparison
+            "images must hold numbers in [0, 1], not in [-1, 1], neither 8-bit values nor NaN",
         )
         return _reconstruct(inverter, images)
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfinvert.common.backend import default_settings
 from tfinvert.common.files import atomic_directory, user_path
 from tfinvert.config.registry import ENDPOINTS
 from tfinvert.errors import InputError
@@ -18,6 +19,7 @@ from tfinvert.serving.endpoints import Endpoint, make_endpoints
 from tfinvert.serving.warmup import write_warmup_requests
 
 
+@default_settings
 def export_savedmodel(
     inverter: Inverter,
     path: str | os.PathLike[str],

@@ -18,27 +18,30 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
+from tfinvert.common.images import check_images, to_float
+from tfinvert.data.cropping import read_photograph
+from tfinvert.data.decode import EXTENSIONS
 from tfinvert.data.shuffling import shuffled_indices
 from tfinvert.errors import InputError
 from tfinvert.features.base import Feature
 from tfinvert.features.stored import StoredFeature
-from tfinvert.inverter.inputs import read_photograph
 from tfinvert.training.settings import Settings
 
 STATISTICS_IMAGES = 2048
 DEFAULT_BATCH_SIZE = 64
 _CHUNK = 256  # images that are checked together
-_TOLERANCE = 0.01  # beyond [0, 1], as for inverters
 
 Batch = tuple[Any, ...]
+_FILES = str | os.PathLike | Image.Image
+_SOURCE_KINDS = ("folder", "tfds", "mix")
 
 
 def to_image_array(images: Any, size: Sequence[int], name: str = "x") -> np.ndarray:
     """Converts images to an array, and checks them.
 
     Args:
-      images: `[n, H, W, 3]`, uint8 or floating point in [0, 1], or a list of such images. A list
-        may also contain files and Pillow images, which are cropped and resized.
+      images: `[n, H, W, 3]` or one image `[H, W, 3]`, uint8 or floating point in [0, 1]; the path
+        of a file or a Pillow image, which are cropped and resized; or a list of single images.
       size: the required (height, width).
       name: the argument's name, for messages.
 
@@ -49,13 +52,17 @@ def to_image_array(images: Any, size: Sequence[int], name: str = "x") -> np.ndar
       InputError: there are no images, a file cannot be read, or they have another size, type or
         range.
     """
+    if isinstance(images, _FILES):
+        images = [images]
     if isinstance(images, list | tuple):
         images = [
-            read_photograph(image, size)
-            if isinstance(image, str | os.PathLike | Image.Image)
-            else np.asarray(image)
+            read_photograph(image, size) if isinstance(image, _FILES) else np.asarray(image)
             for image in images
         ]
+        if len({image.dtype for image in images}) > 1:
+            for image in images:
+                check_images(image, name)
+            images = [*map(to_float, images)]
         shapes = sorted({image.shape for image in images})
         if len(shapes) > 1:
             raise InputError(
@@ -63,6 +70,7 @@ def to_image_array(images: Any, size: Sequence[int], name: str = "x") -> np.ndar
                 f"crop them. Received: the shapes {', '.join(map(str, shapes[:3]))}"
             )
     images = np.asarray(images)
+    images = images[np.newaxis] if images.shape == (*size, 3) else images
     if not len(np.atleast_1d(images)):
         raise InputError(f"{name} must contain at least one image. Received: none")
     if images.shape[1:] != (*size, 3):
@@ -70,31 +78,8 @@ def to_image_array(images: Any, size: Sequence[int], name: str = "x") -> np.ndar
             f"{name} must be RGB images [n, {size[0]}, {size[1]}, 3], the image_size of the model; "
             f"resize or crop them. Received: the shape {images.shape}"
         )
-    if images.dtype == np.uint8:
-        return images
-    if images.dtype.kind != "f":
-        raise InputError(
-            f"{name} must be uint8, or floating point in [0, 1]. Received: {images.dtype}"
-        )
-    for begin in range(0, len(images), _CHUNK):
-        check_range(images[begin : begin + _CHUNK], name)
-    return images.astype(np.float32, copy=False)
-
-
-def check_range(images: np.ndarray, name: str) -> None:
-    """Checks that floating point images are finite and in [0, 1].
-
-    Raises:
-      InputError: they are not.
-    """
-    if not np.isfinite(images).all():
-        raise InputError(f"{name} must be in [0, 1]. Received: pixels that are NaN or infinite")
-    low, high = float(images.min()), float(images.max())
-    if low < -_TOLERANCE or high > 1 + _TOLERANCE:
-        raise InputError(
-            f"{name} must be in [0, 1]; divide 8-bit values by 255, or pass them as uint8. "
-            f"Received: values from {low:g} to {high:g}"
-        )
+    check_images(images, name)
+    return images if images.dtype == np.uint8 else to_float(images)
 
 
 def to_feature_array(features: Any, feature: Feature, count: int, name: str = "x") -> np.ndarray:
@@ -136,11 +121,6 @@ def to_feature_array(features: Any, feature: Feature, count: int, name: str = "x
     return features
 
 
-def to_float(images: np.ndarray) -> np.ndarray:
-    """Converts uint8 images, or float images in [0, 1], to float32 in [0, 1]."""
-    return images / np.float32(255) if images.dtype == np.uint8 else images.astype(np.float32)
-
-
 @dataclasses.dataclass(frozen=True)
 class Examples:
     """Checked images and, if these are given, their features.
@@ -167,15 +147,15 @@ def read_examples(feature: Feature, data: Any, name: str, split: str = "all") ->
 
     Args:
       feature: the feature to invert.
-      data: images; a pair (features, images); a finite `tf.data.Dataset` of either; or a name of
-        `--data`.
+      data: images, see `to_image_array`; a pair (features, images); a finite `tf.data.Dataset` of
+        either; or a name of `--data`.
       name: the argument's name, for messages.
       split: the part of a source that is read, see `open_source`.
 
     Raises:
       InputError: the data is invalid, or has no features although the feature has no function.
     """
-    if isinstance(data, str):
+    if is_source(data):
         require_function(feature)
         return Examples(_read_source(data, split, feature.image_shape[:2]))
     if is_stream(data):
@@ -198,6 +178,14 @@ def require_function(feature: Feature) -> None:
             f"the feature {feature.name} cannot be computed from images; pass features with their "
             "images, as x and y or as a pair. Received: no features"
         )
+
+
+def is_source(data: Any) -> bool:
+    """Returns whether data is a name of `--data`, rather than the path of an image file."""
+    if not isinstance(data, str):
+        return False
+    kind = data.partition(":")[0]
+    return kind in _SOURCE_KINDS or not data.lower().endswith(EXTENSIONS)
 
 
 def is_stream(data: Any) -> bool:
@@ -347,7 +335,7 @@ class StreamDataset:
         count = min(max(1, STATISTICS_IMAGES // self.batch_size), self.steps_per_epoch)
         for batch in self._dataset.take(count).as_numpy_iterator():
             images, *features = self._complete(*batch)
-            check_range(images, "x")
+            check_images(images, "x")
             yield images, features[0] if features else self._feature(images)
 
     @staticmethod

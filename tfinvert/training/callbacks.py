@@ -9,8 +9,9 @@ from typing import Any
 import keras
 
 from tfinvert.common.files import user_path, write_json
+from tfinvert.common.images import to_float
 from tfinvert.errors import InputError, describe_changes
-from tfinvert.training.array_datasets import to_float, to_image_array
+from tfinvert.training.array_datasets import to_image_array
 from tfinvert.training.history import Entry, History
 from tfinvert.training.progress import make_progress_bar
 from tfinvert.training.state import Checkpoints

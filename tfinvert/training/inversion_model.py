@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -11,10 +12,11 @@ from typing import Any, NoReturn
 import keras
 import numpy as np
 from keras import ops
+from PIL import Image
 
 from tfinvert import features
-from tfinvert.common.backend import BACKEND
-from tfinvert.common.images import evenly_spaced_indices, resize_images
+from tfinvert.common.backend import BACKEND, default_settings
+from tfinvert.common.images import evenly_spaced_indices, resize_images, to_float
 from tfinvert.common.provenance import make_card
 from tfinvert.config.registry import DEFAULT_NETWORK, OPTIMIZERS
 from tfinvert.errors import InputError
@@ -32,10 +34,10 @@ from tfinvert.training.array_datasets import (
     Examples,
     SourceDataset,
     StreamDataset,
+    is_source,
     is_stream,
     read_examples,
     to_feature_array,
-    to_float,
 )
 from tfinvert.training.callbacks import ExactResume, FitPosition, ProgressBar
 from tfinvert.training.fit_loop import FitLength, run_epochs
@@ -112,60 +114,62 @@ class InversionModel(keras.Model):
         seed: int = 0,
         name: str | None = None,
     ):
-        super().__init__(name=name)
-        named = isinstance(network, str) or (network is None and init_from is None)
-        self._base_settings = Settings(
-            steps=1,
-            network=network if isinstance(network, str) else DEFAULT_NETWORK,
-            width=width,
-            hidden_units=hidden_units,
-            uncertainty=uncertainty,
-            precision=precision,
-            seed=seed,
-        )
-        check_precision(precision)
-        initial = init_from
-        if init_from is not None and not isinstance(init_from, Inverter):
-            initial = load(init_from)
-        if uncertainty == "frozen" and initial is None:
-            raise InputError(
-                'uncertainty="frozen" needs an inverter; pass init_from. Received: none'
+        with default_settings:  # not as a decorator, as Keras inspects the arguments
+            super().__init__(name=name, dtype="float32")
+            named = isinstance(network, str) or (network is None and init_from is None)
+            self._base_settings = Settings(
+                steps=1,
+                network=network if isinstance(network, str) else DEFAULT_NETWORK,
+                width=width,
+                hidden_units=hidden_units,
+                uncertainty=uncertainty,
+                precision=precision,
+                seed=seed,
             )
-        self.feature = _make_feature(feature, feature_shape, image_size, initial)
-        self._strategy = _current_strategy()
-        keras.utils.set_random_seed(seed)
-        if named:
-            settings = self._base_settings
-            build = inversion.build
-            arguments = self.feature, None, width, hidden_units, settings.network
-            self.network, self.ema_network = (
-                build(*arguments, precision) for precision in (precision, "float32")
-            )
-            self.ema_network.set_weights(self.network.get_weights())
-        else:
-            if network is None:
-                network = _copy(initial.network)
-            self.network = _check_network(network, self.feature, uncertainty != "none")
-            self.ema_network = _copy(self.network)
-        self._standardization: Standardization | None = None
-        self._initial = initial
-        if initial is not None:
-            check_initial_inverter(initial, self.feature, self.network)
-            for each in (self.network, self.ema_network):
-                each.set_weights(initial.network.get_weights())
-            self._standardization = initial.standardization
-        self._plan: _Plan | None = None
-        self._state: TrainingState | None = None
-        self._calibration = np.ones(3, np.float32)
-        self._facts: dict[str, Any] = {"steps": 0}
-        self._live: Inverter | None = None
-        self.built = True
+            check_precision(precision)
+            initial = init_from
+            if init_from is not None and not isinstance(init_from, Inverter):
+                initial = load(init_from)
+            if uncertainty == "frozen" and initial is None:
+                raise InputError(
+                    'uncertainty="frozen" needs an inverter; pass init_from. Received: none'
+                )
+            self.feature = _make_feature(feature, feature_shape, image_size, initial)
+            self._strategy = _current_strategy()
+            keras.utils.set_random_seed(seed)
+            if named:
+                settings = self._base_settings
+                build = inversion.build
+                arguments = self.feature, None, width, hidden_units, settings.network
+                self.network, self.ema_network = (
+                    build(*arguments, precision) for precision in (precision, "float32")
+                )
+                self.ema_network.set_weights(self.network.get_weights())
+            else:
+                if network is None:
+                    network = _copy(initial.network)
+                self.network = _check_network(network, self.feature, uncertainty != "none")
+                self.ema_network = _copy(self.network)
+            self._standardization: Standardization | None = None
+            self._initial = initial
+            if initial is not None:
+                check_initial_inverter(initial, self.feature, self.network)
+                for each in (self.network, self.ema_network):
+                    each.set_weights(initial.network.get_weights())
+                self._standardization = initial.standardization
+            self._plan: _Plan | None = None
+            self._state: TrainingState | None = None
+            self._calibration = np.ones(3, np.float32)
+            self._facts: dict[str, Any] = {"steps": 0}
+            self._live: Inverter | None = None
+            self.built = True
 
     @property
     def image_size(self) -> tuple[int, int]:
         """(height, width) of the images in pixels."""
         return tuple(self.feature.image_shape[:2])
 
+    @default_settings
     def call(self, inputs: Any) -> Any:
         """Reconstructs images `[B, H, W, 3]`, uint8 or in [0, 1], or inverts features.
 
@@ -173,11 +177,10 @@ class InversionModel(keras.Model):
           `[B, *network.output_shape[1:]]` in [0, 1].
         """
         if tuple(inputs.shape[1:]) == self.feature.image_shape:
-            if keras.backend.standardize_dtype(inputs.dtype) == "uint8":
-                inputs = ops.cast(inputs, "float32") / 255.0
             inputs = self.feature(inputs)
         return self._current_inverter().decoder.decode(inputs)
 
+    @default_settings
     def compile(
         self,
         optimizer: str | keras.optimizers.Optimizer = "muon",
@@ -259,6 +262,7 @@ class InversionModel(keras.Model):
         super().compile(optimizer=self._plan.optimizer, loss=None, jit_compile=False)
         self.loss = self._plan.description
 
+    @default_settings
     def fit(
         self,
         x: Any = None,
@@ -311,7 +315,7 @@ class InversionModel(keras.Model):
         if validation_split:
             x, y, validation_data = _split(x, y, validation_split, validation_data)
         holdout = None
-        if isinstance(x, str) and y is None:
+        if is_source(x) and y is None:
             split = "training" if validation_data is None else "all"
             dataset = self._open_source(x, batch_size, shuffle, split)
             if validation_data is None:
@@ -320,8 +324,8 @@ class InversionModel(keras.Model):
             dataset = self._open_training(x, y, batch_size, shuffle, steps_per_epoch)
         if validation_data is not None:
             holdout = read_examples(self.feature, validation_data, "validation_data")
-        if holdout and len(holdout) < 2:
-            raise InputError("validation needs at least two images. Received: one")
+        if holdout:
+            _check_holdout(holdout, "validation needs at least two images")
         length = FitLength(initial_epoch, epochs, steps_per_epoch or dataset.steps_per_epoch)
         if not 0 <= initial_epoch < epochs or validation_freq < 1 or length.steps < 1:
             raise InputError(
@@ -384,6 +388,7 @@ class InversionModel(keras.Model):
         self._finish(settings, position, dataset, holdout)
         return self.history
 
+    @default_settings
     def evaluate(
         self,
         x: Any = None,
@@ -411,12 +416,12 @@ class InversionModel(keras.Model):
         """
         del batch_size, verbose, options
         holdout = read_examples(self.feature, x if y is None else (x, y), "x", "validation")
-        if len(holdout) < 2:
-            raise InputError("the normalised error needs at least two images. Received: one")
+        _check_holdout(holdout, "the normalised error needs at least two images")
         reconstructions = self._reconstruct(holdout)
         scores = score_reconstructions(self._targets(holdout), reconstructions)
         return {name: scores[name] for name in _METRICS if name in scores}
 
+    @default_settings
     def predict(
         self,
         x: Any,
@@ -427,24 +432,31 @@ class InversionModel(keras.Model):
         """Reconstructs images, or inverts features.
 
         Args:
-          x: images or features; also a finite data set of images or a name, see `fit`.
+          x: images or features, several or one; the path of an image file or a Pillow image; also
+            a finite data set of images or a name, see `fit`.
           batch_size: unused, as is `verbose`.
           verbose: unused.
           **options: of Keras, unused.
 
         Returns:
-          float32 `[n, *network.output_shape[1:]]` in [0, 1].
+          float32 `[n, *network.output_shape[1:]]` in [0, 1]; without the first axis for one image
+          or feature.
 
         Raises:
           InputError: the images or features are invalid.
         """
         del batch_size, verbose, options
         shape = getattr(x, "shape", None)
+        one = self.feature.image_shape, tuple(self.feature.spec.shape)
+        is_file = isinstance(x, str | os.PathLike | Image.Image) and not is_source(x)
+        if is_file or shape is not None and tuple(shape) in one:
+            return self.predict([x] if is_file else x[None])[0]
         if shape is not None and tuple(shape[1:]) != self.feature.image_shape:
             values = to_feature_array(x, self.feature, shape[0] if len(shape) else 0)
             return self._current_inverter().invert(values)
         return self._reconstruct(read_examples(self.feature, x, "x", "validation"))
 
+    @default_settings
     def inverter(self) -> Inverter:
         """Returns the inverter with the current EMA of the weights; further training leaves it.
 
@@ -821,6 +833,15 @@ def _split(x: Any, y: Any, share: float, validation_data: Any) -> tuple[Any, Any
     if y is None:
         return x[:count], None, x[count:]
     return x[:count], y[:count], (x[count:], y[count:])
+
+
+def _check_holdout(examples: Examples, rule: str) -> None:
+    """Checks that images can be scored: there are two, and they differ."""
+    images = examples.images
+    if len(images) < 2:
+        raise InputError(f"{rule}. Received: one")
+    if all(np.array_equal(images[0], image) for image in images[1:]):
+        raise InputError(f"{rule} that differ. Received: {len(images)} identical images")
 
 
 def _subset(examples: Examples) -> np.ndarray:

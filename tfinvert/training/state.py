@@ -145,16 +145,29 @@ class TrainingState:
         self.scale.assign(standardization.scale)
 
     def measure_statistics(self, batches: Iterable[tuple[np.ndarray, Tensor]]) -> None:
-        """Sets standardisation and mean image from batches of images and their features."""
+        """Sets standardisation and mean image from batches of images and their features.
+
+        Raises:
+          InputError: all images have one colour, or see `Standardization.measure`.
+        """
         total, count = np.zeros(self.feature.image_shape), 0
+        low, high = np.inf, -np.inf
 
         def features() -> Iterator[Tensor]:
-            nonlocal total, count
+            nonlocal total, count, low, high
             for images, values in batches:
                 total, count = total + images.sum(0, np.float64), count + len(images)
+                low = np.minimum(low, images.min((0, 1, 2)))
+                high = np.maximum(high, images.max((0, 1, 2)))
                 yield values
 
-        self.standardization = Standardization.measure(self.feature, features())
+        standardization = Standardization.measure(self.feature, features())
+        if np.array_equal(low, high):
+            raise InputError(
+                "the training images have a single colour, so there is nothing to learn; if they "
+                f"were 8-bit, divide them by 255 once. Received: the colour {low.tolist()}"
+            )
+        self.standardization = standardization
         self.mean_image.assign(total / count)
 
     def is_finite(self) -> bool:

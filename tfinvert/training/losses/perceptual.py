@@ -8,7 +8,7 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-from tfinvert.common.backend import Tensor
+from tfinvert.common.backend import Tensor, default_settings
 from tfinvert.errors import InputError
 from tfinvert.features.applications import build_layer_model, load_keras_model
 from tfinvert.features.squeezenet import ALIASES
@@ -19,6 +19,7 @@ from tfinvert.networks.weights import squeezenet as squeezenet_weights
 _FORMATS = "alexnet/LAYER+…, squeezenet/LAYER+… or FILE.keras/LAYER+…"
 
 
+@default_settings
 def perceptual_loss(size: tuple[int, int], layers: str = "") -> Callable[[Tensor, Tensor], Tensor]:
     """Creates a loss that compares a fixed network's activations.
 
