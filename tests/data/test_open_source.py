@@ -30,6 +30,14 @@ def test_folder(tmp_path):
     assert len(open_source(f"folder:{root}", "validation")) == 2
 
 
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (2, 2)).save(tmp_path / "photos" / "x.png")
+    assert len(open_source("folder:~/photos")) == 1
+    assert open_source("mix:1:folder:~/photos+1:folder:~").evaluation_size == 2
+
+
 def test_tfds(monkeypatch):
     monkeypatch.setattr(tfds_source, "TfdsSource", lambda *arguments: arguments)
     assert open_source("tfds:mnist") == ("mnist", "all", None)

@@ -16,6 +16,7 @@ from tfinvert.features.standardization import Standardization
 from tfinvert.features.taps import Tap
 from tfinvert.inverter import Inverter
 from tfinvert.inverter.serialization import ARRAYS_FILE
+from tfinvert.reporting.grids import write_png
 from tfinvert.zoo.registry import CARD_FILE
 
 
@@ -58,6 +59,17 @@ def test_loaded_inverter_equals_the_saved_one(inverter, photos, tmp_path):
     assert loaded.feature.get_config() == inverter.feature.get_config()
     # The arguments of initialisers differ between Keras versions; older ones would reject the file.
     assert "initializer" not in (saved / CARD_FILE).read_text()
+
+
+def test_a_tilde_is_the_home_folder(tiny_inverter, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tiny_inverter.save("~/saved")
+    assert (tmp_path / "saved" / CARD_FILE).exists()
+    loaded = tfinvert.load("~/saved")
+    write_png("~/x.png", photos[0])
+    assert loaded.reconstruct("~/x.png").shape[-1] == 3
+    with pytest.raises(tfinvert.InputError, match="already exists"):
+        tiny_inverter.save("~/saved")
 
 
 def test_reconstruct_is_invert_of_the_feature(inverter, photos):

@@ -1,7 +1,9 @@
 """The programs as a user starts them: a short training run, its inverter, and wrong input."""
 
 import json
+import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -155,6 +157,19 @@ def test_evaluate_overwrites_nothing(place, run_directory):
     finished = run("recipes/evaluate.py", "--inverter=run/inverter", "--output=run", cwd=place)
     assert "metrics.json exists already; give another --output" in error_line(finished)
     assert (run_directory / "report.html").read_bytes() == before
+
+
+def test_paths_in_the_home_folder_that_are_not_utf8(place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place))
+    name = os.fsdecode(b"caf\xe9")
+    shutil.copytree(place / "images", place / name / name)
+    paths = (f"--data=folder:~/{name}", f"--output=~/{name}/scores", "--inverter=~/run/inverter")
+    finished = run("recipes/evaluate.py", *paths, "--split=all", cwd=place)
+    assert finished.returncode == 0, finished.stderr
+    report = place / name / "scores" / "report.html"
+    assert f"report: {report}" in finished.stdout
+    assert "caf\\udce9" in report.read_text(encoding="utf-8")
+    assert not (place / "~").exists()
 
 
 def test_reconstruct(place, run_directory):

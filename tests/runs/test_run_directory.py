@@ -89,3 +89,10 @@ def test_unfinished_files_of_a_killed_process_are_removed(tmp_path):
     (tmp_path / ".mine").write_text("the user's own")
     open_run(tmp_path, FLAGS)
     assert {path.name for path in tmp_path.iterdir()} == {".lock", ".mine", "flags.json"}
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    name = os.fsdecode(b"caf\xe9")  # TensorFlow could not write checkpoints to it
+    with pytest.raises(tfinvert.InputError, match=r"must be UTF-8.* Received: .*caf\\udce9$"):
+        open_run(tmp_path / name, FLAGS)
+    assert not (tmp_path / name).exists()

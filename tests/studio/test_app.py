@@ -1,12 +1,44 @@
 """Starting the server: addresses that are not available, and a missing Gradio."""
 
 import builtins
+import os
+import pathlib
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from tfinvert.errors import InputError
 from tfinvert.studio import app
+
+ROOT = pathlib.Path(__file__).parents[2]
+PROGRAM = """
+import os, urllib.request
+from tfinvert.studio.app import serve
+before = {**os.environ}
+with serve("0.0.0.0") as url:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url) as page:
+        print(page.read().decode())
+assert os.environ.get("no_proxy") == before.get("no_proxy")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "proxies",
+    [
+        {"http_proxy": "http://127.0.0.1:9", "no_proxy": "example.org,[::1]"},  # no server there
+        {"ALL_PROXY": "socks5://127.0.0.1:9"},
+    ],
+)
+def test_proxies_of_the_environment(proxies):
+    pytest.importorskip("gradio", reason="the extra studio is not installed")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | proxies
+    command = [sys.executable, "-c", PROGRAM]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert "gradio" in finished.stdout
 
 
 def test_port_in_use():

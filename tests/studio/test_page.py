@@ -59,8 +59,9 @@ def wait_for_link(page, text):
     assert page.locator("#link textarea, #link input").first.input_value() == page.url
 
 
-def test_page_opens_with_an_example(browser):
-    with serve(file_seconds=6) as url, visitor(url, browser) as visit:
+def test_page_opens_with_an_example(browser, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nothing listens
+    with serve("0.0.0.0", file_seconds=6) as url, visitor(url, browser) as visit:
         page = visit()
         wait_for_caption(page, "reconstruction from hog")
         np.testing.assert_array_equal(picture(page, 0), load_photograph("chelsea"))

@@ -26,6 +26,21 @@ def user_path(path: str | os.PathLike[str]) -> pathlib.Path:
     return pathlib.Path(os.path.expanduser(path))
 
 
+def user_path_in_utf8(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Converts a path for a library that requires UTF-8, as TensorFlow does; see `user_path`.
+
+    Raises:
+      InputError: the path is not UTF-8.
+    """
+    path = user_path(path)
+    if printable(str(path)) != str(path):
+        raise InputError(
+            "the name of a folder that TensorFlow writes to must be UTF-8; rename it, or give "
+            f"another one. Received: {printable(str(path))}"
+        )
+    return path
+
+
 def printable(text: str) -> str:
     """Escapes bytes of file names that are not UTF-8, as in "caf\\udce9"."""
     return text.encode("utf-8", ESCAPE).decode("utf-8")

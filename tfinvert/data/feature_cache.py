@@ -21,7 +21,7 @@ import tensorflow as tf
 import tqdm
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
-from tfinvert.common.files import atomic_directory, atomic_path, user_path, write_json
+from tfinvert.common.files import atomic_directory, atomic_path, user_path_in_utf8, write_json
 from tfinvert.data.pipeline import stored_batches
 from tfinvert.data.shuffling import WHOLE_BATCH, BatchShard
 from tfinvert.errors import InputError, first_line
@@ -150,7 +150,7 @@ def open_cache(
       InputError: the folder cannot be written or the disk is full, the cache is damaged, a feature
         is not finite, or the folder is itself a cache.
     """
-    folder = user_path(folder)
+    folder = user_path_in_utf8(folder)
     if (folder / CARD_FILE).exists():
         raise InputError(f"{folder} is itself a cache; give the folder that contains it")
     key = {"format": FORMAT, "count": count, **key}

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from tfinvert.common.files import printable, remove_unfinished, user_path, write_json
+from tfinvert.common.files import printable, remove_unfinished, user_path_in_utf8, write_json
 from tfinvert.config.renames import rename_flags
 from tfinvert.errors import InputError, describe_changes
 
@@ -34,7 +34,7 @@ def open_run(path: str | pathlib.Path, flags: Mapping[str, Any]) -> Iterator[pat
       InputError: the directory has other content or was created with other flags, another process
         uses it, or it cannot be written. Nothing in it is changed then.
     """
-    path = user_path(path)
+    path = user_path_in_utf8(path)
     _is_run(path, flags)
     with lock_directory(path):
         if not _is_run(path, flags):  # checked again, now that no other process can create one

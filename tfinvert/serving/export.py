@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfinvert.common.backend import default_settings
-from tfinvert.common.files import atomic_directory, user_path
+from tfinvert.common.files import atomic_directory, user_path_in_utf8
 from tfinvert.config.registry import ENDPOINTS
 from tfinvert.errors import InputError
 from tfinvert.features.stored import StoredFeature
@@ -46,7 +46,7 @@ def export_savedmodel(
       InputError: the version already exists or cannot be written there, an argument is wrong, or
         the inverter cannot be served.
     """
-    path = user_path(path)
+    path = user_path_in_utf8(path)
     if version < 0:
         raise InputError(f"version must be a whole number of at least 0. Received: {version}")
     final = path / str(version)

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tfinvert.common.files import user_path, write_json
+from tfinvert.common.files import user_path_in_utf8, write_json
 from tfinvert.common.images import to_float
 from tfinvert.errors import InputError, describe_changes
 from tfinvert.training.array_datasets import to_image_array
@@ -64,7 +64,7 @@ class ExactResume(keras.callbacks.Callback):
         for name, value in {"every": every, "keep": keep}.items():
             if value is not None and value < 1:
                 raise InputError(f"ExactResume: {name} must be positive. Received: {value}")
-        self._folder, self._every, self._keep = user_path(folder), every, keep
+        self._folder, self._every, self._keep = user_path_in_utf8(folder), every, keep
         self._saved = -1
 
     def check(self, description: Mapping[str, Any]) -> int | None:
@@ -196,7 +196,7 @@ class ReconstructionImages(keras.callbacks.Callback):
 
     def __init__(self, log_dir: str | pathlib.Path, images: Any, features: Any = None):
         super().__init__()
-        self._log_dir, self._images, self._features = user_path(log_dir), images, features
+        self._log_dir, self._images, self._features = user_path_in_utf8(log_dir), images, features
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Opens the log directory."""
