@@ -3,6 +3,7 @@
 `tests/programs.py` starts it and sends requests as JSON lines on standard input.
 """
 
+import contextlib
 import json
 import os
 import runpy
@@ -17,11 +18,18 @@ import tfinvert.serving  # noqa: F401
 
 
 def run_as_main(
-    program: str, arguments: list[str], cwd: str, seconds: int, stdout: str, stderr: str
+    program: str,
+    arguments: list[str],
+    cwd: str,
+    environment: dict[str, str],
+    seconds: int,
+    stdout: str,
+    stderr: str,
 ) -> None:
     """Runs a program as Python does, with its output in files and a time limit."""
     signal.alarm(seconds)
     os.chdir(cwd)
+    os.environ.update(environment)
     for number, path in enumerate((os.devnull, stdout, stderr)):
         os.dup2(os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT), number)
     sys.argv = [program, *arguments]
@@ -29,10 +37,24 @@ def run_as_main(
     runpy.run_path(program, run_name="__main__")
 
 
-for line in sys.stdin:
+def watch(status: str, **request) -> None:
+    """Forks for a program, and writes its process id and its exit status into a named pipe."""
+    pipe = os.open(status, os.O_WRONLY)
     process = os.fork()
     if not process:
-        run_as_main(**json.loads(line))
+        os.close(pipe)
+        run_as_main(**request)
+        return
+    os.write(pipe, b"%d\n" % process)
+    _, ended = os.waitpid(process, 0)
+    os.write(pipe, b"%d\n" % os.waitstatus_to_exitcode(ended))
+    os._exit(0)
+
+
+for line in sys.stdin:
+    if not os.fork():
+        watch(**json.loads(line))
         break
-    _, status = os.waitpid(process, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
+    with contextlib.suppress(ChildProcessError):  # none is left
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass

@@ -1,7 +1,7 @@
 """Runs the command-line programs, in this process or in a fork of one that has loaded TensorFlow.
 
 `run` is for most tests: it is quick, and shares with the test whatever the process has loaded.
-`call` gives a program a process of its own, as when a user starts it.
+`Program` and `call` give a program a process of its own, as when a user starts it.
 """
 
 import atexit
@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import runpy
+import select
 import signal
 import subprocess
 import sys
@@ -98,7 +99,7 @@ def _forking() -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, ROOT / "tests" / "forking.py"],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         text=True,
     )
@@ -106,23 +107,87 @@ def _forking() -> subprocess.Popen[str]:
     return process
 
 
-def call(program, *arguments, cwd="."):
-    """Runs a program, named by its path from the root of the checkout, for up to five minutes."""
-    forking = _forking()
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = [pathlib.Path(folder, name) for name in ("stdout", "stderr")]
+class Program:
+    """A program in a process of its own, which ends after five minutes at the latest.
+
+    Attributes:
+      pid: id of its process.
+    """
+
+    def __init__(self, program, *arguments, cwd=".", environment=None):
+        """Starts a program.
+
+        Args:
+          program: its path from the root of the checkout.
+          *arguments: the command line.
+          cwd: the working directory.
+          environment: variables beside those of this process; libraries are already imported.
+        """
+        self._command = [program, *arguments]
+        self._folder = tempfile.TemporaryDirectory()
+        status, *self._outputs = (
+            pathlib.Path(self._folder.name, name) for name in ("status", "stdout", "stderr")
+        )
+        os.mkfifo(status)
         request = {
             "program": str(ROOT / program),
             "arguments": [*map(str, arguments)],
             "cwd": str(cwd),
+            "environment": environment or {},
             "seconds": 300,
-            "stdout": str(outputs[0]),
-            "stderr": str(outputs[1]),
+            "status": str(status),
+            "stdout": str(self._outputs[0]),
+            "stderr": str(self._outputs[1]),
         }
-        print(json.dumps(request), file=forking.stdin, flush=True)
-        status = int(forking.stdout.readline())
-        texts = [path.read_text(encoding="utf-8") for path in outputs]
-        return subprocess.CompletedProcess([program, *arguments], status, *texts)
+        print(json.dumps(request), file=_forking().stdin, flush=True)
+        self._status = status.open("rb", buffering=0)
+        self.pid = int(self._status.readline())
+
+    def ends(self, seconds=0):
+        """Waits; returns whether the program has ended."""
+        return bool(select.select([self._status], [], [], seconds)[0])
+
+    def wait(self):
+        """Waits for the end; returns a `CompletedProcess` as `run`."""
+        with self._folder, self._status:
+            status = int(self._status.readline())
+            texts = [path.read_text(encoding="utf-8") for path in self._outputs]
+            return subprocess.CompletedProcess(self._command, status, *texts)
+
+
+def call(program, *arguments, **options):
+    """Runs a program in a process of its own to its end, with the arguments of `Program`."""
+    return Program(program, *arguments, **options).wait()
+
+
+def run_on_jax(*arguments, cwd=None):
+    """Runs Python with Keras on JAX, which compiles quickly here, in a process of its own.
+
+    Args:
+      *arguments: of Python.
+      cwd: the working directory.
+
+    Returns:
+      A `CompletedProcess` with status 0, standard output and standard error.
+    """
+    environment = os.environ | {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": os.path.join(tempfile.gettempdir(), "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
+    }
+    finished = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return finished
 
 
 def flags_in_help(text):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -125,6 +126,15 @@ def train_tiny(workdir, intervals=EVERY_STEP, wrap_step=None, on_validate=None):
             intervals=intervals,
         )
     return Outcome(workdir, [state.weight.numpy()], [state.statistic.numpy()], start.entries)
+
+
+def copy_until(workdir, copy, step):
+    """Copies a run without its checkpoints after a step, and returns the copy."""
+    shutil.copytree(workdir, copy)
+    for path in (copy / "checkpoints").glob("step-*"):
+        if int(path.name.partition(".")[0].removeprefix("step-")) > step:
+            path.unlink()
+    return copy
 
 
 class Interrupted(BaseException):

@@ -9,7 +9,6 @@ import pathlib
 import signal
 import socket
 import subprocess
-import sys
 import textwrap
 import time
 
@@ -18,6 +17,7 @@ import pytest
 from PIL import Image
 
 import tfinvert
+from tests.programs import Program
 from tfinvert.config.stored_pairs import PairsConfig
 from tfinvert.runs.training import TrainingRun, run_training
 from tfinvert.training.settings import Intervals, Settings
@@ -199,7 +199,7 @@ def test_a_port_in_use_is_one_line():
 
 # Tests with real processes.
 
-RUN = {"feature": "hog", "data": "photos", "image_size": 32}
+RUN = {"feature": "hog", "data": "photos", "image_size": 32, "validation_images": 4}
 SETTINGS = {"batch_size": 12, "width": 0.125, "ema_decay": 0.9, "clip_norm": 0.02, "steps": 20}
 SETTINGS |= {"network": "paper", "optimizer": "adam"}  # quick to trace
 
@@ -217,16 +217,13 @@ class Processes:
     def start(self):
         addresses = free_addresses(self.count)
         return [
-            subprocess.Popen(
-                # SIGKILL, as a process that hangs in TensorFlow ignores other signals.
-                ["timeout", "-s", "KILL", "300", sys.executable]
-                + [str(ROOT / "recipes" / "train_inverter.py"), *self.flags]
-                + ["--strategy=multi_worker", "--workdir=run"],
+            Program(
+                "recipes/train_inverter.py",
+                *self.flags,
+                "--strategy=multi_worker",
+                "--workdir=run",
                 cwd=self.place / str(index),
-                env=os.environ | {"TF_CONFIG": tf_config(addresses, index)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+                environment={"TF_CONFIG": tf_config(addresses, index)},
             )
             for index in range(self.count)
         ]
@@ -241,16 +238,14 @@ class Processes:
 
     def kill(self, started, index, after, number):
         while self.steps() < after:
-            assert started[index].poll() is None, started[index].communicate()
-            time.sleep(0.02)
-        (inner,) = pathlib.Path(f"/proc/{started[index].pid}/task").glob("*/children")
-        os.kill(int(inner.read_text()), number)
+            assert not started[index].ends(0.02), started[index].wait()
+        os.kill(started[index].pid, number)
         return time.monotonic()
 
 
 def end(started):
-    outputs = [process.communicate(timeout=310) for process in started]
-    return [process.returncode for process in started], [err for _, err in outputs]
+    finished = [program.wait() for program in started]
+    return [x.returncode for x in finished], [x.stderr for x in finished]
 
 
 @pytest.fixture(scope="module")
@@ -338,12 +333,11 @@ def test_a_silent_worker_ends_the_others(tmp_path):
     processes = Processes(tmp_path, 2, steps=100_000)
     started = processes.start()
     processes.kill(started, 1, after=2, number=signal.SIGSTOP)
-    _, error = started[0].communicate(timeout=100)
-    (inner,) = pathlib.Path(f"/proc/{started[1].pid}/task").glob("*/children")
-    os.kill(int(inner.read_text()), signal.SIGKILL)
-    end(started[1:])
+    assert started[0].ends(100)
+    os.kill(started[1].pid, signal.SIGKILL)
+    (status, _), (error, _) = end(started)
     last = error.splitlines()[-1]
-    assert started[0].returncode == EXIT_WORKER_LOST, error
+    assert status == EXIT_WORKER_LOST, error
     assert last.startswith("error: worker 1 (127.0.0.1:") and "has disconnected" in last
     assert "Traceback" not in error
 
@@ -375,37 +369,32 @@ print("trained", flush=True)
 """
 
 
-def start_alone(config):
-    return subprocess.Popen(
-        [sys.executable, "-c", TENSORFLOW_ALONE],
-        env=os.environ | {"TF_CONFIG": config},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start_alone(place, config):
+    program = place / "program.py"
+    program.write_text(TENSORFLOW_ALONE, encoding="utf-8")
+    return Program(program, environment={"TF_CONFIG": config})
 
 
 @pytest.mark.slow
-def test_tensorflow_alone_waits_in_silence_for_a_worker_that_does_not_start():
+def test_tensorflow_alone_waits_in_silence_for_a_worker_that_does_not_start(tmp_path):
     addresses = free_addresses(2)
-    with start_alone(tf_config(addresses, 0)) as process:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.communicate(timeout=60)
-        process.kill()
-    output, error = process.communicate()
-    assert "started" not in output
-    assert addresses[1] not in error
+    program = start_alone(tmp_path, tf_config(addresses, 0))
+    assert not program.ends(30)
+    os.kill(program.pid, signal.SIGKILL)
+    finished = program.wait()
+    assert "started" not in finished.stdout
+    assert addresses[1] not in finished.stderr
 
 
 @pytest.mark.slow
-def test_tensorflow_alone_does_not_say_that_clusters_differ():
+def test_tensorflow_alone_does_not_say_that_clusters_differ(tmp_path):
     addresses = free_addresses(2)
     configs = tf_config(addresses, 0), tf_config([*addresses, "127.0.0.1:9"], 1)
-    processes = [*map(start_alone, configs)]
-    outputs = [process.communicate(timeout=160) for process in processes]
-    for output, error in outputs:
-        assert "started" in output and "trained" not in output
-        assert "TF_CONFIG" not in error and "that group has size" in error
+    programs = [start_alone(tmp_path, config) for config in configs]
+    for program in programs:
+        finished = program.wait()
+        assert "started" in finished.stdout and "trained" not in finished.stdout
+        assert "TF_CONFIG" not in finished.stderr and "that group has size" in finished.stderr
 
 
 def manifest():
