@@ -168,11 +168,12 @@ def test_external_data(path, images, tmp_path):
         tmp_path / "split.onnx",
         save_as_external_data=True,
         location="weights.bin",
-        size_threshold=64,
+        size_threshold=0,
     )
     split = tmp_path / "split.onnx"
     feature = get(split, "vector")
     np.testing.assert_array_equal(feature(images), get(path, "vector")(images))
+    np.testing.assert_array_equal(get(split, "tokens")(images), get(path, "tokens")(images))
     digest = feature.get_config()["sha256"]
     data = bytearray((tmp_path / "weights.bin").read_bytes())
     data[-1] ^= 1
