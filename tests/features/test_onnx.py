@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-import warnings
 
 import keras
 import numpy as np
@@ -314,9 +313,7 @@ def export(model, path):
     """Exports a Keras model with tf2onnx."""
     pytest.importorskip("tf2onnx")
     model(np.zeros((1, *model.input_shape[1:]), np.float32))  # only models that were called
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tf2onnx, under newer versions of NumPy and TensorFlow
-        model.export(path, format="onnx", verbose=False)
+    model.export(path, format="onnx", verbose=False)
 
 
 @pytest.mark.slow
