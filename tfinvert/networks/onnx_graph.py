@@ -116,7 +116,7 @@ class OnnxGraph:
     """
 
     def __init__(self, path: pathlib.Path):
-        self.path = path
+        self.path, self._folder = path, path.resolve().parent
         self._onnx = require("onnx")
         if not path.is_file():
             raise InputError(f"no such ONNX file; give the path of one. Received: {path}")
@@ -275,8 +275,7 @@ class OnnxGraph:
         options = runtime.SessionOptions()
         options.log_severity_level = 4  # its errors are raised, and not printed as well
         options.intra_op_num_threads = num_threads
-        folder = str(self.path.resolve().parent)
-        options.add_session_config_entry(_FOLDER_OPTION, folder)
+        options.add_session_config_entry(_FOLDER_OPTION, str(self._folder))
         return runtime.InferenceSession(
             model.SerializeToString(),
             options,
@@ -362,9 +361,9 @@ class OnnxGraph:
         for tensor in _stored_tensors(self._graph):
             external = tensor.data_location == self._onnx.TensorProto.EXTERNAL
             if external and math.prod(tensor.dims) <= _MAX_SHAPE_LENGTH:
-                helper, folder = self._onnx.external_data_helper, self.path.resolve().parent
+                helper = self._onnx.external_data_helper
                 try:
-                    helper.load_external_data_for_tensor(tensor, str(folder))
+                    helper.load_external_data_for_tensor(tensor, str(self._folder))
                 except Exception as error:  # of several types, for a file of another length
                     raise InputError(
                         f"{self.path}: its external data are damaged: {first_line(error)}"
@@ -386,10 +385,9 @@ class OnnxGraph:
             for entry in tensor.external_data
             if entry.key == "location"
         }
-        folder = self.path.resolve().parent
-        files = [folder / location for location in sorted(locations)]
+        files = [self._folder / location for location in sorted(locations)]
         for file in files:
-            if not file.resolve().is_relative_to(folder):
+            if not file.resolve().is_relative_to(self._folder):
                 raise InputError(
                     f"{self.path} refers to data outside of its folder. Received: {file}"
                 )
