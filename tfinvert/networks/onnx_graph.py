@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import hashlib
 import importlib
+import math
 import pathlib
 import re
 import textwrap
@@ -33,6 +34,7 @@ _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}  # of operators in ONN
 _KINDS = {2: "vector", 3: "tokens", 4: "grid"}  # by the number of axes, that of the batch included
 _BATCH = 2  # number of images by which shapes tell the axis of the images
 _TENSORS_AT_ONCE = 256  # tensors kept in memory together while their shapes are measured
+_MAX_SHAPE_LENGTH = 64  # axes of a tensor, as a graph may compute them
 _FOLDER_OPTION = "session.model_external_initializers_file_folder_path"
 _MAX_NAMES = 5  # names in an error message
 
@@ -114,7 +116,7 @@ class OnnxGraph:
     """
 
     def __init__(self, path: pathlib.Path):
-        self.path = path
+        self.path, self._folder = path, path.resolve().parent
         self._onnx = require("onnx")
         if not path.is_file():
             raise InputError(f"no such ONNX file; give the path of one. Received: {path}")
@@ -124,7 +126,10 @@ class OnnxGraph:
         except DecodeError:
             self._model = self._onnx.ModelProto()
         self._graph = self._model.graph
-        if not self._model.ir_version or not self._graph.node:
+        names = [name for node in self._graph.node for name in (*node.input, *node.output)]
+        names += [x.name for x in (*self._graph.input, *self._graph.output)]
+        valid = all(isinstance(name, str) for name in names)  # bytes if they are not UTF-8
+        if not self._model.ir_version or not self._graph.node or not valid:
             raise InputError(f"not an ONNX file, or a damaged one. Received: {path}")
         digest = hashlib.sha256(content)
         for file in self._external_files():
@@ -132,6 +137,7 @@ class OnnxGraph:
                 while chunk := opened.read(1 << 24):
                     digest.update(chunk)
         self.sha256 = digest.hexdigest()
+        self._read_shapes()
 
     def outputs(self) -> list[str]:
         """Returns the names of the outputs."""
@@ -269,10 +275,13 @@ class OnnxGraph:
         options = runtime.SessionOptions()
         options.log_severity_level = 4  # its errors are raised, and not printed as well
         options.intra_op_num_threads = num_threads
-        folder = str(self.path.resolve().parent)
-        options.add_session_config_entry(_FOLDER_OPTION, folder)
-        providers = ["CPUExecutionProvider"]
-        return runtime.InferenceSession(model.SerializeToString(), options, providers=providers)
+        options.add_session_config_entry(_FOLDER_OPTION, str(self._folder))
+        return runtime.InferenceSession(
+            model.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # to other providers, which prints lines of its own
+        )
 
     def _custom_operators(self) -> list[str]:
         """Returns the operators that are neither ONNX's, nor ONNX Runtime's, nor in the file."""
@@ -332,9 +341,9 @@ class OnnxGraph:
         """Returns the shapes that tensors have when the graph is run; none if it cannot be run."""
         shapes, inputs, helper = {}, {}, self._onnx.helper
         declared = {each.name: each for each in model.graph.input}
-        del model.graph.output[:]
-        model.graph.output.extend([helper.make_empty_tensor_value_info(name) for name in names])
         try:
+            del model.graph.output[:]
+            model.graph.output.extend(map(helper.make_empty_tensor_value_info, names))
             for name in (each.name for each in self._inputs()):
                 dtype = helper.tensor_dtype_to_np_dtype(declared[name].type.tensor_type.elem_type)
                 inputs[name] = np.zeros(_shape_of(declared[name]), dtype)
@@ -346,6 +355,21 @@ class OnnxGraph:
         except Exception:  # of several types; a listing does without these shapes
             return {}
         return shapes
+
+    def _read_shapes(self) -> None:
+        """Reads external tensors that may be shapes: a graph cannot be opened without them."""
+        for tensor in _stored_tensors(self._graph):
+            external = tensor.data_location == self._onnx.TensorProto.EXTERNAL
+            if external and math.prod(tensor.dims) <= _MAX_SHAPE_LENGTH:
+                helper = self._onnx.external_data_helper
+                try:
+                    helper.load_external_data_for_tensor(tensor, str(self._folder))
+                except Exception as error:  # of several types, for a file of another length
+                    raise InputError(
+                        f"{self.path}: its external data are damaged: {first_line(error)}"
+                    ) from error
+                tensor.data_location = self._onnx.TensorProto.DEFAULT
+                del tensor.external_data[:]
 
     def _external_files(self) -> list[pathlib.Path]:
         """Returns the files of external data, sorted.
@@ -361,10 +385,9 @@ class OnnxGraph:
             for entry in tensor.external_data
             if entry.key == "location"
         }
-        folder = self.path.resolve().parent
-        files = [folder / location for location in sorted(locations)]
+        files = [self._folder / location for location in sorted(locations)]
         for file in files:
-            if not file.resolve().is_relative_to(folder):
+            if not file.resolve().is_relative_to(self._folder):
                 raise InputError(
                     f"{self.path} refers to data outside of its folder. Received: {file}"
                 )
