@@ -41,7 +41,8 @@ def check_page(page, feature, pretrained, samples=3):
     labels = re.findall("<span>(.*)</span>", text)
     expected = ["photograph", *pretrained, "photograph", "reconstruction"]
     expected += [f"sample {i + 1}" for i in range(samples)]
-    expected += ["difference", "predicted deviation", "photograph", "before training"]
+    expected += ["photograph", "difference", "predicted deviation"]
+    expected += ["photograph", "before training"]
     assert labels[: len(expected)] == expected
     *snapshots, request, response = labels[len(expected) :]
     assert snapshots and all(re.fullmatch(r"after step [\d,]+", x) for x in snapshots)
