@@ -210,6 +210,7 @@ def _training_chapter(
     originals, _ = pairs[steps[-1]]
     rows = {"photograph": originals, "before training": before["reconstructions"]}
     rows |= {f"after step {step:,}": pairs[step][1] for step in np.array(steps)[chosen]}
+    rows = {label: images[1::2] for label, images in rows.items()}  # neighbours look alike
     history = History(run / "history.jsonl", settings.steps).entries
     start = {"step": 0, "loss": np.nan, "validation_error": float(before["error"])}
     scores = json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
