@@ -44,7 +44,7 @@ def main() -> None:
         workdir, intervals = "runs/demo", Intervals(log=10, validate=25, checkpoint=100)
         config = TrainingRun(feature="alexnet/conv1", data="photos", image_size=64)
         settings = Settings(
-            steps=_STEPS.value or 500,
+            steps=_STEPS.value or 350,
             batch_size=16,
             width=0.5,
             learning_rate=2e-3,

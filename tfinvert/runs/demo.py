@@ -94,9 +94,9 @@ def run_demo(
             page,
             title="What image features preserve",
             lead="A feature describes a photograph by numbers for a computer to work with. Each "
-            "picture on this page was computed from such numbers alone, by a network that was "
-            "trained to invert them: what is sharp in it is preserved by the feature, and what is "
-            "blurred or has the wrong colour has been discarded.",
+            "reconstruction on this page was computed from such numbers alone, by a network that "
+            "was trained to invert them: what is sharp in it is preserved by the feature, and what "
+            "is blurred or has the wrong colour has been discarded.",
             chapters=chapters,
             details=inverter.card,
         )
@@ -107,7 +107,6 @@ def _pretrained_chapter(cache: ResultCache, pretrained: Mapping[str, str]) -> Ch
     photographs = np.stack([crop_and_resize(load_photograph(name), SIZE) for name in SHOWN])
     rows, table = {"photograph": photographs}, []
     for label, name in pretrained.items():
-        print(f"reconstructing photographs from {label}", flush=True)
         result = cache(name, lambda name=name: _reconstruct(name, photographs))
         rows[label] = result["reconstructions"]
         table.append(
@@ -119,7 +118,6 @@ def _pretrained_chapter(cache: ResultCache, pretrained: Mapping[str, str]) -> Ch
                 "PSNR (dB)": float(result["psnr"]),
             }
         )
-    print("sampling images with a given HOG, and predicting uncertainty", flush=True)
     photographs = np.stack([crop_and_resize(load_photograph(name), (64, 64)) for name in SHOWN])
     samples = cache(SAMPLER, lambda: _sample(photographs))
     uncertain = cache(UNCERTAIN, lambda: _predict_uncertainty(photographs))
@@ -152,6 +150,7 @@ def _pretrained_chapter(cache: ResultCache, pretrained: Mapping[str, str]) -> Ch
                 f"the photograph at each pixel: the standard deviation. Black is zero, the "
                 f"brightest yellow {MAP_MAXIMUM:g} of the range or more.",
                 rows={
+                    "photograph": photographs,
                     "difference": uncertain["differences"],
                     "predicted deviation": uncertain["deviations"],
                 },
@@ -162,6 +161,7 @@ def _pretrained_chapter(cache: ResultCache, pretrained: Mapping[str, str]) -> Ch
 
 
 def _reconstruct(name: str, photographs: np.ndarray) -> dict[str, np.ndarray]:
+    print(f"reconstructing photographs with {name}", flush=True)
     inverter = load(name)
     features = inverter.encode(photographs)
     reconstructions = inverter.invert(features)
@@ -174,12 +174,14 @@ def _reconstruct(name: str, photographs: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _sample(photographs: np.ndarray) -> dict[str, np.ndarray]:
+    print(f"sampling with {SAMPLER}", flush=True)
     inverter = load(SAMPLER)
     samples = inverter.sample(inverter.encode(photographs), _NUM_SAMPLES)
     return {"samples": to_uint8(samples)}
 
 
 def _predict_uncertainty(photographs: np.ndarray) -> dict[str, np.ndarray]:
+    print(f"predicting uncertainty with {UNCERTAIN}", flush=True)
     inverter = load(UNCERTAIN)
     features = inverter.encode(photographs)
     reconstructions = inverter.invert(features)
@@ -208,6 +210,7 @@ def _training_chapter(
     originals, _ = pairs[steps[-1]]
     rows = {"photograph": originals, "before training": before["reconstructions"]}
     rows |= {f"after step {step:,}": pairs[step][1] for step in np.array(steps)[chosen]}
+    rows = {label: images[1::2] for label, images in rows.items()}  # neighbours look alike
     history = History(run / "history.jsonl", settings.steps).entries
     start = {"step": 0, "loss": np.nan, "validation_error": float(before["error"])}
     scores = json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
