@@ -157,7 +157,6 @@ np.savez(sys.argv[2], **found)
     [
         ({"floatx": "float16", "image_data_format": "channels_first"}, ""),
         ({"floatx": "float64", "epsilon": 0.01}, ""),
-        ({"floatx": "bfloat16"}, ""),
         ({}, "mixed_float16"),
     ],
 )
