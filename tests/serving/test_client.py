@@ -79,7 +79,7 @@ def test_the_script_writes_the_png_without_keras(run, model, client, photo_png, 
     output = tmp_path / "out.png"
     result = run(model, photo_png, output)
     assert result.returncode == 0, result.stderr
-    assert result.stdout == f"{output}: 64×64 pixels\n"
+    assert result.stdout == f"{output}: 64x64 pixels\n"
     assert [output.read_bytes()] == client.reconstruct([photo_png.read_bytes()])
 
 

@@ -1,6 +1,10 @@
 """The client and TensorFlow Serving's two protocols, over real sockets on the loopback device."""
 
+import base64
 import http.server
+import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -231,7 +235,27 @@ def test_rest_requires_neither_tensorflow_nor_keras(server, photo, tmp_path):
     arguments = [server.rest, tmp_path / "photo.png", tmp_path / "out.png"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{tmp_path / 'out.png'}: 64×64 pixels\n"
+    assert done.stdout == f"{tmp_path / 'out.png'}: 64x64 pixels\n"
+
+
+def test_other_encodings_and_closed_pipes(photo, tmp_path):
+    png = tf.io.encode_png(photo).numpy()
+    answer = {"predictions": [{"b64": base64.b64encode(png).decode()}]}
+    server, address = fixed_answer(200, json.dumps(answer).encode())
+    (tmp_path / "photo.png").write_bytes(png)
+    output = tmp_path / os.fsdecode("猫".encode() + b"\xe9.png")
+    command = [sys.executable, client_module.__file__, address, tmp_path / "photo.png", output]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.endswith(rb"\u732b\udce9.png: 64x64 pixels" + b"\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+    assert output.read_bytes() == png
+    server.shutdown()
 
 
 def test_the_status_of_a_model_is_available(server):

@@ -427,7 +427,7 @@ def main() -> None:
             (png,) = client.reconstruct([arguments.image.read_bytes()])
         _write_atomically(arguments.output, png)
         width, height = struct.unpack(">II", png[16:24])
-        print(f"{arguments.output}: {width} x {height} pixels", flush=True)
+        print(f"{arguments.output}: {width}x{height} pixels", flush=True)
     except (OSError, ValueError) as error:
         if stdout:  # which would fail again when Python ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
