@@ -139,7 +139,7 @@ def test_other_experiments_say_why_they_do_not_work(place, trained):
     assert {"color", "contrast", "invariance", "iterate", "position", "sample"} <= {*refusing}
     assert not {"baselines", "interpolate", "layers", "units"} & {*refusing}
     for name in refusing:
-        refused(lambda name=name: EXPERIMENTS[name].check_inverter("mine", inverter), "mine")
+        refused(lambda name=name: EXPERIMENTS[name].check_inverter("mine", inverter))
     arguments = (*ANALYZE, "--inverters=run/inverter", "--workdir=new")
     flags = ("--experiment=contrast", "--pairs=embeddings.parquet")
     line = error_line(run("tfinvert", *arguments, *flags, cwd=place))
@@ -228,7 +228,7 @@ def test_two_devices_train_what_one_does(place, unbroken):
 
 @pytest.mark.slow
 def test_flat_rows_are_grids(place):
-    _, inverter = train(place, "grid", steps=2, shape=(4, 4, 3))
+    _, inverter = train(place, "grid", steps=2, shape=(4, 4, 3), hidden_units=0)
     assert inverter.feature.name == "stored/4x4x3"
     assert inverter.invert(np.zeros((2, 4, 4, 3), np.float32)).shape == (2, 32, 32, 3)
 
