@@ -28,7 +28,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,8 @@ TRAIN = (
     "--checkpoint_every=2",
     "--workdir=run",
 )
-PROGRAMS = {
+Command = Sequence[str]  # a recipe and its arguments
+PROGRAMS: dict[str, Command] = {
     "training": ("train_inverter.py", "--feature=hog", "--steps=30", *TRAIN),
     "cache": (
         "train_inverter.py",
@@ -99,19 +100,26 @@ class Trial:
     wrong: str
 
 
-def survive(kills: int, seed: int, folder: pathlib.Path) -> list[Trial]:
+def survive(
+    kills: int, seed: int, folder: pathlib.Path, programs: Mapping[str, Command] = PROGRAMS
+) -> list[Trial]:
     """Kills programs in each phase in turn, resumes them and compares the results.
 
     Args:
       kills: number of kills.
       seed: random seed of their moments.
       folder: an empty working folder.
+      programs: recipe and arguments of each program.
     """
-    photos = _write_photographs(folder / "photos")
+    photos = str(_write_photographs(folder / "photos"))
+    commands = {
+        name: [argument.format(photos=photos) for argument in command]
+        for name, command in programs.items()
+    }
     undisturbed, seconds = {}, {}
-    for program in PROGRAMS:
+    for program, command in commands.items():
         place = folder / "undisturbed" / program
-        times = dict(_run(program, place, photos))
+        times = dict(_run(program, command, place))
         seconds |= {phase: times[phase] for phase in PHASES if PHASES[phase][0] == program}
         undisturbed[program] = digest_files(place)
     moments = random.Random(seed)
@@ -122,10 +130,10 @@ def survive(kills: int, seed: int, folder: pathlib.Path) -> list[Trial]:
 
     def attempt(phase: str, after: float, place: pathlib.Path) -> Trial:
         program = PHASES[phase][0]
-        hit = _killed(program, place, photos, phase, after)
+        hit = _killed(program, commands[program], place, phase, after)
         try:
             digest_files(place)
-            _run(program, place, photos)
+            _run(program, commands[program], place)
             wrong = find_differences(undisturbed[program], digest_files(place))
         except Exception as error:
             wrong = f"{type(error).__name__}: {error}"
@@ -149,10 +157,10 @@ def _write_photographs(folder: pathlib.Path) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def _run_in_process(program: str, place: pathlib.Path, photos: pathlib.Path) -> Iterator[Any]:
+def _run_in_process(program: str, command: Command, place: pathlib.Path) -> Iterator[Any]:
     """Runs a program in a new process; yields the process and a pipe with its progress."""
     own_pipe, child_pipe = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_child, args=(program, place, photos, child_pipe))
+    process = _CONTEXT.Process(target=_child, args=(program, command, place, child_pipe))
     process.start()
     child_pipe.close()
     try:
@@ -163,10 +171,10 @@ def _run_in_process(program: str, place: pathlib.Path, photos: pathlib.Path) -> 
         own_pipe.close()
 
 
-def _run(program: str, place: pathlib.Path, photos: pathlib.Path) -> dict[str, float]:
+def _run(program: str, command: Command, place: pathlib.Path) -> dict[str, float]:
     """Runs a program to its end and returns the duration of each phase in seconds."""
     began, seconds = {}, {}
-    with _run_in_process(program, place, photos) as (process, pipe):
+    with _run_in_process(program, command, place) as (process, pipe):
         for phase, ends in _messages(pipe):
             if ends:
                 seconds[phase] = time.perf_counter() - began[phase]
@@ -179,11 +187,9 @@ def _run(program: str, place: pathlib.Path, photos: pathlib.Path) -> dict[str, f
     return seconds
 
 
-def _killed(
-    program: str, place: pathlib.Path, photos: pathlib.Path, phase: str, after: float
-) -> bool:
+def _killed(program: str, command: Command, place: pathlib.Path, phase: str, after: float) -> bool:
     """Kills a program some seconds into a phase; returns whether it was still running."""
-    with _run_in_process(program, place, photos) as (process, pipe):
+    with _run_in_process(program, command, place) as (process, pipe):
         for message in _messages(pipe):
             if message == (phase, False):
                 process.join(after)
@@ -197,7 +203,7 @@ def _messages(pipe: Any) -> Iterator[tuple[str, bool]]:
             yield pipe.recv()
 
 
-def _child(program: str, place: pathlib.Path, photos: pathlib.Path, pipe: Any) -> None:
+def _child(program: str, command: Command, place: pathlib.Path, pipe: Any) -> None:
     """Runs a recipe like its command, and reports when phases begin and end."""
     place.mkdir(parents=True, exist_ok=True)
     os.chdir(place)
@@ -211,8 +217,7 @@ def _child(program: str, place: pathlib.Path, photos: pathlib.Path, pipe: Any) -
     for phase, (of, function) in PHASES.items():
         if of == program:
             _report_phase(function, phase, pipe)
-    recipe, *arguments = PROGRAMS[program]
-    sys.argv = [recipe, *(argument.format(photos=photos) for argument in arguments)]
+    recipe, *_ = sys.argv = [*command]
     runpy.run_path(str(RECIPES / recipe), run_name="__main__")
 
 

@@ -1,7 +1,6 @@
 """The examples, commands, tables and links of the documents."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -414,30 +413,23 @@ def test_commands_of_the_readme_run(workspace):
 
 @pytest.mark.slow
 def test_commands_of_serving_run(workspace, server):
-    """Runs the blocks of docs/serving.md in Bash, against the loopback server."""
-    for name in ("export", "recipes", "tfinvert"):
-        (workspace / name).symlink_to(ROOT / name)
-    (workspace / "bin").mkdir()
-    python = workspace / "bin" / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
-    python.chmod(0o755)
-    environment = os.environ | {
-        "PATH": f"{workspace / 'bin'}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-    }
+    """Runs the blocks of docs/serving.md one after the other, against the loopback server."""
     blocks = [x.text for x in code_blocks(ROOT / "docs" / "serving.md") if x.language == "shell"]
-    for text in [
-        use_server(server, x) for x in blocks if not re.search("docker|kubectl|benchmarks", x)
-    ]:
-        finished = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text],
-            cwd=workspace,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert not finished.returncode, f"{text}\n{finished.stderr}"
+    run = [x for x in blocks if not re.search("docker|kubectl|benchmarks", x)]
+    for number, text in enumerate(use_server(server, x) for x in run):
+        if "python" in text:
+            (workspace / f"parsed{number}").mkdir()
+            commands = shell_commands(text, workspace / f"parsed{number}")
+        else:
+            commands = [["bash", "-euo", "pipefail", "-c", text]]
+        for words in commands:
+            if words[0] == "python":
+                finished = call(*words[1:], cwd=workspace)
+            else:
+                finished = subprocess.run(
+                    words, cwd=workspace, capture_output=True, text=True, timeout=120
+                )
+            assert not finished.returncode, f"{words}\n{finished.stderr}"
         if "curl" in text:
             response = json.loads(finished.stdout[finished.stdout.index("{") :])
             (prediction,) = response["predictions"]
