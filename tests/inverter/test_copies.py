@@ -89,4 +89,4 @@ def test_a_spawned_process_takes_an_inverter(tiny_inverter, few_photos):
     expected = tiny_inverter.reconstruct(few_photos)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         found = pool.apply(tiny_inverter.reconstruct, (few_photos,))
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, atol=1e-5)  # one device there, two here
