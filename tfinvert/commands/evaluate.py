@@ -52,6 +52,8 @@ def main() -> None:
     if FLAGS.num_samples:  # before the slow part, because the inverter may have no sampler
         subset = images[evenly_spaced_indices(len(images), MAX_SAMPLED_IMAGES)]
         details["samples_metrics"] = evaluate_samples(model, subset, FLAGS.num_samples)
+    if output:  # before the slow part, because it may not be writable
+        output.mkdir(parents=True, exist_ok=True)
     evaluation = evaluate(model, images, FLAGS.frechet)
     baseline = mean_image_baseline(evaluation, evaluation.images.mean(0))
     print(f"{source.name}, split: {split}")
