@@ -138,8 +138,10 @@ def run_in(request):
 
 
 @pytest.fixture(scope="module")
-def unbroken(run_in, tmp_path_factory):
+def unbroken(run_in, request, tmp_path_factory):
     """An uninterrupted run."""
+    if run_in is not train_tiny:
+        return request.getfixturevalue("unbroken_hog")
     return run_in(tmp_path_factory.mktemp("unbroken") / "run")
 
 

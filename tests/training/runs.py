@@ -170,6 +170,20 @@ def wrapped_steps(module, wrap):
         yield
 
 
+def on_tiny_states_and_once_on_a_network(names, cases):
+    """Parametrises a test that uses `run_in`: all cases on tiny states, the first on a network."""
+    names = (names,) if isinstance(names, str) else names
+    rows = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return pytest.mark.parametrize(
+        ("run_in", *names),
+        [
+            pytest.param("hog", *rows[0], marks=pytest.mark.slow),
+            *(("tiny", *row) for row in rows),
+        ],
+        indirect=["run_in"],
+    )
+
+
 def run_steps(feature, settings, batch, steps=3, strategy="one", batches=None):
     """Runs some steps without the loop; returns their losses and the state."""
     devices = strategies.make_strategy(strategy)

@@ -11,7 +11,13 @@ import pytest
 import tensorflow as tf
 
 import tfinvert
-from tests.training.runs import SETTINGS, TinyState, losses, train_tiny
+from tests.training.runs import (
+    SETTINGS,
+    TinyState,
+    losses,
+    on_tiny_states_and_once_on_a_network,
+    train_tiny,
+)
 from tfinvert.features.standardization import Standardization
 from tfinvert.inverter import Inverter
 from tfinvert.networks import inversion
@@ -55,8 +61,10 @@ def truncate(run, kind, share):
     newest.write_bytes(newest.read_bytes()[: int(newest.stat().st_size * share)])
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
-@pytest.mark.parametrize("kind", ["data", "index"])
+@on_tiny_states_and_once_on_a_network(
+    ("kind", "share"),
+    [(kind, share) for share in (0.99, 0.5, 0.0) for kind in ("data", "index")],
+)
 def test_a_truncated_checkpoint_is_named_and_the_previous_one_restored(
     run, finished, make_state, unbroken, tmp_path, capsys, kind, share
 ):
@@ -70,7 +78,7 @@ def test_a_truncated_checkpoint_is_named_and_the_previous_one_restored(
     assert "cannot be read" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("pointer", [None, b"", b"garbled", b"\xff\xfe\x00"])
+@on_tiny_states_and_once_on_a_network("pointer", [b"", None, b"garbled", b"\xff\xfe\x00"])
 def test_a_damaged_pointer_is_rebuilt(run, unbroken, finished, pointer):
     path = finished / "checkpoints" / "checkpoint"
     path.unlink()
@@ -80,7 +88,7 @@ def test_a_damaged_pointer_is_rebuilt(run, unbroken, finished, pointer):
     assert b"step-6" in path.read_bytes()
 
 
-@pytest.mark.parametrize("timestamps", ["", "all_model_checkpoint_timestamps: 0.0\n"])
+@on_tiny_states_and_once_on_a_network("timestamps", ["all_model_checkpoint_timestamps: 0.0\n", ""])
 def test_a_single_checkpoint_is_found_by_a_damaged_pointer(run, unbroken, finished, timestamps):
     for step in (2, 6):
         for path in (finished / "checkpoints").glob(f"step-{step}.*"):

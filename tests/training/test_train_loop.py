@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 import tfinvert
-from tests.training.runs import SETTINGS, Interrupted, interrupting
+from tests.training.runs import (
+    SETTINGS,
+    Interrupted,
+    interrupting,
+    on_tiny_states_and_once_on_a_network,
+)
 from tfinvert.training.settings import Intervals
 
 
@@ -38,7 +43,7 @@ def seldom_logged(run_in, tmp_path_factory):
     return run_in(tmp_path_factory.mktemp("seldom") / "run", intervals=SELDOM)
 
 
-@pytest.mark.parametrize(
+@on_tiny_states_and_once_on_a_network(
     ("number", "at"), [(signal.SIGTERM, 3), (signal.SIGINT, 4), (signal.SIGTERM, 6)]
 )
 def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(run, seldom_logged, number, at):
