@@ -1,15 +1,12 @@
 """Features, metrics and losses on JAX, without TensorFlow, have the values of TensorFlow."""
 
 import importlib.util
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from tests import results_by_backend
-from tests.programs import ROOT
+from tests.programs import run_on_jax
 
 # Not imported here, which would take seconds.
 pytestmark = pytest.mark.skipif(
@@ -38,19 +35,7 @@ def test_jax_has_the_values_of_tensorflow(cases, photos, tmp_path):
     others = (images[::-1] * 0.2 + images * 0.8 + noise).astype(np.float32)
     np.savez(tmp_path / "given.npz", images=images, others=others)
     expected = {case: results_by_backend.compute(case, images, others) for case in cases}
-    finished = subprocess.run(
-        [sys.executable, "-m", "tests.results_by_backend", tmp_path, *cases],
-        env=os.environ
-        | {
-            "KERAS_BACKEND": "jax",
-            "JAX_PLATFORMS": "cpu",
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert finished.returncode == 0, finished.stderr[-3000:]
+    run_on_jax("-m", "tests.results_by_backend", tmp_path, *cases)
     for case in cases:
         with np.load(tmp_path / f"{case.replace('/', '_')}.npz") as found:
             assert {*found} == {*expected[case]}

@@ -2,17 +2,15 @@
 
 import importlib.util
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import collect
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.programs import run_on_jax
 from tfinvert import Inverter, features, load
 from tfinvert.common.files import read_arrays
 from tfinvert.features.standardization import Standardization
@@ -27,8 +25,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 ON_JAX = """
-import os, sys
-os.environ["KERAS_BACKEND"] = "jax"
+import sys
 
 class NoTensorFlow:
     def find_spec(self, name, path=None, target=None):
@@ -96,14 +93,7 @@ def folder(tmp_path_factory, photos):
         cropped = photo[:, :48] if i % 2 else photo[:48]  # tall, wide
         Image.fromarray(cropped).save(folder / "images" / f"{i}.png")
     # One process for all programs, as starting and compiling dominate the time.
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(PROGRAMS), *sys.path[1:]]),
-        "JAX_PLATFORMS": "cpu",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }
-    command = [sys.executable, "-c", ON_JAX, PROGRAMS / "train.py"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_on_jax("-c", ON_JAX, PROGRAMS / "train.py", cwd=folder)
     return folder
 
 

@@ -79,7 +79,8 @@ def test_two_processes_fill_the_cache_that_train_inverter_finds(tmp_path):
     assert "1024 views cached" in filled.stdout
     (cache,) = (tmp_path / "cache").iterdir()
     assert len(json.loads((cache / CARD).read_text())["shards"]) == 2
-    training = ("--steps=2", "--batch_size=4", "--width=0.125", "--workdir=run")
+    training = ("--steps=2", "--batch_size=4", "--width=0.125", "--network=paper")
+    training += ("--optimizer=adam", "--validation_images=4", "--workdir=run")
     trained = call("recipes/train_inverter.py", *FLAGS, *training, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     assert "1024 cached views" in trained.stdout

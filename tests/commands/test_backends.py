@@ -2,15 +2,12 @@
 
 import importlib.util
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
 import skimage.data
 from PIL import Image
 
+from tests.programs import run_on_jax
 from tfinvert.config.registry import COMMANDS
 
 # Not imported here, which would take seconds.
@@ -18,7 +15,6 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="jax is not installed"
 )
 
-ROOT = pathlib.Path(__file__).parents[2]
 ARGUMENTS = {
     "analyze": ["--experiment=layers", "--workdir=run"],
     "evaluate": ["--inverter=hog-64"],
@@ -45,14 +41,7 @@ print(json.dumps(finished))
 @pytest.mark.slow
 def test_commands_on_jax_work_or_require_tensorflow(tmp_path):
     Image.fromarray(skimage.data.chelsea()).save(tmp_path / "photo.png")
-    finished = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(ARGUMENTS)],
-        cwd=tmp_path,
-        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert finished.returncode == 0, finished.stderr
+    finished = run_on_jax("-c", PROGRAM, json.dumps(ARGUMENTS), cwd=tmp_path)
     outcomes = json.loads(finished.stdout.splitlines()[-1])
     for name, (status, _, stderr) in outcomes.items():
         if COMMANDS[name].any_backend:

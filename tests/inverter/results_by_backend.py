@@ -1,7 +1,7 @@
 """Results of shipped inverters, to compare Keras backends.
 
-The program, `python FILE TENSORFLOW.npz OUTPUT.npz`, works as where TensorFlow is not
-installed.
+The program, `python -m tests.inverter.results_by_backend TENSORFLOW.npz OUTPUT.npz`, works as where
+TensorFlow is not installed.
 """
 
 import sys

@@ -1,22 +1,18 @@
 """Inverters on JAX, without TensorFlow, against the same inverters on TensorFlow."""
 
 import importlib.util
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from tests.inverter import results_by_backend
+from tests.programs import run_on_jax
 
 # Not imported here, which would take seconds.
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="jax is not installed"
 )
 
-ROOT = str(pathlib.Path(__file__).parents[2])
 NAMES = ["hog-64", "lbp-64", "alexnet-conv1-64", "hog-samples-64", "sift-64"]
 
 
@@ -29,13 +25,7 @@ def test_jax_gives_the_results_of_tensorflow(tmp_path):
     }
     files = tmp_path / "tensorflow.npz", tmp_path / "jax.npz"
     np.savez(files[0], **expected)
-    finished = subprocess.run(
-        [sys.executable, results_by_backend.__file__, *files],
-        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": ROOT},
-        capture_output=True,
-        text=True,
-    )
-    assert finished.returncode == 0, finished.stderr
+    run_on_jax("-m", "tests.inverter.results_by_backend", *files)
     with np.load(files[1]) as found:
         assert {*found} == {*expected}
         for key, values in expected.items():

@@ -6,17 +6,12 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "numbers",
-    [range(0, hostile.NUM_KINDS, 3), pytest.param(range(200), marks=pytest.mark.slow)],
-    ids=["some kinds", "all kinds"],
-)
-def test_hostile_requests_are_rejected(serve, any_size_model, any_size_inverter, numbers):
+def test_hostile_requests_are_rejected(serve, any_size_model, any_size_inverter):
     with serve(any_size_model) as program:
-        outcome = hostile.send(program, any_size_inverter, numbers, seconds=30)
+        outcome = hostile.send(program, any_size_inverter, range(200), seconds=30)
     assert not outcome.wrong
-    assert outcome.rejected.total() + outcome.answered.total() == len(numbers)
-    assert min(outcome.rejected.total(), outcome.answered.total()) > len(numbers) / 10
+    assert outcome.rejected.total() + outcome.answered.total() == 200
+    assert min(outcome.rejected.total(), outcome.answered.total()) > 20
     assert outcome.peak < outcome.before + 1.5
 
 

@@ -2,15 +2,12 @@
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import tfinvert
-from tests.programs import ROOT
+from tests.programs import run_on_jax
 from tests.training import backend_steps
 from tests.training.runs import SETTINGS
 from tfinvert import InputError
@@ -19,28 +16,6 @@ from tfinvert.training.state import Checkpoints, TrainingState
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="jax is not installed"
 )
-
-
-def on_jax(*arguments, **options):
-    """Runs Python with Keras on JAX."""
-    environment = os.environ | {
-        "KERAS_BACKEND": "jax",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
-    }
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        **options,
-    )
-
-
-def check(finished):
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    return finished.stdout
 
 
 FAST = ("mse",)  # the fastest to compile
@@ -55,7 +30,7 @@ def compare(cases, small_photos, folder):
     for case in cases:
         initial, *ours[case] = backend_steps.train(case, images)
         np.savez(folder / f"{case}.initial.npz", **initial)
-    check(on_jax("-m", "tests.training.backend_steps", folder, *cases))
+    run_on_jax("-m", "tests.training.backend_steps", folder, *cases)
     for case, (final, losses) in ours.items():
         with np.load(folder / f"{case}.initial.npz") as file:
             initial = dict(file)
@@ -128,7 +103,7 @@ assert before == {path: path.read_bytes() for path in (run / "checkpoints").iter
 @pytest.mark.slow
 def test_a_run_on_jax_resumes_to_the_bit(small_photos, tmp_path):
     np.save(tmp_path / "images.npy", small_photos[:8])
-    output = check(on_jax("-c", RESUME, cwd=tmp_path))
+    output = run_on_jax("-c", RESUME, cwd=tmp_path).stdout
     assert "step-4 cannot be read; resuming from step-2" in output
 
 
@@ -146,18 +121,27 @@ COMMAND += " --batch_size=4 --width=0.05 --log_every=1 --checkpoint_every=2 --wo
 
 @pytest.mark.slow
 def test_the_command_trains_on_jax(tmp_path):
-    check(on_jax("-m", "tfinvert", *COMMAND.split(), cwd=tmp_path))
+    run_on_jax("-m", "tfinvert", *COMMAND.split(), cwd=tmp_path)
     entries = [json.loads(x) for x in (tmp_path / "run" / "history.jsonl").open()]
     assert [entry["step"] for entry in entries] == [1, 2, 3, 4]
     inverter = tfinvert.load(tmp_path / "run" / "inverter")
     assert inverter.reconstruct(np.full((1, 32, 32, 3), 0.5, np.float32)).shape == (1, 32, 32, 3)
-    again = on_jax("-m", "tfinvert", *COMMAND.split(), cwd=tmp_path)
-    assert "is already complete" in check(again)
+    again = run_on_jax("-m", "tfinvert", *COMMAND.split(), cwd=tmp_path)
+    assert "is already complete" in again.stdout
+
+
+SEVERAL_DEVICES = """
+from tfinvert import InputError
+from tfinvert.training.strategies import make_strategy
+assert make_strategy("auto") is make_strategy("one") is None
+try:
+    make_strategy("mirrored")
+except InputError as error:
+    print(error)
+"""
 
 
 @pytest.mark.slow
-def test_several_devices_require_tensorflow(tmp_path):
-    program = "from tfinvert.training.strategies import make_strategy as make\n"
-    program += "assert make('auto') is make('one') is None\nmake('mirrored')"
-    finished = on_jax("-c", program)
-    assert "InputError: --strategy=mirrored requires the TensorFlow backend" in finished.stderr
+def test_several_devices_require_tensorflow():
+    finished = run_on_jax("-c", SEVERAL_DEVICES)
+    assert finished.stdout.startswith("--strategy=mirrored requires the TensorFlow backend")

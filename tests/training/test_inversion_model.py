@@ -1,9 +1,6 @@
 """`InversionModel`: training from Python, as any Keras model."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -13,6 +10,7 @@ from keras import ops
 from PIL import Image
 
 import tfinvert
+from tests.programs import run_on_jax
 from tests.refusals import refused
 from tests.training.runs import SETTINGS, fewer_statistics_images
 from tfinvert.training import strategies
@@ -573,16 +571,7 @@ def test_jax_trains_as_tensorflow(images, tmp_path):
     start.compile("adam", "mse", learning_rate=2e-3)
     start.fit(images, batch_size=8, epochs=1, steps_per_epoch=1, verbose=0)
     start.inverter().save(tmp_path / "start")
-    program = tmp_path / "program.py"
-    program.write_text(ON_JAX, encoding="utf-8")
-    finished = subprocess.run(
-        [sys.executable, program, tmp_path / "images.npy", tmp_path],
-        env=os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert finished.returncode == 0, finished.stderr
+    run_on_jax("-c", ON_JAX, tmp_path / "images.npy", tmp_path)
     model = tfinvert.InversionModel(init_from=tmp_path / "start")
     losses = ["mse", tfinvert.losses.SSIM()]
     model.compile("adam", losses, learning_rate=2e-3, warmup_steps=2)
