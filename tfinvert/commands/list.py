@@ -1,11 +1,10 @@
-"""Lists the shipped inverters and plug-ins: `tfinvert list`."""
+"""Lists the shipped inverters: `tfinvert list`."""
 
 import itertools
 import json
 
 from absl import flags
 
-from tfinvert.config.registry import FEATURE_FAMILIES, FEATURES
 from tfinvert.zoo.registry import ShippedInverter, list_inverters
 
 FLAGS = flags.FLAGS
@@ -29,19 +28,6 @@ def main() -> None:
         print()
     print("input: height × width of the photographs in pixels")
     print("error: normalised reconstruction error, 0 is perfect; comparable within a table")
-    _print_plugins()
-
-
-def _print_plugins() -> None:
-    """Prints the features that installed packages register, if there are any."""
-    rows = {name: FEATURES.describe(name) for name in FEATURES.plugins()}
-    families = FEATURE_FAMILIES.plugins()
-    rows |= {f"{family}/LAYER": FEATURE_FAMILIES.describe(family) for family in families}
-    if rows:
-        print("\nfeatures of installed packages, which --feature takes:\n")
-        width = max(map(len, rows))
-        for name, description in rows.items():
-            print(f"  {name:{width}}  {description}")
 
 
 def _data(entry: ShippedInverter) -> tuple[str, str]:

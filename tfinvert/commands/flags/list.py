@@ -1,10 +1,9 @@
-"""Lists the inverters that are shipped with the package, with their size and error, and plug-ins.
+"""Lists the inverters that are shipped with the package, with their size and error.
 
     tfinvert list
     tfinvert list --json
 
-`--inverter` of other commands takes the names of inverters. Features that installed packages
-register (docs/plugins.md) follow the tables.
+`--inverter` of other commands takes the names.
 """
 
 from absl import flags
