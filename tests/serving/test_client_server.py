@@ -256,6 +256,7 @@ def test_other_encodings_and_closed_pipes(photo, tmp_path):
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
     assert output.read_bytes() == png
     server.shutdown()
+    server.server_close()
 
 
 def test_the_status_of_a_model_is_available(server):
