@@ -122,7 +122,8 @@ COMMAND += " --batch_size=4 --width=0.05 --log_every=1 --checkpoint_every=2 --wo
 @pytest.mark.slow
 def test_the_command_trains_on_jax(tmp_path):
     run_on_jax("-m", "tfinvert", *COMMAND.split(), cwd=tmp_path)
-    entries = [json.loads(x) for x in (tmp_path / "run" / "history.jsonl").open()]
+    lines = (tmp_path / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    entries = [json.loads(line) for line in lines]
     assert [entry["step"] for entry in entries] == [1, 2, 3, 4]
     inverter = tfinvert.load(tmp_path / "run" / "inverter")
     assert inverter.reconstruct(np.full((1, 32, 32, 3), 0.5, np.float32)).shape == (1, 32, 32, 3)
