@@ -6,6 +6,7 @@ reads `given.npz` and writes `CASE.npz`. As a program it works as where TensorFl
 """
 
 import functools
+import importlib.abc
 import pathlib
 import sys
 
@@ -143,6 +144,14 @@ def main(folder, *cases):
         np.savez(folder / f"{case.replace('/', '_')}.npz", **results)
 
 
+class NoTensorFlow(importlib.abc.MetaPathFinder):
+    """Finds no TensorFlow. Keras takes `sys.modules["tensorflow"] = None` for an installed one."""
+
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
 if __name__ == "__main__":
-    sys.modules["tensorflow"] = None
+    sys.meta_path.insert(0, NoTensorFlow())
     main(*sys.argv[1:])

@@ -56,7 +56,6 @@ import time
 import numpy as np
 import tensorflow as tf
 import tfinvert
-from tests import programs
 from tfinvert.commands import runtime
 
 def slow(i):
