@@ -24,7 +24,8 @@ def files(tmp_path_factory):
     """A photograph and two invalid files, by name."""
     folder = tmp_path_factory.mktemp("photographs")
     Image.fromarray(load_photograph("astronaut")[:256, 100:356]).save(folder / "face.png")
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    Image.fromarray(load_photograph("astronaut")).save(folder / "broken.jpg")
+    (folder / "broken.jpg").write_bytes((folder / "broken.jpg").read_bytes()[:5000])
     (folder / "words.png").write_text("not an image")
     return {path.name: path for path in folder.iterdir()}
 
@@ -65,8 +66,8 @@ def test_page_opens_with_an_example(browser, monkeypatch):
         page = visit()
         wait_for_caption(page, "reconstruction from hog")
         np.testing.assert_array_equal(picture(page, 0), load_photograph("chelsea"))
-        expected = render_view(from_query("")).pictures[1].pixels
-        np.testing.assert_array_equal(picture(page, 1), expected)
+        expected = render_view(from_query("")).pictures[1].pixels.astype(int)
+        np.testing.assert_allclose(picture(page, 1), expected, atol=1)  # different rounding
         wait_for_link(page, "tab=rebuild")
 
 
@@ -75,7 +76,9 @@ def test_examples_tabs_and_downloads(visit):
     page = visit()
     wait_for_caption(page, "reconstruction from hog")
     np.testing.assert_array_equal(picture(page, 0), load_photograph("chelsea"))
-    np.testing.assert_array_equal(picture(page, 1), render_view(from_query("")).pictures[1].pixels)
+    # Two processes may round differently.
+    expected = render_view(from_query("")).pictures[1].pixels.astype(int)
+    np.testing.assert_allclose(picture(page, 1), expected, atol=1)
     wait_for_link(page, "tab=rebuild")
     page.locator("#examples button").nth(3).click()
     wait_for_caption(page, "coffee")
