@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -116,6 +117,13 @@ def remove_unfinished(folder: str | os.PathLike[str]) -> None:
     for path in pathlib.Path(folder).glob(".*"):
         if re.match(r"\.[0-9a-f]{12}\.", path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def update_digest(digest: hashlib._Hash, path: str | os.PathLike[str]) -> None:
+    """Adds the bytes of a file to a digest, without holding the file in memory."""
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 24):
+            digest.update(chunk)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -22,6 +22,7 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
+from tfinvert.common.files import update_digest
 from tfinvert.errors import InputError, first_line
 
 NAMES, FEATURES = "filename", "features"
@@ -171,9 +172,7 @@ def _check_shape(
 def _digest(path: pathlib.Path, named: bool) -> str:
     total = hashlib.sha256()
     for file in [path, _names_file(path)] if named and path.suffix.lower() == ".npy" else [path]:
-        with file.open("rb") as opened:
-            while block := opened.read(2**20):
-                total.update(block)
+        update_digest(total, file)
     return total.hexdigest()
 
 

@@ -70,6 +70,8 @@ class Feature(abc.ABC):
       xla: whether compiling it with XLA pays off.
       standardize: "channel" for a mean and scale per entry of the last axis, "layer" for a single
         mean and scale for the whole feature.
+      parts: the lengths of joined layers along the last axis, each of which has its own mean and
+        scale if `standardize` is "layer"; empty for a single layer.
       log_floor: for probabilities, which are standardised in their logarithm, the constant added
         before taking it; 0 for other features.
       decoder: the family of inversion networks that suits it; see `tfinvert.networks.inversion`.

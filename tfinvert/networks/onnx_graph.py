@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from tfinvert.common.files import update_digest
 from tfinvert.errors import InputError, first_line
 
 AUTO, NCHW, NHWC = "auto", "NCHW", "NHWC"
@@ -133,9 +134,7 @@ class OnnxGraph:
             raise InputError(f"not an ONNX file, or a damaged one. Received: {path}")
         digest = hashlib.sha256(content)
         for file in self._external_files():
-            with file.open("rb") as opened:
-                while chunk := opened.read(1 << 24):
-                    digest.update(chunk)
+            update_digest(digest, file)
         self.sha256 = digest.hexdigest()
         self._read_shapes()
 
